@@ -80,13 +80,14 @@ static inline bool test_check_contains(const char *text, const char *part, const
     if (!CHECK_EQ(left, right)) return; \
   } while (0)
 
-/* A directory of this process's own, for heap files; removed by nobody but the caller's
-   unlink of what it put there. TMPDIR decides where. */
+static char test_directory_made[512];
+
+/* A directory of this program's own, for heap files; in TMPDIR, gone when main returns. */
 static inline const char *test_directory(void) {
-  static char path[512];
+  char *path = test_directory_made;
   if (path[0] != 0) return path;
   const char *base = getenv("TMPDIR");
-  snprintf(path, sizeof path, "%s/mheap-unit-XXXXXX", base != NULL ? base : "/tmp");
+  snprintf(path, sizeof test_directory_made, "%s/mheap-unit-XXXXXX", base != NULL ? base : "/tmp");
   if (mkdtemp(path) == NULL) {
     perror(path);
     exit(2);
@@ -95,10 +96,10 @@ static inline const char *test_directory(void) {
 }
 
 static inline void test_directory_remove(void) {
-  const char *path = test_directory();
+  if (test_directory_made[0] == 0) return;
   char command[600];
-  snprintf(command, sizeof command, "rm -rf '%s'", path);
-  if (system(command) != 0) fprintf(stderr, "cannot remove %s\n", path);
+  snprintf(command, sizeof command, "rm -rf '%s'", test_directory_made);
+  if (system(command) != 0) fprintf(stderr, "cannot remove %s\n", test_directory_made);
 }
 
 /* `name` in that directory; good until the eighth call from then. */
