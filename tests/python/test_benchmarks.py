@@ -1,0 +1,110 @@
+"""The benchmarks run and print sane tables. Nothing here is timed: figures of a quick run mean
+nothing, and a test that fails when the machine is busy means less."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCHMARKS = ROOT / "benchmarks"
+HOWTO = ROOT / "docs" / "howto" / "run_benchmarks.md"
+
+needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+
+
+def run(program: str, *options: str) -> str:
+    command = [sys.executable, str(BENCHMARKS / program), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def run_json(program: str, *options: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(run(program, "--quick", "--json", *options))
+    assert {"processor", "system", "python"} <= set(document["machine"])
+    return document
+
+
+def commands() -> list[str]:
+    lines = (line.strip() for line in HOWTO.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line.startswith("python benchmarks/")]
+
+
+@needs_cc
+def test_allocators_are_measured_beside_glibc(tmp_path: Path) -> None:
+    names = ["no allocator", "glibc", "mheap"]
+    places = ["--tmpfs", str(tmp_path), "--disk", str(tmp_path)]
+    document = run_json("alloc.py", "--allocators", *names, *places)
+    rows = document["rows"]
+    assert {row["allocator"] for row in rows} == set(names), document["missing"]
+    assert {(row["pattern"], row["threads"]) for row in rows} == {
+        *itertools.product(("pairs", "slots", "bulk", "bulk-untouched"), (1, 2)),
+        ("handoff", 2),
+    }
+    for row in rows:
+        assert row["ns"] > 0
+        assert row["ns_low"] <= row["ns"] <= row["ns_high"]
+        assert row["ratio_to_glibc"] > 0
+        if row["allocator"] == "glibc":
+            assert row["ratio_to_glibc"] == 1
+
+
+@needs_cc
+def test_every_aim_for_mheap_has_its_verdict(tmp_path: Path) -> None:
+    places = ["--tmpfs", str(tmp_path), "--disk", str(tmp_path)]
+    rows = run_json("alloc.py", "--allocators", "glibc", "mheap", *places)["rows"]
+    judged = [row for row in rows if row["verdicts"]]
+    assert {row["allocator"] for row in judged} == {"mheap"}
+    assert {row["pattern"] for row in judged} == {"pairs", "slots", "bulk"}
+    for row in judged:
+        aims = " ".join(verdict["aim"] for verdict in row["verdicts"])
+        assert "glibc" in aims
+        assert ("scaling" in aims) == (row["threads"] == 2)
+        on_file = row["place"] != "memory" and row["threads"] == 1 and row["pattern"] != "pairs"
+        assert ("file bytes" in aims) == on_file
+        assert {verdict["verdict"] for verdict in row["verdicts"]} <= {"ok", "close", "missed"}
+
+
+@needs_cc
+def test_file_bytes_are_those_of_the_live_blocks(tmp_path: Path) -> None:
+    options = ["--patterns", "bulk", "--threads", "1", "--places", "disk", "--disk", str(tmp_path)]
+    (row,) = run_json("alloc.py", "--allocators", "mheap", *options)["rows"]
+    assert row["file_size_a_byte"] >= 1
+    assert row["ratio_to_glibc"] is None
+
+
+@needs_cc
+def test_an_allocator_that_cannot_be_built_is_named_with_its_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cc").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "cc").chmod(0o755)
+    monkeypatch.setenv("CXX", str(tmp_path / "cc"))
+    options = ["--patterns", "pairs", "--threads", "1", "--allocators", "glibc", "Boost"]
+    text = run("alloc.py", "--quick", *options)
+    assert "left out: Boost: apt-get install libboost-dev" in text
+
+
+def test_calls_from_python_are_measured(tmp_path: Path) -> None:
+    rows = run_json("python_calls.py", "--directory", str(tmp_path), "--big", "1")["rows"]
+    assert all(0 < row["low"] <= row["value"] <= row["high"] for row in rows)
+    judged = [row["what"] for row in rows if row["verdict"]]
+    for what in ("heap.malloc", "heap.root[key]", "open 1 MiB", "1 GiB over 1 MiB", "import mheap"):
+        assert any(what in one for one in judged), what
+
+
+@needs_cc
+@pytest.mark.parametrize("command", commands())
+def test_commands_of_the_documentation_run(command: str) -> None:
+    program, *options = command.removeprefix("python benchmarks/").split()
+    text = run(program, "--quick", *options)
+    assert "processor" in text
+    assert "aim" in text
