@@ -39,7 +39,8 @@ static inline bool test_check(bool ok, const char *file, int line, const char *t
   return false;
 }
 
-static inline bool test_check_eq(uint64_t left, uint64_t right, const char *file, int line, const char *text) {
+static inline bool test_check_eq(uint64_t left, uint64_t right, const char *file, int line,
+                                 const char *text) {
   if (left == right) return true;
   test_failures++;
   fprintf(stderr, "%s:%d: failed: %s: %llu (0x%llx) is not %llu (0x%llx)\n", file, line, text,

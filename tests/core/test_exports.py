@@ -1,0 +1,51 @@
+"""The shared library exports what the public headers declare: all of it, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import mheap.config
+from c_tools import CC, INCLUDE, code_of, run
+
+
+def declared(header: str) -> set[str]:
+    """The functions a header marks as the library's."""
+    found = re.findall(r"MHEAP_API\b[^;]*?(\w+)\s*\(", code_of(INCLUDE / "mheap" / header))
+    return set(found)
+
+
+def exported() -> set[str]:
+    """The defined dynamic symbols, but for the version's own."""
+    library = Path(mheap.config.libdir()) / "libmheap.so.0"
+    lines = run("nm", "-D", "--defined-only", library).splitlines()
+    names = {line.split()[-1].split("@")[0] for line in lines}
+    return names - {"MHEAP_0"}
+
+
+def test_the_headers_are_what_is_exported() -> None:
+    assert exported() == declared("mheap.h") | declared("mmalloc.h")
+
+
+def test_a_program_links_with_what_config_says(tmp_path: Path) -> None:
+    source, program = tmp_path / "version.c", tmp_path / "version"
+    source.write_text('#include <mheap/mheap.h>\nint main(void) { puts(mheap_version()); return 0; }\n')
+    run("sh", "-c", f"{' '.join(CC)} {mheap.config.cflags()} {source} {mheap.config.libs()} -o {program}")
+    assert run(program).strip() == mheap.__version__
+
+
+def test_a_program_links_statically(tmp_path: Path) -> None:
+    source, program = tmp_path / "version.c", tmp_path / "version"
+    source.write_text('#include <mheap/mheap.h>\nint main(void) { puts(mheap_version()); return 0; }\n')
+    library = Path(mheap.config.libdir()) / "libmheap.a"
+    run("sh", "-c", f"{' '.join(CC)} {mheap.config.cflags()} {source} {library} -pthread -o {program}")
+    assert "libmheap" not in run("readelf", "-d", program)
+    assert run(program).strip() == mheap.__version__
+
+
+def test_the_pkg_config_file_says_the_same() -> None:
+    text = (Path(mheap.config.pkgconfigdir()) / "mheap.pc").read_text()
+    values = dict(re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE))
+    for name, expected in (("includedir", mheap.config.includedir()), ("libdir", mheap.config.libdir())):
+        path = values[name].replace("${pcfiledir}", mheap.config.pkgconfigdir())
+        assert Path(path).resolve() == Path(expected).resolve()
