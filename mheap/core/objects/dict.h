@@ -1,0 +1,47 @@
+/* dict.h: dicts. Owns the operations on a dict and the order of their stores (layout.h,
+   "dict"). Calls table.h, space.h. Takes no lock.
+
+   An mh_dict is a handle: process state, of any lifetime, that remembers where the dict is
+   and the geometry of its table. Values and keys that go in bring one reference with them,
+   which the dict owns from then on if the call succeeds; words that come out are borrowed. */
+#ifndef MHEAP_OBJECTS_DICT_H
+#define MHEAP_OBJECTS_DICT_H
+
+#include "table.h"
+
+typedef struct mh_dict {
+  mh_space *space;
+  uint64_t offset;
+  uint64_t birth;
+  bool writable; /* confirmed to be a block in use */
+  /* the cache: of the container's part when it was last looked at */
+  const mh_region *region;
+  uint64_t part;  /* 0: nothing cached */
+  mh_table table;
+} mh_dict;
+
+/* A handle for the dict at `offset`; its birth number is read from it. */
+mheap_err mh_dict_at(mh_space *space, uint64_t offset, mh_dict *dict);
+/* A new, unpublished dict with one reference and room for `capacity` entries. */
+mheap_err mh_dict_new(mh_space *space, uint64_t capacity, mh_dict *dict);
+
+mheap_err mh_dict_length(mh_dict *dict, uint64_t *length);
+
+/* What the key leads to. MHEAP_ERR_NOT_FOUND, without setting an error: nothing. */
+mheap_err mh_dict_get(mh_dict *dict, const mh_key *key, uint64_t *value);
+/* Inserts or replaces. */
+mheap_err mh_dict_set(mh_dict *dict, const mh_key *key, uint64_t value);
+/* Removes. MHEAP_ERR_NOT_FOUND as mh_dict_get. */
+mheap_err mh_dict_delete(mh_dict *dict, const mh_key *key);
+mheap_err mh_dict_clear(mh_dict *dict);
+
+/* The next live entry at or after *index, which is left behind it. Start with 0.
+   MHEAP_ERR_NOT_FOUND: no more. */
+mheap_err mh_dict_next(mh_dict *dict, uint32_t *index, mh_entry *entry);
+/* The next live entry before *index, which is left at it. Start with UINT32_MAX. */
+mheap_err mh_dict_previous(mh_dict *dict, uint32_t *index, mh_entry *entry);
+
+/* Finds the dict's table through the handle's cache. An empty dict has none: *table is NULL. */
+mheap_err mh_dict_table(mh_dict *dict, const mh_table **table);
+
+#endif

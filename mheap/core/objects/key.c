@@ -1,0 +1,115 @@
+/* key.c: see key.h. */
+#include "key.h"
+
+static void set_number(const mh_space *space, mh_key *key, mh_tag tag) {
+  key->form = MH_KEY_NUMBER;
+  key->tag = tag;
+  key->word = key->number.form == MH_NUMBER_SMALL ? mh_word_int(key->number.small) : MH_WORD_ABSENT;
+  key->hash = mh_hash_number(space, mh_number_residue(&key->number));
+}
+
+void mh_key_bool(const mh_space *space, mh_key *key, bool value) {
+  mh_key_int(space, key, value);
+  key->stored = value ? MH_CONST_TRUE : MH_CONST_FALSE;
+}
+
+void mh_key_int(const mh_space *space, mh_key *key, int64_t value) {
+  uint64_t limb = (uint64_t)value;
+  if (!mh_int_fits(value)) {
+    key->number.own[0] = limb;
+    mh_key_limbs(space, key, key->number.own, 1);
+    return;
+  }
+  key->form = MH_KEY_NUMBER;
+  key->tag = MH_TAG_INT_REF;
+  key->number.form = MH_NUMBER_SMALL;
+  key->number.small = value;
+  key->word = key->stored = mh_word_int(value);
+  key->hash = mh_hash_word(space, key->word);
+}
+
+void mh_key_limbs(const mh_space *space, mh_key *key, const uint64_t *limbs, uint64_t count) {
+  mh_number_of_limbs(&key->number, limbs, count);
+  key->data = limbs;
+  key->length = key->number.count;
+  set_number(space, key, MH_TAG_INT_REF);
+  key->stored = key->word;
+}
+
+void mh_key_float(const mh_space *space, mh_key *key, uint64_t bits) {
+  mh_number_of_float(&key->number, bits);
+  key->bits = bits;
+  key->stored = mh_float_fits(bits) ? bits | MH_TAG_FLOAT : MH_WORD_ABSENT;
+  set_number(space, key, MH_TAG_FLOAT_REF);
+}
+
+/* ---- keys that are stored ---- */
+
+static mheap_err text_equals(mh_space *space, const mh_key *key, uint64_t stored) {
+  if (mh_word_tag(stored) != key->tag) return MHEAP_ERR_NOT_FOUND;
+  mh_text text;
+  mheap_err failed = mh_text_read(space, stored, &text);
+  if (failed) return failed;
+  bool equal = text.length == key->length && text.kind == key->kind &&
+               memcmp(text.data, key->data, key->length * key->kind) == 0;
+  return equal ? MHEAP_OK : MHEAP_ERR_NOT_FOUND;
+}
+
+mheap_err mh_key_equals(mh_space *space, const mh_key *key, uint64_t stored) {
+  mh_number number;
+  if (key->form == MH_KEY_WORD) return MHEAP_ERR_NOT_FOUND;
+  if (key->form == MH_KEY_TEXT) return text_equals(space, key, stored);
+  mheap_err failed = mh_number_of_word(space, stored, &number);
+  if (failed) return failed;
+  return mh_number_equal(&key->number, &number) ? MHEAP_OK : MHEAP_ERR_NOT_FOUND;
+}
+
+static mheap_err not_a_key(mh_space *space, uint64_t stored) {
+  return mh_corrupt(space, mh_word_is_ref(stored) ? mh_word_offset(stored) : 0, "a mapping's key, which no key can be",
+                    MH_TAG_STR, stored);
+}
+
+mheap_err mh_key_of_word(mh_space *space, uint64_t stored, mh_key *key) {
+  mh_text text;
+  mheap_err failed;
+  switch (mh_word_tag(stored)) {
+    case MH_TAG_STR:
+    case MH_TAG_BYTES:
+      mh_key_word(space, key, stored);
+      return MHEAP_OK;
+    case MH_TAG_STR_REF:
+    case MH_TAG_BYTES_REF:
+      failed = mh_text_read(space, stored, &text);
+      if (failed) return failed;
+      if (text.length == 0) return not_a_key(space, stored);
+      mh_key_text(space, key, mh_word_tag(stored), text.kind, text.data, text.length);
+      return MHEAP_OK;
+    default: break;
+  }
+  if (stored == MH_CONST_NONE) {
+    mh_key_word(space, key, stored);
+    return MHEAP_OK;
+  }
+  failed = mh_number_of_word(space, stored, &key->number);
+  if (failed) return failed == MHEAP_ERR_NOT_FOUND ? not_a_key(space, stored) : failed;
+  set_number(space, key, mh_word_tag(stored));
+  return MHEAP_OK;
+}
+
+mheap_err mh_key_hash(mh_space *space, uint64_t stored, uint64_t *hash) {
+  mh_key key;
+  mheap_err failed = mh_key_of_word(space, stored, &key);
+  if (!failed) *hash = key.hash;
+  return failed;
+}
+
+mheap_err mh_key_store(mh_space *space, const mh_key *key, uint64_t *word) {
+  *word = key->stored;
+  if (key->stored != MH_WORD_ABSENT) return MHEAP_OK;
+  switch (key->tag) {
+    case MH_TAG_STR_REF: return mh_str_new(space, key->kind, key->data, key->length, word);
+    case MH_TAG_BYTES_REF: return mh_bytes_new(space, key->data, key->length, word);
+    case MH_TAG_INT_REF: return mh_limbs_new(space, key->data, key->length, word);
+    default: return mh_float_new(space, key->bits, word);
+  }
+}

@@ -1,0 +1,109 @@
+/* key.h: keys of mappings: hashing, comparing with what is stored, storing. Calls number.h and
+   value.h. Takes no lock.
+
+   A key is made by one of the mh_key_* functions and borrows the caller's data. */
+#ifndef MHEAP_OBJECTS_KEY_H
+#define MHEAP_OBJECTS_KEY_H
+
+#include "number.h"
+
+typedef struct mh_key {
+  uint64_t hash;
+  uint64_t word;   /* the one word that is equal to this key, where there is only one; else ABSENT */
+  uint64_t stored; /* the word to store for a new entry; ABSENT: an object must be made */
+  enum { MH_KEY_WORD, MH_KEY_TEXT, MH_KEY_NUMBER } form;
+  mh_tag tag;      /* TEXT: STR_REF or BYTES_REF; NUMBER: INT_REF or FLOAT_REF, of the object to make */
+  unsigned kind;   /* TEXT: bytes a character */
+  uint64_t length; /* TEXT: characters; an INT_REF: words */
+  const void *data; /* TEXT, INT_REF */
+  uint64_t bits;   /* FLOAT_REF */
+  mh_number number; /* NUMBER */
+} mh_key;
+
+/* ---- the hash function of layout.h ---- */
+
+static inline uint64_t mh_fold(uint64_t a, uint64_t b) {
+  unsigned __int128 product = (unsigned __int128)a * b;
+  return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+static inline uint64_t mh_hash_word(const mh_space *space, uint64_t word) {
+  return mh_fold(word ^ space->seed[0], (space->seed[1] ^ MH_HASH_WORD) | 1);
+}
+static inline uint64_t mh_hash_number(const mh_space *space, int64_t residue) {
+  return mh_hash_word(space, mh_word_int(residue));
+}
+
+static inline uint64_t mh_read_8(const void *at) {
+  uint64_t value;
+  memcpy(&value, at, 8);
+  return value;
+}
+static inline uint64_t mh_read_4(const void *at) {
+  uint32_t value;
+  memcpy(&value, at, 4);
+  return value;
+}
+
+/* Of n > 0 bytes. */
+static inline uint64_t mh_hash_text(const mh_space *space, const void *data, uint64_t n) {
+  const uint8_t *at = data;
+  uint64_t s1 = space->seed[1], h = space->seed[0] ^ MH_HASH_TEXT, x, y = 0;
+  if (n >= 16) {
+    for (uint64_t i = 0; i + 16 < n; i += 16) h = mh_fold(mh_read_8(at + i) ^ s1, mh_read_8(at + i + 8) ^ h);
+    x = mh_read_8(at + n - 16);
+    y = mh_read_8(at + n - 8);
+  } else if (n >= 8) {
+    x = mh_read_8(at);
+    y = mh_read_8(at + n - 8);
+  } else if (n >= 4) {
+    x = mh_read_4(at);
+    y = mh_read_4(at + n - 4);
+  } else {
+    x = at[0] | (uint64_t)at[n / 2] << 8 | (uint64_t)at[n - 1] << 16;
+  }
+  return mh_fold(mh_fold(x ^ s1, y ^ h) ^ n, space->seed[0] | 1);
+}
+
+/* ---- making keys ---- */
+
+/* None, or inline text. */
+static inline void mh_key_word(const mh_space *space, mh_key *key, uint64_t word) {
+  key->form = MH_KEY_WORD;
+  key->word = key->stored = word;
+  key->hash = mh_hash_word(space, word);
+}
+
+/* `tag` MH_TAG_STR_REF or MH_TAG_BYTES_REF; characters of the narrowest kind that holds them. */
+static inline void mh_key_text(const mh_space *space, mh_key *key, mh_tag tag, unsigned kind, const void *data,
+                               uint64_t length) {
+  if (kind == 1 && length <= MH_INLINE_MAX) {
+    mh_key_word(space, key, mh_word_text(tag == MH_TAG_STR_REF ? MH_TAG_STR : MH_TAG_BYTES, data, length));
+    return;
+  }
+  key->form = MH_KEY_TEXT;
+  key->word = key->stored = MH_WORD_ABSENT;
+  key->tag = tag;
+  key->kind = kind;
+  key->data = data;
+  key->length = length;
+  key->hash = mh_hash_text(space, data, length * kind);
+}
+
+void mh_key_bool(const mh_space *space, mh_key *key, bool value);
+void mh_key_int(const mh_space *space, mh_key *key, int64_t value);
+/* Two's complement, at least one word. */
+void mh_key_limbs(const mh_space *space, mh_key *key, const uint64_t *limbs, uint64_t count);
+void mh_key_float(const mh_space *space, mh_key *key, uint64_t bits);
+
+/* ---- keys that are stored ---- */
+
+/* Is the stored key equal? MHEAP_OK, MHEAP_ERR_NOT_FOUND, or an error. Words were compared. */
+mheap_err mh_key_equals(mh_space *space, const mh_key *key, uint64_t stored);
+/* The hash of a stored key; MHEAP_ERR_CORRUPT for what cannot be a key. */
+mheap_err mh_key_hash(mh_space *space, uint64_t stored, uint64_t *hash);
+/* A key equal to the stored one, borrowing its data. */
+mheap_err mh_key_of_word(mh_space *space, uint64_t stored, mh_key *key);
+/* The word for a new entry, with one reference. */
+mheap_err mh_key_store(mh_space *space, const mh_key *key, uint64_t *word);
+
+#endif

@@ -1,0 +1,206 @@
+/* layout.h: every byte of the object layer's blocks, and nothing else.
+
+   With core/layout.h this file is the file format. It may include core/layout.h only; takes
+   no lock. All numbers are little-endian; offsets are distances from the region's start.
+   Type codes, tags, field places and the hash function are frozen.
+
+   Words
+     value      an 8-byte word: the lowest four bits are its tag, the rest its payload
+     reference  a value whose payload is the offset of an object
+     object     a block that begins with a head word: reference count, type, length
+     container  an object that holds values: dict, list
+     part       a block that belongs to exactly one container: a dict's table, a list's items
+     absent     the word 0: no value here
+
+   Single-store rule: each operation is published by one aligned store, and what that makes
+   reachable is complete before it. Reference counts go up before a reference is published
+   and down after it is unpublished. So what a kill leaves is always valid, and its only
+   traces are counts that are too high and blocks that nothing refers to. */
+#ifndef MHEAP_OBJECTS_LAYOUT_H
+#define MHEAP_OBJECTS_LAYOUT_H
+
+#include "../layout.h"
+
+/* ---- values ------------------------------------------------------------------
+   Whatever can be inline is inline, so equal values of one type are equal words unless both
+   are references. Bits 47-63 of a reference are zero, as are unused bytes of inline text. */
+#define MH_WORD_ABSENT ((uint64_t)0)
+#define MH_TAG_BITS 4
+
+typedef enum mh_tag {
+  MH_TAG_CONST = 0,   /* payload: MH_CONST_*; ABSENT is the word 0 */
+  MH_TAG_INT = 1,     /* payload: a signed 60-bit integer */
+  MH_TAG_STR = 2,     /* bits 4-7 length 0 to 7, bytes 1-7 the Latin-1 characters */
+  MH_TAG_BYTES = 3,   /* bits 4-7 length 0 to 7, bytes 1-7 the bytes */
+  MH_TAG_FLOAT = 4,   /* a binary64 whose lowest four bits are zero: they are the tag */
+  MH_TAG_REF = 5,     /* this and all tags above are references */
+  MH_TAG_STR_REF = 5,   /* MH_TYPE_STR1, 2, 4 */
+  MH_TAG_BYTES_REF = 6, /* MH_TYPE_BYTES */
+  MH_TAG_INT_REF = 7,   /* MH_TYPE_INT */
+  MH_TAG_FLOAT_REF = 8, /* MH_TYPE_FLOAT */
+  MH_TAG_DICT_REF = 9,  /* MH_TYPE_DICT */
+  MH_TAG_LIST_REF = 10, /* MH_TYPE_LIST */
+  MH_TAG_TUPLE_REF = 11,  /* reserved */
+  MH_TAG_SET_REF = 12,    /* reserved */
+  MH_TAG_RECORD_REF = 13, /* reserved */
+  MH_TAG_RESERVED = 14,   /* reserved */
+  MH_TAG_OTHER_REF = 15,  /* reserved: the type stands in the object's head alone */
+} mh_tag;
+
+#define MH_CONST_NONE ((uint64_t)1 << MH_TAG_BITS)
+#define MH_CONST_FALSE ((uint64_t)2 << MH_TAG_BITS)
+#define MH_CONST_TRUE ((uint64_t)3 << MH_TAG_BITS)
+#define MH_INT_MAX (((int64_t)1 << 59) - 1)
+#define MH_INT_MIN (-((int64_t)1 << 59))
+#define MH_INLINE_MAX 7 /* characters or bytes */
+
+/* ---- heads ---------------------------------------------------------------------
+   The first word of every block of this layer, so that a block tells what it is. */
+#define MH_COUNT_BITS 24        /* bits 0-23 references from inside the heap; parts: 0 */
+#define MH_COUNT_STICKY 0xffffffu /* as many or more: never changed again, never freed by counting */
+#define MH_TYPE_SHIFT 24        /* bits 24-31 mh_type */
+#define MH_LENGTH_SHIFT 32      /* bits 32-63 length, capacity, or zero */
+#define MH_LENGTH_ESCAPE 0xffffffffu /* of text: the length is the next word, the data behind that */
+
+typedef enum mh_type {
+  MH_TYPE_FLOAT = 0x01,
+  MH_TYPE_INT = 0x02,
+  MH_TYPE_BYTES = 0x03,
+  MH_TYPE_STR1 = 0x04,  /* one byte a character: all are below U+0100 */
+  MH_TYPE_STR2 = 0x05,  /* two: one is above U+00FF, none above U+FFFF */
+  MH_TYPE_STR4 = 0x06,  /* four: one is above U+FFFF; surrogates are allowed in 2 and 4 */
+  MH_TYPE_DICT = 0x40,  /* containers: 0x40 to 0x7f */
+  MH_TYPE_LIST = 0x41,
+  MH_TYPE_TABLE = 0x80, /* parts: 0x80 to 0xbf */
+  MH_TYPE_ITEMS = 0x81,
+} mh_type;
+
+/* A float that cannot be inline. */
+typedef struct mh_float_block {
+  uint64_t head; /* 0 length 0 */
+  uint64_t bits; /* 8 binary64 */
+} mh_float_block;
+
+/* An int beyond 60 bits: two's complement, in the fewest 64-bit words that hold it. */
+typedef struct mh_int_block {
+  uint64_t head;    /* 0 length: words, at least 1 */
+  uint64_t limbs[]; /* 8 least significant first */
+} mh_int_block;
+
+/* str and bytes beyond 7, or a str with a character above U+00FF: raw characters in the
+   narrowest of 1, 2, 4 bytes that holds them all, no terminator. */
+typedef struct mh_text_block {
+  uint64_t head; /* 0 length: characters, or MH_LENGTH_ESCAPE */
+  uint64_t text; /* 8 the characters begin here; with the escape: the length */
+} mh_text_block;
+
+/* What dicts and lists begin with, and all there is of them but their part. */
+typedef struct mh_container {
+  uint64_t head;     /*  0 length 0 */
+  uint64_t birth;    /*  8 number from superblock.birth; 0: being freed */
+  uint64_t part;     /* 16 offset of the table or the items; 0: empty. The publishing word */
+  uint64_t reserved; /* 24 zero; of a container being freed: scratch */
+} mh_container;
+
+/* ---- dict --------------------------------------------------------------------
+   A table holds entries in order of insertion and a way from a key's hash to its entry:
+
+     up to 8 entries    `tags`: byte i is the highest byte of the hash of entry i's key
+     more               2^log2 slots of 32 bits, linearly probed from hash mod 2^log2
+
+   A slot is 0 (never used: the end of a probe), 1 (removed), or, in its lowest `shift` bits,
+   the entry's number plus 2, above them the highest 32 - shift bits of the hash.
+   `shift` is the number of bits of capacity + 1.
+
+   used entries are filled or dead (key ABSENT), live <= used <= capacity are filled. A slot
+   or tag that leads to an entry that is dead or not below `used` counts as removed; two
+   slots may lead to one entry: the entry's key alone tells what it is.
+
+   Stores, in order; * publishes
+     insert   entry[used].value, .key, tag or slot, * counts (used and live, one more)
+     replace  * entry.value, then the old value's count goes down
+     remove   * pending (entry, live after), entry.key = 0, counts, pending = 0, slot = 1;
+              while pending is set readers take the entry as dead and its `live` as the count,
+              and the next writer does the remaining stores
+     remove the last live entry: * counts (used lowered to that entry), slot = 1
+     grow, shrink, purge dead entries: a new table, * container.part, then the old is freed
+     clear    * container.part = 0, then all counts go down */
+typedef struct mh_entry {
+  uint64_t key;   /* 0 value; ABSENT: dead */
+  uint64_t value; /* 8 */
+} mh_entry;
+
+typedef struct mh_table_block {
+  uint64_t head;    /*  0 bits 0-7 log2, 8-15 shift, 16-23 bytes a slot; length: capacity. Constant */
+  uint64_t counts;  /*  8 bits 0-31 used, 32-63 live */
+  uint64_t pending; /* 16 0, or bits 0-31 number of the dying entry plus 1, 32-63 live without it */
+  uint64_t tags;    /* 24 where slots have 0 bytes; else zero */
+  /* 32 slots, then entries: mh_entry[capacity] */
+} mh_table_block;
+
+#define MH_TABLE_SHIFT_SHIFT 8
+#define MH_TABLE_SLOT_SHIFT 16
+#define MH_TABLE_TAGGED 8                   /* capacity up to which there are tags, no slots */
+#define MH_TABLE_CAPACITY_MAX 0x7ffffff0u
+#define MH_TABLE_LOG2_MIN 4
+#define MH_TABLE_LOG2_MAX 32
+#define MH_SLOT_EMPTY 0u
+#define MH_SLOT_REMOVED 1u
+#define MH_SLOT_FIRST 2u
+
+/* ---- list --------------------------------------------------------------------
+   The items are words[start] to words[start + count - 1].
+
+   Stores, in order; * publishes
+     append, prepend in room   the new words, * range
+     remove at an end          * range, then the values' counts go down
+     replace                   * the word, then the old value's count goes down
+     anything else             a new items block, * container.part, then the old is freed */
+typedef struct mh_items_block {
+  uint64_t head;    /* 0 length: capacity. Constant */
+  uint64_t range;   /* 8 bits 0-31 count, 32-63 start */
+  uint64_t words[]; /* 16 */
+} mh_items_block;
+
+#define MH_LIST_MAX 0x7ffffff0u
+
+/* ---- hashing -----------------------------------------------------------------
+   Equal keys have equal hashes: 1 == 1.0 == True, -0.0 == 0. With s0, s1 = identity.hash_seed,
+   and fold(a, b) = the upper half of the 128-bit product a*b, exclusive-or its lower half:
+
+     a word w (None, inline str, inline bytes)   fold(w ^ s0, (s1 ^ MH_HASH_WORD) | 1)
+     a number x                                  as the word (h << 4 | MH_TAG_INT), mod 2^64, where h is
+        x modulo P = 2^61 - 1 with x's sign: for m * 2^e, m * 2^(e mod 61); infinity: 314159; a NaN: 0
+        (Python's own rule for numbers, so that types to come can be equal to these)
+     n bytes of other text (of str and bytes), little-endian reads rN of N bytes, h = s0 ^ MH_HASH_TEXT:
+        n > 16: for each 16 bytes at i with i + 16 < n: h = fold(r8(i) ^ s1, r8(i + 8) ^ h)
+        then (x, y) = (r8(n - 16), r8(n - 8)) if n >= 16; (r8(0), r8(n - 8)) if n >= 8;
+                      (r4(0), r4(n - 4)) if n >= 4; else (r1(0) | r1(n/2) << 8 | r1(n-1) << 16, 0)
+        hash = fold(fold(x ^ s1, y ^ h) ^ n, s0 | 1)
+
+   NaNs are equal when their bits are. */
+#define MH_HASH_WORD 0x9e3779b97f4a7c15u
+#define MH_HASH_TEXT 0xd1b54a32d192ed03u
+#define MH_HASH_PRIME (((uint64_t)1 << 61) - 1)
+#define MH_HASH_INFINITY 314159
+
+/* ---- what the compiler can check ---------------------------------------------- */
+MH_FREEZE(mh_float_block, bits, 8);
+static_assert(sizeof(mh_float_block) == 16, "mh_float_block");
+MH_FREEZE(mh_int_block, limbs, 8);
+MH_FREEZE(mh_text_block, text, 8);
+MH_FREEZE(mh_container, birth, 8);
+MH_FREEZE(mh_container, part, 16);
+MH_FREEZE(mh_container, reserved, 24);
+static_assert(sizeof(mh_container) == 32, "mh_container");
+MH_FREEZE(mh_entry, value, 8);
+static_assert(sizeof(mh_entry) == 16, "mh_entry");
+MH_FREEZE(mh_table_block, counts, 8);
+MH_FREEZE(mh_table_block, pending, 16);
+MH_FREEZE(mh_table_block, tags, 24);
+static_assert(sizeof(mh_table_block) == 32, "mh_table_block");
+MH_FREEZE(mh_items_block, range, 8);
+MH_FREEZE(mh_items_block, words, 16);
+static_assert(MH_TYPE_SHIFT == MH_COUNT_BITS, "head");
+
+#endif

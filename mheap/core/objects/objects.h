@@ -1,0 +1,18 @@
+/* objects.h: what the rest of the library, the binding and the tests need of the object layer:
+   the roots and the check. Includes all its other headers. */
+#ifndef MHEAP_OBJECTS_OBJECTS_H
+#define MHEAP_OBJECTS_OBJECTS_H
+
+#include "dict.h"
+#include "list.h"
+
+/* The dict behind heap.root: superblock.root. Without one, `create` makes it, which needs a
+   heap that can be written; otherwise MHEAP_ERR_NOT_FOUND, without setting an error. */
+mheap_err mh_root(mh_space *space, bool create, mh_dict *dict);
+
+/* Walks everything that is reachable from the root and the named roots, without recursion,
+   writing nothing. Returns MHEAP_ERR_CORRUPT if a finding of severity 1 was made, another
+   error if the walk could not be made. `report` may be NULL. */
+mheap_err mh_objects_check(mheap *heap, mheap_finding_fun *report, void *arg);
+
+#endif

@@ -1,0 +1,130 @@
+/* release.c: counting references down and freeing what nothing refers to. See space.h.
+
+   Owns the list of the dead: containers without references, already unreachable, chained
+   through their own `reserved` fields, so that freeing a graph of any depth needs neither
+   stack nor memory. A container enters the list when its count goes from 1 to 0, which
+   happens once; its part is walked only while it is a block in use, and freed then. So the
+   work is bounded by the blocks there are, whatever the file says. */
+#include "list.h"
+#include "table.h"
+
+typedef struct mh_dead {
+  mh_space *space;
+  uint64_t first;        /* offset of a container; 0: none */
+  uint64_t first_birth;  /* containers born from here on are left alone */
+} mh_dead;
+
+static void bury(mh_dead *dead, uint64_t offset) {
+  mh_container *container = mh_at(dead->space->region, offset);
+  container->birth = 0;
+  container->reserved = dead->first;
+  dead->first = offset;
+}
+
+static void drop_container(mh_dead *dead, uint64_t offset) {
+  mh_space *space = dead->space;
+  if (mh_block_usable(space, offset) < sizeof(mh_container)) return;
+  mh_container *container = mh_at(space->region, offset);
+  if (container->birth >= dead->first_birth) return;
+  uint32_t count = mh_head_count(container->head);
+  if (count == 0 || count == MH_COUNT_STICKY) return;
+  mh_store(&container->head, container->head - 1);
+  if (count > 1 || (space->held != NULL && space->held(space, offset))) return;
+  bury(dead, offset);
+}
+
+static void drop_scalar(mh_dead *dead, uint64_t offset, uint64_t *head) {
+  uint32_t count = mh_head_count(*head);
+  if (count == 0 || count == MH_COUNT_STICKY) return;
+  if (count == 1)
+    mh_block_free(dead->space, offset);
+  else if (mh_block_usable(dead->space, offset) > 0)
+    mh_store(head, *head - 1);
+}
+
+static void drop(mh_dead *dead, uint64_t word) {
+  if (!mh_word_is_ref(word)) return;
+  uint64_t *head = mh_object_at(dead->space, word);
+  if (head == NULL) return;
+  if (mh_word_is_container(word))
+    drop_container(dead, mh_word_offset(word));
+  else
+    drop_scalar(dead, mh_word_offset(word), head);
+}
+
+/* Entries below `used` only, and none that a removal in progress has taken over. */
+static void drop_table(mh_dead *dead, uint64_t part) {
+  mh_table table;
+  mh_table_counts counts;
+  if (mh_table_open(dead->space, part, &table)) return;
+  if (mh_block_usable(dead->space, part) < mh_table_bytes(&table)) return;
+  if (mh_table_read(dead->space, &table, &counts)) return;
+  for (uint32_t i = 0; i < counts.used; i++) {
+    if (!mh_table_is_live(&table, &counts, i)) continue;
+    drop(dead, table.entries[i].key);
+    drop(dead, table.entries[i].value);
+  }
+  mh_block_free(dead->space, part);
+}
+
+static void drop_items(mh_dead *dead, uint64_t part) {
+  mh_items items;
+  if (mh_items_open(dead->space, part, &items)) return;
+  if (mh_block_usable(dead->space, part) < mh_items_bytes(&items)) return;
+  for (uint64_t i = 0; i < items.count; i++) drop(dead, items.words[i]);
+  mh_block_free(dead->space, part);
+}
+
+static void drop_part(mh_dead *dead, mh_type container, uint64_t part) {
+  if (part == 0) return;
+  if (container == MH_TYPE_DICT)
+    drop_table(dead, part);
+  else
+    drop_items(dead, part);
+}
+
+static void free_container(mh_dead *dead, uint64_t offset) {
+  mh_container *container = mh_at(dead->space->region, offset);
+  uint64_t part = container->part;
+  mh_type type = mh_head_type(container->head);
+  mh_block_free(dead->space, offset);
+  drop_part(dead, type, part);
+}
+
+static void bury_all(mh_dead *dead) {
+  while (dead->first != 0) {
+    uint64_t offset = dead->first;
+    dead->first = ((mh_container *)mh_at(dead->space->region, offset))->reserved;
+    free_container(dead, offset);
+  }
+}
+
+void mh_release(mh_space *space, uint64_t word) {
+  mh_dead dead = {.space = space, .first_birth = UINT64_MAX};
+  drop(&dead, word);
+  bury_all(&dead);
+}
+
+void mh_release_part(mh_space *space, mh_type container, uint64_t part) {
+  mh_dead dead = {.space = space, .first_birth = UINT64_MAX};
+  drop_part(&dead, container, part);
+  bury_all(&dead);
+}
+
+void mh_reap(mh_space *space, uint64_t offset) {
+  mh_dead dead = {.space = space, .first_birth = UINT64_MAX};
+  if (mh_block_usable(space, offset) < sizeof(mh_container)) return;
+  mh_container *container = mh_at(space->region, offset);
+  mh_type type = mh_head_type(container->head);
+  if (mh_head_count(container->head) != 0 || (type != MH_TYPE_DICT && type != MH_TYPE_LIST)) return;
+  bury(&dead, offset);
+  bury_all(&dead);
+}
+
+void mh_discard(mh_space *space, const uint64_t *words, uint64_t count, uint64_t first_birth) {
+  mh_dead dead = {.space = space, .first_birth = first_birth};
+  for (uint64_t i = 0; i < count; i++) {
+    free_container(&dead, mh_word_offset(words[i]));
+    bury_all(&dead);
+  }
+}

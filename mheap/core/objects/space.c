@@ -1,0 +1,104 @@
+/* space.c: see space.h. */
+#include "space.h"
+
+void mh_space_init(mh_space *space, mheap *heap) {
+  space->heap = heap;
+  space->region = heap->region;
+  memcpy(space->seed, heap->region->super->identity.hash_seed, sizeof space->seed);
+}
+
+mheap_err mh_space_writable(mh_space *space) { return mh_heap_writable(space->heap); }
+
+mheap_err mh_corrupt(mh_space *space, uint64_t offset, const char *what, uint64_t expected, uint64_t found) {
+  return mh_fail_corrupt(mh_error(space->heap), space->region->path, offset, what, expected, found);
+}
+
+/* ---- blocks ---- */
+
+mheap_err mh_block_new(mh_space *space, uint64_t size, uint64_t *offset) {
+  void *block = mheap_malloc(space->heap, size);
+  if (block == NULL) return mheap_last_error(space->heap)->code;
+  *offset = mh_offset(space->region, block);
+  return MHEAP_OK;
+}
+
+void mh_block_free(mh_space *space, uint64_t offset) {
+  mheap_free(space->heap, mh_at(space->region, offset));
+}
+
+uint64_t mh_block_usable(mh_space *space, uint64_t offset) {
+  if (offset % 16 != 0 || !mh_in_region(space->region, offset, 16)) return 0;
+  return mheap_usable_size(space->heap, mh_at(space->region, offset));
+}
+
+/* ---- references ---- */
+
+void *mh_object_at(mh_space *space, uint64_t word) {
+  uint64_t offset = mh_word_offset(word);
+  mh_tag tag = mh_word_tag(word);
+  if (!mh_in_region(space->region, offset, 16)) {
+    mh_corrupt(space, offset, "a reference beyond the region", mh_region_size(space->region), offset);
+    return NULL;
+  }
+  uint64_t *head = mh_at(space->region, offset);
+  if (!mh_tag_holds(tag, mh_head_type(*head))) {
+    mh_corrupt(space, offset, "an object of another type than its reference's tag", tag, mh_head_type(*head));
+    return NULL;
+  }
+  return head;
+}
+
+mheap_err mh_word_check(mh_space *space, uint64_t word) {
+  if (mh_word_is_ref(word)) return mh_object_at(space, word) == NULL ? MHEAP_ERR_CORRUPT : MHEAP_OK;
+  if (mh_word_tag(word) != MH_TAG_CONST) return MHEAP_OK;
+  if (word >= MH_CONST_NONE && word <= MH_CONST_TRUE) return MHEAP_OK;
+  return mh_corrupt(space, 0, "a constant value", MH_CONST_NONE, word);
+}
+
+mheap_err mh_retain(mh_space *space, uint64_t word) {
+  if (!mh_word_is_ref(word)) return MHEAP_OK;
+  uint64_t *head = mh_object_at(space, word);
+  if (head == NULL) return MHEAP_ERR_CORRUPT;
+  if (mh_block_usable(space, mh_word_offset(word)) == 0)
+    return mh_corrupt(space, mh_word_offset(word), "an object in no block in use", 1, 0);
+  if (mh_head_count(*head) < MH_COUNT_STICKY) mh_store(head, *head + 1);
+  return MHEAP_OK;
+}
+
+/* ---- containers ---- */
+
+/* A number is used once, so it is spent before the container exists. */
+static uint64_t next_birth(mh_space *space) {
+  uint64_t *next = &space->region->super->birth, birth = *next;
+  if (birth == 0) birth = 1;
+  mh_store(next, birth + 1);
+  return birth;
+}
+
+mheap_err mh_container_new(mh_space *space, mh_type type, uint64_t *offset) {
+  mheap_err failed = mh_block_new(space, sizeof(mh_container), offset);
+  if (failed) return failed;
+  mh_container *container = mh_at(space->region, *offset);
+  *container = (mh_container){.head = mh_head(1, type, 0), .birth = next_birth(space)};
+  return MHEAP_OK;
+}
+
+static mheap_err is_stale(mh_space *space, uint64_t offset, uint64_t birth) {
+  return mh_fail(mh_error(space->heap), MHEAP_ERR_STALE,
+                 "%s: offset 0x%llx: the object born as number %llu is gone; read it again from its container",
+                 space->region->path, (unsigned long long)offset, (unsigned long long)birth);
+}
+
+mheap_err mh_container_at(mh_space *space, uint64_t offset, mh_type type, uint64_t birth, mh_container **found) {
+  bool inside = offset % 16 == 0 && mh_in_region(space->region, offset, sizeof(mh_container));
+  if (!inside && birth != 0) return is_stale(space, offset, birth);
+  if (!inside)
+    return mh_corrupt(space, offset, "a container beyond the region", mh_region_size(space->region), offset);
+  mh_container *container = mh_at(space->region, offset);
+  if (birth != 0 && (container->birth != birth || mh_head_type(container->head) != type))
+    return is_stale(space, offset, birth);
+  if (mh_head_type(container->head) != type)
+    return mh_corrupt(space, offset, "the type of a container", type, mh_head_type(container->head));
+  *found = container;
+  return MHEAP_OK;
+}

@@ -1,0 +1,82 @@
+/* space.h: a heap as the object layer sees it, and the only way to its blocks.
+
+   Owns: reading references, allocating and freeing object blocks, reference counts. Calls
+   the public heap functions and region.h. Takes no lock: the caller lets one thread at a
+   time change the objects of a heap (from Python: the GIL; names.c: its own lock).
+
+   Everything read from the heap is hostile. A reference is followed only through
+   mh_object_at, which checks its place and the type behind it. Nothing is written through
+   a stored offset before mh_block_usable has confirmed that it is a block in use. */
+#ifndef MHEAP_OBJECTS_SPACE_H
+#define MHEAP_OBJECTS_SPACE_H
+
+#include "../heap.h"
+#include "word.h"
+
+typedef struct mh_space mh_space;
+struct mh_space {
+  mheap *heap;
+  mh_region *region;
+  uint64_t seed[2]; /* identity.hash_seed */
+  /* Does this process hold the container, so that it must outlive its last reference? It is
+     then left with a count of 0 for mh_reap. NULL: nobody holds anything. */
+  bool (*held)(mh_space *space, uint64_t offset);
+};
+
+void mh_space_init(mh_space *space, mheap *heap);
+
+/* Refuses a heap that must not be read, or changed, now. */
+mheap_err mh_space_writable(mh_space *space);
+
+/* A contradiction in the file: sets the heap's error. */
+mheap_err mh_corrupt(mh_space *space, uint64_t offset, const char *what, uint64_t expected, uint64_t found);
+
+/* ---- blocks: every allocation of the object layer passes here ---- */
+mheap_err mh_block_new(mh_space *space, uint64_t size, uint64_t *offset);
+void mh_block_free(mh_space *space, uint64_t offset);
+/* Bytes of the block in use that begins at `offset`; 0: none does. */
+uint64_t mh_block_usable(mh_space *space, uint64_t offset);
+
+/* ---- references ---- */
+
+/* The object behind a reference, its first 16 bytes inside the region, its type one that the
+   tag allows; NULL with the heap's error set otherwise. */
+void *mh_object_at(mh_space *space, uint64_t word);
+
+/* Is this a value at all: its tag in use, an object of that type behind a reference? Asked
+   before a change, so that counting down afterwards has nothing left to find. */
+mheap_err mh_word_check(mh_space *space, uint64_t word);
+/* One more reference to what `word` refers to, if it is a reference. */
+mheap_err mh_retain(mh_space *space, uint64_t word);
+/* One reference less; the last one frees the object and, without recursion, all that only it
+   kept. What turns out to be corrupt on the way is left alone: a leak, for check to report. */
+void mh_release(mh_space *space, uint64_t word);
+/* Frees an unpublished table or items block and counts down what it refers to. */
+void mh_release_part(mh_space *space, mh_type container, uint64_t part);
+/* Frees a container that has no references left, now that the process holds it no more. */
+void mh_reap(mh_space *space, uint64_t offset);
+/* Frees containers that were built but never published. References among them are not
+   counted down (cycles); others, to containers born before `first_birth`, are. */
+void mh_discard(mh_space *space, const uint64_t *words, uint64_t count, uint64_t first_birth);
+
+/* ---- containers ---- */
+
+/* A new empty dict or list with one reference. */
+mheap_err mh_container_new(mh_space *space, mh_type type, uint64_t *offset);
+/* The container at `offset`; with `birth` not 0, only that one: MHEAP_ERR_STALE if it is gone. */
+mheap_err mh_container_at(mh_space *space, uint64_t offset, mh_type type, uint64_t birth, mh_container **found);
+
+/* ---- stores ---- */
+
+/* Publishes: what was stored before stands before it, what is stored later behind it, also
+   for whoever comes after a kill between the two. */
+static inline void mh_store(uint64_t *word, uint64_t value) {
+  mh_publish(word, value);
+  atomic_signal_fence(memory_order_seq_cst);
+}
+static inline void mh_store_slot(uint32_t *slot, uint32_t value) {
+  atomic_store_explicit((_Atomic uint32_t *)slot, value, memory_order_release);
+  atomic_signal_fence(memory_order_seq_cst);
+}
+
+#endif

@@ -1,0 +1,292 @@
+/* verify.c: mh_objects_check. Calls dict.h, list.h, os.h for its own tables. Takes no lock.
+
+   Owns, for the time of one walk: a counter for every 16 bytes of the region (pages that no
+   object lies in are never touched), and the list of objects seen, which is also the queue of
+   those to be looked into. Each object is looked into once, so a walk costs what the objects
+   cost, whatever they refer to. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "../os.h"
+#include "objects.h"
+
+#define OBJECT "object"
+#define LONG_KEY 4096   /* characters from which a key that was seen before is not hashed again */
+#define MOST_PROBES 1000 /* a slot's share of all probes, on average, that no fair table comes near */
+
+typedef struct mh_walk {
+  mh_space space;
+  mheap_finding_fun *report;
+  void *arg;
+  uint64_t broken;
+  uint32_t *counts; /* references found, by offset / 16 */
+  uint64_t counts_bytes;
+  uint64_t *seen;   /* references, each object once */
+  uint64_t seen_count, seen_room;
+  mheap_err failed; /* of the walk itself */
+} mh_walk;
+
+/* ---- findings ---- */
+
+__attribute__((format(printf, 4, 5))) static void found(mh_walk *walk, int severity, uint64_t offset,
+                                                        const char *format, ...) {
+  char text[256];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  mheap_finding finding = {.severity = severity, .offset = offset, .what = OBJECT, .text = text};
+  walk->broken += severity > 0;
+  if (walk->report != NULL) walk->report(walk->arg, &finding);
+}
+
+/* What a call of the object layer said. */
+static void found_error(mh_walk *walk) {
+  const mheap_error *error = mh_error(walk->space.heap);
+  found(walk, 1, error->offset, "%s", error->text);
+}
+
+/* ---- what was seen ---- */
+
+static bool remember(mh_walk *walk, uint64_t word) {
+  if (walk->seen_count == walk->seen_room) {
+    uint64_t room = walk->seen_room * 2;
+    uint64_t *larger = mh_os_table(8 * room);
+    if (larger == NULL) return walk->failed = MHEAP_ERR_NO_MEMORY, false;
+    memcpy(larger, walk->seen, 8 * walk->seen_count);
+    mh_os_table_free(walk->seen, 8 * walk->seen_room);
+    walk->seen = larger;
+    walk->seen_room = room;
+  }
+  walk->seen[walk->seen_count++] = word;
+  return true;
+}
+
+static uint32_t *count_of(mh_walk *walk, uint64_t offset) { return &walk->counts[offset / 16]; }
+
+/* ---- single values ---- */
+
+/* The narrowest kind that holds the characters: another would never be found as a key. */
+static unsigned narrowest(const mh_text *text) {
+  uint32_t all = 0;
+  for (uint64_t i = 0; i < text->length; i++) {
+    if (text->kind == 1) return 1;
+    all |= text->kind == 2 ? ((const uint16_t *)text->data)[i] : ((const uint32_t *)text->data)[i];
+  }
+  return all < 0x100 ? 1 : all < 0x10000 ? 2 : 4;
+}
+
+static void check_text(mh_walk *walk, uint64_t word) {
+  mh_text text;
+  if (mh_text_read(&walk->space, word, &text)) {
+    found_error(walk);
+    return;
+  }
+  uint64_t offset = mh_word_offset(word);
+  if (!mh_text_is_unicode(&text)) found(walk, 1, offset, "a str with a character above U+10FFFF");
+  if (text.kind > 1 && narrowest(&text) != text.kind)
+    found(walk, 1, offset, "a str of %u bytes a character: expected %u", text.kind, narrowest(&text));
+  if (text.kind == 1 && text.length <= MH_INLINE_MAX)
+    found(walk, 1, offset, "a text of %" PRIu64 " bytes outside its word: expected more than %d", text.length,
+          MH_INLINE_MAX);
+}
+
+static void check_limbs(mh_walk *walk, uint64_t word) {
+  const uint64_t *limbs;
+  uint64_t count;
+  mh_number number;
+  if (mh_limbs_read(&walk->space, word, &limbs, &count)) {
+    found_error(walk);
+    return;
+  }
+  mh_number_of_limbs(&number, limbs, count);
+  if (number.form == MH_NUMBER_SMALL || number.count != count)
+    found(walk, 1, mh_word_offset(word), "an int of %" PRIu64 " words: expected fewer", count);
+}
+
+static void check_inline(mh_walk *walk, uint64_t word, uint64_t place) {
+  mh_tag tag = mh_word_tag(word);
+  bool text = tag == MH_TAG_STR || tag == MH_TAG_BYTES;
+  uint64_t length = mh_word_text_length(word);
+  if (tag == MH_TAG_CONST && (word < MH_CONST_NONE || word > MH_CONST_TRUE))
+    found(walk, 1, place, "expected a value, found 0x%" PRIx64, word);
+  else if (text && (length > MH_INLINE_MAX || (length < MH_INLINE_MAX && word >> 8 >> 8 * length != 0)))
+    found(walk, 1, place, "an inline text: unused bytes or length are wrong, found 0x%" PRIx64, word);
+}
+
+/* The block it lies in, and what only its own bytes can tell. */
+static void check_object(mh_walk *walk, uint64_t word) {
+  uint64_t offset = mh_word_offset(word), size = sizeof(mh_container);
+  if (!mh_word_is_container(word) && mh_scalar_size(&walk->space, word, &size)) {
+    found_error(walk);
+    return;
+  }
+  uint64_t usable = mh_block_usable(&walk->space, offset);
+  if (usable < size)
+    found(walk, 1, offset, "an object of %" PRIu64 " bytes: expected a block in use of that size, found %" PRIu64, size,
+          usable);
+  if (mh_word_tag(word) == MH_TAG_STR_REF || mh_word_tag(word) == MH_TAG_BYTES_REF) check_text(walk, word);
+  if (mh_word_tag(word) == MH_TAG_INT_REF) check_limbs(walk, word);
+}
+
+/* Counts the reference at `place`, and looks at the object when it is the first to it. */
+static void visit(mh_walk *walk, uint64_t word, uint64_t place) {
+  if (!mh_word_is_ref(word)) {
+    check_inline(walk, word, place);
+    return;
+  }
+  if (mh_object_at(&walk->space, word) == NULL) {
+    found_error(walk);
+    return;
+  }
+  uint32_t *count = count_of(walk, mh_word_offset(word));
+  if (*count < UINT32_MAX) ++*count;
+  if (*count == 1 && remember(walk, word)) check_object(walk, word);
+}
+
+/* ---- tables ---- */
+
+/* Are the slots so crowded that looking everything up would take for ever? */
+static bool is_crowded(const mh_table *table) {
+  if (table->slots == NULL) return false;
+  uint64_t run = 0, probes = 0;
+  for (uint64_t i = 0; i <= table->mask; i++) {
+    run = table->slots[i] == MH_SLOT_EMPTY ? 0 : run + 1;
+    probes += run;
+  }
+  return probes / MOST_PROBES > table->mask || run > table->mask;
+}
+
+static bool is_long_and_known(mh_walk *walk, uint64_t word) {
+  if (!mh_word_is_ref(word) || *count_of(walk, mh_word_offset(word)) < 2) return false;
+  return mh_head_length(*(uint64_t *)mh_at(walk->space.region, mh_word_offset(word))) > LONG_KEY;
+}
+
+/* Is the entry found by its key? False when it makes no sense to go on. */
+static bool check_lookup(mh_walk *walk, const mh_table *table, uint32_t index) {
+  mh_key key;
+  uint32_t at;
+  uint64_t stored = table->entries[index].key, place = mh_offset(walk->space.region, &table->entries[index]);
+  if (is_long_and_known(walk, stored)) return true;
+  mheap_err failed = mh_key_of_word(&walk->space, stored, &key);
+  if (!failed) failed = mh_table_find(&walk->space, table, &key, &at);
+  if (failed == MHEAP_ERR_NOT_FOUND)
+    found(walk, 1, place, "the key of entry %u is not found by looking it up", index);
+  else if (failed)
+    found_error(walk);
+  else if (at != index)
+    found(walk, 1, place, "the key of entry %u stands in entry %u too", index, at);
+  return !failed && at == index;
+}
+
+static void check_entries(mh_walk *walk, const mh_table *table, const mh_table_counts *counts) {
+  uint32_t live = 0;
+  bool look_up = !is_crowded(table);
+  if (!look_up) found(walk, 1, table->offset, "the slots of a table are too crowded to look keys up");
+  for (uint32_t i = 0; i < counts->used && !walk->failed; i++) {
+    if (!mh_table_is_live(table, counts, i)) continue;
+    uint64_t place = mh_offset(walk->space.region, &table->entries[i]);
+    live++;
+    visit(walk, table->entries[i].key, place);
+    visit(walk, table->entries[i].value, place + offsetof(mh_entry, value));
+    if (look_up) look_up = check_lookup(walk, table, i);
+  }
+  if (live != counts->live)
+    found(walk, 1, table->offset + offsetof(mh_table_block, counts), "live entries of a table: expected %u, found %u",
+          live, counts->live);
+}
+
+/* A part belongs to one container: counted, so that a second one is noticed. */
+static bool check_part(mh_walk *walk, uint64_t offset, uint64_t bytes) {
+  uint64_t usable = mh_block_usable(&walk->space, offset);
+  if (usable < bytes)
+    found(walk, 1, offset, "a part of %" PRIu64 " bytes: expected a block in use of that size, found %" PRIu64, bytes,
+          usable);
+  if (++*count_of(walk, offset) == 1) return true;
+  found(walk, 1, offset, "a table or items block with two owners");
+  return false;
+}
+
+static void check_table(mh_walk *walk, uint64_t part) {
+  mh_table table;
+  mh_table_counts counts;
+  if (mh_table_open(&walk->space, part, &table) || mh_table_read(&walk->space, &table, &counts)) {
+    found_error(walk);
+    return;
+  }
+  if (!check_part(walk, part, mh_table_bytes(&table))) return;
+  if (counts.dying != UINT32_MAX)
+    found(walk, counts.dying < counts.used ? 0 : 1, part + offsetof(mh_table_block, pending),
+          "the removal of entry %u was interrupted; the next change finishes it", counts.dying);
+  check_entries(walk, &table, &counts);
+}
+
+static void check_items(mh_walk *walk, uint64_t part) {
+  mh_items items;
+  if (mh_items_open(&walk->space, part, &items)) {
+    found_error(walk);
+    return;
+  }
+  if (!check_part(walk, part, mh_items_bytes(&items))) return;
+  for (uint64_t i = 0; i < items.count && !walk->failed; i++)
+    visit(walk, items.words[i], mh_offset(walk->space.region, &items.words[i]));
+}
+
+/* ---- containers ---- */
+
+static void look_into(mh_walk *walk, uint64_t word) {
+  uint64_t offset = mh_word_offset(word), next = walk->space.region->super->birth;
+  if (!mh_word_is_container(word) || mh_block_usable(&walk->space, offset) < sizeof(mh_container)) return;
+  const mh_container *container = mh_at(walk->space.region, offset);
+  if (container->birth == 0 || container->birth >= next)
+    found(walk, 1, offset + offsetof(mh_container, birth),
+          "the birth number of a container: expected 1 to %" PRIu64 ", found %" PRIu64, next - 1, container->birth);
+  uint64_t part = mh_read(&container->part);
+  if (part == 0) return;
+  if (mh_word_tag(word) == MH_TAG_DICT_REF)
+    check_table(walk, part);
+  else
+    check_items(walk, part);
+}
+
+static void compare_count(mh_walk *walk, uint64_t word) {
+  uint64_t offset = mh_word_offset(word);
+  uint32_t counted = *count_of(walk, offset);
+  uint32_t stored = mh_head_count(*(uint64_t *)mh_at(walk->space.region, offset));
+  if (stored == MH_COUNT_STICKY || stored == counted) return;
+  found(walk, stored < counted, offset, "the reference count of an object: expected %u, found %u", counted, stored);
+}
+
+static void walk_from(mh_walk *walk, const uint64_t *field) {
+  uint64_t offset = mh_read(field), place = mh_offset(walk->space.region, field);
+  if (offset == 0) return;
+  if (offset % 16 != 0) {
+    found(walk, 1, place, "the offset of a root: expected a multiple of 16, found %" PRIu64, offset);
+    return;
+  }
+  visit(walk, mh_word_ref(MH_TAG_DICT_REF, offset), place);
+}
+
+static void walk_all(mh_walk *walk) {
+  walk_from(walk, &walk->space.region->super->root);
+  walk_from(walk, &walk->space.region->super->names);
+  for (uint64_t i = 0; i < walk->seen_count && !walk->failed; i++) look_into(walk, walk->seen[i]);
+  for (uint64_t i = 0; i < walk->seen_count && !walk->failed; i++) compare_count(walk, walk->seen[i]);
+}
+
+mheap_err mh_objects_check(mheap *heap, mheap_finding_fun *report, void *arg) {
+  mh_walk walk = {.report = report, .arg = arg, .seen_room = 8192};
+  mh_space_init(&walk.space, heap);
+  walk.counts_bytes = mh_region_size(walk.space.region) / 16 * sizeof *walk.counts;
+  walk.counts = mh_os_table(walk.counts_bytes);
+  walk.seen = mh_os_table(8 * walk.seen_room);
+  if (walk.counts == NULL || walk.seen == NULL)
+    walk.failed = MHEAP_ERR_NO_MEMORY;
+  else
+    walk_all(&walk);
+  if (walk.counts != NULL) mh_os_table_free(walk.counts, walk.counts_bytes);
+  if (walk.seen != NULL) mh_os_table_free(walk.seen, 8 * walk.seen_room);
+  if (walk.failed) return mh_fail(mh_error(heap), walk.failed, "no memory to check the objects with");
+  return walk.broken > 0 ? MHEAP_ERR_CORRUPT : MHEAP_OK;
+}

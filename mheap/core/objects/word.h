@@ -1,0 +1,63 @@
+/* word.h: values and heads, made and taken apart. Owns nothing, calls nothing, takes no lock. */
+#ifndef MHEAP_OBJECTS_WORD_H
+#define MHEAP_OBJECTS_WORD_H
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "layout.h"
+
+static inline mh_tag mh_word_tag(uint64_t word) { return (mh_tag)(word & 15); }
+static inline bool mh_word_is_ref(uint64_t word) { return (word & 15) >= MH_TAG_REF; }
+static inline uint64_t mh_word_offset(uint64_t word) { return word & ~(uint64_t)15; }
+static inline uint64_t mh_word_ref(mh_tag tag, uint64_t offset) { return offset | tag; }
+static inline bool mh_word_is_container(uint64_t word) {
+  return mh_word_tag(word) == MH_TAG_DICT_REF || mh_word_tag(word) == MH_TAG_LIST_REF;
+}
+
+static inline bool mh_int_fits(int64_t value) { return value >= MH_INT_MIN && value <= MH_INT_MAX; }
+static inline uint64_t mh_word_int(int64_t value) { return (uint64_t)value << MH_TAG_BITS | MH_TAG_INT; }
+/* Arithmetic shift: gcc and clang promise it. */
+static inline int64_t mh_word_to_int(uint64_t word) { return (int64_t)word >> MH_TAG_BITS; }
+
+static inline bool mh_float_fits(uint64_t bits) { return (bits & 15) == 0; }
+static inline uint64_t mh_float_bits(double value) {
+  uint64_t bits;
+  memcpy(&bits, &value, 8);
+  return bits;
+}
+static inline double mh_bits_float(uint64_t bits) {
+  double value;
+  memcpy(&value, &bits, 8);
+  return value;
+}
+
+/* Up to MH_INLINE_MAX Latin-1 characters (MH_TAG_STR) or bytes (MH_TAG_BYTES). */
+static inline uint64_t mh_word_text(mh_tag tag, const void *data, uint64_t length) {
+  uint64_t payload = 0;
+  memcpy(&payload, data, length);
+  return payload << 8 | length << MH_TAG_BITS | tag;
+}
+static inline uint64_t mh_word_text_length(uint64_t word) { return word >> MH_TAG_BITS & 15; }
+
+static inline uint32_t mh_head_count(uint64_t head) { return head & MH_COUNT_STICKY; }
+static inline mh_type mh_head_type(uint64_t head) { return (mh_type)(head >> MH_TYPE_SHIFT & 0xff); }
+static inline uint64_t mh_head_length(uint64_t head) { return head >> MH_LENGTH_SHIFT; }
+static inline uint64_t mh_head(uint32_t count, mh_type type, uint64_t length) {
+  return count | (uint64_t)type << MH_TYPE_SHIFT | length << MH_LENGTH_SHIFT;
+}
+
+/* Can an object of this type stand behind this tag? */
+static inline bool mh_tag_holds(mh_tag tag, mh_type type) {
+  switch (tag) {
+    case MH_TAG_STR_REF: return type >= MH_TYPE_STR1 && type <= MH_TYPE_STR4;
+    case MH_TAG_BYTES_REF: return type == MH_TYPE_BYTES;
+    case MH_TAG_INT_REF: return type == MH_TYPE_INT;
+    case MH_TAG_FLOAT_REF: return type == MH_TYPE_FLOAT;
+    case MH_TAG_DICT_REF: return type == MH_TYPE_DICT;
+    case MH_TAG_LIST_REF: return type == MH_TYPE_LIST;
+    default: return false;
+  }
+}
+
+#endif
