@@ -1,0 +1,428 @@
+/* arena.c: see arena.h. */
+#include "arena.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "os.h"
+
+#define OPEN_AT_ONCE 4     /* segments a call opens before it rather grows: bounds a pause */
+#define AHEAD_SLICES 16    /* disk space for slabs is allocated up to 1 MiB ahead, in large files */
+#define TRIM_LEAST (MH_SEGMENT / 4)
+
+mheap_err mh_arena_make(mh_region *region, mheap_error *error) {
+  region->arena = mh_os_table(MH_ARENA_BYTES);
+  return region->arena != NULL ? MHEAP_OK : mh_fail_system(error, ENOMEM, region->path, "making the arena's record");
+}
+
+void mh_arena_drop(mh_region *region) {
+  if (region->arena != NULL) mh_os_table_free(region->arena, MH_ARENA_BYTES);
+}
+
+static uint64_t min64(uint64_t a, uint64_t b) { return a < b ? a : b; }
+static uint64_t segment_end(uint64_t segment) { return mh_segment_offset(segment + 1); }
+
+/* Free slices came to `segment`. */
+static void note_free(mh_arena *arena, uint64_t segment) {
+  for (uint32_t n = 1; n < MH_SEGMENT_SLICES; n++) arena->start[n] = min64(arena->start[n], segment);
+}
+
+/* Bytes up to the last used slice of an opened segment. */
+static uint64_t used_end(const mh_region *region, uint64_t segment) {
+  const mh_segment *state = mh_segment_of(region, segment);
+  uint64_t end = min64(mh_region_size(region), segment_end(segment));
+  uint32_t slices = (uint32_t)((end - mh_segment_offset(segment)) / MH_SLICE);
+  while (slices > 1 && state->free >> (slices - 1) & 1) slices--;
+  return mh_segment_offset(segment) + slices * MH_SLICE;
+}
+
+/* ---- opening ---- */
+
+/* A slice that was meant for the segment map when its writer was killed. */
+static bool internal_is_used(mh_region *region, uint64_t offset) {
+  uint64_t directory = region->super->map_directory;
+  if (directory == offset) return true;
+  if (directory == 0 || !mh_in_region(region, directory, MH_SLICE)) return false;
+  const uint64_t *parts = mh_at(region, directory);
+  for (uint32_t i = 1; i < MH_MAP_PART_WORDS; i++)
+    if (parts[i] == offset) return true;
+  return false;
+}
+
+static void free_orphans(mh_region *region, uint64_t segment) {
+  mh_slab *entries = (mh_slab *)mh_segment_of(region, segment);
+  for (uint32_t i = 1; i < MH_SEGMENT_SLICES; i++)
+    if (entries[i].kind == MH_RUN_INTERNAL && !internal_is_used(region, mh_offset(region, mh_slab_start(region, &entries[i]))))
+      mh_run_free(region, &entries[i]);
+}
+
+mheap_err mh_arena_open(mh_region *region, uint64_t segment, const mh_adopter *adopter, mheap_error *error) {
+  mh_map_entry entry;
+  if (mh_segment_of(region, segment)->kind == MH_RUN_HEADER) return MHEAP_OK;
+  mheap_err code = mh_map_get(region, segment, &entry, error);
+  if (code || entry.kind != MH_MAP_SLICES) return code;
+  code = mh_segment_open(region, segment, adopter->adopt, adopter->arg, error);
+  if (code) return code;
+  if (mh_region_writable(region)) free_orphans(region, segment);
+  note_free(region->arena, segment);
+  return MHEAP_OK;
+}
+
+static bool worth_opening(const mh_region *region, const mh_map_entry *entry) {
+  bool believed = entry->epoch == (uint32_t)region->epoch;
+  uint32_t nothing = MH_MAP_HINT_NO_SLICE | MH_MAP_HINT_NO_BLOCK;
+  return entry->kind == MH_MAP_SLICES && !(believed && (entry->hint & nothing) == nothing);
+}
+
+bool mh_arena_open_some(mh_region *region, const mh_adopter *adopter) {
+  mh_arena *arena = region->arena;
+  uint64_t count = mh_map_segments(region);
+  bool opened = false;
+  for (uint32_t budget = OPEN_AT_ONCE; arena->unseen < count && budget > 0; arena->unseen++) {
+    mh_map_entry entry;
+    if (mh_map_get(region, arena->unseen, &entry, NULL) != MHEAP_OK || !worth_opening(region, &entry)) continue;
+    if (mh_arena_open(region, arena->unseen, adopter, NULL) != MHEAP_OK) continue; /* check tells; here it has no room */
+    opened = true;
+    budget--;
+  }
+  return opened;
+}
+
+/* ---- disk space ---- */
+
+static mheap_err back_slices(mh_region *region, uint64_t segment, uint32_t first, uint32_t count, mheap_error *error) {
+  mh_segment *state = mh_segment_of(region, segment);
+  uint64_t offset = mh_segment_offset(segment) + first * MH_SLICE;
+  mheap_err code = mh_region_back(region, offset, count * MH_SLICE, error);
+  if (!code) state->backed |= (count == 64 ? ~(uint64_t)0 : (((uint64_t)1 << count) - 1)) << first;
+  return code;
+}
+
+/* How many free slices without disk space follow: they will be wanted next. */
+static uint32_t slices_ahead(const mh_region *region, const mh_segment *state, uint32_t first, uint32_t count) {
+  uint64_t most = min64(AHEAD_SLICES, mh_region_size(region) / MH_SLICE / 32);
+  uint32_t ahead = 0;
+  while (ahead < most && first + count + ahead < MH_SEGMENT_SLICES &&
+         (state->free & ~state->backed) >> (first + count + ahead) & 1)
+    ahead++;
+  return ahead;
+}
+
+/* Slabs get whole slices and some ahead; a span exactly its pages, so its tail costs no disk. */
+static mheap_err back_run(mh_region *region, uint64_t segment, uint32_t first, uint32_t count, uint32_t pages,
+                          mheap_error *error) {
+  mh_segment *state = mh_segment_of(region, segment);
+  uint64_t need = (count == 64 ? ~(uint64_t)0 : (((uint64_t)1 << count) - 1)) << first;
+  if ((need & ~state->backed) == 0) return MHEAP_OK;
+  if (pages == count * (MH_SLICE / MH_PAGE)) {
+    uint32_t ahead = slices_ahead(region, state, first, count);
+    if (ahead > 0 && back_slices(region, segment, first, count + ahead, NULL) == MHEAP_OK) return MHEAP_OK;
+    return back_slices(region, segment, first, count, error);
+  }
+  uint64_t offset = mh_segment_offset(segment) + first * MH_SLICE, page = mh_host_pages() * MH_PAGE;
+  uint64_t bytes = ((uint64_t)pages * MH_PAGE + page - 1) / page * page;
+  return mh_region_back(region, offset, bytes, error);
+}
+
+/* ---- the map's own space ---- */
+
+static mh_slab *take_internal(mh_region *region, mheap_error *error);
+
+/* Takes a zeroed slice and stores its offset in *link. */
+static mheap_err link_internal(mh_region *region, uint64_t *link, mheap_error *error) {
+  mh_slab *run = take_internal(region, error);
+  if (run == NULL) return error->code;
+  char *start = mh_slab_start(region, run);
+  memset(start, 0, MH_SLICE);
+  mh_publish(link, mh_offset(region, start));
+  return MHEAP_OK;
+}
+
+/* The word of a segment that is about to be used. */
+static mheap_err map_word_for(mh_region *region, uint64_t segment, uint64_t **word, mheap_error *error) {
+  uint64_t part = (segment + MH_MAP_FIRST_WORDS) / MH_MAP_PART_WORDS;
+  mheap_err code = MHEAP_OK;
+  mh_error_clear(error);
+  *word = mh_map_word(region, segment, error);
+  if (*word != NULL || error->code) return error->code;
+  if (region->super->map_directory == 0) code = link_internal(region, &region->super->map_directory, error);
+  if (!code) code = link_internal(region, (uint64_t *)mh_at(region, region->super->map_directory) + part, error);
+  if (!code) *word = mh_map_word(region, segment, error);
+  return code;
+}
+
+/* ---- growth ---- */
+
+static uint64_t partial_segment(const mh_region *region) { return mh_map_segments(region) - 1; }
+
+/* A little more at a time, so that a heap is never much larger than its content. */
+static uint64_t growth_step(const mh_region *region) {
+  uint64_t step = mh_region_size(region) / 64 / MH_SLICE * MH_SLICE;
+  return step < MH_SLICE ? MH_SLICE : min64(step, MH_SEGMENT);
+}
+
+/* Grows the last segment while it is partial: slice by slice below 4 MiB, then in steps. */
+static mheap_err grow_last(mh_region *region, uint32_t count, mheap_error *error) {
+  uint64_t old = mh_region_size(region), last = partial_segment(region);
+  uint64_t have = old - used_end(region, last), want = count * MH_SLICE;
+  uint64_t step = want > have ? want - have : MH_SLICE; /* where alignment made the free tail useless */
+  if (last > 0 && step < growth_step(region)) step = growth_step(region);
+  uint64_t size = min64(old + step, segment_end(last));
+  mheap_err code = mh_region_grow(region, min64(size, region->span), error);
+  if (code) return code;
+  mh_segment_extend(region, old);
+  note_free(region->arena, last);
+  return MHEAP_OK;
+}
+
+/* Makes segment `segment`, whose bytes are in the region, one of slices. */
+static mheap_err make_slices(mh_region *region, uint64_t segment, const mh_adopter *adopter, mheap_error *error) {
+  uint64_t *word;
+  mheap_err code = map_word_for(region, segment, &word, error);
+  if (!code) code = mh_region_back(region, mh_segment_offset(segment), MH_SLICE, error);
+  if (code) return code;
+  mh_segment_format(region, segment);
+  mh_publish(word, mh_map_slices(0, (uint32_t)region->epoch, 0));
+  code = mh_segment_open(region, segment, adopter->adopt, adopter->arg, error);
+  if (!code) note_free(region->arena, segment);
+  return code;
+}
+
+static bool is_free(mh_region *region, uint64_t segment) {
+  mh_map_entry entry;
+  return mh_map_get(region, segment, &entry, NULL) == MHEAP_OK && entry.kind == MH_MAP_FREE;
+}
+
+/* The first FREE segment inside the region, or mh_map_segments. */
+static uint64_t first_free(mh_region *region) {
+  mh_arena *arena = region->arena;
+  uint64_t count = mh_map_segments(region);
+  while (arena->free_from < count && !is_free(region, arena->free_from)) arena->free_from++;
+  return arena->free_from;
+}
+
+/* One more segment of slices: a free one, or behind the end. */
+static mheap_err add_segment(mh_region *region, const mh_adopter *adopter, mheap_error *error) {
+  uint64_t segment = first_free(region), old = mh_region_size(region);
+  if (segment == mh_map_segments(region)) {
+    uint64_t least = mh_segment_offset(segment) + MH_SLICE, last = segment - 1;
+    uint64_t size = min64(least + growth_step(region), segment_end(segment));
+    if (size > region->span && least < region->span) size = region->span;
+    mheap_err code = mh_region_grow(region, size, error);
+    if (code) return code;
+    mh_segment_extend(region, old);
+    note_free(region->arena, last);
+  }
+  return make_slices(region, segment, adopter, error);
+}
+
+/* ---- runs ---- */
+
+/* The lowest place for a run among the opened segments. */
+static bool find_run(mh_region *region, uint32_t count, uint64_t alignment, uint64_t *segment, uint32_t *first) {
+  mh_arena *arena = region->arena;
+  uint64_t segments = mh_map_segments(region);
+  for (*segment = arena->start[count]; *segment < segments; ++*segment) {
+    *first = mh_segment_find(region, *segment, count, alignment);
+    if (*first != 0) break;
+  }
+  if (alignment <= MH_SLICE) arena->start[count] = min64(*segment, segments);
+  return *segment < segments;
+}
+
+bool mh_arena_fits(const mh_region *region, uint32_t count, uint64_t alignment) {
+  uint64_t start = (uint64_t)region->segments;
+  for (uint32_t i = 1; i + count <= MH_SEGMENT_SLICES && alignment <= MH_SEGMENT; i++)
+    if (((start + i * MH_SLICE) & (alignment - 1)) == 0) return true;
+  return false;
+}
+
+/* More space for a run of `count`: what is cheapest first. */
+static mheap_err more_space(mh_region *region, uint32_t count, const mh_adopter *adopter, mheap_error *error) {
+  if (mh_arena_open_some(region, adopter)) return MHEAP_OK;
+  uint64_t end = mh_region_size(region), last = partial_segment(region);
+  bool open = mh_segment_of(region, last)->kind == MH_RUN_HEADER;
+  if (open && end < segment_end(last) && end < region->span) return grow_last(region, count, error);
+  return add_segment(region, adopter, error);
+}
+
+mh_slab *mh_arena_take(mh_region *region, uint32_t count, uint32_t pages, uint64_t alignment, uint64_t head,
+                       const mh_adopter *adopter, mheap_error *error) {
+  uint64_t segment;
+  uint32_t first;
+  while (!find_run(region, count, alignment, &segment, &first))
+    if (more_space(region, count, adopter, error) != MHEAP_OK) return NULL;
+  if (back_run(region, segment, first, count, pages, error) != MHEAP_OK) return NULL;
+  if (region->arena->spare == segment) region->arena->spare = 0;
+  return mh_run_make(region, segment, first, head);
+}
+
+static void adopt_none(void *arg, mh_slab *slab) { (void)arg, (void)slab; }
+
+static mh_slab *take_internal(mh_region *region, mheap_error *error) {
+  static const mh_adopter none = {adopt_none, NULL};
+  uint64_t segment;
+  uint32_t first;
+  if (!find_run(region, 1, MH_SLICE, &segment, &first)) { /* a whole new segment still has its word */
+    mh_fail(error, MHEAP_ERR_FULL, "%s: full: no slice left for the segment map", region->path);
+    return NULL;
+  }
+  return mh_arena_take(region, 1, MH_SLICE / MH_PAGE, MH_SLICE, mh_head_internal(1), &none, error);
+}
+
+/* ---- giving back ---- */
+
+static bool is_wholly_free(const mh_region *region, uint64_t segment) {
+  const mh_segment *state = mh_segment_of(region, segment);
+  uint64_t slices = (min64(mh_region_size(region), segment_end(segment)) - mh_segment_offset(segment)) / MH_SLICE;
+  return state->kind == MH_RUN_HEADER && (uint64_t)__builtin_popcountll(state->free) == slices - 1;
+}
+
+/* A wholly free segment of slices becomes FREE. */
+static void release_segment(mh_region *region, uint64_t segment) {
+  if (region->arena->spare == segment) region->arena->spare = 0;
+  uint64_t *word = mh_map_word(region, segment, NULL);
+  mh_segment_forget(region, segment);
+  mh_publish(word, 0);
+  mh_arena_give_segments(region, segment, 1);
+}
+
+static bool tail_is_worth_it(mh_region *region, uint64_t segment) {
+  uint64_t size = mh_region_size(region);
+  return segment == partial_segment(region) && size - mh_segment_offset(segment) > TRIM_LEAST && segment > 0;
+}
+
+void mh_arena_give(mh_region *region, mh_slab *run) {
+  mh_arena *arena = region->arena;
+  uint64_t segment = mh_slab_index(region, run) / MH_SEGMENT_SLICES;
+  mh_run_free(region, run);
+  note_free(arena, segment);
+  if (segment == 0 || !is_wholly_free(region, segment)) return;
+  if (arena->spare != 0 && arena->spare != segment) release_segment(region, arena->spare);
+  arena->spare = segment;
+  if (tail_is_worth_it(region, segment) && segment >= 4) mh_arena_trim(region, false);
+}
+
+bool mh_arena_resize(mh_region *region, mh_slab *run, uint32_t count, uint32_t pages, uint64_t head) {
+  uint64_t index = mh_slab_index(region, run), segment = index / MH_SEGMENT_SLICES;
+  uint32_t first = index % MH_SEGMENT_SLICES, old = run->slices;
+  mh_segment *state = mh_segment_of(region, segment);
+  if (first + count > MH_SEGMENT_SLICES) return false;
+  for (uint32_t i = old; i < count; i++)
+    if (!(state->free >> (first + i) & 1)) return false;
+  if (back_run(region, segment, first, count, pages, NULL) != MHEAP_OK) return false;
+  mh_run_resize(region, run, count, head);
+  if (count < old) note_free(region->arena, segment);
+  return true;
+}
+
+/* ---- whole segments ---- */
+
+static bool is_aligned(const mh_region *region, uint64_t segment, uint64_t alignment) {
+  return ((uint64_t)(region->segments + segment * MH_SEGMENT) & (alignment - 1)) == 0;
+}
+
+/* A region at a base that its owner chose may have its segments anywhere. */
+static bool segments_can_align(const mh_region *region, uint64_t alignment) {
+  return ((uint64_t)region->segments & (min64(alignment, MH_SEGMENT) - 1)) == 0;
+}
+
+/* How many segments from `first` on are FREE, at most `count`; those behind the end count. */
+static uint64_t free_run(mh_region *region, uint64_t first, uint64_t count) {
+  uint64_t segments = mh_map_segments(region), n = 0;
+  while (n < count && (first + n >= segments || is_free(region, first + n))) n++;
+  return n;
+}
+
+bool mh_arena_extend_segments(mh_region *region, uint64_t first, uint64_t count, mheap_error *error) {
+  if (free_run(region, first, count) < count) return false;
+  uint64_t end = mh_segment_offset(first + count), old = mh_region_size(region), *word;
+  if (end > old) {
+    if (mh_region_grow(region, end, error) != MHEAP_OK) return false;
+    mh_segment_extend(region, old);
+    note_free(region->arena, (old - MH_SLICE - 1) / MH_SEGMENT);
+  }
+  for (uint64_t i = 0; i < count; i++)
+    if (map_word_for(region, first + i, &word, error) != MHEAP_OK) return false;
+  return true;
+}
+
+mheap_err mh_arena_take_segments(mh_region *region, uint64_t count, uint64_t alignment, uint64_t *first,
+                                 mheap_error *error) {
+  if (region->arena->spare != 0) release_segment(region, region->arena->spare);
+  uint64_t segment = first_free(region);
+  if (!segments_can_align(region, alignment))
+    return mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: no segment can have the alignment %llu at this base address", region->path,
+                   (unsigned long long)alignment);
+  mh_error_clear(error);
+  for (;;) {
+    while (!is_aligned(region, segment, alignment)) segment++;
+    uint64_t n = free_run(region, segment, count);
+    if (n == count) break;
+    segment += n + 1;
+  }
+  *first = segment;
+  if (mh_arena_extend_segments(region, segment, count, error)) return MHEAP_OK;
+  return error->code ? error->code : mh_fail(error, MHEAP_ERR_FULL, "%s: full", region->path);
+}
+
+void mh_arena_give_segments(mh_region *region, uint64_t first, uint64_t count) {
+  mh_arena *arena = region->arena;
+  arena->free_from = min64(arena->free_from, first);
+  if (first + count >= mh_map_segments(region)) mh_arena_trim(region, false);
+  else mh_region_punch(region, mh_segment_offset(first), count * MH_SEGMENT);
+}
+
+/* ---- trimming ---- */
+
+/* Drops the free slices behind `size` from what is known, then the bytes. */
+static void cut(mh_region *region, uint64_t size) {
+  uint64_t last = (size - MH_SLICE - 1) / MH_SEGMENT;
+  mh_segment *state = mh_segment_of(region, last);
+  uint32_t slices = (uint32_t)((size - mh_segment_offset(last)) / MH_SLICE);
+  mh_region_shrink(region, size);
+  if (mh_region_size(region) != size || state->kind != MH_RUN_HEADER || slices >= MH_SEGMENT_SLICES) return;
+  uint64_t kept = ((uint64_t)1 << slices) - 1;
+  state->free &= kept;
+  state->backed &= kept;
+}
+
+void mh_arena_trim(mh_region *region, bool force) {
+  mh_arena *arena = region->arena;
+  uint64_t segment = mh_map_segments(region), size = mh_region_size(region);
+  while (segment-- > 0) {
+    bool slices = mh_segment_of(region, segment)->kind == MH_RUN_HEADER;
+    if (segment > 0 && slices && is_wholly_free(region, segment)) {
+      if (arena->spare == segment) arena->spare = 0;
+      mh_segment_forget(region, segment);
+      mh_publish(mh_map_word(region, segment, NULL), 0);
+    } else if (slices || !is_free(region, segment)) {
+      if (slices) size = used_end(region, segment);
+      break;
+    }
+    size = mh_segment_offset(segment);
+  }
+  arena->free_from = min64(arena->free_from, mh_map_segments(region));
+  if (size < mh_region_size(region)) cut(region, size);
+  if (force && arena->spare != 0) release_segment(region, arena->spare);
+}
+
+/* ---- punching ---- */
+
+static void punch_slices(mh_region *region, uint64_t segment) {
+  mh_segment *state = mh_segment_of(region, segment);
+  for (uint32_t i = 1; i < MH_SEGMENT_SLICES;) {
+    uint32_t n = 0;
+    while (i + n < MH_SEGMENT_SLICES && state->free >> (i + n) & 1) n++;
+    if (n > 0) mh_region_punch(region, mh_segment_offset(segment) + i * MH_SLICE, n * MH_SLICE);
+    i += n + 1;
+  }
+  state->backed &= ~state->free;
+}
+
+void mh_arena_punch(mh_region *region) {
+  for (uint64_t segment = 0; segment < mh_map_segments(region); segment++) {
+    if (mh_segment_of(region, segment)->kind == MH_RUN_HEADER) punch_slices(region, segment);
+    else if (is_free(region, segment)) mh_region_punch(region, mh_segment_offset(segment), MH_SEGMENT);
+  }
+}

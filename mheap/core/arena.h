@@ -1,0 +1,60 @@
+/* arena.h: the part of a region that slices and segments are taken from.
+
+   Owns: hints about where free space is (process state), growth by segments, the parts of
+   the segment map, and the return of space. Calls segment.h, map.h, region.h. The caller
+   holds region->lock.
+
+   Policy: the lowest place that fits, so that a file's tail empties. A region has one arena
+   now, row 0 of its table, which is all of it. */
+#ifndef MHEAP_ARENA_H
+#define MHEAP_ARENA_H
+
+#include "map.h"
+#include "segment.h"
+
+typedef struct mh_arena {
+  uint64_t start[MH_SEGMENT_SLICES]; /* no opened segment below has n free slices in a row */
+  uint64_t unseen;                   /* segments from here on were not looked at since attach */
+  uint64_t free_from;                /* no segment below is FREE */
+  uint64_t spare;                    /* a wholly free segment kept for the next run; 0: none */
+} mh_arena;
+
+#define MH_ARENA_BYTES (2 * (uint64_t)65536)
+
+/* How a segment's slabs find an owner when it is opened. */
+typedef struct mh_adopter {
+  mh_adopt_fun *adopt;
+  void *arg;
+} mh_adopter;
+
+mheap_err mh_arena_make(mh_region *region, mheap_error *error);
+void mh_arena_drop(mh_region *region);
+
+/* Opens the segment of kind SLICES that `segment` is, if it is. */
+mheap_err mh_arena_open(mh_region *region, uint64_t segment, const mh_adopter *adopter, mheap_error *error);
+/* Opens some segments not yet seen that may have free blocks or slices; false: none left. */
+bool mh_arena_open_some(mh_region *region, const mh_adopter *adopter);
+
+/* A new run of `count` slices with this head, on disk as far as `pages` pages. */
+mh_slab *mh_arena_take(mh_region *region, uint32_t count, uint32_t pages, uint64_t alignment, uint64_t head,
+                       const mh_adopter *adopter, mheap_error *error);
+void mh_arena_give(mh_region *region, mh_slab *run);
+/* Grows or shrinks a span in place; false: not possible there. */
+bool mh_arena_resize(mh_region *region, mh_slab *run, uint32_t count, uint32_t pages, uint64_t head);
+/* Can a run of so many slices have that alignment within a segment? */
+bool mh_arena_fits(const mh_region *region, uint32_t count, uint64_t alignment);
+
+/* `count` free segments in a row, at a multiple of `alignment`; *first is the first. */
+mheap_err mh_arena_take_segments(mh_region *region, uint64_t count, uint64_t alignment, uint64_t *first,
+                                 mheap_error *error);
+/* Are [first, first + count) free, or behind the region's end, so that a huge span could grow there? */
+bool mh_arena_extend_segments(mh_region *region, uint64_t first, uint64_t count, mheap_error *error);
+/* The segments' words say FREE already; `hole` bytes of them were in use. */
+void mh_arena_give_segments(mh_region *region, uint64_t first, uint64_t count);
+
+/* Returns the tail to the file; `force`: also the spare segment. */
+void mh_arena_trim(mh_region *region, bool force);
+/* Returns the pages of all free slices and segments that are known. */
+void mh_arena_punch(mh_region *region);
+
+#endif

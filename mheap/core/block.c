@@ -1,0 +1,118 @@
+/* block.c: see block.h. */
+#include "block.h"
+
+#include "arena.h"
+
+mheap_err mh_block_refuse(mheap *heap, const void *address, mheap_err code, const char *why, mheap_error *error) {
+  const mh_region *region = heap->region;
+  bool inside = (const char *)address >= region->base && (const char *)address < region->base + region->span;
+  uint64_t offset = inside ? mh_offset(region, address) : 0;
+  if (inside)
+    mh_fail(error, code, "%s: offset 0x%llx: %p %s; nothing was changed", region->path, (unsigned long long)offset,
+            address, why);
+  else mh_fail(error, code, "%s: %p %s; nothing was changed", region->path, address, why);
+  if (error != NULL) error->offset = offset;
+  return code;
+}
+
+static mheap_err no_block(mheap *heap, const void *address, mheap_error *error) {
+  return mh_block_refuse(heap, address, MHEAP_ERR_POINTER, "is not a block of this heap", error);
+}
+
+/* Space that is free now: freed before if it is where a block could start. */
+static mheap_err free_space(mheap *heap, const void *address, mheap_error *error) {
+  if ((uintptr_t)address % 16 != 0) return no_block(heap, address, error);
+  return mh_block_refuse(heap, address, MHEAP_ERR_DOUBLE_FREE,
+                         "is in free space: the block was freed already, or there never was one", error);
+}
+
+/* ---- slabs ---- */
+
+static bool bit(const uint64_t *words, uint32_t index) {
+  return atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)&words[index / 64], memory_order_acquire) >> index % 64 & 1;
+}
+
+static mheap_err find_in_slab(mheap *heap, mh_slab *slab, const char *address, mh_block *block, mheap_error *error) {
+  char *start = mh_slab_start(heap->region, slab);
+  uint64_t index = (uint64_t)(address - start) / slab->size;
+  if (index >= slab->blocks) return no_block(heap, address, error);
+  block->kind = MH_BLOCK_SLAB;
+  block->index = (uint32_t)index;
+  block->start = start + index * slab->size;
+  block->size = slab->size;
+  block->in_use = bit(slab->bits->alloc, block->index) && !bit(slab->bits->freed, block->index);
+  return MHEAP_OK;
+}
+
+static mheap_err find_in_run(mheap *heap, mh_slab *entry, const char *address, mh_block *block, mheap_error *error) {
+  mh_slab *run = entry->kind == MH_RUN_BODY ? entry - entry->back : entry;
+  block->run = run;
+  block->heap = run->heap;
+  switch (run->kind) {
+    case MH_RUN_FREE: return free_space(heap, address, error);
+    case MH_RUN_SLAB: return find_in_slab(heap, run, address, block, error);
+    case MH_RUN_SPAN: break;
+    default: return no_block(heap, address, error);
+  }
+  block->kind = MH_BLOCK_SPAN;
+  block->start = mh_slab_start(heap->region, run);
+  block->size = run->size;
+  block->in_use = true;
+  return MHEAP_OK;
+}
+
+/* ---- huge spans ---- */
+
+static void fill_huge(mheap *heap, const mh_map_entry *entry, mh_block *block) {
+  block->kind = MH_BLOCK_HUGE;
+  block->segment = entry->head;
+  block->huge = *entry;
+  block->heap = entry->heap;
+  block->start = heap->region->segments + entry->head * MH_SEGMENT;
+  block->size = mh_map_huge_bytes(entry);
+  block->in_use = true;
+}
+
+/* ---- both ---- */
+
+static void adopt_none(void *arg, mh_slab *slab) { (void)arg, (void)slab; }
+
+/* The caller holds region->lock. */
+static mheap_err find_locked(mheap *heap, mh_lane *lane, const char *address, mh_block *block, mheap_error *error) {
+  mh_region *region = heap->region;
+  uint64_t distance = (uint64_t)(address - region->segments), segment = distance / MH_SEGMENT;
+  const mh_adopter adopter = {lane != NULL ? mh_lane_adopt : adopt_none, lane};
+  mh_map_entry entry;
+  mheap_err code = mh_map_get(region, segment, &entry, error);
+  if (code) return code;
+  if (entry.kind == MH_MAP_FREE) return free_space(heap, address, error);
+  if (entry.kind != MH_MAP_SLICES) {
+    fill_huge(heap, &entry, block);
+    return MHEAP_OK;
+  }
+  code = mh_arena_open(region, segment, &adopter, error);
+  return code ? code : find_in_run(heap, &region->slabs[distance / MH_SLICE], address, block, error);
+}
+
+mheap_err mh_block_find(mheap *heap, mh_lane *lane, const void *address, mh_block *block, mheap_error *error) {
+  mh_region *region = heap->region;
+  const char *at = address;
+  if (at < region->segments || at >= region->base + region->span) return no_block(heap, address, error);
+  if (at >= region->base + mh_region_size(region))
+    return at < region->base + region->peak ? free_space(heap, address, error) : no_block(heap, address, error);
+  pthread_mutex_lock(&region->lock);
+  mheap_err code = find_locked(heap, lane, at, block, error);
+  pthread_mutex_unlock(&region->lock);
+  return code;
+}
+
+mheap_err mh_block_at(mheap *heap, mh_lane *lane, const void *address, mh_block *block, mheap_error *error) {
+  mheap_err code = mh_block_find(heap, lane, address, block, error);
+  if (code) return code;
+  if (block->start != address)
+    return mh_block_refuse(heap, address, MHEAP_ERR_POINTER, "points into a block, not to its start", error);
+  if (!block->in_use) return mh_block_refuse(heap, address, MHEAP_ERR_DOUBLE_FREE, "is a block that is free already", error);
+  if (block->heap != heap->row)
+    return mh_block_refuse(heap, address, MHEAP_ERR_POINTER, "is a block of another heap of this region", error);
+  return MHEAP_OK;
+}

@@ -1,0 +1,227 @@
+/* handle.c: the life of a heap's handle, its roots, and the process's default heap.
+
+   Owns: struct mheap, and the default heap. Calls region.h, lane.h, arena.h. */
+#include <errno.h>
+#include <string.h>
+
+#include "arena.h"
+#include "heap.h"
+#include "hooks.h"
+#include "lane.h"
+#include "map.h"
+#include "os.h"
+#include "registry.h"
+
+#define HANDLE_BYTES ((uint64_t)65536)
+static_assert(sizeof(mheap) <= HANDLE_BYTES, "a handle fits its table");
+
+/* ---- making and dropping ---- */
+
+static mheap *handle_new(mh_region *region, mheap_error *error) {
+  mheap *heap = mh_os_table(HANDLE_BYTES);
+  if (heap == NULL) {
+    mh_fail_system(error, ENOMEM, region->path, "making the heap's handle");
+    return NULL;
+  }
+  heap->region = region;
+  pthread_mutex_init(&heap->lock, NULL);
+  mh_registry_add_heap(region, heap);
+  return heap;
+}
+
+static void handle_free(mheap *heap) {
+  mh_registry_remove_heap(heap->region, heap);
+  pthread_mutex_destroy(&heap->lock);
+  mh_os_table_free(heap, HANDLE_BYTES);
+}
+
+static mheap *handle_for(mh_region *region, mheap_error *error) {
+  if (region == NULL) return NULL;
+  mheap *heap = mh_arena_make(region, error) == MHEAP_OK ? handle_new(region, error) : NULL;
+  if (heap != NULL) return heap;
+  mh_arena_drop(region);
+  mh_region_abandon(region);
+  return NULL;
+}
+
+/* ---- attaching ---- */
+
+/* What a machine crash left is read and checked as a whole before anything is written. */
+static mheap_err check_before_salvage(int fd, const char *path, const mheap_options *options, mheap_error *error) {
+  mheap_options reading = *options;
+  reading.mode = MHEAP_MODE_READONLY;
+  reading.unsafe = true;
+  reading.relocate = true;
+  reading.base = NULL;
+  mh_region *region = path != NULL ? mh_region_open(path, &reading, error) : mh_region_attach(fd, &reading, error);
+  mheap *heap = handle_for(region, error);
+  if (heap == NULL) return MHEAP_ERR_CORRUPT;
+  mheap_err code = mheap_check(heap, NULL, NULL, NULL);
+  if (code && error != NULL) *error = heap->error;
+  mheap_abandon(heap);
+  return code;
+}
+
+static bool salvages(const mheap_options *options) {
+  return options != NULL && options->salvage && options->mode != MHEAP_MODE_READONLY;
+}
+
+mheap *mheap_attach(int fd, const mheap_options *options, mheap_error *error) {
+  mh_error_clear(error);
+  if (salvages(options) && fd >= 0 && check_before_salvage(fd, NULL, options, error) != MHEAP_OK) return NULL;
+  return handle_for(mh_region_attach(fd, options, error), error);
+}
+
+mheap *mheap_open(const char *path, const mheap_options *options, mheap_error *error) {
+  mh_error_clear(error);
+  if (salvages(options) && check_before_salvage(-1, path, options, error) != MHEAP_OK) return NULL;
+  return handle_for(mh_region_open(path, options, error), error);
+}
+
+/* ---- detaching ---- */
+
+/* Leaves hints for the next attach: what segments have nothing to give. */
+static void leave_hint(mh_region *region, uint64_t segment) {
+  const mh_segment *state = mh_segment_of(region, segment);
+  const mh_slab *entries = (const mh_slab *)state;
+  if (state->kind != MH_RUN_HEADER) return;
+  uint32_t hint = state->free == 0 ? MH_MAP_HINT_NO_SLICE | MH_MAP_HINT_NO_BLOCK : 0;
+  if (segment + 1 == mh_map_segments(region)) hint = 0;
+  for (uint32_t i = 1; i < MH_SEGMENT_SLICES && hint != 0; i++)
+    if (entries[i].kind == MH_RUN_SLAB && entries[i].place != MH_PLACE_FULL) hint = 0;
+  if (hint != 0)
+    mh_publish(mh_map_word(region, segment, NULL), mh_map_slices(state->arena, (uint32_t)region->epoch, hint));
+}
+
+/* A handle that cannot be written, or whose file was cut short, leaves things as they are. */
+static void tidy(mheap *heap) {
+  mh_region *region = heap->region;
+  if (region->anonymous || region->mode != MHEAP_MODE_LIVE || region->forked) return;
+  if (mheap_collect(heap, false) != MHEAP_OK) return;
+  pthread_mutex_lock(&region->lock);
+  for (uint64_t i = 0; i < mh_map_segments(region); i++) leave_hint(region, i);
+  pthread_mutex_unlock(&region->lock);
+}
+
+static void drop(mheap *heap) {
+  mh_hooks_end(heap);
+  mh_lanes_drop(heap);
+  mh_arena_drop(heap->region);
+  handle_free(heap);
+}
+
+mheap_err mheap_detach(mheap *heap, mheap_error *error) {
+  mh_region *region = heap->region;
+  tidy(heap);
+  mheap_err code = mh_region_finish(region, error);
+  if (code) {
+    if (error != NULL) heap->error = *error;
+    return code;
+  }
+  mheap_abandon(heap);
+  return MHEAP_OK;
+}
+
+void mheap_abandon(mheap *heap) {
+  mh_region *region = heap->region;
+  drop(heap);
+  mh_region_abandon(region);
+}
+
+mheap_err mheap_sync(mheap *heap) {
+  mheap_err code = mh_heap_usable(heap);
+  return code ? code : mh_region_sync(heap->region, mh_error(heap));
+}
+
+mheap_err mheap_collect(mheap *heap, bool force) {
+  heap = mh_heap_of(heap);
+  if (heap == NULL) return MHEAP_ERR_NO_MEMORY;
+  mheap_err code = mh_heap_writable(heap);
+  if (!code) code = mh_region_is_whole(heap->region, mh_error(heap));
+  if (code) return code;
+  mh_lanes_collect(heap);
+  pthread_mutex_lock(&heap->region->lock);
+  mh_arena_trim(heap->region, true);
+  if (force) mh_arena_punch(heap->region);
+  pthread_mutex_unlock(&heap->region->lock);
+  return MHEAP_OK;
+}
+
+/* ---- the default heap ---- */
+
+static pthread_mutex_t default_lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic(mheap *) default_heap;
+
+mheap *mheap_default(void) {
+  mheap *heap = atomic_load_explicit(&default_heap, memory_order_acquire);
+  if (heap != NULL) return heap;
+  pthread_mutex_lock(&default_lock);
+  heap = atomic_load_explicit(&default_heap, memory_order_acquire);
+  if (heap == NULL) {
+    heap = mheap_attach(-1, NULL, NULL);
+    atomic_store_explicit(&default_heap, heap, memory_order_release);
+  }
+  pthread_mutex_unlock(&default_lock);
+  return heap;
+}
+
+const mheap_error *mheap_last_error(const mheap *heap) {
+  static const mheap_error no_memory = {.code = MHEAP_ERR_NO_MEMORY, .sys = ENOMEM,
+                                        .text = "no address space for the default heap"};
+  if (heap == NULL) heap = mheap_default();
+  return heap != NULL ? &heap->error : &no_memory;
+}
+
+/* ---- numbered roots ---- */
+
+static mheap_err check_key(mheap *heap, int key) {
+  if (key >= 0 && key < MHEAP_KEYS) return MHEAP_OK;
+  return mh_fail(mh_error(heap), MHEAP_ERR_ARGUMENT, "%s: key %d is not from 0 to %d", heap->region->path, key, MHEAP_KEYS - 1);
+}
+
+mheap_err mheap_setkey(mheap *heap, int key, void *block) {
+  heap = mh_heap_of(heap);
+  if (heap == NULL) return MHEAP_ERR_NO_MEMORY;
+  mheap_err code = check_key(heap, key);
+  if (!code) code = mh_heap_writable(heap);
+  if (code) return code;
+  mh_region *region = heap->region;
+  uint64_t offset = block == NULL ? 0 : mh_offset(region, block);
+  if (block != NULL && (offset < MH_SLICE || !mh_in_region(region, offset, 1)))
+    return mh_fail(mh_error(heap), MHEAP_ERR_POINTER, "%s: key %d: %p is not in this heap, and would mean nothing in another process",
+                   region->path, key, block);
+  mh_publish((uint64_t *)mh_at(region, MH_KEYS_OFFSET) + key, offset);
+  return MHEAP_OK;
+}
+
+void *mheap_getkey(mheap *heap, int key) {
+  heap = mh_heap_of(heap);
+  if (heap == NULL || check_key(heap, key) != MHEAP_OK || mh_heap_usable(heap) != MHEAP_OK) return NULL;
+  mh_region *region = heap->region;
+  uint64_t offset = mh_read((uint64_t *)mh_at(region, MH_KEYS_OFFSET) + key);
+  if (offset == 0) return NULL;
+  if (offset >= MH_SLICE && mh_in_region(region, offset, 1)) {
+    mh_region_name_base(region);
+    return mh_at(region, offset);
+  }
+  mh_fail_corrupt(mh_error(heap), region->path, MH_KEYS_OFFSET + 8 * (uint64_t)key, "offset of a key", 0, offset);
+  return NULL;
+}
+
+/* ---- the rest ---- */
+
+bool mheap_is_in_region(const void *address) { return mh_registry_find(address) != NULL; }
+
+void *mheap_findbase(size_t size) {
+  void *address = NULL;
+  if (size == 0 || size > MH_OFFSET_MAX) return NULL;
+  uint64_t whole = (size + MH_SEGMENT - 1) / MH_SEGMENT * MH_SEGMENT + 2 * MH_SEGMENT;
+  if (mh_os_reserve(NULL, whole, &address) != 0) return NULL;
+  mh_os_release(address, whole);
+  return (char *)(((uint64_t)address + MH_SEGMENT - 1) & ~(MH_SEGMENT - 1)) + MH_SEGMENT - MH_SLICE;
+}
+
+void mh_heap_set_guarded(mheap *heap) {
+  mh_heap_row *row = mh_heap_row_of(heap);
+  mh_publish(&row->head, row->head | MH_HEAP_GUARDED);
+}

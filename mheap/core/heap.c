@@ -1,0 +1,282 @@
+/* heap.c: malloc and free. See heap.h; the public contract is mheap.h.
+
+   The fast paths are at the top: no lock, no system call, no allocation. Everything that is
+   unusual (no lane yet, an exhausted bin, another thread's slab, large blocks, hooks, a heap
+   that must not be changed) fails one of their tests and goes the slow way. */
+#include "heap.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "block.h"
+#include "hooks.h"
+#include "lane.h"
+#include "registry.h"
+#include "span.h"
+#include "superblock.h"
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+#define SMALL_MAX MH_SMALL_MAX
+
+/* ---- fast paths ---- */
+
+static inline uint64_t load(const uint64_t *word) {
+  return atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)word, memory_order_relaxed);
+}
+
+/* The next block that is ready, or NULL. One store hands it out. */
+static inline void *take(mh_bin *bin) {
+  uint64_t ready = bin->ready;
+  if (unlikely(ready == 0)) return NULL;
+  uint32_t i = (uint32_t)__builtin_ctzll(ready);
+  bin->ready = ready & (ready - 1);
+  atomic_store_explicit((_Atomic uint64_t *)bin->word, load(bin->word) | (uint64_t)1 << i, memory_order_release);
+  return bin->block + i * bin->size;
+}
+
+static void *malloc_slowly(mheap *heap, size_t size);
+static mheap_err free_slowly(mheap *heap, void *block);
+
+/* The class of a size up to SMALL_MAX, by sixteenths: quicker than computing it. */
+static inline uint32_t small_class(size_t size) { return mh_small_classes[(size + 15) / 16]; }
+
+void *mheap_malloc(mheap *heap, size_t size) {
+  mh_lane *lane = mh_lane_now(heap);
+  if (likely(lane != NULL && size <= SMALL_MAX)) {
+    void *block = take(&lane->bins[small_class(size)]);
+    if (likely(block != NULL)) return block;
+  }
+  return malloc_slowly(heap, size);
+}
+
+/* Frees a block of the lane's own slab, given its distance from the slab's first slice. */
+static inline mheap_err free_own(mheap *heap, mh_lane *lane, mh_slab *slab, void *block, uint32_t distance) {
+  uint32_t index = (uint32_t)((uint64_t)distance * slab->reciprocal >> 32), i = index / 64;
+  uint64_t bit = (uint64_t)1 << index % 64;
+  if (unlikely(index * slab->size != distance || index >= slab->blocks)) return free_slowly(heap, block);
+  uint64_t used = load(&slab->bits->alloc[i]);
+  if (unlikely((used & bit) == 0 || (load(&slab->bits->freed[i]) & bit) != 0)) return free_slowly(heap, block);
+  used &= ~bit;
+  atomic_store_explicit((_Atomic uint64_t *)&slab->bits->alloc[i], used, memory_order_release);
+  if (slab->place != MH_PLACE_BIN && unlikely(used == 0 || slab->place == MH_PLACE_FULL)) mh_lane_freed(lane, slab);
+  return MHEAP_OK;
+}
+
+mheap_err mheap_free(mheap *heap, void *block) {
+  mh_lane *lane = mh_lane_now(heap);
+  if (likely(lane != NULL)) {
+    uint64_t distance = (uint64_t)((char *)block - lane->segments);
+    if (likely(distance < lane->reach)) {
+      mh_slab *slab = &lane->slabs[distance / MH_SLICE];
+      if (likely(atomic_load_explicit(&slab->lane, memory_order_relaxed) == lane))
+        return free_own(heap, lane, slab, block, (uint32_t)(distance % MH_SLICE));
+    }
+  }
+  return free_slowly(heap, block);
+}
+
+/* ---- may this heap be used now? ---- */
+
+mheap *mh_heap_of(mheap *heap) { return heap != NULL ? heap : mheap_default(); }
+
+mheap_err mh_heap_usable(mheap *heap) {
+  if (!heap->region->forked) return MHEAP_OK;
+  return mh_fail(mh_error(heap), MHEAP_ERR_FORKED,
+                 "%s: this handle belongs to the parent process; attach the file anew in the child", heap->region->path);
+}
+
+mheap_err mh_heap_writable(mheap *heap) {
+  mheap_err code = mh_heap_usable(heap);
+  if (code || mh_region_writable(heap->region)) return code;
+  return mh_fail(mh_error(heap), MHEAP_ERR_READ_ONLY,
+                 "%s: attached read-only; attach it with mode live, or scratch to throw changes away", heap->region->path);
+}
+
+/* ---- allocation, the slow way ---- */
+
+static mheap_err too_large(mheap *heap, uint64_t size) {
+  return mh_fail(mh_error(heap), MHEAP_ERR_OVERFLOW, "%s: %" PRIu64 " bytes are more than any heap can hold",
+                 heap->region->path, size);
+}
+
+static void *slab_malloc(mh_lane *lane, uint32_t class, mheap_error *error) {
+  void *block;
+  while ((block = take(&lane->bins[class])) == NULL)
+    if (mh_lane_refill(lane, class, error) != MHEAP_OK) return NULL;
+  return block;
+}
+
+/* The smallest class that holds `size` and whose blocks are multiples of `alignment`. */
+static uint32_t aligned_class(uint64_t size, uint64_t alignment) {
+  uint32_t class = mh_class_of(size);
+  while (mh_classes[class].size % alignment != 0) class++;
+  return class;
+}
+
+static void note_placement(mh_region *region, uint64_t alignment) {
+  if (alignment <= mh_placement_alignment(region->super->placement)) return;
+  mh_publish(&region->super->placement, alignment | ((uint64_t)region->base & (alignment - 1)));
+}
+
+static void *allocate(mheap *heap, mh_lane *lane, uint64_t size, uint64_t alignment) {
+  uint64_t fit = (size + alignment - 1) & ~(alignment - 1); /* a class that is a multiple exists up to here */
+  if (fit <= MH_CLASS_MAX_SIZE && alignment <= MH_CLASS_MAX_SIZE)
+    return slab_malloc(lane, aligned_class(size, alignment), mh_error(heap));
+  void *block = mh_span_malloc(heap, lane, size, alignment, mh_error(heap));
+  if (block != NULL && alignment > MH_SLICE) note_placement(heap->region, alignment);
+  return block;
+}
+
+void *mh_heap_malloc(mheap *heap, size_t size, size_t alignment) {
+  if (mh_heap_writable(heap) != MHEAP_OK) return NULL;
+  if (size > MH_OFFSET_MAX || alignment > MH_OFFSET_MAX / 2) {
+    too_large(heap, size > alignment ? size : alignment);
+    return NULL;
+  }
+  mh_lane *lane = mh_lane_of(heap, mh_error(heap));
+  if (lane == NULL) return NULL;
+  mh_region_name_base(heap->region);
+  return allocate(heap, lane, size ? size : 1, alignment < 16 ? 16 : alignment);
+}
+
+static void *malloc_slowly(mheap *heap, size_t size) {
+  if (heap == NULL) return (heap = mheap_default()) != NULL ? mheap_malloc(heap, size) : NULL;
+  return unlikely(heap->hooked) ? mh_hooks_malloc(heap, size, 16) : mh_heap_malloc(heap, size, 16);
+}
+
+void *mheap_memalign(mheap *heap, size_t alignment, size_t size) {
+  heap = mh_heap_of(heap);
+  if (heap == NULL) return NULL;
+  if (alignment == 0 || (alignment & (alignment - 1)) != 0) {
+    mh_fail(mh_error(heap), MHEAP_ERR_ARGUMENT, "%s: alignment %zu is not a power of two", heap->region->path, alignment);
+    return NULL;
+  }
+  return heap->hooked ? mh_hooks_malloc(heap, size, alignment) : mh_heap_malloc(heap, size, alignment);
+}
+
+void *mheap_calloc(mheap *heap, size_t count, size_t size) {
+  size_t bytes;
+  if (__builtin_mul_overflow(count, size, &bytes)) {
+    heap = mh_heap_of(heap);
+    if (heap != NULL)
+      mh_fail(mh_error(heap), MHEAP_ERR_OVERFLOW, "%s: %zu times %zu bytes are more than any heap can hold",
+              heap->region->path, count, size);
+    return NULL;
+  }
+  void *block = mheap_malloc(heap, bytes);
+  return block != NULL ? memset(block, 0, bytes) : NULL;
+}
+
+/* ---- freeing, the slow way ---- */
+
+static mheap_err free_in_slab(mheap *heap, mh_lane *lane, const mh_block *block) {
+  mh_slab *slab = block->run;
+  uint32_t i = block->index / 64;
+  uint64_t bit = (uint64_t)1 << block->index % 64;
+  if (atomic_load_explicit(&slab->lane, memory_order_acquire) == lane) {
+    uint64_t used = load(&slab->bits->alloc[i]) & ~bit;
+    atomic_store_explicit((_Atomic uint64_t *)&slab->bits->alloc[i], used, memory_order_release);
+    mh_lane_freed(lane, slab);
+    return MHEAP_OK;
+  }
+  if (mh_lane_free_remote(lane, slab, i, bit)) return MHEAP_OK;
+  return mh_block_refuse(heap, block->start, MHEAP_ERR_DOUBLE_FREE, "is a block that is free already", mh_error(heap));
+}
+
+/* A pointer into a block may be to the data of a guarded one. */
+static bool is_guarded(mheap *heap, mh_lane *lane, const void *data, mh_block *block) {
+  if ((mh_heap_row_of(heap)->head & MH_HEAP_GUARDED) == 0) return false;
+  return mh_block_find(heap, lane, data, block, mh_error(heap)) == MHEAP_OK && block->in_use &&
+         block->start != data && mh_guard_is(heap, block->start, data);
+}
+
+mheap_err mh_heap_free(mheap *heap, void *data) {
+  mh_block block;
+  if (data == NULL) return MHEAP_OK;
+  mheap_err code = mh_heap_writable(heap);
+  if (code) return code;
+  mh_lane *lane = mh_lane_of(heap, mh_error(heap));
+  if (lane == NULL) return mh_error(heap)->code;
+  if (is_guarded(heap, lane, data, &block)) return mh_guard_free(heap, block.start, data);
+  code = mh_block_at(heap, lane, data, &block, mh_error(heap));
+  if (code) return code;
+  if (block.kind == MH_BLOCK_SLAB) return free_in_slab(heap, lane, &block);
+  return mh_span_free(heap, &block, mh_error(heap));
+}
+
+static mheap_err free_slowly(mheap *heap, void *block) {
+  if (block == NULL) return MHEAP_OK;
+  if (heap == NULL) return (heap = mheap_default()) != NULL ? mheap_free(heap, block) : MHEAP_ERR_NO_MEMORY;
+  return unlikely(heap->hooked) ? mh_hooks_free(heap, block) : mh_heap_free(heap, block);
+}
+
+/* ---- sizes ---- */
+
+size_t mheap_good_size(size_t size) {
+  if (size > MH_OFFSET_MAX) return 0;
+  if (size <= MH_CLASS_MAX_SIZE) return mh_classes[mh_class_of(size ? size : 1)].size;
+  return mh_span_good_size(size);
+}
+
+/* A region that is only read has no lanes; what it opens belongs to nobody. */
+static mh_lane *lane_if_writable(mheap *heap) {
+  return mh_region_writable(heap->region) ? mh_lane_of(heap, mh_error(heap)) : NULL;
+}
+
+size_t mh_heap_usable_size(mheap *heap, const void *data) {
+  mh_block block;
+  if (data == NULL || mh_heap_usable(heap) != MHEAP_OK) return 0;
+  mh_lane *lane = lane_if_writable(heap);
+  if (is_guarded(heap, lane, data, &block)) return mh_guard_usable_size(heap, block.start, data);
+  return mh_block_at(heap, lane, data, &block, mh_error(heap)) == MHEAP_OK ? block.size : 0;
+}
+
+size_t mheap_usable_size(mheap *heap, const void *block) {
+  if (block == NULL) return 0;
+  heap = mh_heap_of(heap);
+  if (heap == NULL) return 0;
+  return heap->hooked ? mh_hooks_usable_size(heap, block) : mh_heap_usable_size(heap, block);
+}
+
+void *mh_heap_block_start(mheap *heap, const void *address) {
+  mh_block block;
+  mheap_error ignored;
+  if (mh_block_find(heap, lane_if_writable(heap), address, &block, &ignored) != MHEAP_OK) return NULL;
+  return block.in_use ? block.start : NULL;
+}
+
+/* ---- realloc ---- */
+
+/* Stays where it is while the block is not more than twice what is wanted. */
+static bool resize_in_place(mheap *heap, const mh_block *block, uint64_t size) {
+  if (block->kind == MH_BLOCK_SLAB) return size <= block->size && (size > block->size / 2 || block->size <= 32);
+  return size > MH_CLASS_MAX_SIZE && mh_span_resize(heap, block, size);
+}
+
+void *mh_heap_realloc(mheap *heap, void *data, size_t size) {
+  mh_block block;
+  if (data == NULL) return mh_heap_malloc(heap, size, 16);
+  if (mh_heap_writable(heap) != MHEAP_OK) return NULL;
+  mh_lane *lane = mh_lane_of(heap, mh_error(heap));
+  if (lane == NULL) return NULL;
+  if (is_guarded(heap, lane, data, &block)) return mh_guard_realloc(heap, block.start, data, size);
+  if (mh_block_at(heap, lane, data, &block, mh_error(heap)) != MHEAP_OK) return NULL;
+  if (size > MH_OFFSET_MAX) {
+    too_large(heap, size);
+    return NULL;
+  }
+  if (resize_in_place(heap, &block, size ? size : 1)) return data;
+  void *moved = mh_heap_malloc(heap, size, 16);
+  if (moved == NULL) return NULL;
+  memcpy(moved, data, size < block.size ? size : block.size);
+  mh_heap_free(heap, data);
+  return moved;
+}
+
+void *mheap_realloc(mheap *heap, void *block, size_t size) {
+  heap = mh_heap_of(heap);
+  if (heap == NULL) return NULL;
+  return heap->hooked ? mh_hooks_realloc(heap, block, size) : mh_heap_realloc(heap, block, size);
+}

@@ -1,0 +1,50 @@
+/* heap.h: a heap, the thing that allocates; the descriptor of the public API.
+
+   Owns: the handle, its lanes, its hooks (guards, trace) and its last error. Calls region.h,
+   segment.h, slab.h, span.h, huge.h, lane.h. Knows nothing of objects, but holds a pointer
+   for them, which it never follows. */
+#ifndef MHEAP_HEAP_H
+#define MHEAP_HEAP_H
+
+#include "region.h"
+
+typedef struct mh_lane mh_lane;
+typedef struct mh_hooks mh_hooks;
+
+struct mheap {
+  mh_region *region;
+  uint32_t row;              /* of the heap table */
+  bool hooked;               /* calls take the slow path: guards or a trace are on */
+  mh_hooks *hooks;           /* see hooks.h; NULL: none */
+  _Atomic(mh_lane *) lanes;  /* all lanes of this heap in this process, by lane->next; only added to */
+  pthread_mutex_t lock;      /* lanes' list, hooks, last error; before region->lock */
+  mheap_error error;         /* the last one */
+  mheap *next;               /* handles on the same region */
+};
+
+/* ---- allocation without hooks; the public functions are these when none are on ---- */
+void *mh_heap_malloc(mheap *heap, size_t size, size_t alignment);
+mheap_err mh_heap_free(mheap *heap, void *block);
+void *mh_heap_realloc(mheap *heap, void *block, size_t size);
+size_t mh_heap_usable_size(mheap *heap, const void *block);
+/* The start of the block in use that contains `address`, or NULL. */
+void *mh_heap_block_start(mheap *heap, const void *address);
+
+/* Marks the heap's row as having guarded blocks. */
+void mh_heap_set_guarded(mheap *heap);
+static inline mh_heap_row *mh_heap_row_of(const mheap *heap) {
+  return (mh_heap_row *)mh_at(heap->region, MH_HEAPS_OFFSET) + heap->row;
+}
+
+/* The heap for a `md` that may be NULL. */
+mheap *mh_heap_of(mheap *heap);
+
+/* The error to fill for this heap; what the public functions pass down. */
+static inline mheap_error *mh_error(mheap *heap) { return &heap->error; }
+
+/* Refuses, with an error, a heap that must not be changed now (read-only, forked). */
+mheap_err mh_heap_writable(mheap *heap);
+/* Refuses a heap whose handle belongs to the parent process. */
+mheap_err mh_heap_usable(mheap *heap);
+
+#endif

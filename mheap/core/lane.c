@@ -1,0 +1,431 @@
+/* lane.c: see lane.h. */
+#include "lane.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "arena.h"
+#include "os.h"
+
+__thread mh_thread mh_this_thread = {.heap = mh_no_heap};
+
+/* Guards threads' lists of lanes; taken when a lane comes, goes, or changes its thread. */
+static pthread_mutex_t lanes_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_key_t thread_key;
+static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
+
+void mh_lanes_lock(void) { pthread_mutex_lock(&lanes_lock); }
+void mh_lanes_unlock(void) { pthread_mutex_unlock(&lanes_lock); }
+
+#define LANE_BYTES ((sizeof(mh_lane) + 65535) / 65536 * 65536)
+
+/* ---- words of the bitmaps ---- */
+
+static uint64_t load(const uint64_t *word) {
+  return atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)word, memory_order_relaxed);
+}
+static void store(uint64_t *word, uint64_t value) {
+  atomic_store_explicit((_Atomic uint64_t *)word, value, memory_order_relaxed);
+}
+
+static uint64_t mask_of_word(const mh_slab *slab, uint32_t word) {
+  uint32_t left = slab->blocks - 64 * word;
+  return left >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << left) - 1;
+}
+
+/* Folds the remote frees of a word: alloc first, so that at no instant a block is in use
+   again, or free with its freed bit able to hit the next owner. */
+static void fold_word(mh_slab *slab, uint32_t i) {
+  uint64_t freed = load(&slab->bits->freed[i]);
+  if (freed == 0) return;
+  store(&slab->bits->alloc[i], load(&slab->bits->alloc[i]) & ~freed);
+  atomic_fetch_and_explicit((_Atomic uint64_t *)&slab->bits->freed[i], ~freed, memory_order_acq_rel);
+}
+
+static void fold(mh_slab *slab) {
+  for (uint32_t i = 0; i < slab->words; i++) fold_word(slab, i);
+}
+
+static uint64_t free_in_word(const mh_slab *slab, uint32_t i) {
+  return ~load(&slab->bits->alloc[i]) & mask_of_word(slab, i);
+}
+
+static bool has_free_block(const mh_slab *slab) {
+  for (uint32_t i = 0; i < slab->words; i++)
+    if (free_in_word(slab, i) != 0) return true;
+  return false;
+}
+
+/* From the end: blocks are handed out from the start, so that there the answer is found. */
+static bool is_empty(const mh_slab *slab) {
+  for (uint32_t i = slab->words; i-- > 0;)
+    if ((load(&slab->bits->alloc[i]) & ~load(&slab->bits->freed[i])) != 0) return false;
+  return true;
+}
+
+/* ---- bins' lists ---- */
+
+static void push_partial(mh_bin *bin, mh_slab *slab) {
+  slab->next = NULL;
+  slab->prev = bin->last;
+  if (bin->last != NULL) bin->last->next = slab;
+  else bin->partial = slab;
+  bin->last = slab;
+  slab->place = MH_PLACE_LIST;
+}
+
+static void remove_partial(mh_bin *bin, mh_slab *slab) {
+  if (slab->prev != NULL) slab->prev->next = slab->next;
+  else bin->partial = slab->next;
+  if (slab->next != NULL) slab->next->prev = slab->prev;
+  else bin->last = slab->prev;
+  slab->next = slab->prev = NULL;
+}
+
+static void set_owner(mh_slab *slab, mh_lane *lane) {
+  atomic_store_explicit(&slab->lane, lane, memory_order_release);
+}
+
+/* ---- the current slab of a bin ---- */
+
+static void clear_bin(mh_bin *bin) {
+  bin->ready = 0;
+  bin->slab = NULL;
+}
+
+static void use_word(mh_region *region, mh_bin *bin, mh_slab *slab, uint32_t i) {
+  bin->slab = slab;
+  slab->place = MH_PLACE_BIN;
+  bin->size = slab->size;
+  bin->word = &slab->bits->alloc[i];
+  bin->ready = free_in_word(slab, i);
+  bin->block = mh_slab_start(region, slab) + (uint64_t)i * 64 * slab->size;
+}
+
+/* The next word with a free block, beginning with `from` and coming back to it. */
+static bool use_slab_from(mh_region *region, mh_bin *bin, mh_slab *slab, uint32_t from) {
+  for (uint32_t n = 0, i = from; n < slab->words; n++, i = i + 1 < slab->words ? i + 1 : 0) {
+    fold_word(slab, i);
+    if (free_in_word(slab, i) == 0) continue;
+    use_word(region, bin, slab, i);
+    return true;
+  }
+  return false;
+}
+
+static bool use_slab(mh_region *region, mh_bin *bin, mh_slab *slab) {
+  return use_slab_from(region, bin, slab, 0);
+}
+
+/* Stays with a word that was mostly freed again: its blocks are warm. */
+#define STAY_LEAST 32
+
+/* The current slab goes on, or is full. */
+static bool advance(mh_region *region, mh_bin *bin) {
+  mh_slab *slab = bin->slab;
+  if (slab == NULL) return false;
+  uint32_t at = (uint32_t)(bin->word - slab->bits->alloc);
+  if (__builtin_popcountll(free_in_word(slab, at)) < STAY_LEAST) at = at + 1 < slab->words ? at + 1 : 0;
+  if (use_slab_from(region, bin, slab, at)) return true;
+  slab->place = MH_PLACE_FULL;
+  clear_bin(bin);
+  return false;
+}
+
+static bool use_partial(mh_region *region, mh_bin *bin) {
+  while (bin->partial != NULL) {
+    mh_slab *slab = bin->partial;
+    remove_partial(bin, slab);
+    if (use_slab(region, bin, slab)) return true;
+    slab->place = MH_PLACE_FULL;
+  }
+  return false;
+}
+
+/* ---- remote frees ---- */
+
+static void push_queue(mh_lane *lane, mh_slab *slab) {
+  mh_slab *head = atomic_load_explicit(&lane->queue, memory_order_relaxed);
+  do atomic_store_explicit(&slab->queue_next, head, memory_order_relaxed);
+  while (!atomic_compare_exchange_weak_explicit(&lane->queue, &head, slab, memory_order_release, memory_order_relaxed));
+}
+
+static void tell_lane(mh_slab *slab) {
+  if (atomic_exchange_explicit(&slab->queued, 1, memory_order_acq_rel) != 0) return;
+  mh_lane *lane = atomic_load_explicit(&slab->lane, memory_order_acquire);
+  if (lane != NULL) push_queue(lane, slab);
+  else atomic_store_explicit(&slab->queued, 0, memory_order_release);
+}
+
+/* The hazard is set before the bit: who sees the bit, and so perhaps an empty slab, sees
+   the hazard too, and keeps the slab until this thread has no more to do with it. */
+bool mh_lane_free_remote(mh_lane *self, mh_slab *slab, uint32_t word, uint64_t bit) {
+  atomic_store_explicit(&self->hazard, slab, memory_order_relaxed);
+  uint64_t old = atomic_fetch_or_explicit((_Atomic uint64_t *)&slab->bits->freed[word], bit, memory_order_acq_rel);
+  if (old == 0) tell_lane(slab);
+  atomic_store_explicit(&self->hazard, NULL, memory_order_release);
+  return (old & bit) == 0;
+}
+
+/* Is another thread still busy with the slab? */
+static bool is_hazard(const mh_lane *lane, const mh_slab *slab) {
+  atomic_thread_fence(memory_order_acquire);
+  if (atomic_load_explicit((_Atomic uint32_t *)&slab->queued, memory_order_acquire) != 0) return true;
+  for (mh_lane *l = atomic_load_explicit(&lane->heap->lanes, memory_order_acquire); l != NULL; l = l->next)
+    if (atomic_load_explicit(&l->hazard, memory_order_acquire) == slab) return true;
+  return atomic_load_explicit((_Atomic uint32_t *)&slab->queued, memory_order_acquire) != 0;
+}
+
+static void retire(mh_lane *lane, mh_slab *slab) {
+  mh_region *region = lane->heap->region;
+  set_owner(slab, NULL);
+  pthread_mutex_lock(&region->lock);
+  mh_arena_give(region, slab);
+  pthread_mutex_unlock(&region->lock);
+}
+
+/* A slab of this lane has free blocks again: it goes to the list, or back to the arena. */
+static void settle(mh_lane *lane, mh_slab *slab) {
+  mh_bin *bin = &lane->bins[slab->class];
+  if (slab->place == MH_PLACE_BIN) return;
+  if (slab->place == MH_PLACE_FULL) push_partial(bin, slab);
+  if (!is_empty(slab) || is_hazard(lane, slab)) return;
+  remove_partial(bin, slab);
+  retire(lane, slab);
+}
+
+/* Takes in what other threads freed. A slab that moved on to another lane is passed on. */
+static bool take_queue(mh_lane *lane) {
+  mh_slab *slab = atomic_exchange_explicit(&lane->queue, NULL, memory_order_acquire);
+  bool any = slab != NULL;
+  while (slab != NULL) {
+    mh_slab *next = atomic_load_explicit(&slab->queue_next, memory_order_relaxed);
+    mh_lane *owner = atomic_load_explicit(&slab->lane, memory_order_acquire);
+    if (owner != lane) {
+      push_queue(owner, slab);
+    } else {
+      atomic_store_explicit(&slab->queued, 0, memory_order_seq_cst);
+      fold(slab);
+      if (slab->place != MH_PLACE_FULL || has_free_block(slab)) settle(lane, slab);
+    }
+    slab = next;
+  }
+  return any;
+}
+
+void mh_lane_freed(mh_lane *lane, mh_slab *slab) { settle(lane, slab); }
+
+/* ---- refilling ---- */
+
+/* Moves everything of an idle lane to this one. The caller holds heap->lock. */
+static void absorb(mh_lane *lane, mh_lane *idle) {
+  take_queue(idle);
+  for (uint32_t c = 0; c < MHEAP_CLASSES; c++) {
+    mh_bin *bin = &idle->bins[c];
+    mh_slab *current = bin->slab;
+    clear_bin(bin);
+    if (current != NULL) push_partial(bin, current);
+    while (bin->partial != NULL) {
+      mh_slab *slab = bin->partial;
+      remove_partial(bin, slab);
+      set_owner(slab, lane);
+      push_partial(&lane->bins[c], slab);
+    }
+  }
+}
+
+/* Slabs of lanes whose threads are gone. Full ones stay with their lane, whose queue tells
+   when they are not full any more. */
+static bool absorb_idle(mh_lane *lane) {
+  bool any = false;
+  pthread_mutex_lock(&lane->heap->lock);
+  for (mh_lane *other = lane->heap->lanes; other != NULL; other = other->next) {
+    if (other->thread != NULL || other == lane) continue;
+    absorb(lane, other);
+    any = true;
+  }
+  pthread_mutex_unlock(&lane->heap->lock);
+  return any;
+}
+
+static mheap_err new_slab(mh_lane *lane, uint32_t class, mheap_error *error) {
+  mh_region *region = lane->heap->region;
+  const mh_adopter adopter = {mh_lane_adopt, lane};
+  uint32_t count = mh_classes[class].slices;
+  pthread_mutex_lock(&region->lock);
+  mh_slab *slab = mh_arena_take(region, count, count * (uint32_t)(MH_SLICE / MH_PAGE), MH_SLICE,
+                                mh_head_slab(class, lane->heap->row), &adopter, error);
+  if (slab != NULL) set_owner(slab, lane);
+  pthread_mutex_unlock(&region->lock);
+  if (slab == NULL) return error->code;
+  use_slab(region, &lane->bins[class], slab);
+  return MHEAP_OK;
+}
+
+/* Slabs that come from segments opened now: they have free blocks the file already holds. */
+static bool open_more(mh_lane *lane) {
+  mh_region *region = lane->heap->region;
+  const mh_adopter adopter = {mh_lane_adopt, lane};
+  pthread_mutex_lock(&region->lock);
+  bool any = mh_arena_open_some(region, &adopter);
+  pthread_mutex_unlock(&region->lock);
+  return any;
+}
+
+mheap_err mh_lane_refill(mh_lane *lane, uint32_t class, mheap_error *error) {
+  mh_region *region = lane->heap->region;
+  mh_bin *bin = &lane->bins[class];
+  if (advance(region, bin) || use_partial(region, bin)) return MHEAP_OK;
+  if (take_queue(lane) && use_partial(region, bin)) return MHEAP_OK;
+  if (absorb_idle(lane) && use_partial(region, bin)) return MHEAP_OK;
+  if (open_more(lane) && use_partial(region, bin)) return MHEAP_OK;
+  return new_slab(lane, class, error);
+}
+
+/* The slab's blocks become this lane's to hand out. Empty ones are left to mh_lane_collect:
+   the segment is being opened. */
+void mh_lane_adopt(void *arg, mh_slab *slab) {
+  mh_lane *lane = arg;
+  if (slab->heap != lane->heap->row) return;
+  fold(slab);
+  set_owner(slab, lane);
+  if (has_free_block(slab)) push_partial(&lane->bins[slab->class], slab);
+  else slab->place = MH_PLACE_FULL;
+}
+
+/* ---- threads ---- */
+
+static void unlink_lane(mh_thread *thread, mh_lane *lane) {
+  mh_lane **link = &thread->lanes;
+  while (*link != NULL && *link != lane) link = &(*link)->thread_next;
+  if (*link != NULL) *link = lane->thread_next;
+  if (atomic_load_explicit(&thread->heap, memory_order_relaxed) == lane->heap)
+    atomic_store_explicit(&thread->heap, mh_no_heap, memory_order_relaxed);
+  lane->thread = NULL;
+}
+
+static void thread_ends(void *arg) {
+  mh_thread *thread = arg;
+  mh_lanes_lock();
+  while (thread->lanes != NULL) {
+    mh_lane *lane = thread->lanes;
+    mheap *heap = lane->heap;
+    pthread_mutex_lock(&heap->lock);
+    unlink_lane(thread, lane);
+    pthread_mutex_unlock(&heap->lock);
+  }
+  thread->watched = false;
+  mh_lanes_unlock();
+}
+
+void mheap_thread_done(void) { thread_ends(&mh_this_thread); }
+
+static void make_key(void) { pthread_key_create(&thread_key, thread_ends); }
+
+static void watch(mh_thread *thread) {
+  if (thread->watched) return;
+  pthread_once(&thread_once, make_key);
+  thread->watched = pthread_setspecific(thread_key, thread) == 0;
+}
+
+static void link_lane(mh_thread *thread, mh_lane *lane) {
+  lane->thread = thread;
+  lane->thread_next = thread->lanes;
+  thread->lanes = lane;
+}
+
+static mh_lane *new_lane(mheap *heap, mheap_error *error) {
+  mh_lane *lane = mh_os_table(LANE_BYTES);
+  if (lane == NULL) {
+    mh_fail_system(error, ENOMEM, heap->region->path, "making a lane for a thread");
+    return NULL;
+  }
+  for (uint32_t c = 0; c < MHEAP_CLASSES; c++) clear_bin(&lane->bins[c]);
+  lane->heap = heap;
+  lane->segments = heap->region->segments;
+  lane->slabs = heap->region->slabs;
+  lane->reach = heap->region->span - MH_SLICE;
+  lane->next = heap->lanes;
+  atomic_store_explicit(&heap->lanes, lane, memory_order_release); /* is_hazard walks without the lock */
+  return lane;
+}
+
+/* An idle lane is taken over whole; else there is a new one. */
+static mh_lane *take_lane(mheap *heap, mh_thread *thread, mheap_error *error) {
+  mh_lanes_lock();
+  pthread_mutex_lock(&heap->lock);
+  mh_lane *lane = heap->lanes;
+  while (lane != NULL && lane->thread != NULL) lane = lane->next;
+  if (lane == NULL) lane = new_lane(heap, error);
+  if (lane != NULL) link_lane(thread, lane);
+  pthread_mutex_unlock(&heap->lock);
+  mh_lanes_unlock();
+  return lane;
+}
+
+mh_lane *mh_lane_of(mheap *heap, mheap_error *error) {
+  mh_thread *thread = &mh_this_thread;
+  mh_lane *lane = thread->lanes;
+  while (lane != NULL && lane->heap != heap) lane = lane->thread_next;
+  if (lane == NULL) {
+    watch(thread);
+    lane = take_lane(heap, thread, error);
+    if (lane == NULL) return NULL;
+  }
+  thread->lane = lane;
+  atomic_store_explicit(&thread->heap, heap->hooked ? NULL : heap, memory_order_relaxed);
+  return lane;
+}
+
+void mh_lanes_go_slow(mheap *heap) {
+  mh_lanes_lock();
+  for (mh_lane *lane = heap->lanes; lane != NULL; lane = lane->next) {
+    mheap *expected = heap;
+    if (lane->thread != NULL) atomic_compare_exchange_strong(&lane->thread->heap, &expected, NULL);
+  }
+  mh_lanes_unlock();
+}
+
+/* ---- collecting, detaching, forking ---- */
+
+static void collect_lane(mh_lane *lane) {
+  take_queue(lane);
+  for (uint32_t c = 0; c < MHEAP_CLASSES; c++) {
+    mh_bin *bin = &lane->bins[c];
+    mh_slab *current = bin->slab;
+    clear_bin(bin);
+    if (current != NULL) push_partial(bin, current);
+    for (mh_slab *slab = bin->partial, *next; slab != NULL; slab = next) {
+      next = slab->next;
+      fold(slab);
+      settle(lane, slab);
+    }
+  }
+}
+
+void mh_lanes_collect(mheap *heap) {
+  mh_lane *own = mh_lane_now(heap);
+  pthread_mutex_lock(&heap->lock);
+  for (mh_lane *lane = heap->lanes; lane != NULL; lane = lane->next)
+    if (lane == own || lane->thread == NULL || lane->thread == &mh_this_thread) collect_lane(lane);
+  pthread_mutex_unlock(&heap->lock);
+}
+
+void mh_lanes_drop(mheap *heap) {
+  mh_lanes_lock();
+  for (mh_lane *lane = heap->lanes, *next; lane != NULL; lane = next) {
+    next = lane->next;
+    if (lane->thread != NULL) unlink_lane(lane->thread, lane);
+    mh_os_table_free(lane, LANE_BYTES);
+  }
+  heap->lanes = NULL;
+  mh_lanes_unlock();
+}
+
+void mh_lanes_after_fork(mheap *heap, bool keep) {
+  for (mh_lane *lane = heap->lanes; lane != NULL; lane = lane->next) {
+    if (lane->thread == &mh_this_thread && keep) continue;
+    if (lane->thread == &mh_this_thread) unlink_lane(&mh_this_thread, lane);
+    lane->thread = NULL;
+  }
+}

@@ -1,0 +1,97 @@
+/* lane.h: the part of a heap that one thread owns.
+
+   Owns: lanes, their bins, the thread's list of them, and slabs while a lane has them. Calls
+   arena.h, segment.h. A lane is used by its thread alone and without locks, but for its
+   queue, onto which other threads push slabs they freed blocks in. When its thread ends a
+   lane is idle: who needs it or a slab of it takes it, under heap->lock.
+   Lock order: lanes (in lane.c), heap->lock, region->lock.
+
+   Invariants of a slab whose `lane` is L:
+     only L's thread writes bits->alloc and `place`, or moves it between L's lists;
+     it is the slab of its class's bin, or in that bin's list, or full, as `place` says;
+     a freed bit that is set is seen by L after the slab was pushed on L's queue;
+     it is not given back while it is queued or any lane's hazard. */
+#ifndef MHEAP_LANE_H
+#define MHEAP_LANE_H
+
+#include "heap.h"
+#include "segment.h"
+
+/* Where blocks of one class come from: up to 64 at a time, which share a bitmap word.
+   `ready` runs ahead of the stored word, so that malloc need not wait for the last free's
+   store to it: a tight loop is twice as fast. A bin without a slab has nothing ready. */
+typedef struct mh_bin {
+  uint64_t ready;   /* free blocks of the word, to be handed out next */
+  uint64_t *word;   /* stored alloc bits */
+  char *block;      /* address of the first of the 64 */
+  uint64_t size;    /* bytes a block */
+  mh_slab *slab;    /* they are in */
+  mh_slab *partial; /* other slabs that have free blocks, the longest listed first: they */
+  mh_slab *last;    /* have gathered the most of them */
+} mh_bin;
+
+struct mh_thread;
+
+struct mh_lane {
+  mheap *heap;
+  char *segments;                /* of the region, like the next two: constant */
+  mh_slab *slabs;
+  uint64_t reach;                /* bytes of address space from `segments` on */
+  mh_bin bins[MHEAP_CLASSES];
+  mh_lane *next;                 /* of the heap */
+  struct mh_thread *thread;      /* that owns it; NULL: idle */
+  mh_lane *thread_next;          /* of the thread's lanes */
+  _Atomic(mh_slab *) queue;      /* slabs with remote frees */
+  _Atomic(mh_slab *) hazard;     /* another lane's slab that this thread is freeing in now */
+};
+
+/* What a thread knows; the first two are read by every fast path. */
+typedef struct mh_thread {
+  _Atomic(const mheap *) heap;   /* of the lane used last; mh_no_heap: of none */
+  mh_lane *lane;
+  mh_lane *lanes;                /* all of them */
+  bool watched;                  /* the thread's end will be noticed */
+} mh_thread;
+
+#define mh_no_heap ((const mheap *)1) /* not NULL, which is the name of the default heap */
+
+extern __thread mh_thread mh_this_thread __attribute__((tls_model("initial-exec")));
+
+/* This thread's lane in `heap` if it was the one used last, else NULL. */
+static inline mh_lane *mh_lane_now(const mheap *heap) {
+  mh_thread *thread = &mh_this_thread;
+  return atomic_load_explicit(&thread->heap, memory_order_relaxed) == heap ? thread->lane : NULL;
+}
+
+/* This thread's lane in `heap`, found or made; NULL with an error. */
+mh_lane *mh_lane_of(mheap *heap, mheap_error *error);
+
+/* Once heap->hooked is set: no thread takes a fast path on this heap any more. */
+void mh_lanes_go_slow(mheap *heap);
+
+/* Makes `lane`'s bin of a class have a free block; the slow part of malloc. */
+mheap_err mh_lane_refill(mh_lane *lane, uint32_t class, mheap_error *error);
+
+/* After a block of a slab of this lane was freed by its own thread: `full` ones become
+   partial, empty ones go back to the arena. */
+void mh_lane_freed(mh_lane *lane, mh_slab *slab);
+
+/* Frees block `bit` of bitmap word `word` in another lane's slab; false: it was free. The
+   one atomic operation is the or; the slab's lane is told when the word had no such bit. */
+bool mh_lane_free_remote(mh_lane *self, mh_slab *slab, uint32_t word, uint64_t bit);
+
+/* Who gets the slabs of a segment that this lane opens. */
+void mh_lane_adopt(void *lane, mh_slab *slab);
+
+/* Gives empty slabs back; all: of idle lanes too. */
+void mh_lanes_collect(mheap *heap);
+
+/* At detach: no thread remembers a lane of this heap any more. */
+void mh_lanes_drop(mheap *heap);
+/* In a forked child, where only the calling thread lives on. */
+void mh_lanes_after_fork(mheap *heap, bool keep);
+/* Around fork. */
+void mh_lanes_lock(void);
+void mh_lanes_unlock(void);
+
+#endif

@@ -1,0 +1,84 @@
+/* os.h: the operating system, as mheap needs it. Implemented by os_linux.c alone.
+
+   Contract: addresses, offsets and lengths are multiples of the host's page and lengths are
+   over 0, unless said otherwise; a call returns 0 or an errno value and has no effect then.
+   Every write, sync and mapping of a region passes here, so that a recorder or a fault
+   injector needs this one seam. */
+#ifndef MHEAP_OS_H
+#define MHEAP_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- files ---- */
+
+typedef struct mh_os_identity { /* of an open file; any length of name is NUL-terminated */
+  uint64_t device, inode, mount_id;
+  uint64_t size;      /* bytes */
+  uint64_t disk;      /* bytes allocated */
+  bool regular;       /* a file that can be mapped */
+  const char *kind;   /* "a directory", "a FIFO", … for messages */
+  bool writable;      /* the descriptor was opened for writing */
+} mh_os_identity;
+
+int mh_os_identify(int fd, mh_os_identity *identity);
+int mh_os_file_sizes(int fd, uint64_t *size, uint64_t *disk);
+/* Does `path` name the file that is open as fd? */
+bool mh_os_same_file(int fd, const char *path);
+/* The name the kernel has for fd, into buffer[size], or "descriptor N". */
+void mh_os_path(int fd, char *buffer, size_t size);
+
+int mh_os_open(const char *path, bool writable, bool create, int *fd);
+/* A descriptor of its own for the same file: a new open file description if that can be
+   had (then *shared is false), else a duplicate, whose locks are shared with fd's. */
+int mh_os_reopen(int fd, bool writable, int *own, bool *shared);
+void mh_os_close(int fd);
+/* Any offset and length. Short reads are completed; *got < length at the end of the file. */
+int mh_os_read(int fd, void *buffer, size_t length, uint64_t offset, size_t *got);
+/* Any offset and length; completes short writes. */
+int mh_os_write(int fd, const void *buffer, size_t length, uint64_t offset);
+int mh_os_truncate(int fd, uint64_t size);
+/* Allocates disk space; extends the file if the range ends behind it. EOPNOTSUPP: the file
+   system cannot. */
+int mh_os_allocate(int fd, uint64_t offset, uint64_t length);
+int mh_os_punch(int fd, uint64_t offset, uint64_t length);
+int mh_os_sync(int fd);
+
+/* ---- locks: of open file descriptions, on single bytes; advisory ---- */
+
+int mh_os_lock(int fd, uint64_t byte, bool exclusive);   /* EAGAIN: somebody else has it */
+int mh_os_unlock(int fd, uint64_t byte);
+bool mh_os_locked(int fd, uint64_t byte);                /* would an exclusive lock be refused? */
+
+/* ---- memory ---- */
+
+size_t mh_os_page(void);
+/* Address space, inaccessible, at `address` (NULL: anywhere) or EEXIST; never clobbers. */
+int mh_os_reserve(void *address, uint64_t length, void **got);
+void mh_os_release(void *address, uint64_t length);
+/* Maps a file over a part of a reservation. */
+int mh_os_map(void *address, uint64_t length, int fd, uint64_t offset, bool writable, bool shared);
+/* Makes a part of a reservation plain zeroed memory. */
+int mh_os_commit(void *address, uint64_t length);
+/* Makes a part of a reservation inaccessible again and forgets its contents. */
+int mh_os_decommit(void *address, uint64_t length);
+/* Forgets the contents of anonymous pages; they read as zero. */
+void mh_os_discard(void *address, uint64_t length);
+/* Brings pages in, writable, ahead of the stores. A failure means only that they fault. */
+void mh_os_populate(void *address, uint64_t length);
+/* Zeroed memory for the process's own tables, not from malloc; NULL when there is none.
+   Pages that are never touched cost nothing. */
+void *mh_os_table(uint64_t length);
+void mh_os_table_free(void *table, uint64_t length);
+
+/* ---- the rest ---- */
+
+void mh_os_random(void *buffer, size_t length);
+uint64_t mh_os_time_ns(void);                 /* Unix time */
+double mh_os_monotonic(void);                 /* seconds */
+void mh_os_sleep(double seconds);
+bool mh_os_boot_id(uint8_t id[16]);
+uint64_t mh_os_pid(void);
+
+#endif

@@ -1,0 +1,254 @@
+/* os_linux.c: os.h on Linux; the only file that calls the operating system. Owns nothing. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* ---- files ---- */
+
+static const char *kind_of(mode_t mode) {
+  switch (mode & S_IFMT) {
+    case S_IFREG: return "a file";
+    case S_IFDIR: return "a directory";
+    case S_IFIFO: return "a FIFO";
+    case S_IFSOCK: return "a socket";
+    case S_IFCHR: return "a character device";
+    case S_IFBLK: return "a block device";
+    default: return "not a file";
+  }
+}
+
+int mh_os_identify(int fd, mh_os_identity *identity) {
+  struct statx st;
+  if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID, &st) != 0) return errno;
+  int flags = fcntl(fd, F_GETFL);
+  if (flags < 0) return errno;
+  identity->device = makedev(st.stx_dev_major, st.stx_dev_minor);
+  identity->inode = st.stx_ino;
+  identity->mount_id = st.stx_mask & STATX_MNT_ID ? st.stx_mnt_id : 0;
+  identity->size = st.stx_size;
+  identity->disk = st.stx_blocks * 512;
+  identity->regular = S_ISREG(st.stx_mode);
+  identity->kind = kind_of(st.stx_mode);
+  identity->writable = (flags & O_ACCMODE) == O_RDWR;
+  return 0;
+}
+
+int mh_os_file_sizes(int fd, uint64_t *size, uint64_t *disk) {
+  struct stat st;
+  if (fstat(fd, &st) != 0) return errno;
+  *size = (uint64_t)st.st_size;
+  *disk = (uint64_t)st.st_blocks * 512;
+  return 0;
+}
+
+bool mh_os_same_file(int fd, const char *path) {
+  struct stat open_file, named;
+  return fstat(fd, &open_file) == 0 && stat(path, &named) == 0 && open_file.st_dev == named.st_dev &&
+         open_file.st_ino == named.st_ino;
+}
+
+void mh_os_path(int fd, char *buffer, size_t size) {
+  char link[40];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  ssize_t length = readlink(link, buffer, size - 1);
+  if (length < 0) snprintf(buffer, size, "descriptor %d", fd);
+  else buffer[length] = '\0';
+}
+
+int mh_os_open(const char *path, bool writable, bool create, int *fd) {
+  int flags = (writable ? O_RDWR : O_RDONLY) | (create ? O_CREAT : 0) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  *fd = open(path, flags, 0666);
+  return *fd < 0 ? errno : 0;
+}
+
+int mh_os_reopen(int fd, bool writable, int *own, bool *shared) {
+  char link[40];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  *shared = mh_os_open(link, writable, false, own) != 0;
+  if (!*shared) return 0;
+  *own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  return *own < 0 ? errno : 0;
+}
+
+void mh_os_close(int fd) { close(fd); }
+
+int mh_os_read(int fd, void *buffer, size_t length, uint64_t offset, size_t *got) {
+  *got = 0;
+  while (*got < length) {
+    ssize_t n = pread(fd, (char *)buffer + *got, length - *got, (off_t)(offset + *got));
+    if (n == 0) return 0;
+    if (n < 0 && errno != EINTR) return errno;
+    if (n > 0) *got += (size_t)n;
+  }
+  return 0;
+}
+
+int mh_os_write(int fd, const void *buffer, size_t length, uint64_t offset) {
+  size_t done = 0;
+  while (done < length) {
+    ssize_t n = pwrite(fd, (const char *)buffer + done, length - done, (off_t)(offset + done));
+    if (n < 0 && errno != EINTR) return errno;
+    if (n > 0) done += (size_t)n;
+  }
+  return 0;
+}
+
+int mh_os_truncate(int fd, uint64_t size) {
+  int result;
+  do result = ftruncate(fd, (off_t)size);
+  while (result != 0 && errno == EINTR);
+  return result == 0 ? 0 : errno;
+}
+
+static int allocate(int fd, int how, uint64_t offset, uint64_t length) {
+  int result;
+  do result = fallocate(fd, how, (off_t)offset, (off_t)length);
+  while (result != 0 && errno == EINTR);
+  return result == 0 ? 0 : errno;
+}
+
+int mh_os_allocate(int fd, uint64_t offset, uint64_t length) { return allocate(fd, 0, offset, length); }
+
+int mh_os_punch(int fd, uint64_t offset, uint64_t length) {
+  return allocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+}
+
+int mh_os_sync(int fd) { return fdatasync(fd) == 0 ? 0 : errno; }
+
+/* ---- locks ---- */
+
+static struct flock lock_of(uint64_t byte, short type) {
+  return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)byte, .l_len = 1};
+}
+
+int mh_os_lock(int fd, uint64_t byte, bool exclusive) {
+  struct flock lock = lock_of(byte, exclusive ? F_WRLCK : F_RDLCK);
+  if (fcntl(fd, F_OFD_SETLK, &lock) == 0) return 0;
+  return errno == EACCES ? EAGAIN : errno;
+}
+
+int mh_os_unlock(int fd, uint64_t byte) {
+  struct flock lock = lock_of(byte, F_UNLCK);
+  return fcntl(fd, F_OFD_SETLK, &lock) == 0 ? 0 : errno;
+}
+
+bool mh_os_locked(int fd, uint64_t byte) {
+  struct flock lock = lock_of(byte, F_WRLCK);
+  return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+/* ---- memory ---- */
+
+size_t mh_os_page(void) { return (size_t)sysconf(_SC_PAGESIZE); }
+
+int mh_os_reserve(void *address, uint64_t length, void **got) {
+  int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (address != NULL ? MAP_FIXED_NOREPLACE : 0);
+  void *memory = mmap(address, length, PROT_NONE, flags, -1, 0);
+  if (memory == MAP_FAILED) return errno;
+  if (address != NULL && memory != address) { /* a kernel or sanitizer that took it for a hint */
+    munmap(memory, length);
+    return EEXIST;
+  }
+  *got = memory;
+  return 0;
+}
+
+void mh_os_release(void *address, uint64_t length) { munmap(address, length); }
+
+int mh_os_map(void *address, uint64_t length, int fd, uint64_t offset, bool writable, bool shared) {
+  int prot = PROT_READ | (writable ? PROT_WRITE : 0);
+  int flags = MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE | MAP_NORESERVE);
+  return mmap(address, length, prot, flags, fd, (off_t)offset) == MAP_FAILED ? errno : 0;
+}
+
+int mh_os_commit(void *address, uint64_t length) {
+  return mprotect(address, length, PROT_READ | PROT_WRITE) == 0 ? 0 : errno;
+}
+
+int mh_os_decommit(void *address, uint64_t length) {
+  int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+  return mmap(address, length, PROT_NONE, flags, -1, 0) == MAP_FAILED ? errno : 0;
+}
+
+void mh_os_discard(void *address, uint64_t length) { madvise(address, length, MADV_DONTNEED); }
+
+void mh_os_populate(void *address, uint64_t length) { madvise(address, length, MADV_POPULATE_WRITE); }
+
+void *mh_os_table(uint64_t length) {
+  int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  void *table = mmap(NULL, length, PROT_READ | PROT_WRITE, flags, -1, 0);
+  return table == MAP_FAILED ? NULL : table;
+}
+
+void mh_os_table_free(void *table, uint64_t length) { munmap(table, length); }
+
+/* ---- the rest ---- */
+
+void mh_os_random(void *buffer, size_t length) {
+  size_t got = 0;
+  while (got < length) {
+    ssize_t n = getrandom((char *)buffer + got, length - got, 0);
+    if (n > 0) got += (size_t)n;
+  }
+}
+
+uint64_t mh_os_time_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+double mh_os_monotonic(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+void mh_os_sleep(double seconds) {
+  struct timespec rest = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
+  nanosleep(&rest, NULL); /* a signal wakes the waiter early, which is harmless */
+}
+
+static int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool mh_os_boot_id(uint8_t id[16]) {
+  char text[37] = "";
+  size_t got = 0;
+  int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  int failed = mh_os_read(fd, text, 36, 0, &got);
+  close(fd);
+  int digits = 0;
+  for (size_t i = 0; !failed && i < got && digits < 32; i++) {
+    int digit = hex_digit(text[i]);
+    if (digit < 0) continue;
+    id[digits / 2] = (uint8_t)(digits % 2 ? id[digits / 2] | digit : digit << 4);
+    digits++;
+  }
+  return digits == 32;
+}
+
+uint64_t mh_os_pid(void) { return (uint64_t)getpid(); }

@@ -1,0 +1,310 @@
+/* region.c: the life of a region: attach, sync, detach. See region.h.
+
+   Attaching for writing, in this order: lock, read and check the superblock, reserve, map,
+   note the owner, publish state OPEN, sync. Detaching: sync the data, publish CLEAN, sync. */
+#include "region.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "map.h"
+#include "os.h"
+#include "region_lock.h"
+#include "region_space.h"
+#include "registry.h"
+#include "segment.h"
+#include "superblock.h"
+
+/* A region and its path are one table, so that closing is one call. */
+#define REGION_BYTES (2 * (uint64_t)65536)
+
+/* ---- making and dropping the struct ---- */
+
+static mh_region *region_new(const mheap_options *options, mheap_error *error) {
+  mh_region *region = mh_os_table(REGION_BYTES);
+  if (region == NULL) {
+    mh_fail_system(error, ENOMEM, "attach", "making the region's record");
+    return NULL;
+  }
+  region->mode = options->mode == 0 ? MHEAP_MODE_LIVE : options->mode;
+  region->unsafe = options->unsafe;
+  region->fd = -1;
+  region->path = (char *)(region + 1);
+  pthread_mutex_init(&region->lock, NULL);
+  return region;
+}
+
+static void region_free(mh_region *region) {
+  mh_region_unmap(region);
+  if (region->fd >= 0) {
+    if (region->locks_shared) mh_region_unlock_file(region);
+    mh_os_close(region->fd);
+  }
+  pthread_mutex_destroy(&region->lock);
+  mh_os_table_free(region, REGION_BYTES);
+}
+
+static void set_path(mh_region *region, const char *path) {
+  size_t room = REGION_BYTES - sizeof *region, length = strlen(path);
+  if (length >= room) length = room - 1;
+  memcpy(region->path, path, length);
+  region->path[length] = '\0';
+}
+
+static uint64_t whole_slices(uint64_t size) {
+  return size > MH_OFFSET_MAX - MH_SLICE ? MH_OFFSET_MAX : (size + MH_SLICE - 1) / MH_SLICE * MH_SLICE;
+}
+
+/* ---- formatting ---- */
+
+/* What an empty heap is: the tables, the main heap's row, the one arena's row, segment 0.
+   Runs again, from the start, when it was interrupted: `size` is published last. */
+static void fill_first(mh_region *region) {
+  mh_heap_row *heap = mh_at(region, MH_HEAPS_OFFSET);
+  mh_arena_row *arena = mh_at(region, MH_ARENAS_OFFSET);
+  heap->head = MH_HEAP_USED;
+  arena->head = MH_ARENA_USED;
+  mh_segment_format(region, 0);
+  *(uint64_t *)mh_at(region, MH_MAP_OFFSET) = mh_map_slices(0, (uint32_t)region->super->epoch, 0);
+  mh_publish(&region->super->size, MH_REGION_MIN);
+}
+
+static mheap_err format_file(mh_region *region, mheap_error *error) {
+  int failed = mh_os_truncate(region->fd, MH_REGION_MIN);
+  if (!failed) failed = mh_os_allocate(region->fd, 0, MH_REGION_MIN);
+  if (failed) {
+    mh_os_truncate(region->fd, 0);
+    return mh_fail_system(error, failed, region->path, "making room for a new heap");
+  }
+  return MHEAP_OK;
+}
+
+/* A base that the creator names is honoured even where segments are not aligned there. */
+static void fit_placement(mh_superblock *super, const mheap_options *options) {
+  uint64_t alignment = mh_placement_alignment(super->placement), residue = mh_placement_residue(super->placement);
+  if (options->base != NULL && (uint64_t)options->base % alignment != residue) super->placement = MH_SLICE;
+}
+
+/* ---- what the file says ---- */
+
+static mheap_err read_superblock(mh_region *region, const mheap_options *options, mh_superblock *super,
+                                 mheap_error *error) {
+  bool writing = region->mode == MHEAP_MODE_LIVE;
+  uint64_t size, disk;
+  size_t got;
+  int failed = mh_os_file_sizes(region->fd, &size, &disk);
+  if (!failed) failed = mh_os_read(region->fd, super, sizeof *super, 0, &got);
+  if (failed) return mh_fail_system(error, failed, region->path, "reading the superblock");
+  if (size > 0 || !writing || options->must_exist)
+    return size == 0 ? mh_fail(error, MHEAP_ERR_NOT_A_HEAP, "%s: an empty file, not a heap; attach it for writing to make it one", region->path)
+                     : mh_superblock_check(super, got, size, writing, region->path, error);
+  mh_superblock_make(super, options->max_size ? whole_slices(options->max_size) : MH_DEFAULT_SPAN);
+  fit_placement(super, options);
+  failed = mh_os_write(region->fd, super, sizeof *super, 0);
+  return failed ? mh_fail_system(error, failed, region->path, "writing a new superblock") : MHEAP_OK;
+}
+
+/* The crash of a process leaves every store; anything else does not, and is refused. */
+static mheap_err check_state(mh_region *region, const mh_superblock *super, const mheap_options *options,
+                             mheap_error *error) {
+  region->state_found = (mheap_state)super->state;
+  if (super->state == MH_STATE_SEALED && region->mode == MHEAP_MODE_LIVE)
+    return mh_fail(error, MHEAP_ERR_READ_ONLY, "%s: sealed: a dump is never written again; attach it with mode readonly or scratch",
+                   region->path);
+  if (super->size == 0 && region->mode != MHEAP_MODE_LIVE)
+    return mh_fail(error, MHEAP_ERR_NOT_A_HEAP, "%s: its formatting was interrupted; attach it for writing to finish", region->path);
+  if (super->state != MH_STATE_OPEN || options->salvage || region->unsafe) return MHEAP_OK;
+  mh_owner self = mh_owner_make(region->device, region->inode, region->mount_id, region->mode);
+  if (mh_owner_same(&super->owner, &self)) return MHEAP_OK;
+  return mh_fail(error, MHEAP_ERR_UNCLEAN, "%s: it was open for writing when the machine went down, or this is a copy made while it was open; "
+                 "salvage=True attaches it if `mheap check` finds it whole", region->path);
+}
+
+/* ---- attaching ---- */
+
+static mheap_err choose_span(mh_region *region, const mh_superblock *super, const mheap_options *options,
+                             mheap_error *error) {
+  region->span = whole_slices(options->max_size ? options->max_size : super->max_size ? super->max_size : MH_DEFAULT_SPAN);
+  if (region->span < MH_REGION_MIN) region->span = MH_REGION_MIN;
+  if (region->span >= super->size) return MHEAP_OK;
+  if (options->max_size == 0) {
+    region->span = super->size;
+    return MHEAP_OK;
+  }
+  return mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: max_size %llu is less than the %llu bytes in use", region->path,
+                 (unsigned long long)options->max_size, (unsigned long long)super->size);
+}
+
+static mheap_err map_all(mh_region *region, const mh_superblock *super, const mheap_options *options,
+                         mheap_error *error) {
+  mheap_err code = choose_span(region, super, options, error);
+  if (!code) code = mh_region_reserve(region, super, options, error);
+  if (!code) code = mh_region_make_tables(region, error);
+  if (!code && super->size == 0 && !region->anonymous) code = format_file(region, error);
+  if (!code) code = mh_region_map(region, super->size == 0 ? MH_REGION_MIN : super->size, error);
+  if (code) return code;
+  if (region->anonymous) memcpy(region->super, super, sizeof *super);
+  if (super->size == 0) fill_first(region);
+  return MHEAP_OK;
+}
+
+/* From here on the file says that it is open, durably, before anything else in it changes. */
+static mheap_err take_possession(mh_region *region, const mheap_options *options, mheap_error *error) {
+  mh_superblock *super = region->super;
+  region->named_base = super->base != 0 && super->base == (uint64_t)region->base;
+  if (region->mode == MHEAP_MODE_READONLY) return MHEAP_OK;
+  bool crashed = super->state == MH_STATE_OPEN;
+  mh_owner self = mh_owner_make(region->device, region->inode, region->mount_id, region->mode);
+  bool same = crashed && mh_owner_same(&super->owner, &self);
+  if (crashed && !same) { /* salvaged: was checked; no owner is believed while one is written */
+    mh_publish(&super->state, MH_STATE_CLEAN);
+  }
+  if (crashed) mh_publish(&super->epoch, super->epoch + 1);
+  if (!same) super->owner = self;
+  if (options->relocate && super->base != 0) mh_publish(&super->base, (uint64_t)region->base);
+  mh_publish(&super->state, region->mode == MHEAP_MODE_SCRATCH ? super->state : MH_STATE_OPEN);
+  if (region->anonymous || same || region->mode != MHEAP_MODE_LIVE) return MHEAP_OK;
+  int failed = mh_os_sync(region->fd);
+  return failed ? mh_fail_system(error, failed, region->path, "syncing the superblock") : MHEAP_OK;
+}
+
+static mheap_err open_own(mh_region *region, int fd, mheap_error *error) {
+  char name[4096];
+  mh_os_identity id;
+  mh_os_path(fd, name, sizeof name);
+  if (region->path[0] == '\0') set_path(region, name);
+  int failed = mh_os_identify(fd, &id);
+  if (failed) return mh_fail_system(error, failed, region->path, "looking at the file");
+  if (!id.regular)
+    return mh_fail(error, MHEAP_ERR_NOT_A_HEAP, "%s: %s, not a heap; give the path of a heap, or of an empty or new file",
+                   region->path, id.kind);
+  if (region->mode == MHEAP_MODE_LIVE && !id.writable)
+    return mh_fail(error, MHEAP_ERR_READ_ONLY, "%s: the descriptor was not opened for reading and writing; open it O_RDWR, or attach with mode readonly",
+                   region->path);
+  region->device = id.device;
+  region->inode = id.inode;
+  region->mount_id = id.mount_id;
+  if (region->mode == MHEAP_MODE_LIVE && mh_registry_writes(id.device, id.inode))
+    return mh_fail(error, MHEAP_ERR_BUSY, "%s: busy: this process has it open for writing already; use that handle", region->path);
+  failed = mh_os_reopen(fd, region->mode == MHEAP_MODE_LIVE, &region->fd, &region->locks_shared);
+  return failed ? mh_fail_system(error, failed, region->path, "opening the file anew") : MHEAP_OK;
+}
+
+static mheap_err attach_file(mh_region *region, int fd, const mheap_options *options, mheap_error *error) {
+  mh_superblock super;
+  mheap_err code = open_own(region, fd, error);
+  /* A sealed file needs no locks: it never changes. What is read before locking only decides that. */
+  if (!code && region->mode != MHEAP_MODE_LIVE) code = read_superblock(region, options, &super, error);
+  bool sealed = !code && region->mode != MHEAP_MODE_LIVE && super.state == MH_STATE_SEALED;
+  if (!code) code = mh_region_lock_file(region, options->timeout, sealed, error);
+  if (!code) code = read_superblock(region, options, &super, error);
+  if (!code) code = check_state(region, &super, options, error);
+  if (!code) code = map_all(region, &super, options, error);
+  return code;
+}
+
+static mheap_err attach_memory(mh_region *region, const mheap_options *options, mheap_error *error) {
+  mh_superblock super;
+  region->anonymous = true;
+  set_path(region, "anonymous memory");
+  if (region->mode != MHEAP_MODE_LIVE)
+    return mh_fail(error, MHEAP_ERR_ARGUMENT, "anonymous memory has the mode live only");
+  mh_superblock_make(&super, options->max_size ? whole_slices(options->max_size) : MH_DEFAULT_SPAN);
+  fit_placement(&super, options);
+  return map_all(region, &super, options, error);
+}
+
+static mheap_err check_options(const mheap_options *options, mheap_error *error) {
+  if (options->mode > MHEAP_MODE_SCRATCH)
+    return mh_fail(error, MHEAP_ERR_ARGUMENT, "attach: no mode has the number %d", (int)options->mode);
+  if (options->max_size > MH_OFFSET_MAX / 2)
+    return mh_fail(error, MHEAP_ERR_ARGUMENT, "attach: max_size %llu is more than %llu, the most a region can have",
+                   (unsigned long long)options->max_size, (unsigned long long)(MH_OFFSET_MAX / 2));
+  return MHEAP_OK;
+}
+
+/* Salvage and everything later need a working region first; so this is the last step. */
+static mh_region *finish(mh_region *region, mheap_err code, const mheap_options *options, mheap_error *error) {
+  if (!code) code = take_possession(region, options, error);
+  if (code) {
+    region_free(region);
+    return NULL;
+  }
+  region->epoch = region->super->epoch;
+  mh_registry_add(region);
+  return region;
+}
+
+mh_region *mh_region_attach(int fd, const mheap_options *options, mheap_error *error) {
+  static const mheap_options defaults;
+  if (options == NULL) options = &defaults;
+  if (check_options(options, error) != MHEAP_OK) return NULL;
+  mh_region *region = region_new(options, error);
+  if (region == NULL) return NULL;
+  mheap_err code = fd < 0 ? attach_memory(region, options, error) : attach_file(region, fd, options, error);
+  return finish(region, code, options, error);
+}
+
+/* ---- by path ---- */
+
+/* Opens `path`; *again when the name came to mean another file before it was locked. */
+static mh_region *open_once(const char *path, const mheap_options *options, bool *again, mheap_error *error) {
+  bool writing = options->mode == 0 || options->mode == MHEAP_MODE_LIVE;
+  int fd, failed = mh_os_open(path, writing, writing && !options->must_exist, &fd);
+  *again = false;
+  if (failed == EISDIR) mh_fail(error, MHEAP_ERR_NOT_A_HEAP, "%s: a directory, not a heap; give the path of a file", path);
+  else if (failed) mh_fail_system(error, failed, path, "opening the file");
+  if (failed) return NULL;
+  mh_region *region = region_new(options, error);
+  if (region != NULL) {
+    set_path(region, path);
+    mheap_err code = attach_file(region, fd, options, error);
+    *again = !code && !mh_os_same_file(region->fd, path);
+    if (*again) {
+      region_free(region);
+      region = NULL;
+    } else {
+      region = finish(region, code, options, error);
+    }
+  }
+  mh_os_close(fd);
+  return region;
+}
+
+#define REPLACED_TRIES 100
+
+mh_region *mh_region_open(const char *path, const mheap_options *options, mheap_error *error) {
+  static const mheap_options defaults;
+  if (options == NULL) options = &defaults;
+  if (check_options(options, error) != MHEAP_OK) return NULL;
+  bool again = true;
+  mh_region *region = NULL;
+  for (int i = 0; again && i < REPLACED_TRIES; i++) region = open_once(path, options, &again, error);
+  if (again) mh_fail(error, MHEAP_ERR_BUSY, "%s: busy: the file is being replaced over and over; try again later", path);
+  return region;
+}
+
+/* ---- sync and detach ---- */
+
+mheap_err mh_region_sync(mh_region *region, mheap_error *error) {
+  if (region->anonymous || region->mode != MHEAP_MODE_LIVE) return MHEAP_OK;
+  mheap_err code = mh_region_is_whole(region, error);
+  if (code) return code;
+  int failed = mh_os_sync(region->fd);
+  return failed ? mh_fail_system(error, failed, region->path, "syncing the file") : MHEAP_OK;
+}
+
+mheap_err mh_region_finish(mh_region *region, mheap_error *error) {
+  if (region->anonymous || region->forked || region->mode != MHEAP_MODE_LIVE) return MHEAP_OK;
+  mheap_err code = mh_region_sync(region, error);
+  if (code) return code;
+  mh_publish(&region->super->state, MH_STATE_CLEAN);
+  code = mh_region_sync(region, error);
+  if (code) mh_publish(&region->super->state, MH_STATE_OPEN);
+  return code;
+}
+
+void mh_region_abandon(mh_region *region) {
+  mh_registry_remove(region);
+  region_free(region);
+}

@@ -1,0 +1,113 @@
+/* region.h: one mapping, of a file or of anonymous memory.
+
+   Owns: the mapping, its descriptor and locks, the superblock, growth and shrinkage, the
+   segment map's words. Calls os.h only. Knows nothing of blocks, heaps or objects.
+
+   A region lies in a reservation of address space that it never leaves:
+
+     base                                                      base + span
+     | superblock slice | segment 0 | segment 1 | … | reserved, not mapped |
+     '------------------------ size ----------------'
+
+   Invariant: size = superblock.size, a multiple of a slice, <= span; [0, size) is mapped and
+   the file is at least that long. */
+#ifndef MHEAP_REGION_H
+#define MHEAP_REGION_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "error.h"
+#include "layout.h"
+
+typedef struct mh_region mh_region;
+
+/* Process state of one slice; see segment.h. */
+typedef struct mh_slab mh_slab;
+
+struct mh_region {
+  /* What the fast paths read. Constant while attached, but for `size`. */
+  char *base;               /* address of the superblock */
+  char *segments;           /* address of segment 0 */
+  mh_slab *slabs;           /* one entry a slice of the span, by (address - segments) >> 16 */
+  mh_superblock *super;     /* == base */
+  _Atomic uint64_t size;    /* bytes mapped and in use */
+  uint64_t span;            /* bytes reserved */
+
+  mheap_mode mode;
+  bool anonymous;           /* no file behind it */
+  bool forked;              /* in a child, and the region belongs to the parent */
+  bool unsafe;              /* a reader beside a live writer */
+  bool named_base;          /* super->base is set: raw addresses were handed out */
+  bool locks_shared;        /* fd shares its locks with the caller's descriptor */
+  int fd;                   /* -1: anonymous */
+  mheap_state state_found;  /* of the file when it was attached */
+  uint64_t device, inode, mount_id;
+  char *path;               /* for messages: as given, or what the kernel calls the descriptor */
+  uint64_t fresh_from;      /* bytes from here to size are zero: grown by this attach, not yet used */
+  uint64_t epoch;           /* super->epoch as this attach left it */
+
+  pthread_mutex_t lock;     /* growth, the map, slices; the last lock in the order */
+  struct mh_arena *arena;   /* see arena.h */
+  uint64_t peak;            /* the most bytes in use during this attach */
+  void **map_parts;         /* addresses of the map's parts, NULL: not looked up yet */
+  uint64_t map_parts_room;  /* entries in map_parts */
+  mh_region *next;          /* the process's regions (registry.c) */
+  struct mheap *heaps;      /* handles on this region */
+};
+
+/* ---- life ---- */
+mh_region *mh_region_attach(int fd, const mheap_options *options, mheap_error *error);
+mh_region *mh_region_open(const char *path, const mheap_options *options, mheap_error *error);
+/* Syncs and publishes CLEAN: the step of detaching that can fail. */
+mheap_err mh_region_finish(mh_region *region, mheap_error *error);
+/* Unmaps and closes. */
+void mh_region_abandon(mh_region *region);
+/* Is the file as long as it should be? */
+mheap_err mh_region_is_whole(mh_region *region, mheap_error *error);
+mheap_err mh_region_sync(mh_region *region, mheap_error *error);
+
+/* ---- space; the caller holds region->lock ---- */
+
+/* Makes [0, size) of the region exist: file extended, mapped. */
+mheap_err mh_region_grow(mh_region *region, uint64_t size, mheap_error *error);
+/* Gives [size, region->size) back, unless readers are attached. */
+mheap_err mh_region_shrink(mh_region *region, uint64_t size);
+/* Allocates disk space for [offset, offset + length), so that stores cannot end in SIGBUS. */
+mheap_err mh_region_back(mh_region *region, uint64_t offset, uint64_t length, mheap_error *error);
+/* Gives the pages of [offset, offset + length) back; they read as zero, or as before if refused. */
+void mh_region_punch(mh_region *region, uint64_t offset, uint64_t length);
+
+/* ---- addresses ---- */
+
+static inline void *mh_at(const mh_region *region, uint64_t offset) { return region->base + offset; }
+static inline uint64_t mh_offset(const mh_region *region, const void *address) {
+  return (uint64_t)((const char *)address - region->base);
+}
+static inline uint64_t mh_region_size(const mh_region *region) {
+  return atomic_load_explicit(&((mh_region *)region)->size, memory_order_relaxed);
+}
+/* May `length` bytes at this offset, both read from a file, be touched? */
+static inline bool mh_in_region(const mh_region *region, uint64_t offset, uint64_t length) {
+  uint64_t size = mh_region_size(region);
+  return offset < size && length <= size - offset;
+}
+static inline bool mh_region_writable(const mh_region *region) {
+  return region->mode != MHEAP_MODE_READONLY && !region->forked;
+}
+/* Format pages in a page of the host: space is backed by those. */
+uint64_t mh_host_pages(void);
+/* Fixes the base in the file, since an address is about to be handed out. */
+void mh_region_name_base(mh_region *region);
+
+/* ---- fields that are published by themselves ---- */
+
+/* Everything stored before is visible to whoever attaches after a kill behind this store. */
+static inline void mh_publish(uint64_t *word, uint64_t value) {
+  atomic_store_explicit((_Atomic uint64_t *)word, value, memory_order_release);
+}
+static inline uint64_t mh_read(const uint64_t *word) {
+  return atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)word, memory_order_acquire);
+}
+
+#endif

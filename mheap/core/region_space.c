@@ -1,0 +1,246 @@
+/* region_space.c: see region_space.h and "space" in region.h. Calls os.h and region_lock.h. */
+#include "region_space.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "map.h"
+#include "os.h"
+#include "region_lock.h"
+#include "segment.h"
+#include "superblock.h"
+
+/* ---- choosing an address ---- */
+
+/* Heaps live between 32 and 80 TiB: far from where Linux puts programs, stacks and mmaps,
+   and inside what ASan and MSan leave to the program. TSan leaves only the second window. */
+static const struct window {
+  uint64_t start, length;
+} windows[] = {
+    {(uint64_t)32 << 40, (uint64_t)48 << 40},
+    {(uint64_t)0x7e80 << 32, (uint64_t)0x70 << 32},
+};
+#define SPAN_LEAST ((uint64_t)64 << 20)
+
+static uint64_t placed(uint64_t address, uint64_t placement) {
+  uint64_t alignment = mh_placement_alignment(placement);
+  return (address & ~(alignment - 1)) + mh_placement_residue(placement);
+}
+
+/* Reserves the span at `address`; where the end of it is taken, or the system refuses so
+   much, a smaller one that still holds the heap (unless the caller named a size). */
+static int reserve_at(mh_region *region, uint64_t address, uint64_t least, bool exact) {
+  void *got = NULL;
+  uint64_t span = region->span;
+  int failed = mh_os_reserve((void *)address, span, &got);
+  while (failed && !exact && span / 2 >= least) {
+    span /= 2;
+    failed = mh_os_reserve((void *)address, span, &got);
+  }
+  if (failed) return failed;
+  region->base = got;
+  region->span = span;
+  return 0;
+}
+
+/* Anywhere: over-reserve by the alignment, keep the aligned part. */
+static int reserve_anywhere(mh_region *region, uint64_t placement, uint64_t least, bool exact) {
+  uint64_t alignment = mh_placement_alignment(placement), span = region->span;
+  void *got = NULL;
+  int failed = mh_os_reserve(NULL, span + 2 * alignment, &got);
+  while (failed && !exact && span / 2 >= least) {
+    span /= 2;
+    failed = mh_os_reserve(NULL, span + 2 * alignment, &got);
+  }
+  if (failed) return failed;
+  uint64_t start = (uint64_t)got, end = start + span + 2 * alignment;
+  uint64_t base = placed(start + alignment, placement);
+  mh_os_release(got, base - start);
+  mh_os_release((void *)(base + span), end - base - span);
+  region->base = (char *)base;
+  region->span = span;
+  return 0;
+}
+
+/* The windows' places that follow from the uuid, then wherever the kernel likes. */
+static int reserve_by_uuid(mh_region *region, const mh_superblock *stored, uint64_t least, bool exact) {
+  uint64_t seed;
+  memcpy(&seed, stored->identity.uuid, sizeof seed);
+  for (size_t i = 0; i < sizeof windows / sizeof windows[0]; i++) {
+    uint64_t address = placed(windows[i].start + seed % windows[i].length, stored->placement);
+    if (reserve_at(region, address, region->span, true) == 0) return 0;
+  }
+  return reserve_anywhere(region, stored->placement, least, exact);
+}
+
+static mheap_err refused(mh_region *region, uint64_t address, bool stored, int sys, mheap_error *error) {
+  mheap_err code = mh_fail(
+      error, sys == ENOMEM ? MHEAP_ERR_NO_MEMORY : MHEAP_ERR_BASE_IN_USE,
+      "%s: %s 0x%llx: %llu bytes there are %s in this process; %s", region->path,
+      stored ? "its base address is fixed at" : "the base address asked for is",
+      (unsigned long long)address, (unsigned long long)region->span,
+      sys == ENOMEM ? "more than the system grants" : "taken",
+      stored ? "relocate=True attaches it elsewhere (raw addresses stored inside then need mending)"
+             : "ask for another, or none");
+  if (error != NULL) error->sys = sys == EEXIST ? EADDRINUSE : sys;
+  return code;
+}
+
+static mheap_err reserve_asked(mh_region *region, uint64_t asked, const mh_superblock *stored, uint64_t least,
+                               bool exact, mheap_error *error) {
+  if (placed(asked, stored->placement) != asked)
+    return mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: base address 0x%llx is not %llu bytes from a multiple of %llu; ask for 0x%llx",
+                   region->path, (unsigned long long)asked, (unsigned long long)mh_placement_residue(stored->placement),
+                   (unsigned long long)mh_placement_alignment(stored->placement),
+                   (unsigned long long)placed(asked, stored->placement));
+  int failed = reserve_at(region, asked, least, exact);
+  return failed ? refused(region, asked, false, failed, error) : MHEAP_OK;
+}
+
+mheap_err mh_region_reserve(mh_region *region, const mh_superblock *stored, const mheap_options *options,
+                            mheap_error *error) {
+  uint64_t asked = (uint64_t)options->base, fixed = stored->base;
+  bool exact = options->max_size != 0;
+  uint64_t least = stored->size + MH_SEGMENT > SPAN_LEAST ? stored->size + MH_SEGMENT : SPAN_LEAST;
+  int failed;
+  if (fixed != 0 && asked != 0 && asked != fixed && !options->relocate) return refused(region, fixed, true, EEXIST, error);
+  if (asked != 0) {
+    mheap_err code = reserve_asked(region, asked, stored, least, exact, error);
+    if (code) return code;
+  } else if (fixed != 0) {
+    failed = reserve_at(region, fixed, least, exact);
+    if (failed && options->relocate) failed = reserve_by_uuid(region, stored, least, exact);
+    if (failed) return refused(region, fixed, true, failed, error);
+  } else if ((failed = reserve_by_uuid(region, stored, least, exact)) != 0) {
+    return mh_fail_system(error, failed, region->path, "reserving address space (max_size= makes it smaller)");
+  }
+  region->segments = region->base + MH_SLICE;
+  region->super = (mh_superblock *)region->base;
+  return MHEAP_OK;
+}
+
+/* ---- tables ---- */
+
+static uint64_t slab_table_bytes(const mh_region *region) { return (region->span / MH_SLICE) * sizeof(mh_slab); }
+
+mheap_err mh_region_make_tables(mh_region *region, mheap_error *error) {
+  uint64_t words = region->span / MH_SEGMENT + MH_MAP_FIRST_WORDS;
+  region->map_parts_room = words / MH_MAP_PART_WORDS + 1;
+  region->slabs = mh_os_table(slab_table_bytes(region));
+  region->map_parts = mh_os_table(region->map_parts_room * sizeof(void *));
+  if (region->slabs == NULL || region->map_parts == NULL)
+    return mh_fail_system(error, ENOMEM, region->path, "making the process's tables (max_size= makes them smaller)");
+  region->map_parts[0] = region->base;
+  return MHEAP_OK;
+}
+
+void mh_region_unmap(mh_region *region) {
+  if (region->slabs != NULL) mh_os_table_free(region->slabs, slab_table_bytes(region));
+  if (region->map_parts != NULL) mh_os_table_free(region->map_parts, region->map_parts_room * sizeof(void *));
+  if (region->base != NULL) mh_os_release(region->base, region->span);
+  region->base = NULL;
+}
+
+/* ---- mapping, growth, shrinkage ---- */
+
+static void set_size(mh_region *region, uint64_t size) {
+  if (size > region->peak) region->peak = size;
+  atomic_store_explicit(&region->size, size, memory_order_release);
+}
+
+/* Maps [from, to). What a scratch region grows by is memory, since its file stays as it is. */
+static int map_range(mh_region *region, uint64_t from, uint64_t to, bool growing) {
+  void *address = mh_at(region, from);
+  if (region->anonymous || (growing && region->mode == MHEAP_MODE_SCRATCH)) return mh_os_commit(address, to - from);
+  bool writable = region->mode != MHEAP_MODE_READONLY;
+  return mh_os_map(address, to - from, region->fd, from, writable, region->mode != MHEAP_MODE_SCRATCH);
+}
+
+mheap_err mh_region_map(mh_region *region, uint64_t size, mheap_error *error) {
+  int failed = map_range(region, 0, size, false);
+  if (failed) return mh_fail_system(error, failed, region->path, "mapping the file");
+  set_size(region, size);
+  region->fresh_from = size;
+  return MHEAP_OK;
+}
+
+/* A file somebody truncated must not be extended again: the gap would read as zeros. */
+mheap_err mh_region_is_whole(mh_region *region, mheap_error *error) {
+  if (region->anonymous) return MHEAP_OK;
+  uint64_t size = mh_region_size(region), found, disk;
+  int failed = mh_os_file_sizes(region->fd, &found, &disk);
+  if (failed) return mh_fail_system(error, failed, region->path, "looking at the file");
+  if (found >= size) return MHEAP_OK;
+  return mh_fail_corrupt(error, region->path, found, "the file was cut short while attached: bytes it should have",
+                         size, found);
+}
+
+/* Extends the file sparsely: disk space comes with mh_region_back. Bytes a killed writer
+   left behind `size` are dropped first, so that what is grown reads as zeros. */
+static mheap_err extend_file(mh_region *region, uint64_t size, mheap_error *error) {
+  mheap_err code = mh_region_is_whole(region, error);
+  if (code) return code;
+  int failed = mh_os_truncate(region->fd, mh_region_size(region));
+  if (!failed) failed = mh_os_truncate(region->fd, size);
+  return failed ? mh_fail_system(error, failed, region->path, "growing the file") : MHEAP_OK;
+}
+
+mheap_err mh_region_grow(mh_region *region, uint64_t size, mheap_error *error) {
+  uint64_t old = mh_region_size(region);
+  if (size <= old) return MHEAP_OK;
+  if (size > region->span)
+    return mh_fail(error, MHEAP_ERR_FULL, "%s: full: %llu bytes are in use and it may have %llu; attach it with a larger max_size=",
+                   region->path, (unsigned long long)old, (unsigned long long)region->span);
+  bool file = !region->anonymous && region->mode == MHEAP_MODE_LIVE;
+  mheap_err code = file ? extend_file(region, size, error) : MHEAP_OK;
+  if (code) return code;
+  int failed = map_range(region, old, size, true);
+  if (failed) return mh_fail_system(error, failed, region->path, "mapping more of the file");
+  if (region->fresh_from > old) region->fresh_from = old;
+  mh_publish(&region->super->size, size);
+  set_size(region, size);
+  return MHEAP_OK;
+}
+
+mheap_err mh_region_shrink(mh_region *region, uint64_t size) {
+  uint64_t old = mh_region_size(region);
+  if (size >= old || !mh_region_begin_taking(region)) return MHEAP_OK;
+  if (mh_region_is_whole(region, NULL) == MHEAP_OK) {
+    set_size(region, size);
+    mh_publish(&region->super->size, size);
+    mh_os_decommit(mh_at(region, size), old - size);
+    if (!region->anonymous && region->mode == MHEAP_MODE_LIVE) mh_os_truncate(region->fd, size);
+    if (region->fresh_from > size) region->fresh_from = size;
+  }
+  mh_region_end_taking(region);
+  return MHEAP_OK;
+}
+
+mheap_err mh_region_back(mh_region *region, uint64_t offset, uint64_t length, mheap_error *error) {
+  if (region->anonymous || region->mode != MHEAP_MODE_LIVE) return MHEAP_OK;
+  int failed = mh_os_allocate(region->fd, offset, length);
+  if (failed == EOPNOTSUPP)
+    return mh_fail(error, MHEAP_ERR_SYSTEM, "%s: this file system cannot allocate space ahead, and a full disk would then kill "
+                   "the process: keep live heaps on ext4, XFS, btrfs without reflinks, or tmpfs", region->path);
+  return failed ? mh_fail_system(error, failed, region->path, "allocating space in the file") : MHEAP_OK;
+}
+
+void mh_region_punch(mh_region *region, uint64_t offset, uint64_t length) {
+  if (!mh_region_begin_taking(region)) return;
+  if (region->anonymous) mh_os_discard(mh_at(region, offset), length);
+  else if (region->mode == MHEAP_MODE_LIVE) mh_os_punch(region->fd, offset, length);
+  mh_region_end_taking(region);
+}
+
+/* ---- addresses ---- */
+
+uint64_t mh_host_pages(void) {
+  uint64_t pages = mh_os_page() / MH_PAGE;
+  return pages > 0 ? pages : 1;
+}
+
+void mh_region_name_base(mh_region *region) {
+  if (region->named_base) return;
+  region->named_base = true;
+  if (mh_region_writable(region)) mh_publish(&region->super->base, (uint64_t)region->base);
+}

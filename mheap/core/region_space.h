@@ -1,0 +1,19 @@
+/* region_space.h: the address space of a region: reserving it, and what is mapped in it.
+   Used by region.c; the rest of the core sees region.h. */
+#ifndef MHEAP_REGION_SPACE_H
+#define MHEAP_REGION_SPACE_H
+
+#include "region.h"
+
+/* Reserves region->span bytes for a superblock read from the file (or just made) and sets
+   base, segments, super. options->base and the stored base are honoured or refused. */
+mheap_err mh_region_reserve(mh_region *region, const mh_superblock *stored, const mheap_options *options,
+                            mheap_error *error);
+/* Maps the first `size` bytes. */
+mheap_err mh_region_map(mh_region *region, uint64_t size, mheap_error *error);
+/* Tables of the process's own, after mh_region_reserve. */
+mheap_err mh_region_make_tables(mh_region *region, mheap_error *error);
+/* Undoes the three above, as far as they came. */
+void mh_region_unmap(mh_region *region);
+
+#endif

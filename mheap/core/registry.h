@@ -1,0 +1,21 @@
+/* registry.h: the regions this process has attached.
+
+   Owns: their list, and what happens to them at fork. Calls region.h. Its lock is the first
+   in the order (registry, lanes, heap, region). */
+#ifndef MHEAP_REGISTRY_H
+#define MHEAP_REGISTRY_H
+
+#include "region.h"
+
+void mh_registry_add(mh_region *region);
+void mh_registry_remove(mh_region *region);
+void mh_registry_add_heap(mh_region *region, mheap *heap);
+void mh_registry_remove_heap(mh_region *region, mheap *heap);
+
+/* Has this process attached that file for writing already? */
+bool mh_registry_writes(uint64_t device, uint64_t inode);
+
+/* The region an address lies in, or NULL. */
+mh_region *mh_registry_find(const void *address);
+
+#endif

@@ -1,0 +1,264 @@
+/* segment.c: see segment.h. */
+#include "segment.h"
+
+#include <string.h>
+
+#include "map.h"
+
+#define ALL_SLICES (~(uint64_t)1) /* of a whole segment: the header is slice 0 */
+
+static uint64_t mask_of(uint32_t first, uint32_t count) {
+  return (count == 64 ? ~(uint64_t)0 : (((uint64_t)1 << count) - 1)) << first;
+}
+
+/* Bits of the slices that lie in the region. */
+static uint64_t present(const mh_region *region, uint64_t segment) {
+  uint64_t end = mh_region_size(region) - mh_segment_offset(segment);
+  return end >= MH_SEGMENT ? ALL_SLICES : mask_of(0, (uint32_t)(end / MH_SLICE)) & ALL_SLICES;
+}
+
+uint64_t *mh_slab_head(const mh_region *region, const mh_slab *slab) {
+  uint64_t index = mh_slab_index(region, slab);
+  mh_segment_header *header = mh_segment_header_of(region, index / MH_SEGMENT_SLICES);
+  return &header->slice[index % MH_SEGMENT_SLICES - 1].head;
+}
+
+/* ---- heads ---- */
+
+uint64_t mh_head_slab(uint32_t class, uint32_t heap) {
+  return MH_SLICE_SLAB | (uint64_t)mh_classes[class].slices << MH_HEAD_COUNT_SHIFT |
+         (uint64_t)class << MH_HEAD_CLASS_SHIFT | (uint64_t)heap << MH_HEAD_HEAP_SHIFT;
+}
+
+uint64_t mh_head_span(uint32_t slices, uint32_t pages, uint32_t heap) {
+  return MH_SLICE_SPAN | (uint64_t)slices << MH_HEAD_COUNT_SHIFT | (uint64_t)heap << MH_HEAD_HEAP_SHIFT |
+         (uint64_t)pages << MH_HEAD_PAGES_SHIFT;
+}
+
+uint64_t mh_head_internal(uint32_t slices) { return MH_SLICE_INTERNAL | (uint64_t)slices << MH_HEAD_COUNT_SHIFT; }
+
+typedef struct head_fields {
+  uint32_t kind, count, class, heap, pages;
+} head_fields;
+
+static head_fields take_apart(uint64_t head) {
+  return (head_fields){
+      .kind = mh_field(head, 0, MH_HEAD_KIND_BITS),
+      .count = mh_field(head, MH_HEAD_COUNT_SHIFT, MH_HEAD_COUNT_BITS),
+      .class = mh_field(head, MH_HEAD_CLASS_SHIFT, MH_HEAD_CLASS_BITS),
+      .heap = mh_field(head, MH_HEAD_HEAP_SHIFT, MH_HEAD_HEAP_BITS),
+      .pages = mh_field(head, MH_HEAD_PAGES_SHIFT, MH_HEAD_PAGES_BITS),
+  };
+}
+
+/* May a head say this of slice `first` of a segment with these slices? */
+static bool head_is_valid(const head_fields *h, uint32_t first, uint64_t slices) {
+  if (h->count == 0 || first + h->count > MH_SEGMENT_SLICES) return false;
+  if ((mask_of(first, h->count) & ~slices) != 0 || h->heap >= MH_HEAPS) return false;
+  switch (h->kind) {
+    case MH_SLICE_SLAB: return h->class < MHEAP_CLASSES && h->count == mh_classes[h->class].slices && h->pages == 0;
+    case MH_SLICE_SPAN: return h->class == 0 && h->pages > (h->count - 1) * 16 && h->pages <= h->count * 16;
+    case MH_SLICE_INTERNAL: return h->class == 0 && h->pages == 0;
+    default: return false;
+  }
+}
+
+/* ---- entries ---- */
+
+static void fill_slab(mh_region *region, mh_slab *slab, const head_fields *h) {
+  const mh_class *class = &mh_classes[h->class];
+  uint64_t index = mh_slab_index(region, slab);
+  slab->bits = &mh_segment_header_of(region, index / MH_SEGMENT_SLICES)->bitmaps[index % MH_SEGMENT_SLICES];
+  slab->size = class->size;
+  slab->reciprocal = class->reciprocal;
+  slab->blocks = class->blocks;
+  slab->class = (uint8_t)h->class;
+  slab->words = (uint8_t)((class->blocks + 63) / 64);
+}
+
+static void fill_run(mh_region *region, mh_slab *run, const head_fields *h) {
+  static const uint8_t kinds[] = {MH_RUN_FREE, MH_RUN_SLAB, MH_RUN_SPAN, MH_RUN_INTERNAL};
+  memset(run, 0, sizeof *run);
+  run->kind = kinds[h->kind];
+  run->slices = (uint8_t)h->count;
+  run->heap = (uint16_t)h->heap;
+  if (h->kind == MH_SLICE_SLAB) fill_slab(region, run, h);
+  if (h->kind == MH_SLICE_SPAN) run->size = h->pages * MH_PAGE;
+  for (uint32_t i = 1; i < h->count; i++) {
+    memset(&run[i], 0, sizeof run[i]);
+    run[i].kind = MH_RUN_BODY;
+    run[i].back = (uint8_t)i;
+  }
+}
+
+static void clear_entries(mh_slab *first, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++) {
+    memset(&first[i], 0, sizeof first[i]);
+    first[i].kind = MH_RUN_FREE;
+  }
+}
+
+/* ---- segments ---- */
+
+void mh_segment_format(mh_region *region, uint64_t segment) {
+  mh_segment_header *header = mh_segment_header_of(region, segment);
+  memset(header, 0, MH_PAGE);
+  header->index = segment;
+  memcpy(header->uuid, region->super->identity.uuid, sizeof header->uuid);
+  mh_publish(&header->magic, MH_SEGMENT_MAGIC);
+}
+
+static mheap_err check_header(mh_region *region, uint64_t segment, mheap_error *error) {
+  const mh_segment_header *header = mh_segment_header_of(region, segment);
+  uint64_t at = mh_segment_offset(segment);
+  if (header->magic != MH_SEGMENT_MAGIC)
+    return mh_fail_corrupt(error, region->path, at, "magic number of a segment", MH_SEGMENT_MAGIC, header->magic);
+  if (header->index != segment)
+    return mh_fail_corrupt(error, region->path, at + 8, "number of a segment", segment, header->index);
+  if (memcmp(header->uuid, region->super->identity.uuid, sizeof header->uuid) != 0)
+    return mh_fail(error, MHEAP_ERR_CORRUPT, "%s: offset 0x%llx: a segment of another heap; see `mheap check`", region->path,
+                   (unsigned long long)at + 16);
+  return MHEAP_OK;
+}
+
+/* All heads are checked before anything is believed, so that a bad one changes nothing. */
+static mheap_err check_heads(mh_region *region, uint64_t segment, uint64_t slices, mheap_error *error) {
+  const mh_segment_header *header = mh_segment_header_of(region, segment);
+  for (uint32_t i = 1; i < MH_SEGMENT_SLICES && (slices >> i & 1);) {
+    uint64_t head = header->slice[i - 1].head;
+    head_fields h = take_apart(head);
+    if (head != 0 && !head_is_valid(&h, i, slices))
+      return mh_fail_corrupt(error, region->path, mh_segment_offset(segment) + offsetof(mh_segment_header, slice) + 64 * (i - 1),
+                             "descriptor of a slice", 0, head);
+    i += head != 0 ? h.count : 1;
+  }
+  return MHEAP_OK;
+}
+
+static void open_runs(mh_region *region, uint64_t segment, uint64_t slices, mh_adopt_fun *adopt, void *arg) {
+  const mh_segment_header *header = mh_segment_header_of(region, segment);
+  mh_segment *state = mh_segment_of(region, segment);
+  mh_slab *entries = (mh_slab *)state;
+  clear_entries(entries + 1, MH_SEGMENT_SLICES - 1);
+  state->free = slices;
+  for (uint32_t i = 1; i < MH_SEGMENT_SLICES && (slices >> i & 1);) {
+    head_fields h = take_apart(header->slice[i - 1].head);
+    if (h.kind == MH_SLICE_FREE) {
+      i++;
+      continue;
+    }
+    state->free &= ~mask_of(i, h.count);
+    fill_run(region, &entries[i], &h);
+    i += h.count;
+  }
+  for (uint32_t i = 1; i < MH_SEGMENT_SLICES; i++)
+    if (entries[i].kind == MH_RUN_SLAB) adopt(arg, &entries[i]);
+}
+
+mheap_err mh_segment_open(mh_region *region, uint64_t segment, mh_adopt_fun *adopt, void *arg, mheap_error *error) {
+  mh_segment *state = mh_segment_of(region, segment);
+  if (state->kind == MH_RUN_HEADER) return MHEAP_OK;
+  mh_map_entry entry;
+  mheap_err code = mh_map_get(region, segment, &entry, error);
+  if (code) return code;
+  uint64_t slices = present(region, segment);
+  code = check_header(region, segment, error);
+  if (!code) code = check_heads(region, segment, slices, error);
+  if (code) return code;
+  memset(state, 0, sizeof *state);
+  state->arena = (uint16_t)entry.arena;
+  state->largest = MH_SEGMENT_SLICES - 1;
+  state->kind = MH_RUN_HEADER;
+  open_runs(region, segment, slices, adopt, arg);
+  uint32_t epoch = (uint32_t)region->epoch;
+  if (mh_region_writable(region) && (entry.epoch != epoch || entry.hint != 0))
+    mh_publish(mh_map_word(region, segment, NULL), mh_map_slices(entry.arena, epoch, 0));
+  return MHEAP_OK;
+}
+
+void mh_segment_forget(mh_region *region, uint64_t segment) {
+  memset(mh_segment_of(region, segment), 0, MH_SEGMENT_SLICES * sizeof(mh_slab));
+}
+
+void mh_segment_extend(mh_region *region, uint64_t old_size) {
+  uint64_t segment = (old_size - MH_SLICE - 1) / MH_SEGMENT;
+  mh_segment *state = mh_segment_of(region, segment);
+  if (state->kind != MH_RUN_HEADER) return;
+  uint64_t before = mask_of(0, (uint32_t)((old_size - mh_segment_offset(segment)) / MH_SLICE - 1)) << 1 | 1;
+  uint64_t came = present(region, segment) & ~before;
+  for (uint32_t i = 1; i < MH_SEGMENT_SLICES; i++)
+    if (came >> i & 1) clear_entries((mh_slab *)state + i, 1);
+  state->free |= came;
+  state->largest = MH_SEGMENT_SLICES - 1;
+}
+
+/* ---- runs ---- */
+
+/* Bits at which `count` set bits of `mask` begin. */
+static uint64_t run_starts(uint64_t mask, uint32_t count) {
+  for (uint32_t have = 1; have < count;) {
+    uint32_t step = have < count - have ? have : count - have;
+    mask &= mask >> step;
+    have += step;
+  }
+  return mask;
+}
+
+/* Bits of the slices whose addresses are multiples of `alignment`. */
+static uint64_t aligned_slices(const mh_region *region, uint64_t segment, uint64_t alignment) {
+  if (alignment <= MH_SLICE) return ~(uint64_t)0;
+  uint64_t start = (uint64_t)region->segments + segment * MH_SEGMENT, mask = 0;
+  for (uint32_t i = 1; i < MH_SEGMENT_SLICES; i++)
+    if (((start + i * MH_SLICE) & (alignment - 1)) == 0) mask |= (uint64_t)1 << i;
+  return mask;
+}
+
+uint32_t mh_segment_find(mh_region *region, uint64_t segment, uint32_t count, uint64_t alignment) {
+  mh_segment *state = mh_segment_of(region, segment);
+  if (state->kind != MH_RUN_HEADER || state->largest < count) return 0;
+  uint64_t starts = run_starts(state->free, count);
+  if (starts == 0) {
+    state->largest = (uint8_t)(count - 1);
+    return 0;
+  }
+  starts &= aligned_slices(region, segment, alignment);
+  return starts == 0 ? 0 : (uint32_t)__builtin_ctzll(starts);
+}
+
+mh_slab *mh_run_make(mh_region *region, uint64_t segment, uint32_t first, uint64_t head) {
+  mh_segment *state = mh_segment_of(region, segment);
+  mh_slab *run = (mh_slab *)state + first;
+  head_fields h = take_apart(head);
+  state->free &= ~mask_of(first, h.count);
+  fill_run(region, run, &h);
+  if (h.kind == MH_SLICE_SLAB) { /* the words in use; what the rest holds does not matter */
+    memset(run->bits->alloc, 0, run->words * sizeof(uint64_t));
+    memset(run->bits->freed, 0, run->words * sizeof(uint64_t));
+  }
+  mh_publish(mh_slab_head(region, run), head);
+  return run;
+}
+
+void mh_run_free(mh_region *region, mh_slab *run) {
+  uint64_t index = mh_slab_index(region, run);
+  mh_segment *state = mh_segment_of(region, index / MH_SEGMENT_SLICES);
+  uint32_t count = run->slices;
+  mh_publish(mh_slab_head(region, run), 0);
+  clear_entries(run, count);
+  state->free |= mask_of(index % MH_SEGMENT_SLICES, count);
+  state->largest = MH_SEGMENT_SLICES - 1;
+}
+
+void mh_run_resize(mh_region *region, mh_slab *run, uint32_t count, uint64_t head) {
+  uint64_t index = mh_slab_index(region, run);
+  mh_segment *state = mh_segment_of(region, index / MH_SEGMENT_SLICES);
+  uint32_t first = index % MH_SEGMENT_SLICES, old = run->slices;
+  head_fields h = take_apart(head);
+  mh_publish(mh_slab_head(region, run), head);
+  fill_run(region, run, &h);
+  if (count > old) state->free &= ~mask_of(first, count);
+  if (count >= old) return;
+  clear_entries(run + count, old - count);
+  state->free |= mask_of(first + count, old - count);
+  state->largest = MH_SEGMENT_SLICES - 1;
+}

@@ -1,0 +1,122 @@
+/* span.c: see span.h. */
+#include "span.h"
+
+#include "arena.h"
+
+#define PAGES_PER_SLICE ((uint32_t)(MH_SLICE / MH_PAGE))
+#define PAGES_PER_SEGMENT (MH_SEGMENT / MH_PAGE)
+#define SPAN_PAGES_MAX ((MH_SEGMENT_SLICES - 1) * PAGES_PER_SLICE)
+
+static uint64_t pages_of(uint64_t size) { return (size + MH_PAGE - 1) / MH_PAGE; }
+static uint32_t slices_of(uint64_t pages) { return (uint32_t)((pages + PAGES_PER_SLICE - 1) / PAGES_PER_SLICE); }
+
+uint64_t mh_span_good_size(uint64_t size) { return pages_of(size) * MH_PAGE; }
+
+/* ---- spans ---- */
+
+static void *span_malloc(mheap *heap, mh_lane *lane, uint64_t pages, uint64_t alignment, mheap_error *error) {
+  const mh_adopter adopter = {mh_lane_adopt, lane};
+  uint32_t count = slices_of(pages);
+  uint64_t head = mh_head_span(count, (uint32_t)pages, heap->row);
+  mh_slab *run = mh_arena_take(heap->region, count, (uint32_t)pages, alignment, head, &adopter, error);
+  return run == NULL ? NULL : mh_slab_start(heap->region, run);
+}
+
+static bool span_resize(mheap *heap, mh_slab *run, uint64_t pages) {
+  uint32_t count = slices_of(pages);
+  if (pages > SPAN_PAGES_MAX) return false;
+  return mh_arena_resize(heap->region, run, count, (uint32_t)pages, mh_head_span(count, (uint32_t)pages, heap->row));
+}
+
+/* ---- huge spans: bodies first, then the head, so that one store makes them ---- */
+
+static uint32_t last_pages(uint64_t pages) { return (uint32_t)((pages - 1) % PAGES_PER_SEGMENT + 1); }
+
+static void set_bodies(mh_region *region, uint64_t head, uint64_t from, uint64_t to, bool free) {
+  for (uint64_t i = from; i < to; i++) mh_publish(mh_map_word(region, head + i, NULL), free ? 0 : mh_map_body(i));
+}
+
+static void publish_huge(mheap *heap, uint64_t first, uint64_t count, uint64_t pages) {
+  mh_publish(mh_map_word(heap->region, first, NULL), mh_map_huge(0, heap->row, last_pages(pages), count));
+}
+
+static uint64_t whole_pages(uint64_t pages) {
+  uint64_t host = mh_host_pages();
+  return (pages + host - 1) / host * host;
+}
+
+static void *huge_malloc(mheap *heap, uint64_t pages, uint64_t alignment, mheap_error *error) {
+  mh_region *region = heap->region;
+  uint64_t count = (pages + PAGES_PER_SEGMENT - 1) / PAGES_PER_SEGMENT, first;
+  if (mh_arena_take_segments(region, count, alignment, &first, error) != MHEAP_OK) return NULL;
+  if (mh_region_back(region, mh_segment_offset(first), whole_pages(pages) * MH_PAGE, error) != MHEAP_OK) {
+    mh_arena_give_segments(region, first, count);
+    return NULL;
+  }
+  set_bodies(region, first, 1, count, false);
+  publish_huge(heap, first, count, pages);
+  return region->segments + first * MH_SEGMENT;
+}
+
+static bool huge_resize(mheap *heap, const mh_map_entry *huge, uint64_t pages) {
+  mh_region *region = heap->region;
+  uint64_t count = (pages + PAGES_PER_SEGMENT - 1) / PAGES_PER_SEGMENT, first = huge->head;
+  mheap_error ignored;
+  mh_error_clear(&ignored);
+  if (count > huge->count && !mh_arena_extend_segments(region, first + huge->count, count - huge->count, &ignored))
+    return false;
+  if (mh_region_back(region, mh_segment_offset(first), whole_pages(pages) * MH_PAGE, NULL) != MHEAP_OK) return false;
+  set_bodies(region, first, huge->count, count, false);
+  publish_huge(heap, first, count, pages);
+  if (count >= huge->count) return true;
+  set_bodies(region, first, count, huge->count, true);
+  mh_arena_give_segments(region, first + count, huge->count - count);
+  return true;
+}
+
+static void huge_free(mh_region *region, const mh_map_entry *huge) {
+  for (uint64_t i = 0; i < huge->count; i++) mh_publish(mh_map_word(region, huge->head + i, NULL), 0);
+  mh_arena_give_segments(region, huge->head, huge->count);
+}
+
+/* ---- both ---- */
+
+static bool is_huge(const mheap *heap, uint64_t pages, uint64_t alignment) {
+  return pages > SPAN_PAGES_MAX || !mh_arena_fits(heap->region, slices_of(pages), alignment);
+}
+
+void *mh_span_malloc(mheap *heap, mh_lane *lane, uint64_t size, uint64_t alignment, mheap_error *error) {
+  uint64_t pages = pages_of(size);
+  if (alignment < MH_SLICE) alignment = MH_SLICE;
+  pthread_mutex_lock(&heap->region->lock);
+  void *block = is_huge(heap, pages, alignment) ? huge_malloc(heap, pages, alignment, error)
+                                                : span_malloc(heap, lane, pages, alignment, error);
+  pthread_mutex_unlock(&heap->region->lock);
+  return block;
+}
+
+/* What was found without the lock is looked at again: another thread may have freed it. */
+mheap_err mh_span_free(mheap *heap, const mh_block *block, mheap_error *error) {
+  mh_region *region = heap->region;
+  mh_map_entry entry;
+  pthread_mutex_lock(&region->lock);
+  bool there;
+  if (block->kind == MH_BLOCK_SPAN) {
+    there = block->run->kind == MH_RUN_SPAN;
+    if (there) mh_arena_give(region, block->run);
+  } else {
+    there = mh_map_get(region, block->segment, &entry, NULL) == MHEAP_OK && entry.kind == MH_MAP_HUGE;
+    if (there) huge_free(region, &entry);
+  }
+  pthread_mutex_unlock(&region->lock);
+  if (there) return MHEAP_OK;
+  return mh_block_refuse(heap, block->start, MHEAP_ERR_DOUBLE_FREE, "is a block that is free already", error);
+}
+
+bool mh_span_resize(mheap *heap, const mh_block *block, uint64_t size) {
+  uint64_t pages = pages_of(size);
+  pthread_mutex_lock(&heap->region->lock);
+  bool done = block->kind == MH_BLOCK_SPAN ? span_resize(heap, block->run, pages) : huge_resize(heap, &block->huge, pages);
+  pthread_mutex_unlock(&heap->region->lock);
+  return done;
+}

@@ -1,0 +1,17 @@
+/* span.h: large blocks: spans of slices, and huge spans of whole segments.
+
+   Owns nothing. Calls arena.h under region->lock. */
+#ifndef MHEAP_SPAN_H
+#define MHEAP_SPAN_H
+
+#include "block.h"
+
+/* A block of `size` > 0 bytes at a multiple of `alignment` (at least a slice). NULL: no space. */
+void *mh_span_malloc(mheap *heap, mh_lane *lane, uint64_t size, uint64_t alignment, mheap_error *error);
+mheap_err mh_span_free(mheap *heap, const mh_block *block, mheap_error *error);
+/* Resizes where it stands; false: it cannot, and nothing was changed. */
+bool mh_span_resize(mheap *heap, const mh_block *block, uint64_t size);
+/* What mh_span_malloc reserves. */
+uint64_t mh_span_good_size(uint64_t size);
+
+#endif

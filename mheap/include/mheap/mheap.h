@@ -1,0 +1,307 @@
+/* mheap.h: a persistent mapped heap. A file that is memory.
+
+   Everything the allocator knows about a heap lives inside the file it manages, so a heap
+   attached tomorrow, by another process, continues exactly where it stopped.
+
+     int fd = open("state.heap", O_RDWR | O_CREAT, 0600);
+     mheap_error error;
+     mheap *heap = mheap_attach(fd, NULL, &error);
+     if (heap == NULL) { fputs(error.text, stderr); exit(1); }
+     struct state *s = mheap_getkey(heap, 0);
+     if (s == NULL) {
+       s = mheap_calloc(heap, 1, sizeof *s);
+       mheap_setkey(heap, 0, s);
+     }
+     s->runs++;
+     mheap_detach(heap, &error);
+
+   Words: a *region* is one mapping, of a file or of anonymous memory; a *heap* is what
+   allocates in it, and the `mheap *` of this header. A *block* is what mheap_malloc returns.
+
+   Threads: every function may be called from any thread, on one heap too, except that
+   mheap_detach must be the last call on a heap. Allocating and freeing take no lock on
+   their fast path; a block may be freed by any thread.
+
+   Errors: functions that return a pointer return NULL, the others an mheap_err; either way
+   mheap_last_error(heap) then tells what was wrong. A failed call leaves the heap as it was.
+
+   Caveats: what is not promised
+   - Between mheap_sync calls a `live` heap is as durable as the kernel's page cache: the
+     death of the process loses nothing, a power cut may. It is detected at the next
+     attach, which is refused unless `salvage` is given.
+   - A stray store into the mapping by the program itself goes to the file.
+   - Pointers stored in blocks stay valid only while the heap is attached at the same
+     address. The address is fixed in the file once a pointer was handed out; if that place
+     is taken, attach fails with MHEAP_ERR_BASE_IN_USE unless `relocate` is given.
+   - After a fork the child must not use the parent's handle: calls fail with
+     MHEAP_ERR_FORKED, stores by the child through old pointers go to the shared file.
+   - If somebody else truncates the file while it is mapped, touching the lost pages raises
+     SIGBUS; mheap's own calls notice a shorter file and report it where they look.
+   - Network file systems, and disks that acknowledge writes they lose, are out of scope. */
+#ifndef MHEAP_H
+#define MHEAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(MHEAP_BUILDING)
+#define MHEAP_API __attribute__((visibility("default")))
+#else
+#define MHEAP_API
+#endif
+
+#define MHEAP_VERSION_MAJOR 0
+#define MHEAP_VERSION_MINOR 1
+#define MHEAP_VERSION_PATCH 0
+
+/* The version of the library, "0.1.0". */
+MHEAP_API const char *mheap_version(void);
+
+/* A heap: the descriptor that every call takes. */
+typedef struct mheap mheap;
+
+/* ---- errors ---------------------------------------------------------------- */
+
+typedef enum mheap_err {
+  MHEAP_OK = 0,
+  MHEAP_ERR_SYSTEM,        /* a system call failed; see `sys` for its errno */
+  MHEAP_ERR_NOT_A_HEAP,    /* a directory, a FIFO, a file of another program */
+  MHEAP_ERR_CORRUPT,       /* a heap whose contents contradict themselves, or cut short */
+  MHEAP_ERR_VERSION,       /* another format version, byte order, word size or feature */
+  MHEAP_ERR_UNCLEAN,       /* the machine went down, or a copy was taken, while it was open */
+  MHEAP_ERR_BASE_IN_USE,   /* the address range is taken in this process */
+  MHEAP_ERR_BUSY,          /* another handle has the file open in a way that excludes this */
+  MHEAP_ERR_FULL,          /* no space: max_size, the disk, or an arena */
+  MHEAP_ERR_NO_MEMORY,     /* no memory or address space for the process's own needs */
+  MHEAP_ERR_POINTER,       /* not a block of this heap */
+  MHEAP_ERR_DOUBLE_FREE,   /* a block that is free already */
+  MHEAP_ERR_OVERRUN,       /* a checked block was written beyond its boundaries */
+  MHEAP_ERR_STALE,         /* the object is gone */
+  MHEAP_ERR_READ_ONLY,     /* the heap is attached without the right to change it */
+  MHEAP_ERR_ARGUMENT,      /* an argument out of its range */
+  MHEAP_ERR_OVERFLOW,      /* a size no heap can hold */
+  MHEAP_ERR_FORKED,        /* the handle belongs to the parent process */
+  MHEAP_ERR_NOT_FOUND,     /* no such key, name or element */
+  MHEAP_ERR_COUNT_
+} mheap_err;
+
+/* What was wrong, where, and what to do. `text` holds all of it in one line. */
+typedef struct mheap_error {
+  mheap_err code;
+  int sys;           /* errno of the system call that failed, else 0 */
+  uint64_t offset;   /* place in the file, where it has one, else 0 */
+  uint64_t expected; /* for contradictions in a file */
+  uint64_t found;
+  char text[640];    /* UTF-8 as far as the path is; always terminated */
+} mheap_error;
+
+/* "BaseAddressInUse" for MHEAP_ERR_BASE_IN_USE, and so on: the name Python gives it. */
+MHEAP_API const char *mheap_err_name(mheap_err code);
+
+/* ---- attach and detach ------------------------------------------------------ */
+
+typedef enum mheap_mode {
+  MHEAP_MODE_LIVE = 1,     /* shared and writable: every store is in the file */
+  MHEAP_MODE_READONLY = 2, /* shared, not writable; needs no write permission, writes nothing */
+  MHEAP_MODE_SCRATCH = 3,  /* private: changes are allowed and thrown away at detach */
+} mheap_mode;
+
+/* All zero is the default of everything. */
+typedef struct mheap_options {
+  mheap_mode mode;       /* 0: LIVE */
+  void *base;            /* map here or fail; NULL: the stored address, or one of mheap's choice */
+  uint64_t max_size;     /* address space to reserve, bytes; 0: as stored, for new files 64 GiB */
+  double timeout;        /* seconds to wait for another writer; 0: fail at once, < 0: for ever */
+  bool relocate;         /* attach elsewhere even though raw addresses were handed out */
+  bool salvage;          /* attach what a machine crash left; everything is checked first */
+  bool unsafe;           /* READONLY beside a live writer: contents may change while read */
+  bool must_exist;       /* refuse an empty file instead of formatting it */
+} mheap_options;
+
+/* Attaches the region in the open file `fd` and returns its main heap. An empty file is
+   formatted, a heap file continues where it stopped, anything else is refused and not
+   touched. fd -1: anonymous memory, gone at detach. The caller keeps `fd` and may close
+   it. options NULL: defaults. On failure NULL, and *error (which may be NULL) says why.
+   Costs the same for every size of heap. */
+MHEAP_API mheap *mheap_attach(int fd, const mheap_options *options, mheap_error *error);
+
+/* Opens or (unless must_exist, or the mode does not write) creates the file at `path` and
+   attaches it; makes sure that the path still names the file once it is locked. */
+MHEAP_API mheap *mheap_open(const char *path, const mheap_options *options, mheap_error *error);
+
+/* Syncs, marks the file clean, unmaps, closes. The heap and all pointers into it are gone
+   on success; on failure the heap is still attached and usable for mheap_last_error. */
+MHEAP_API mheap_err mheap_detach(mheap *heap, mheap_error *error);
+
+/* Unmaps and closes without syncing and without marking the file clean: what the death of
+   the process would leave. For a handle that must go when detach fails, and for tests. */
+MHEAP_API void mheap_abandon(mheap *heap);
+
+/* Makes everything stored so far durable (one fdatasync). Nothing to do for anonymous memory. */
+MHEAP_API mheap_err mheap_sync(mheap *heap);
+
+/* The process's default heap, in anonymous memory, made on first use. */
+MHEAP_API mheap *mheap_default(void);
+
+/* The last error of this heap; code MHEAP_OK when there was none. heap NULL: of the default heap. */
+MHEAP_API const mheap_error *mheap_last_error(const mheap *heap);
+
+/* ---- blocks: heap NULL is the default heap in all of them --------------------- */
+
+/* Uninitialised memory of at least `size` bytes, 16-byte aligned. Size 0: a unique block of
+   16 bytes. NULL: MHEAP_ERR_FULL, MHEAP_ERR_OVERFLOW, MHEAP_ERR_READ_ONLY, … */
+MHEAP_API void *mheap_malloc(mheap *heap, size_t size);
+/* Zeroed memory of count × size bytes; an overflowing product is refused. */
+MHEAP_API void *mheap_calloc(mheap *heap, size_t count, size_t size);
+/* Resizes, in place where it can. block NULL: malloc. On failure the old block stays as it was. */
+MHEAP_API void *mheap_realloc(mheap *heap, void *block, size_t size);
+/* Memory whose address is a multiple of `alignment`, any power of two, beyond a segment too. */
+MHEAP_API void *mheap_memalign(mheap *heap, size_t alignment, size_t size);
+/* Frees. NULL: nothing. A double free, a wild or a foreign pointer is reported, never obeyed. */
+MHEAP_API mheap_err mheap_free(mheap *heap, void *block);
+/* Bytes that may be used at `block`; 0 for NULL and, with an error, for what is no block. */
+MHEAP_API size_t mheap_usable_size(mheap *heap, const void *block);
+/* The bytes mheap_malloc(size) reserves. 0: no heap can hold it. */
+MHEAP_API size_t mheap_good_size(size_t size);
+
+/* ---- roots --------------------------------------------------------------------- */
+
+#define MHEAP_KEYS 1024
+
+/* Numbered roots, 0 to MHEAP_KEYS-1. `block` must point into this heap's region, or be NULL
+   to clear the key. */
+MHEAP_API mheap_err mheap_setkey(mheap *heap, int key, void *block);
+MHEAP_API void *mheap_getkey(mheap *heap, int key);
+
+/* Named roots: any UTF-8 name of 1 to 4095 bytes. set with NULL removes the name. get
+   returns NULL with MHEAP_ERR_NOT_FOUND when there is none. */
+MHEAP_API mheap_err mheap_setroot(mheap *heap, const char *name, size_t length, void *block);
+MHEAP_API void *mheap_getroot(mheap *heap, const char *name, size_t length);
+/* Calls visit for every named root, in the order they were first set, until it returns false. */
+MHEAP_API mheap_err mheap_visit_roots(mheap *heap,
+                                      bool (*visit)(void *arg, const char *name, size_t length, void *block),
+                                      void *arg);
+
+/* ---- space ---------------------------------------------------------------------- */
+
+/* Gives empty slabs back; force: also pages to the system and the file (tail truncated,
+   holes punched, unless a reader is attached). */
+MHEAP_API mheap_err mheap_collect(mheap *heap, bool force);
+
+/* Hands this thread's lanes back, in all heaps. Live blocks stay valid. Automatic at thread exit. */
+MHEAP_API void mheap_thread_done(void);
+
+/* Is `address` inside any region this process has attached? */
+MHEAP_API bool mheap_is_in_region(const void *address);
+
+/* An address range of `size` bytes that is free now, or NULL. */
+MHEAP_API void *mheap_findbase(size_t size);
+
+/* ---- what is in it ----------------------------------------------------------------- */
+
+typedef enum mheap_state { MHEAP_CLEAN = 0, MHEAP_OPEN = 1, MHEAP_SEALED = 2 } mheap_state;
+
+typedef struct mheap_info {
+  uint8_t uuid[16];
+  uint32_t version;          /* of the format */
+  mheap_mode mode;           /* of this attach */
+  mheap_state state;         /* as stored in the file when attached */
+  uint64_t compat, rocompat, incompat; /* feature bits */
+  uint64_t generation;       /* number of the last commit */
+  uint64_t epoch;            /* attaches after a crash */
+  uint64_t size;             /* bytes of the region in use */
+  uint64_t file_size;        /* bytes the file is long; 0 without a file */
+  uint64_t disk_size;        /* bytes allocated to it on disk */
+  uint64_t max_size;         /* bytes of address space reserved */
+  uint64_t base;             /* address it is attached at */
+  uint64_t stored_base;      /* the fixed address; 0: attaches anywhere */
+  uint64_t segments;         /* segments in the region, free ones included */
+  uint64_t created_ns;       /* Unix time, nanoseconds */
+  uint8_t owner_boot_id[16]; /* of the last writer that did not detach, while state is OPEN */
+  uint64_t owner_device, owner_inode, owner_mount_id, owner_pid;
+  bool has_root, has_journal;
+  int fd;                    /* the region's own descriptor, -1 without a file */
+} mheap_info;
+
+MHEAP_API mheap_err mheap_get_info(mheap *heap, mheap_info *info);
+
+#define MHEAP_CLASSES 80 /* size classes of this format version */
+
+/* One size class, or (in mheap_stats) all spans, or all huge spans. */
+typedef struct mheap_class_stats {
+  uint64_t block_size;   /* bytes; 0 for spans and huge spans */
+  uint64_t runs;         /* slabs, or spans */
+  uint64_t blocks;       /* blocks they have room for */
+  uint64_t used;         /* blocks in use */
+  uint64_t used_bytes;   /* bytes of the blocks in use, as usable_size tells them */
+  uint64_t run_bytes;    /* bytes of the slices or segments they occupy */
+} mheap_class_stats;
+
+typedef struct mheap_stats {
+  uint64_t bytes_total;   /* the region's size */
+  uint64_t chunks_used;   /* blocks in use */
+  uint64_t bytes_used;    /* bytes in them */
+  uint64_t chunks_free;   /* free blocks in slabs, and free runs of slices and segments */
+  uint64_t bytes_free;    /* bytes in those */
+  uint64_t bytes_overhead; /* superblock, headers, maps, slab and span tails */
+  uint64_t segments, segments_free;
+  mheap_class_stats classes[MHEAP_CLASSES];
+  mheap_class_stats spans, huge;
+} mheap_stats;
+
+/* Counts by walking the region; costs a read of every segment's header. A heap that other
+   threads use meanwhile is counted approximately. */
+MHEAP_API mheap_err mheap_get_stats(mheap *heap, mheap_stats *stats);
+
+/* A block in use. Return false to stop. */
+typedef bool mheap_visit_fun(void *arg, void *block, size_t usable);
+MHEAP_API mheap_err mheap_visit_blocks(mheap *heap, mheap_visit_fun *visit, void *arg);
+
+/* A finding of mheap_check. severity 1: broken; 0: worth knowing, such as space that only
+   mheap_collect gives back. */
+typedef struct mheap_finding {
+  int severity;
+  uint64_t offset;
+  const char *what;   /* "superblock", "map", "segment", "slab", "span", "object", … */
+  const char *text;   /* one line, with expected and found */
+} mheap_finding;
+typedef void mheap_finding_fun(void *arg, const mheap_finding *finding);
+
+/* Walks every stored structure, objects included, writes nothing. Returns MHEAP_OK when no
+   finding of severity 1 was made, else MHEAP_ERR_CORRUPT. `report` may be NULL.
+   `progress` (may be NULL) is called now and then with bytes done and in all. */
+MHEAP_API mheap_err mheap_check(mheap *heap, mheap_finding_fun *report,
+                                void (*progress)(void *arg, uint64_t done, uint64_t total), void *arg);
+
+/* ---- checking and tracing ------------------------------------------------------------ */
+
+typedef enum mheap_probe { /* what was found at a block, in mcheck's order */
+  MHEAP_PROBE_DISABLED = -1, /* the block carries no guard */
+  MHEAP_PROBE_OK = 0,
+  MHEAP_PROBE_FREE,          /* freed already */
+  MHEAP_PROBE_HEAD,          /* bytes before it were overwritten */
+  MHEAP_PROBE_TAIL,          /* bytes after it were overwritten */
+} mheap_probe;
+
+typedef void mheap_check_fun(mheap *heap, void *block, mheap_probe status);
+
+/* From now on blocks get a guard on either side, checked when they are freed, resized or
+   probed; `report` NULL prints and aborts. Refused with MHEAP_ERR_ARGUMENT when blocks are
+   in use already, unless `force`: those are then not checked. Blocks with a guard stay
+   readable and can be freed by later attaches without mheap_mcheck. */
+MHEAP_API mheap_err mheap_mcheck(mheap *heap, mheap_check_fun *report, bool force);
+MHEAP_API mheap_probe mheap_mprobe(mheap *heap, void *block);
+
+/* Writes a line per call in glibc's mtrace format to `file`; NULL ends the trace. */
+MHEAP_API mheap_err mheap_mtrace(mheap *heap, FILE *file);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
