@@ -1,0 +1,121 @@
+"""The example keeps its index right whatever happens to the sources, and to itself."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import mheap
+import pytest
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "code_index.py"
+SOURCES = {
+    "alpha.py": "import os\n\ndef first(x):\n    return os.path.join(x, x)\n",
+    "package/beta.py": "from alpha import first\nfirst('first')  # first\nprint(first)\n",
+    "package/odd.py": "# -*- coding: no-such-coding -*-\nsecond = 1\n",
+    "notes.txt": "first",
+}
+
+
+def run(*arguments: object, check: int | None = 0) -> str:
+    done = subprocess.run(
+        [sys.executable, EXAMPLE, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
+    )
+    if check is not None:
+        assert done.returncode == check, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    for name, text in SOURCES.items():
+        path = tmp_path / "sources" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "sources"
+
+
+def places(heap: Path, name: str) -> list[str]:
+    """Where the example says a name is: "file:line", without the directory."""
+    output = run("find", "--heap", heap, "--limit", 0, name, check=None)
+    assert re.search(r"attached in [\d.]+ ms, answered in [\d.]+ ms", output), output
+    return re.findall(r"(\w+\.py:\d+)$", output, re.MULTILINE)
+
+
+def test_names_are_found_where_they_stand(sources: Path, heap_path: Path) -> None:
+    output = run("build", "--heap", heap_path, sources)
+    assert "3 files read (1 of them unreadable), 0 gone" in output
+    assert places(heap_path, "first") == ["alpha.py:3", "beta.py:1", "beta.py:2", "beta.py:3"]
+    assert places(heap_path, "os") == ["alpha.py:1", "alpha.py:4"]
+    for absent in ("second", "import", "no_such_name"):
+        assert places(heap_path, absent) == []
+
+
+def test_only_what_changed_is_read_again(sources: Path, heap_path: Path) -> None:
+    run("build", "--heap", heap_path, sources)
+    assert "0 files read" in run("build", "--heap", heap_path, sources)
+    (sources / "alpha.py").write_text("def other(): pass\n")
+    (sources / "package" / "gamma.py").write_text("first = other = 1\n")
+    assert "2 files read (0 of them unreadable), 0 gone" in run("build", "--heap", heap_path, sources)
+    assert places(heap_path, "first") == ["beta.py:1", "beta.py:2", "beta.py:3", "gamma.py:1"]
+    assert places(heap_path, "other") == ["alpha.py:1", "gamma.py:1"]
+    assert places(heap_path, "os") == []
+
+
+def test_a_file_that_is_gone_vanishes(sources: Path, heap_path: Path) -> None:
+    run("build", "--heap", heap_path, sources)
+    shutil.rmtree(sources / "package")
+    assert "0 files read (0 of them unreadable), 2 gone" in run("build", "--heap", heap_path, sources)
+    assert places(heap_path, "first") == ["alpha.py:3"]
+    with mheap.open(heap_path, mode="readonly") as heap:
+        assert "print" not in heap.root["names"]
+
+
+def write_many(directory: Path) -> None:
+    for number in range(400):
+        names = "\n".join(f"common{i} = own_{number}_{i}" for i in range(200))
+        (directory / f"many{number}.py").write_text(names)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_build_is_gone_on_with(sources: Path, heap_path: Path, how: signal.Signals) -> None:
+    write_many(sources)
+    process = subprocess.Popen(
+        [sys.executable, EXAMPLE, "build", "--heap", heap_path, sources],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where this runs behind an &
+    )
+    assert process.stdout is not None
+    assert "indexed 100 of 403" in process.stdout.readline()
+    process.send_signal(how)
+    process.communicate(timeout=60)
+    assert process.returncode != 0, "it was interrupted in the middle"
+    output = run("build", "--heap", heap_path, sources)
+    read = re.search(r"(\d+) files read", output)
+    assert read
+    assert 0 < int(read[1]) < 403 - 99, "what was done before is kept"
+    assert len(places(heap_path, "common7")) == 400
+    assert places(heap_path, "own_399_7") == ["many399.py:8"]
+    assert places(heap_path, "first") == ["alpha.py:3", "beta.py:1", "beta.py:2", "beta.py:3"]
+
+
+def test_without_an_index_find_says_what_to_do(heap_path: Path) -> None:
+    assert "build" in run("find", "--heap", heap_path, "name", check=1)
+    assert not heap_path.exists()
+
+
+def test_a_directory_that_is_none_is_refused(tmp_path: Path, heap_path: Path) -> None:
+    assert "not a directory" in run("build", "--heap", heap_path, tmp_path / "nothing", check=2)
+    assert not heap_path.exists()
+
+
+def test_a_file_of_another_program_is_left_alone(sources: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"not a heap, but some text of another program\n" * 100)
+    before = other.read_bytes()
+    assert "code_index:" in run("build", "--heap", other, sources, check=1)
+    assert other.read_bytes() == before
