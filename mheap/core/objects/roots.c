@@ -162,7 +162,7 @@ mheap_err mheap_visit_roots(mheap *heap,
   if (failed) return failed;
   mh_space space = {0};
   char name[NAME_MAX_BYTES + 1];
-  size_t length;
+  size_t length = 0;
   void *block;
   mh_space_init(&space, heap);
   for (uint32_t index = 0;;) {
