@@ -199,7 +199,10 @@ void *mheap_getkey(mheap *heap, int key) {
   if (heap == NULL || check_key(heap, key) != MHEAP_OK || mh_heap_usable(heap) != MHEAP_OK) return NULL;
   mh_region *region = heap->region;
   uint64_t offset = mh_read((uint64_t *)mh_at(region, MH_KEYS_OFFSET) + key);
-  if (offset == 0) return NULL;
+  if (offset == 0) {
+    mh_error_clear(mh_error(heap)); /* how a key that is not set differs from one that cannot be read */
+    return NULL;
+  }
   if (offset >= MH_SLICE && mh_in_region(region, offset, 1)) {
     mh_region_name_base(region);
     return mh_at(region, offset);

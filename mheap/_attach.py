@@ -1,0 +1,141 @@
+"""Attaching: mheap.attach and mheap.open."""
+# ruff: noqa: PTH  (importing pathlib would cost more than importing mheap)
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from mheap import _core
+
+if TYPE_CHECKING:
+    from typing import Literal, Protocol, TypeAlias
+
+    from mheap._core import Heap
+
+    Mode: TypeAlias = Literal["live", "readonly", "scratch"]
+
+    class HasFileno(Protocol):
+        def fileno(self) -> int: ...
+
+
+def attach(
+    fd: int | HasFileno,
+    baseaddr: int | None = None,
+    *,
+    mode: Mode = "live",
+    max_size: int | None = None,
+    timeout: float = 0.0,
+    relocate: bool = False,
+    salvage: bool = False,
+    unsafe: bool = False,
+) -> Heap:
+    """Attach the heap in an open file and return it; this costs the same for every size.
+
+    fd        a file descriptor, or an object with fileno(); it is duplicated, and may be closed
+              afterwards. An empty file becomes a new heap, a heap file continues where it
+              stopped, anything else raises and is not touched. -1: anonymous memory, gone when
+              detached
+    baseaddr  the address to map it at, or fail. None: the one stored in the file, or one of
+              mheap's choice
+    mode      "live": shared and writable, every store is in the file, durable at sync().
+              "readonly": writes nothing. "scratch": changes are private and thrown away
+    max_size  bytes of address space to reserve: how far the heap can grow. None: as stored,
+              64 GiB for new files
+    timeout   seconds to wait for other handles on the file; negative: for ever
+    relocate  attach at another address although raw addresses were handed out before
+    salvage   attach what a machine crash left, after checking everything
+    unsafe    read beside a live writer: contents may change while they are read
+
+    Raises NotAHeap, CorruptHeap, VersionMismatch, UncleanHeap, BaseAddressInUse, HeapBusy,
+    HeapFull, NoMemory, InvalidArgument or HeapOSError.
+    """
+    path = _path_of(fd)
+    return _core.attach(fd, path, mode, baseaddr, max_size, timeout, relocate, salvage, unsafe, False)
+
+
+def open(
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    *,
+    mode: Mode,
+    timeout: float = 0.0,
+    max_size: int | None = None,
+    relocate: bool = False,
+    salvage: bool = False,
+    unsafe: bool = False,
+) -> Heap:
+    """Open, or in mode "live" create, the heap file at a path, and attach it.
+
+    `mode` must be given. While a file is being created, and only then, path + ".lock" is
+    locked (with filelock, which leaves that file behind), so that two processes do not make
+    the heap together; `timeout` counts for this wait too. The rest is as for attach().
+
+    Raises FileNotFoundError when there is no such file in a mode that does not create it, and
+    what attach() raises.
+    """
+    name = os.path.abspath(os.fsdecode(path))
+    if mode == "live" and _is_to_be_created(name):
+        return _create(name, timeout, max_size, relocate, salvage)
+    return _open(name, mode, timeout, max_size, relocate, salvage, unsafe)
+
+
+def reopen(path: str, mode: Mode) -> Heap:
+    """Attach a heap that was pickled: an existing file, at once."""
+    return _core.attach(path, path, mode, None, None, 0.0, False, False, False, True)
+
+
+def _open(
+    name: str,
+    mode: Mode,
+    timeout: float,
+    max_size: int | None,
+    relocate: bool,
+    salvage: bool,
+    unsafe: bool = False,
+) -> Heap:
+    return _core.attach(name, name, mode, None, max_size, timeout, relocate, salvage, unsafe, False)
+
+
+def _create(name: str, timeout: float, max_size: int | None, relocate: bool, salvage: bool) -> Heap:
+    import time
+
+    from filelock import FileLock, Timeout
+
+    from mheap.errors import HeapBusy
+
+    start = time.monotonic()
+    try:
+        with FileLock(name + ".lock", timeout=-1 if timeout < 0 else timeout):
+            left = timeout if timeout < 0 else max(0.0, timeout - (time.monotonic() - start))
+            return _open(name, "live", left, max_size, relocate, salvage)
+    except Timeout:
+        raise HeapBusy(
+            f"{name}: another process is creating it (it holds {name}.lock); try again, or give a timeout",
+            filename=name,
+        ) from None
+
+
+def _is_to_be_created(name: str) -> bool:
+    """Absent, in a directory that is there and can be written, or an empty file.
+
+    Anything else is the core's to judge, and its errors say more than a lock file's would.
+    """
+    try:
+        found = os.stat(name)
+    except FileNotFoundError:
+        directory = os.path.dirname(name)
+        return os.access(directory, os.W_OK | os.X_OK) and os.path.isdir(directory)
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size == 0
+
+
+def _path_of(fd: int | HasFileno) -> str | None:
+    """The path a descriptor was opened by, if it still has one."""
+    number = fd if isinstance(fd, int) else fd.fileno()
+    try:
+        path = os.readlink(f"/proc/self/fd/{number}")
+        return path if os.path.samestat(os.stat(path), os.fstat(number)) else None
+    except OSError:
+        return None

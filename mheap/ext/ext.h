@@ -1,0 +1,233 @@
+/* ext.h: what the files of the binding share.
+
+   Owns: the module's state and the Heap object. The binding converts and forwards; it calls
+   mheap.h only, never the core's insides.
+
+   Who may touch a handle: whoever holds the GIL. Allocating and freeing keep it; calls that
+   may take long (attach, detach, sync, collect, stats, check) release it and, like any call
+   that may run Python code in its middle, register themselves with mhx_use_begin, so that
+   mhx_detach waits for them. There is no lock in the binding but the GIL.
+
+   The rule for every operation: convert the arguments first (conversions may run Python
+   code, and that may close the heap), then ask mhx_live for the heap, then call. */
+#ifndef MHEAP_EXT_H
+#define MHEAP_EXT_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "mheap/mheap.h"
+
+/* ---- module state ---------------------------------------------------------- */
+
+#define MHX_OBJECT_TYPES 16 /* room for the types of objects*.c */
+
+typedef struct mhx_state {
+  PyTypeObject *heap_type;
+  PyTypeObject *view_type;
+  PyTypeObject *info_type;    /* HeapInfo */
+  PyTypeObject *stats_type;   /* HeapStats */
+  PyTypeObject *class_type;   /* ClassStats */
+  PyTypeObject *mmstats_type; /* MmStats */
+  PyTypeObject *finding_type; /* Finding */
+  PyObject *object_types[MHX_OBJECT_TYPES]; /* objects*.c's own, any objects; visited and cleared for it */
+} mhx_state;
+
+mhx_state *mhx_state_of(PyObject *module);
+mhx_state *mhx_state_of_heap(PyObject *heap_obj);
+
+/* ---- the Heap object --------------------------------------------------------- */
+
+/* A call that is under way on a heap and does not hold the GIL throughout. Lives on the
+   caller's stack. */
+typedef struct mhx_use {
+  struct mhx_use *next;
+  unsigned long thread;
+} mhx_use;
+
+/* mmcheck and mmtrace of one heap. */
+typedef struct mhx_guard {
+  bool checking;       /* mmcheck is on */
+  PyObject *on_error;  /* called with what it finds; NULL: raise */
+  FILE *trace;         /* of mmtrace; NULL: none */
+} mhx_guard;
+
+typedef struct mhx_handle {
+  PyObject_HEAD
+  mheap *heap;              /* NULL: closed, or being closed */
+  unsigned long forks;      /* mhx_forks when it was attached */
+  bool adrift;              /* forked: the parent's mapping was given up, no reader is attached yet */
+  mheap_mode mode;
+  PyObject *path;           /* str; None: anonymous, or a file that has no name */
+  Py_ssize_t views;         /* exported buffers, and other pins: refuse detach */
+  mhx_use *uses;            /* calls under way */
+  PyThread_type_lock idle;  /* released when `uses` becomes empty; NULL: nobody waits */
+  void *objects;            /* objects*.c's own, see mhx_objects_slot */
+  mhx_guard guard;
+  PyObject *weakrefs;
+  mhx_state *state;         /* of the module, which the type keeps alive */
+  PyInterpreterState *interpreter;
+  struct mhx_handle *previous, *following; /* all attached handles (handles.c) */
+} mhx_handle;
+
+PyTypeObject *mhx_heap_type_new(PyObject *module);
+extern PyType_Spec mhx_view_spec;
+extern unsigned long mhx_forks; /* forks between the first process and this one */
+
+/* ---- for every operation ------------------------------------------------------ */
+
+/* The heap of a handle; NULL: the default heap. NULL with an exception when it is closed,
+   or inherited over a fork and cannot be attached again. */
+mheap *mhx_live_slow(mhx_handle *handle);
+static inline mheap *mhx_live(mhx_handle *handle) {
+  if (handle != NULL && handle->heap != NULL && handle->forks == mhx_forks) return handle->heap;
+  return mhx_live_slow(handle);
+}
+
+/* The same for objects*.c, given a Heap. */
+mheap *mhx_heap(PyObject *heap_obj);
+
+/* Around whatever may run Python code, or releases the GIL, while it relies on the heap
+   staying attached. begin returns the heap, or NULL with an exception; then do not call
+   end. handle NULL: the default heap, which is never detached. */
+mheap *mhx_use_begin(mhx_handle *handle, mhx_use *use);
+void mhx_use_end(mhx_handle *handle, mhx_use *use);
+
+/* Refuse detach (BufferError) until as many unpins. */
+void mhx_pin(PyObject *heap_obj);
+void mhx_unpin(PyObject *heap_obj);
+
+/* Where objects*.c keeps what it knows about one heap in this process; starts as NULL. It
+   must be NULL again, or hold nothing that refers to the heap's memory, when
+   mhx_objects_detach(heap_obj) returns, which is called before the heap goes. */
+void **mhx_objects_slot(PyObject *heap_obj);
+
+/* Detaches. 0, or -1 with an exception: the heap is then still attached. Closed: nothing to do. */
+int mhx_detach(mhx_handle *handle);
+static inline bool mhx_is_closed(const mhx_handle *handle) { return handle->heap == NULL && !handle->adrift; }
+
+/* ---- all attached handles ------------------------------------------------------- */
+
+void mhx_handles_add(mhx_handle *handle);
+void mhx_handles_remove(mhx_handle *handle);
+/* The handle of a heap; NULL: none, so it is the default heap. */
+mhx_handle *mhx_handles_find(const mheap *heap);
+/* Gives up what the default heap holds, and detaches every handle of this interpreter
+   that is still attached: at exit. */
+PyObject *mhx_detach_all(PyObject *module, PyObject *unused);
+/* Watches for forks, once a process. */
+int mhx_watch_forks(void);
+
+/* ---- errors ----------------------------------------------------------------------- */
+
+/* Raise what `error` says; `path` (str, may be NULL) becomes the exception's filename. */
+PyObject *mhx_raise_error(const mheap_error *error);
+PyObject *mhx_raise_error_at(const mheap_error *error, PyObject *path);
+/* Raise a heap's last error; NULL: the default heap's. Returns -1. */
+int mhx_raise(mheap *heap);
+/* None, or the heap's last error raised. */
+PyObject *mhx_none_or_error(mheap *heap, mheap_err result);
+/* Raise an mheap exception with a text of the binding's own. Returns NULL. */
+PyObject *mhx_refuse(mheap_err code, const char *format, ...);
+/* Raise ClosedHeap. Returns NULL. */
+PyObject *mhx_raise_closed(mhx_handle *handle);
+
+/* ---- arguments --------------------------------------------------------------------- */
+
+/* A `md` argument: *handle is NULL for None. 0, or -1 with a TypeError. */
+int mhx_md(PyObject *module, PyObject *md, mhx_handle **handle);
+/* A size in bytes, a count. Negative: InvalidArgument; above 2^64-1: SizeOverflow. */
+int mhx_size(PyObject *value, size_t *size);
+/* An address; None is NULL. Negative or above 2^64-1: InvalidPointer. */
+int mhx_address(PyObject *value, void **address);
+/* An int that fits a C int. */
+int mhx_int(PyObject *value, int *result);
+/* An address as an int, NULL as None. */
+PyObject *mhx_from_address(const void *address);
+/* TypeError: name() takes `wanted` arguments (`got` given). Returns NULL. */
+PyObject *mhx_arity(const char *name, Py_ssize_t wanted, Py_ssize_t got);
+
+/* Arguments by position and by name, for calls that are not on a fast path: `names` ends
+   with NULL, `required` of them must be given, out[i] is NULL for what is missing. */
+int mhx_arguments(const char *name, const char *const *names, Py_ssize_t required,
+                  PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject **out);
+
+/* ---- an operation as a Heap method and as a module function with md first ------------- */
+
+/* Defines function_NAME around op_NAME, which takes exactly `count` arguments after md. */
+#define MHX_FUNCTION_ONLY(name, count)                                                              \
+  static PyObject *function_##name(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {     \
+    mhx_handle *handle;                                                                             \
+    if (nargs != (count) + 1) return mhx_arity(#name, (count) + 1, nargs);                          \
+    if (mhx_md(module, args[0], &handle) < 0) return NULL;                                          \
+    return op_##name(handle, args + 1);                                                             \
+  }
+#define MHX_METHOD_ONLY(name, count)                                                                \
+  static PyObject *method_##name(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {         \
+    if (nargs != (count)) return mhx_arity(#name, (count), nargs);                                  \
+    return op_##name((mhx_handle *)self, args);                                                     \
+  }
+#define MHX_BOTH(name, count) MHX_METHOD_ONLY(name, count) MHX_FUNCTION_ONLY(name, count)
+#define MHX_METHOD(name, doc) {#name, (PyCFunction)(void (*)(void))method_##name, METH_FASTCALL, doc}
+#define MHX_FUNCTION(name, doc) {#name, (PyCFunction)(void (*)(void))function_##name, METH_FASTCALL, doc}
+
+/* The tables of the files that define operations; each ends with an empty row. */
+extern PyMethodDef mhx_blocks_methods[], mhx_blocks_functions[];
+extern PyMethodDef mhx_roots_methods[], mhx_roots_functions[];
+extern PyMethodDef mhx_guard_methods[], mhx_guard_functions[];
+extern PyMethodDef mhx_stats_methods[], mhx_stats_functions[];
+extern PyMethodDef mhx_view_methods[], mhx_view_functions[];
+extern PyMethodDef mhx_attach_functions[];
+extern PyMethodDef mhx_heap_functions[];
+
+/* ---- an exception that is set while something else is done ---------------------------------- */
+
+#if PY_VERSION_HEX >= 0x030c0000
+typedef struct mhx_pending { PyObject *value; } mhx_pending;
+static inline mhx_pending mhx_pending_take(void) { return (mhx_pending){PyErr_GetRaisedException()}; }
+static inline void mhx_pending_restore(mhx_pending *self) { PyErr_SetRaisedException(self->value); }
+#else
+typedef struct mhx_pending { PyObject *type, *value, *traceback; } mhx_pending;
+static inline mhx_pending mhx_pending_take(void) {
+  mhx_pending self;
+  PyErr_Fetch(&self.type, &self.value, &self.traceback);
+  return self;
+}
+static inline void mhx_pending_restore(mhx_pending *self) {
+  PyErr_Restore(self->type, self->value, self->traceback);
+}
+#endif
+
+/* ---- what objects*.c provides ------------------------------------------------------------- */
+
+int mhx_objects_init(PyObject *module);
+/* The root dict's twin. NULL and an exception. */
+PyObject *mhx_root(PyObject *heap_obj);
+/* The heap is about to go, or (in a forked child) must not be touched any more. */
+void mhx_objects_detach(PyObject *heap_obj);
+
+/* ---- parts that belong to one file each ------------------------------------------------ */
+
+/* stats.c: makes the named structures. */
+int mhx_stats_init(PyObject *module, mhx_state *state);
+/* stats.c: the facts behind properties. 0, or -1 with an exception. */
+int mhx_info(mhx_handle *handle, mheap_info *info);
+/* stats.c: 16 bytes as a str of 36 characters. */
+PyObject *mhx_uuid_text(const uint8_t *bytes);
+/* attach.c: opens a file as a reader, for a handle that a forked child inherited. NULL and an exception. */
+mheap *mhx_open_inherited(PyObject *path);
+/* attach.c: "live", "readonly", "scratch". */
+const char *mhx_mode_name(mheap_mode mode);
+/* guard.c */
+extern mhx_guard mhx_default_guard; /* of the default heap; the interpreters share it */
+static inline mhx_guard *mhx_guard_of(mhx_handle *handle) {
+  return handle != NULL ? &handle->guard : &mhx_default_guard;
+}
+/* Probes a block that is about to be freed or resized. 0: go on; -1: an exception. */
+int mhx_guard_check(mhx_handle *handle, void *block);
+/* Forgets on_error and closes the trace, which the core has ended. */
+void mhx_guard_clear(mhx_guard *guard);
+/* Does that for the default heap, ending its trace. */
+void mhx_guard_clear_default(void);
+
+#endif

@@ -1,0 +1,322 @@
+/* heap_type.c: the type Heap: its life, properties, and the calls that are about the heap as
+   a whole. What allocates, roots, views, counts and checks is in the files named so.
+
+   Owns nothing but the type; handles.c owns the handle's state. */
+#include <errno.h>
+
+#include "ext.h"
+#include <structmember.h>
+
+#undef errno /* a function of ours has that name */
+
+/* ---- life ---- */
+
+static int traverse(PyObject *self, visitproc visit, void *arg) {
+  Py_VISIT(Py_TYPE(self));
+  Py_VISIT(((mhx_handle *)self)->guard.on_error);
+  return 0;
+}
+
+static int clear(PyObject *self) {
+  Py_CLEAR(((mhx_handle *)self)->guard.on_error);
+  return 0;
+}
+
+static void warn_unclosed(mhx_handle *handle) {
+  if (PyErr_ResourceWarning((PyObject *)handle, 1, "unclosed heap %R", handle) < 0)
+    PyErr_WriteUnraisable((PyObject *)handle);
+}
+
+/* Collected without close. Nobody is left to hear that detaching failed, so then the heap is
+   abandoned, as by the death of the process: the next attach repairs. */
+static void finalize(PyObject *self) {
+  mhx_handle *handle = (mhx_handle *)self;
+  if (mhx_is_closed(handle)) return;
+  mhx_pending pending = mhx_pending_take();
+  if (handle->forks == mhx_forks) warn_unclosed(handle);
+  if (mhx_detach(handle) < 0) {
+    PyErr_WriteUnraisable(self);
+    mheap *heap = handle->heap;
+    handle->heap = NULL;
+    handle->adrift = false;
+    mhx_handles_remove(handle);
+    if (heap != NULL) mheap_abandon(heap);
+  }
+  mhx_pending_restore(&pending);
+}
+
+static void dealloc(PyObject *self) {
+  mhx_handle *handle = (mhx_handle *)self;
+  PyTypeObject *type = Py_TYPE(self);
+  if (PyObject_CallFinalizerFromDealloc(self) < 0) return;
+  PyObject_GC_UnTrack(self);
+  if (handle->weakrefs != NULL) PyObject_ClearWeakRefs(self);
+  mhx_guard_clear(&handle->guard);
+  Py_CLEAR(handle->path);
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+static PyObject *repr(PyObject *self) {
+  mhx_handle *handle = (mhx_handle *)self;
+  PyObject *name = handle->path == Py_None ? PyUnicode_FromString("anonymous") : PyObject_Repr(handle->path);
+  if (name == NULL) return NULL;
+  const char *mode = mhx_mode_name(handle->mode);
+  mheap_info info;
+  PyObject *text;
+  if (handle->heap == NULL || handle->forks != mhx_forks || mheap_get_info(handle->heap, &info) != MHEAP_OK)
+    text = PyUnicode_FromFormat("<mheap.Heap %U, %s, %s>", name, mode,
+                                mhx_is_closed(handle) ? "closed" : "inherited over a fork");
+  else
+    text = PyUnicode_FromFormat("<mheap.Heap %U, %s, %llu bytes, attached>", name, mode,
+                                (unsigned long long)info.size);
+  Py_DECREF(name);
+  return text;
+}
+
+/* ---- detach ---- */
+
+static PyObject *op_detach(mhx_handle *handle, PyObject *const *args) {
+  (void)args;
+  if (handle == NULL) return mhx_refuse(MHEAP_ERR_ARGUMENT, "the default heap cannot be detached");
+  if (mhx_detach(handle) < 0) return NULL;
+  Py_RETURN_NONE;
+}
+
+static PyObject *enter(PyObject *self, PyObject *unused) {
+  (void)unused;
+  return mhx_live((mhx_handle *)self) != NULL ? Py_NewRef(self) : NULL;
+}
+
+static PyObject *leave(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+  (void)nargs;
+  return op_detach((mhx_handle *)self, args);
+}
+
+/* ---- sync, collect ---- */
+
+static PyObject *op_sync(mhx_handle *handle, PyObject *const *args) {
+  (void)args;
+  mhx_use use;
+  mheap *heap = mhx_use_begin(handle, &use);
+  if (heap == NULL) return NULL;
+  mheap_err result;
+  Py_BEGIN_ALLOW_THREADS
+  result = mheap_sync(heap);
+  Py_END_ALLOW_THREADS
+  PyObject *none = mhx_none_or_error(heap, result);
+  mhx_use_end(handle, &use);
+  return none;
+}
+
+static PyObject *method_collect(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+  static const char *const names[] = {"force", NULL};
+  mhx_handle *handle = (mhx_handle *)self;
+  PyObject *given[1];
+  mhx_use use;
+  if (mhx_arguments("collect", names, 0, args, nargs, kwnames, given) < 0) return NULL;
+  int force = given[0] != NULL ? PyObject_IsTrue(given[0]) : 0;
+  mheap *heap = force >= 0 ? mhx_use_begin(handle, &use) : NULL;
+  if (heap == NULL) return NULL;
+  mheap_err result;
+  Py_BEGIN_ALLOW_THREADS
+  result = mheap_collect(heap, force != 0);
+  Py_END_ALLOW_THREADS
+  PyObject *none = mhx_none_or_error(heap, result);
+  mhx_use_end(handle, &use);
+  return none;
+}
+
+/* ---- small facts ---- */
+
+static PyObject *op_errno(mhx_handle *handle, PyObject *const *args) {
+  (void)args;
+  mheap *heap = mhx_live(handle);
+  return heap != NULL ? PyLong_FromLong(mheap_last_error(heap)->sys) : NULL;
+}
+
+static PyObject *op_fileno(mhx_handle *handle, PyObject *const *args) {
+  (void)args;
+  mheap_info info;
+  if (mhx_info(handle, &info) < 0) return NULL;
+  if (info.fd >= 0) return PyLong_FromLong(info.fd);
+  mheap_error error = {.code = MHEAP_ERR_SYSTEM, .sys = EBADF, .text = "an anonymous heap has no file"};
+  return mhx_raise_error(&error);
+}
+
+static PyObject *op___reduce__(mhx_handle *handle, PyObject *const *args) {
+  (void)args;
+  if (handle->path == Py_None) {
+    PyErr_SetString(PyExc_TypeError,
+                    "cannot pickle an anonymous heap: it has no path that another process could attach");
+    return NULL;
+  }
+  PyObject *module = PyImport_ImportModule("mheap._attach");
+  if (module == NULL) return NULL;
+  PyObject *reopen = PyObject_GetAttrString(module, "reopen");
+  Py_DECREF(module);
+  if (reopen == NULL) return NULL;
+  return Py_BuildValue("(N(Os))", reopen, handle->path, mhx_mode_name(handle->mode));
+}
+
+/* ---- properties ---- */
+
+static PyObject *get_closed(PyObject *self, void *unused) {
+  (void)unused;
+  return PyBool_FromLong(mhx_is_closed((mhx_handle *)self));
+}
+
+static PyObject *get_path(PyObject *self, void *unused) {
+  (void)unused;
+  return Py_NewRef(((mhx_handle *)self)->path);
+}
+
+static PyObject *get_mode(PyObject *self, void *unused) {
+  (void)unused;
+  return PyUnicode_InternFromString(mhx_mode_name(((mhx_handle *)self)->mode));
+}
+
+/* A number of mheap_info, at the offset given. */
+static PyObject *get_number(PyObject *self, void *offset) {
+  mheap_info info;
+  if (mhx_info((mhx_handle *)self, &info) < 0) return NULL;
+  return PyLong_FromUnsignedLongLong(*(uint64_t *)((char *)&info + (uintptr_t)offset));
+}
+
+static PyObject *get_uuid(PyObject *self, void *unused) {
+  (void)unused;
+  mheap_info info;
+  return mhx_info((mhx_handle *)self, &info) < 0 ? NULL : mhx_uuid_text(info.uuid);
+}
+
+static PyObject *get_roots(PyObject *self, void *unused) {
+  (void)unused;
+  if (mhx_live((mhx_handle *)self) == NULL) return NULL;
+  PyObject *module = PyImport_ImportModule("mheap.roots");
+  if (module == NULL) return NULL;
+  PyObject *roots = PyObject_CallMethod(module, "Roots", "O", self);
+  Py_DECREF(module);
+  return roots;
+}
+
+static PyObject *get_root(PyObject *self, void *unused) {
+  (void)unused;
+  return mhx_live((mhx_handle *)self) == NULL ? NULL : mhx_root(self);
+}
+
+#define FIELD(name) (void *)offsetof(mheap_info, name)
+
+static PyGetSetDef properties[] = {
+    {"closed", get_closed, NULL, "Whether the heap was detached.", NULL},
+    {"path", get_path, NULL,
+     "Absolute path of the file, a str; None for anonymous heaps and files without a name.", NULL},
+    {"mode", get_mode, NULL, "'live', 'readonly' or 'scratch'.", NULL},
+    {"base", get_number, NULL, "Address at which the heap is attached in this process.", FIELD(base)},
+    {"size", get_number, NULL, "Bytes of the region in use: superblock, headers and blocks.", FIELD(size)},
+    {"generation", get_number, NULL, "Number of the last commit; 0: none.", FIELD(generation)},
+    {"uuid", get_uuid, NULL, "The heap's identity, for ever: a str of 36 characters.", NULL},
+    {"roots", get_roots, NULL, "Named roots for raw blocks: a MutableMapping from name to address.", NULL},
+    {"root", get_root, NULL, "The root object: a persistent dict, made on first use.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(mhx_handle, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+/* ---- tables ---- */
+
+MHX_BOTH(detach, 0)
+MHX_METHOD_ONLY(sync, 0)
+MHX_BOTH(errno, 0)
+MHX_METHOD_ONLY(fileno, 0)
+MHX_METHOD_ONLY(__reduce__, 0)
+
+#define DETACH                                                                                      \
+  "Syncs, marks the file clean, unmaps it. Addresses in the heap are then meaningless.\n\n"         \
+  "Detaching again does nothing. Raises BufferError while views of the heap are exported, and\n"    \
+  "what the system says when syncing fails; the heap is then still attached."
+#define ERRNO                                                                                       \
+  "errno of the last failed call on this heap, when it was a system call that failed; else 0."
+
+PyDoc_STRVAR(collect_doc,
+"collect($self, /, force=False)\n--\n\n"
+"Gives empty slabs back to the heap; with `force` also pages to the system and the file.\n\n"
+"Forced, the file's tail is cut off and holes are punched, unless a reader is attached. Other\n"
+"threads run meanwhile.");
+
+PyDoc_STRVAR(sync_doc,
+"sync($self, /)\n--\n\n"
+"Makes everything stored so far durable: one fdatasync.\n\n"
+"Nothing to do for anonymous memory. Other threads run meanwhile. Raises HeapOSError.");
+
+static PyMethodDef life_methods[] = {
+    MHX_METHOD(detach, "detach($self, /)\n--\n\n" DETACH),
+    {"close", (PyCFunction)(void (*)(void))method_detach, METH_FASTCALL, "close($self, /)\n--\n\n" DETACH},
+    {"__enter__", enter, METH_NOARGS, "__enter__($self, /)\n--\n\nThe heap itself."},
+    {"__exit__", (PyCFunction)(void (*)(void))leave, METH_FASTCALL,
+     "__exit__($self, type, value, traceback, /)\n--\n\nDetaches."},
+    MHX_METHOD(sync, sync_doc),
+    {"collect", (PyCFunction)(void (*)(void))method_collect, METH_FASTCALL | METH_KEYWORDS, collect_doc},
+    MHX_METHOD(errno, "errno($self, /)\n--\n\n" ERRNO),
+    MHX_METHOD(fileno, "fileno($self, /)\n--\n\nThe heap's own file descriptor. Without one: HeapOSError."),
+    MHX_METHOD(__reduce__, "__reduce__($self, /)\n--\n\nPath and mode; see Heap."),
+    {NULL, NULL, 0, NULL},
+};
+
+PyMethodDef mhx_heap_functions[] = {
+    MHX_FUNCTION(detach, "detach($module, md, /)\n--\n\n" DETACH),
+    MHX_FUNCTION(errno, "errno($module, md, /)\n--\n\n" ERRNO "\n`md` None: of the default heap."),
+    {"detach_all", mhx_detach_all, METH_NOARGS, "detach_all($module, /)\n--\n\nDetaches all heaps."},
+    {NULL, NULL, 0, NULL},
+};
+
+PyDoc_STRVAR(heap_doc,
+"A heap that is attached: what mheap.attach and mheap.open return, the `md` of all functions.\n\n"
+"As a context manager it detaches at the end. A Heap that is collected unclosed warns\n"
+"(ResourceWarning) and is detached; so is, without a warning, what is open at exit.\n\n"
+"Addresses are ints. A heap that was closed raises ClosedHeap.\n\n"
+"Threads: any thread may use a Heap; detach waits for calls under way in other threads.\n\n"
+"Pickling: a Heap pickles as its path and mode, and unpickling attaches, with no waiting. So\n"
+"unpickling a live one raises HeapBusy while the original is attached. An anonymous heap\n"
+"cannot be pickled.\n\n"
+"Forks: in a forked child an inherited Heap attaches the file again as a reader when it is\n"
+"used. While the parent has it attached live, that raises HeapBusy.");
+
+/* All methods in one table, which the type keeps referring to. */
+static PyMethodDef methods[64];
+
+static size_t append_methods(size_t at, const PyMethodDef *from) {
+  for (; from->ml_name != NULL && at + 1 < Py_ARRAY_LENGTH(methods); from++) methods[at++] = *from;
+  return at;
+}
+
+static PyType_Slot slots[] = {
+    {Py_tp_doc, (void *)heap_doc},
+    {Py_tp_traverse, traverse},
+    {Py_tp_clear, clear},
+    {Py_tp_finalize, finalize},
+    {Py_tp_dealloc, dealloc},
+    {Py_tp_repr, repr},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, properties},
+    {Py_tp_members, members},
+    {0, NULL},
+};
+
+static PyType_Spec spec = {
+    .name = "mheap.Heap",
+    .basicsize = sizeof(mhx_handle),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = slots,
+};
+
+PyTypeObject *mhx_heap_type_new(PyObject *module) {
+  const PyMethodDef *tables[] = {life_methods,      mhx_blocks_methods, mhx_roots_methods,
+                                 mhx_guard_methods, mhx_stats_methods,  mhx_view_methods};
+  size_t at = 0;
+  for (size_t i = 0; i < Py_ARRAY_LENGTH(tables); i++) at = append_methods(at, tables[i]);
+  return (PyTypeObject *)PyType_FromModuleAndSpec(module, &spec, NULL);
+}
