@@ -111,7 +111,10 @@ def pss(pid: int) -> int:
 def start(what: str, path: Path) -> subprocess.Popen[str]:
     code = FRAME.format(work=WORKERS[what])
     return subprocess.Popen(
-        [sys.executable, "-c", code, str(path), NAME], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(path), NAME],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -157,7 +160,13 @@ def cells(row: Row) -> list[str]:
     return [row.what, size, f"{row.open_ms:.2f}", f"{row.answer_ms:.2f}", f"{row.pss_mib:.0f}"]
 
 
-COLUMNS = ["index in", "file, MiB", "ms to open", "ms to the first answer", f"MiB (PSS) of {PROCESSES} processes"]
+COLUMNS = [
+    "index in",
+    "file, MiB",
+    "ms to open",
+    "ms to the first answer",
+    f"MiB (PSS) of {PROCESSES} processes",
+]
 
 
 def print_markdown(rows: list[Row]) -> None:

@@ -174,11 +174,14 @@ def build(heap_path: str, directory: Path) -> int:
         try:
             read_now, gone, unreadable = update(heap.root, directory)
         except KeyboardInterrupt:
-            print(f"interrupted; {heap_path} holds what was done so far: build again to go on", file=sys.stderr)
+            print(
+                f"interrupted; {heap_path} holds what was done so far: build again to go on", file=sys.stderr
+            )
             return 130
         print(
-            f"{read_now} files read ({unreadable} of them unreadable), {gone} gone: {len(heap.root['names'])} names "
-            f"of {len(heap.root['files'])} files in {heap_path}, {time.perf_counter() - begin:.1f} s"
+            f"{read_now} files read ({unreadable} of them unreadable), {gone} gone: "
+            f"{len(heap.root['names'])} names of {len(heap.root['files'])} files in {heap_path}, "
+            f"{time.perf_counter() - begin:.1f} s"
         )
     return 0
 
@@ -221,7 +224,9 @@ def arguments() -> argparse.Namespace:
     builder.add_argument("directory", nargs="?", metavar="DIR", default=sysconfig.get_path("stdlib"))
     finder = commands.add_parser("find", help="print where a name is used")
     finder.add_argument("name", metavar="NAME")
-    finder.add_argument("--limit", type=int, default=20, metavar="N", help="lines to print; 0: all (default: 20)")
+    finder.add_argument(
+        "--limit", type=int, default=20, metavar="N", help="lines to print; 0: all (default: 20)"
+    )
     for command in (builder, finder):
         command.add_argument("--heap", default="code_index.heap", metavar="FILE", help="default: %(default)s")
     return parser.parse_args()

@@ -20,7 +20,9 @@ def _directory_of(*parts: str) -> Path:
     for part in parts:
         entry = entry / part
     if not entry.is_file():
-        raise FileNotFoundError(f"{'/'.join(parts)} is missing from the installed mheap package: reinstall it")
+        raise FileNotFoundError(
+            f"{'/'.join(parts)} is missing from the installed mheap package: reinstall it"
+        )
     return Path(str(entry)).parent
 
 

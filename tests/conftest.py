@@ -18,8 +18,11 @@ def pytest_configure() -> None:
     import mheap
 
     if Path(mheap.__path__[0]) == ROOT / "mheap" and not hasattr(mheap, "attach"):
-        pytest.exit("this imports the source tree, not the installed package: use ./dev test, or pytest "
-                    "(not python -m pytest) in an environment where mheap is installed", returncode=2)
+        pytest.exit(
+            "this imports the source tree, not the installed package: use ./dev test, or pytest "
+            "(not python -m pytest) in an environment where mheap is installed",
+            returncode=2,
+        )
 
 
 @pytest.fixture(scope="session")
@@ -44,10 +47,17 @@ def run_python(tmp_path: Path) -> RunPython:
     Other arguments are sys.argv[1:]; a failure raises with what it printed, unless check=False.
     """
 
-    def run(code: str, *args: object, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(
+        code: str, *args: object, check: bool = True, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, "-c", code, *map(str, args)],
-            cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=timeout, check=False,
+            cwd=tmp_path,
+            env=os.environ,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
         if check and done.returncode != 0:
             pytest.fail(f"exit {done.returncode}\n{done.stdout}\n{done.stderr}")

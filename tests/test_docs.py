@@ -15,9 +15,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import mheap.config
 import pytest
 from c_tools import CC, ENVIRONMENT, ROOT
+
+import mheap.config
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -35,13 +36,21 @@ class Block:
 
 def blocks(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
-    return [Block(found[1], found[2], text[: found.start()].count("\n") + 2) for found in BLOCK.finditer(text)]
+    return [
+        Block(found[1], found[2], text[: found.start()].count("\n") + 2) for found in BLOCK.finditer(text)
+    ]
 
 
 def run(command: list[str], directory: Path, what: str) -> None:
     done = subprocess.run(
-        command, cwd=directory, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        timeout=120, check=False,
+        command,
+        cwd=directory,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, f"{what}: exit {done.returncode}\n{done.stdout}"
 
@@ -54,12 +63,18 @@ def run_c(block: Block, directory: Path, what: str) -> None:
     if not whole:
         run(["sh", "-c", f"{' '.join(CC)} {flags} -fsyntax-only {source}"], directory, what)
         return
-    run(["sh", "-c", f"{' '.join(CC)} {flags} {source} {mheap.config.libs()} -o {source}.out"], directory, what)
+    run(
+        ["sh", "-c", f"{' '.join(CC)} {flags} {source} {mheap.config.libs()} -o {source}.out"],
+        directory,
+        what,
+    )
     run([f"{source}.out"], directory, what)
 
 
 def run_console(block: Block, directory: Path, what: str) -> None:
-    commands = [line[2:] for line in block.text.splitlines() if line.startswith("$ ") and not SET_UP.match(line)]
+    commands = [
+        line[2:] for line in block.text.splitlines() if line.startswith("$ ") and not SET_UP.match(line)
+    ]
     if commands:
         run(["sh", "-ec", "\n".join(commands)], directory, what)
 
@@ -100,7 +115,10 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_the_index_leads_to_every_page() -> None:
     index = ROOT / "docs" / "index.md"
-    linked = {(index.parent / link.split("#")[0]).resolve() for link in LINK.findall(index.read_text(encoding="utf-8"))}
+    linked = {
+        (index.parent / link.split("#")[0]).resolve()
+        for link in LINK.findall(index.read_text(encoding="utf-8"))
+    }
     assert not [page for page in PAGES if page not in linked and page not in (index, ROOT / "README.md")]
 
 
@@ -113,7 +131,11 @@ def test_the_two_commands_of_the_readme_exist() -> None:
 
 def test_a_page_that_fails_is_noticed(tmp_path: Path) -> None:
     """The control: a page with a mistake in each kind of block."""
-    for language, text in (("python", "1 / 0"), ("c", "int main(void) { return 3; }"), ("console", "$ false")):
+    for language, text in (
+        ("python", "1 / 0"),
+        ("c", "int main(void) { return 3; }"),
+        ("console", "$ false"),
+    ):
         page = tmp_path / f"{language}.md"
         page.write_text(f"# Page\n\n```{language}\n{text}\n```\n")
         with pytest.raises(AssertionError, match="exit"):

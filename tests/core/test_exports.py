@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import mheap.config
 from c_tools import CC, INCLUDE, code_of, run
+
+import mheap.config
 
 
 def declared(header: str) -> set[str]:
@@ -29,14 +30,14 @@ def test_the_headers_are_what_is_exported() -> None:
 
 def test_a_program_links_with_what_config_says(tmp_path: Path) -> None:
     source, program = tmp_path / "version.c", tmp_path / "version"
-    source.write_text('#include <mheap/mheap.h>\nint main(void) { puts(mheap_version()); return 0; }\n')
+    source.write_text("#include <mheap/mheap.h>\nint main(void) { puts(mheap_version()); return 0; }\n")
     run("sh", "-c", f"{' '.join(CC)} {mheap.config.cflags()} {source} {mheap.config.libs()} -o {program}")
     assert run(program).strip() == mheap.__version__
 
 
 def test_a_program_links_statically(tmp_path: Path) -> None:
     source, program = tmp_path / "version.c", tmp_path / "version"
-    source.write_text('#include <mheap/mheap.h>\nint main(void) { puts(mheap_version()); return 0; }\n')
+    source.write_text("#include <mheap/mheap.h>\nint main(void) { puts(mheap_version()); return 0; }\n")
     library = Path(mheap.config.libdir()) / "libmheap.a"
     run("sh", "-c", f"{' '.join(CC)} {mheap.config.cflags()} {source} {library} -pthread -o {program}")
     assert "libmheap" not in run("readelf", "-d", program)

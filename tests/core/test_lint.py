@@ -16,14 +16,21 @@ CORE_FILES = c_files(CORE)
 SOURCES = [*CORE_FILES, *c_files(INCLUDE), *c_files(EXT)]
 ALL = [*SOURCES, *c_files(TESTS)]
 
-SYSTEM_CALLS = """
+
+def words(text: str) -> list[str]:
+    return text.split()
+
+
+SYSTEM_CALLS = words("""
     open openat creat close read write pread pwrite preadv pwritev lseek mmap munmap mremap mprotect
     madvise mincore mlock munlock msync fsync fdatasync sync_file_range ftruncate truncate fallocate
     posix_fallocate stat fstat lstat fstatat statx statfs fstatfs ioctl fcntl flock lockf dup dup2 dup3 pipe
     fork vfork clone execve waitpid getpid gettid kill rename unlink link readlink mkdir rmdir syscall
     getrandom sysconf getpagesize clock_gettime gettimeofday nanosleep usleep sched_yield
-""".split()
-LIBC_ALLOCATION = "malloc calloc realloc free strdup strndup asprintf vasprintf aligned_alloc posix_memalign".split()
+""")
+LIBC_ALLOCATION = words(
+    "malloc calloc realloc free strdup strndup asprintf vasprintf aligned_alloc posix_memalign"
+)
 
 
 def name(path: Path) -> str:
@@ -70,7 +77,9 @@ def test_functions_fit_a_screen() -> None:
 
 @core_file
 def test_core_knows_no_python(path: Path) -> None:
-    assert not [header for header in includes(path) if "Python.h" in header or header.startswith(("../ext", "ext/"))]
+    assert not [
+        header for header in includes(path) if "Python.h" in header or header.startswith(("../ext", "ext/"))
+    ]
 
 
 @core_file
@@ -79,7 +88,9 @@ def test_only_os_linux_calls_the_operating_system(path: Path) -> None:
         assert calls(path, SYSTEM_CALLS), "the control: here the scanner finds some"
         return
     assert not calls(path, SYSTEM_CALLS)
-    assert not [header for header in includes(path) if header.startswith("sys/") or header in ("fcntl.h", "unistd.h")]
+    assert not [
+        header for header in includes(path) if header.startswith("sys/") or header in ("fcntl.h", "unistd.h")
+    ]
 
 
 @core_file

@@ -9,8 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import mheap
 import pytest
+
+import mheap
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "code_index.py"
 SOURCES = {
@@ -23,7 +24,11 @@ SOURCES = {
 
 def run(*arguments: object, check: int | None = 0) -> str:
     done = subprocess.run(
-        [sys.executable, EXAMPLE, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, EXAMPLE, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     if check is not None:
         assert done.returncode == check, done.stdout + done.stderr
@@ -86,8 +91,12 @@ def test_an_interrupted_build_is_gone_on_with(sources: Path, heap_path: Path, ho
     write_many(sources)
     process = subprocess.Popen(
         [sys.executable, EXAMPLE, "build", "--heap", heap_path, sources],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where this runs behind an &
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # ignored where this runs behind an &
     )
     assert process.stdout is not None
     assert "indexed 100 of 403" in process.stdout.readline()

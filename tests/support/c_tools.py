@@ -27,7 +27,11 @@ def run(*command: object, **options: object) -> str:
     """Runs a command; its output, which a failure shows in full."""
     done = subprocess.run(
         [str(word) for word in command],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env=ENVIRONMENT,
         **options,  # type: ignore[call-overload]
     )
     if done.returncode != 0:
