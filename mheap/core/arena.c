@@ -197,6 +197,7 @@ static bool is_free(mh_region *region, uint64_t segment) {
 static uint64_t first_free(mh_region *region) {
   mh_arena *arena = region->arena;
   uint64_t count = mh_map_segments(region);
+  arena->free_from = min64(arena->free_from, count); /* the region may have shrunk */
   while (arena->free_from < count && !is_free(region, arena->free_from)) arena->free_from++;
   return arena->free_from;
 }
@@ -402,7 +403,6 @@ void mh_arena_trim(mh_region *region, bool force) {
     }
     size = mh_segment_offset(segment);
   }
-  arena->free_from = min64(arena->free_from, mh_map_segments(region));
   if (size < mh_region_size(region)) cut(region, size);
   if (force && arena->spare != 0) release_segment(region, arena->spare);
 }

@@ -36,6 +36,7 @@ static inline void *take(mh_bin *bin) {
   return bin->block + i * bin->size;
 }
 
+static void *allocate(mheap *heap, mh_lane *lane, uint64_t size, uint64_t alignment);
 static void *malloc_slowly(mheap *heap, size_t size);
 static mheap_err free_slowly(mheap *heap, void *block);
 
@@ -51,17 +52,28 @@ void *mheap_malloc(mheap *heap, size_t size) {
   return malloc_slowly(heap, size);
 }
 
-/* Frees a block of the lane's own slab, given its distance from the slab's first slice. */
-static inline mheap_err free_own(mheap *heap, mh_lane *lane, mh_slab *slab, void *block, uint32_t distance) {
+/* Frees the block `distance` bytes into a slab: by plain stores if the slab is this lane's,
+   else by one atomic or, after the same checks. */
+static inline mheap_err free_in(mheap *heap, mh_lane *lane, mh_slab *slab, void *block, uint32_t distance, bool own) {
   uint32_t index = (uint32_t)((uint64_t)distance * slab->reciprocal >> 32), i = index / 64;
   uint64_t bit = (uint64_t)1 << index % 64;
   if (unlikely(index * slab->size != distance || index >= slab->blocks)) return free_slowly(heap, block);
   uint64_t used = load(&slab->bits->alloc[i]);
   if (unlikely((used & bit) == 0 || (load(&slab->bits->freed[i]) & bit) != 0)) return free_slowly(heap, block);
+  if (!own) return mh_lane_free_remote(lane, slab, i, bit) ? MHEAP_OK : free_slowly(heap, block);
   used &= ~bit;
   atomic_store_explicit((_Atomic uint64_t *)&slab->bits->alloc[i], used, memory_order_release);
   if (slab->place != MH_PLACE_BIN && unlikely(used == 0 || slab->place == MH_PLACE_FULL)) mh_lane_freed(lane, slab);
   return MHEAP_OK;
+}
+
+/* Another thread's slab, of this heap; anything else is for the slow path to name. */
+static mheap_err free_remotely(mheap *heap, mh_lane *lane, mh_slab *slab, void *block) {
+  if (slab->kind == MH_RUN_BODY) slab -= slab->back;
+  mh_lane *owner = atomic_load_explicit(&slab->lane, memory_order_acquire);
+  if (owner == NULL || owner->heap != heap) return free_slowly(heap, block);
+  uint64_t start = (uint64_t)(slab - lane->slabs) * MH_SLICE, distance = (uint64_t)((char *)block - lane->segments) - start;
+  return free_in(heap, lane, slab, block, (uint32_t)distance, owner == lane);
 }
 
 mheap_err mheap_free(mheap *heap, void *block) {
@@ -71,10 +83,35 @@ mheap_err mheap_free(mheap *heap, void *block) {
     if (likely(distance < lane->reach)) {
       mh_slab *slab = &lane->slabs[distance / MH_SLICE];
       if (likely(atomic_load_explicit(&slab->lane, memory_order_relaxed) == lane))
-        return free_own(heap, lane, slab, block, (uint32_t)(distance % MH_SLICE));
+        return free_in(heap, lane, slab, block, (uint32_t)(distance % MH_SLICE), true);
+      return free_remotely(heap, lane, slab, block);
     }
   }
   return free_slowly(heap, block);
+}
+
+/* ---- the same for objects ---- */
+
+void *mh_own_malloc(mheap *heap, size_t size) {
+  mh_lane *lane = mh_own_lane_now(heap);
+  if (likely(lane != NULL && size <= SMALL_MAX)) {
+    void *block = take(&lane->bins[small_class(size)]);
+    if (likely(block != NULL)) return block;
+  }
+  if (mh_heap_writable(heap) != MHEAP_OK || (lane = mh_lane_of(heap, mh_error(heap))) == NULL) return NULL;
+  mh_own_lane_remember(lane);
+  return allocate(heap, lane, size, 16);
+}
+
+mheap_err mh_own_free(mheap *heap, void *block) {
+  mh_lane *lane = mh_own_lane_now(heap);
+  uint64_t distance = lane == NULL ? 0 : (uint64_t)((char *)block - lane->segments);
+  if (likely(lane != NULL && distance < lane->reach)) {
+    mh_slab *slab = &lane->slabs[distance / MH_SLICE];
+    if (likely(atomic_load_explicit(&slab->lane, memory_order_relaxed) == lane))
+      return free_in(heap, lane, slab, block, (uint32_t)(distance % MH_SLICE), true);
+  }
+  return mh_heap_free(heap, block);
 }
 
 /* ---- may this heap be used now? ---- */
@@ -137,7 +174,8 @@ void *mh_heap_malloc(mheap *heap, size_t size, size_t alignment) {
   }
   mh_lane *lane = mh_lane_of(heap, mh_error(heap));
   if (lane == NULL) return NULL;
-  mh_region_name_base(heap->region);
+  mh_region_name_base(heap->region); /* before the fast path can hand an address out */
+  if (!heap->hooked) mh_lane_remember(lane);
   return allocate(heap, lane, size ? size : 1, alignment < 16 ? 16 : alignment);
 }
 
@@ -199,6 +237,7 @@ mheap_err mh_heap_free(mheap *heap, void *data) {
   if (code) return code;
   mh_lane *lane = mh_lane_of(heap, mh_error(heap));
   if (lane == NULL) return mh_error(heap)->code;
+  if (heap->region->named_base && !heap->hooked) mh_lane_remember(lane);
   if (is_guarded(heap, lane, data, &block)) return mh_guard_free(heap, block.start, data);
   code = mh_block_at(heap, lane, data, &block, mh_error(heap));
   if (code) return code;

@@ -22,6 +22,11 @@ struct mheap {
   mheap *next;               /* handles on the same region */
 };
 
+/* ---- blocks of the object layer: stored as offsets, so the region may still attach anywhere;
+   never guarded or traced. size > 0 ---- */
+void *mh_own_malloc(mheap *heap, size_t size);
+mheap_err mh_own_free(mheap *heap, void *block);
+
 /* ---- allocation without hooks; the public functions are these when none are on ---- */
 void *mh_heap_malloc(mheap *heap, size_t size, size_t alignment);
 mheap_err mh_heap_free(mheap *heap, void *block);

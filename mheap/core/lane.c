@@ -7,7 +7,7 @@
 #include "arena.h"
 #include "os.h"
 
-__thread mh_thread mh_this_thread = {.heap = mh_no_heap};
+__thread mh_thread mh_this_thread = {.heap = mh_no_heap, .own_heap = mh_no_heap};
 
 /* Guards threads' lists of lanes; taken when a lane comes, goes, or changes its thread. */
 static pthread_mutex_t lanes_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -240,7 +240,7 @@ static bool absorb_idle(mh_lane *lane) {
   bool any = false;
   pthread_mutex_lock(&lane->heap->lock);
   for (mh_lane *other = lane->heap->lanes; other != NULL; other = other->next) {
-    if (other->thread != NULL || other == lane) continue;
+    if (other->thread != NULL || other == lane || other->dead) continue;
     absorb(lane, other);
     any = true;
   }
@@ -295,12 +295,27 @@ void mh_lane_adopt(void *arg, mh_slab *slab) {
 
 /* ---- threads ---- */
 
+static void forget(_Atomic(const mheap *) *remembered, const mheap *heap) {
+  if (atomic_load_explicit(remembered, memory_order_relaxed) == heap)
+    atomic_store_explicit(remembered, mh_no_heap, memory_order_relaxed);
+}
+
+void mh_lane_remember(mh_lane *lane) {
+  mh_this_thread.lane = lane;
+  atomic_store_explicit(&mh_this_thread.heap, lane->heap, memory_order_relaxed);
+}
+
+void mh_own_lane_remember(mh_lane *lane) {
+  mh_this_thread.own_lane = lane;
+  atomic_store_explicit(&mh_this_thread.own_heap, lane->heap, memory_order_relaxed);
+}
+
 static void unlink_lane(mh_thread *thread, mh_lane *lane) {
   mh_lane **link = &thread->lanes;
   while (*link != NULL && *link != lane) link = &(*link)->thread_next;
   if (*link != NULL) *link = lane->thread_next;
-  if (atomic_load_explicit(&thread->heap, memory_order_relaxed) == lane->heap)
-    atomic_store_explicit(&thread->heap, mh_no_heap, memory_order_relaxed);
+  forget(&thread->heap, lane->heap);
+  forget(&thread->own_heap, lane->heap);
   lane->thread = NULL;
 }
 
@@ -355,7 +370,7 @@ static mh_lane *take_lane(mheap *heap, mh_thread *thread, mheap_error *error) {
   mh_lanes_lock();
   pthread_mutex_lock(&heap->lock);
   mh_lane *lane = heap->lanes;
-  while (lane != NULL && lane->thread != NULL) lane = lane->next;
+  while (lane != NULL && (lane->thread != NULL || lane->dead)) lane = lane->next;
   if (lane == NULL) lane = new_lane(heap, error);
   if (lane != NULL) link_lane(thread, lane);
   pthread_mutex_unlock(&heap->lock);
@@ -380,7 +395,7 @@ mh_lane *mh_lane_of(mheap *heap, mheap_error *error) {
 void mh_lanes_go_slow(mheap *heap) {
   mh_lanes_lock();
   for (mh_lane *lane = heap->lanes; lane != NULL; lane = lane->next) {
-    mheap *expected = heap;
+    const mheap *expected = heap;
     if (lane->thread != NULL) atomic_compare_exchange_strong(&lane->thread->heap, &expected, NULL);
   }
   mh_lanes_unlock();
@@ -404,11 +419,17 @@ static void collect_lane(mh_lane *lane) {
 }
 
 void mh_lanes_collect(mheap *heap) {
-  mh_lane *own = mh_lane_now(heap);
   pthread_mutex_lock(&heap->lock);
   for (mh_lane *lane = heap->lanes; lane != NULL; lane = lane->next)
-    if (lane == own || lane->thread == NULL || lane->thread == &mh_this_thread) collect_lane(lane);
+    if (!lane->dead && (lane->thread == NULL || lane->thread == &mh_this_thread)) collect_lane(lane);
   pthread_mutex_unlock(&heap->lock);
+}
+
+void mh_lanes_forget(mheap *heap) {
+  mh_lanes_lock();
+  for (mh_lane *lane = heap->lanes; lane != NULL; lane = lane->next)
+    if (lane->thread != NULL) forget(&lane->thread->heap, heap);
+  mh_lanes_unlock();
 }
 
 void mh_lanes_drop(mheap *heap) {
@@ -422,10 +443,16 @@ void mh_lanes_drop(mheap *heap) {
   mh_lanes_unlock();
 }
 
+/* Where the parent's other threads were is not known: their lanes' lists are not touched
+   again. Blocks in them stay valid and can be freed. */
 void mh_lanes_after_fork(mheap *heap, bool keep) {
   for (mh_lane *lane = heap->lanes; lane != NULL; lane = lane->next) {
-    if (lane->thread == &mh_this_thread && keep) continue;
-    if (lane->thread == &mh_this_thread) unlink_lane(&mh_this_thread, lane);
-    lane->thread = NULL;
+    if (lane->thread == &mh_this_thread) {
+      if (!keep) unlink_lane(&mh_this_thread, lane);
+    } else if (lane->thread != NULL) {
+      lane->thread = NULL;
+      lane->dead = true;
+    }
+    atomic_store_explicit(&lane->hazard, NULL, memory_order_relaxed);
   }
 }

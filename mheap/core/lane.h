@@ -40,15 +40,19 @@ struct mh_lane {
   mh_bin bins[MHEAP_CLASSES];
   mh_lane *next;                 /* of the heap */
   struct mh_thread *thread;      /* that owns it; NULL: idle */
+  bool dead;                     /* its thread was not copied by fork, and may have been at work */
   mh_lane *thread_next;          /* of the thread's lanes */
   _Atomic(mh_slab *) queue;      /* slabs with remote frees */
   _Atomic(mh_slab *) hazard;     /* another lane's slab that this thread is freeing in now */
 };
 
-/* What a thread knows; the first two are read by every fast path. */
+/* What a thread knows. Two fast paths read it: that of raw blocks, whose addresses go to the
+   user and so fix the region's base, and that of objects, which are offsets. */
 typedef struct mh_thread {
-  _Atomic(const mheap *) heap;   /* of the lane used last; mh_no_heap: of none */
+  _Atomic(const mheap *) heap;   /* of the lane used last for raw blocks; mh_no_heap: of none */
   mh_lane *lane;
+  _Atomic(const mheap *) own_heap; /* the same for objects */
+  mh_lane *own_lane;
   mh_lane *lanes;                /* all of them */
   bool watched;                  /* the thread's end will be noticed */
 } mh_thread;
@@ -62,6 +66,13 @@ static inline mh_lane *mh_lane_now(const mheap *heap) {
   mh_thread *thread = &mh_this_thread;
   return atomic_load_explicit(&thread->heap, memory_order_relaxed) == heap ? thread->lane : NULL;
 }
+static inline mh_lane *mh_own_lane_now(const mheap *heap) {
+  mh_thread *thread = &mh_this_thread;
+  return atomic_load_explicit(&thread->own_heap, memory_order_relaxed) == heap ? thread->own_lane : NULL;
+}
+/* Makes the next call of the above find `lane`. */
+void mh_lane_remember(mh_lane *lane);
+void mh_own_lane_remember(mh_lane *lane);
 
 /* This thread's lane in `heap`, found or made; NULL with an error. */
 mh_lane *mh_lane_of(mheap *heap, mheap_error *error);
@@ -86,6 +97,8 @@ void mh_lane_adopt(void *lane, mh_slab *slab);
 /* Gives empty slabs back; all: of idle lanes too. */
 void mh_lanes_collect(mheap *heap);
 
+/* Sends every thread's next call in this heap the slow way. */
+void mh_lanes_forget(mheap *heap);
 /* At detach: no thread remembers a lane of this heap any more. */
 void mh_lanes_drop(mheap *heap);
 /* In a forked child, where only the calling thread lives on. */

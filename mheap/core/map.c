@@ -76,8 +76,8 @@ static bool huge_is_valid(const mh_region *region, const mh_map_entry *e) {
 }
 
 /* A body means what its head says; without one it is free (its writer was killed). */
-static mheap_err resolve_body(mh_region *region, uint64_t segment, mh_map_entry *entry, mheap_error *error) {
-  uint64_t back = entry->count;
+static mheap_err resolve_body(mh_region *region, uint64_t segment, uint64_t back, mh_map_entry *entry,
+                              mheap_error *error) {
   *entry = (mh_map_entry){.kind = MH_MAP_FREE, .head = segment, .count = 1};
   if (back == 0 || back > segment) return MHEAP_OK;
   const uint64_t *word = mh_map_word(region, segment - back, error);
@@ -106,7 +106,7 @@ mheap_err mh_map_get(mh_region *region, uint64_t segment, mh_map_entry *entry, m
   if (found.kind == MH_MAP_SLICES) valid = found.arena < MH_ARENAS;
   if (!valid)
     return mh_fail_corrupt(error, region->path, mh_offset(region, at), "word of the segment map", 0, word);
-  if (found.kind == MH_MAP_BODY) return resolve_body(region, segment, entry, error);
+  if (found.kind == MH_MAP_BODY) return resolve_body(region, segment, found.count, entry, error);
   if (found.kind == MH_MAP_SLICES) found.count = 1;
   *entry = found;
   return MHEAP_OK;

@@ -13,11 +13,19 @@
 /* ---- choosing an address ---- */
 
 /* Heaps live between 32 and 80 TiB: far from where Linux puts programs, stacks and mmaps,
-   and inside what ASan and MSan leave to the program. TSan leaves only the second window. */
+   and inside what ASan and MSan leave to the program. TSan leaves less, and ends a process
+   that asks for more, so there only the second window is used. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__ 1
+#endif
+#endif
 static const struct window {
   uint64_t start, length;
 } windows[] = {
+#if !defined(__SANITIZE_THREAD__)
     {(uint64_t)32 << 40, (uint64_t)48 << 40},
+#endif
     {(uint64_t)0x7e80 << 32, (uint64_t)0x70 << 32},
 };
 #define SPAN_LEAST ((uint64_t)64 << 20)

@@ -1,0 +1,334 @@
+/* stats.c: what is in a heap: mheap_get_stats, mheap_visit_blocks, mheap_get_info.
+
+   Owns nothing. Calls region.h, map.h, hooks.h (for the place of a guarded block's data) and
+   os.h. Every number of the region is checked before it is used; the first contradiction
+   ends a walk with MHEAP_ERR_CORRUPT. Takes region->lock for the moment a segment's
+   descriptors are copied, never while a caller's function runs. */
+#include "decode.h"
+#include "classes.h"
+#include "heap.h"
+#include "hooks.h"
+#include "map.h"
+#include "os.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define RETRIES 4 /* of a contradiction beside a writer, which may have been in the middle of a change */
+
+/* ---- the walk: every run of the region, in address order ---- */
+
+typedef enum run_kind { RUN_FREE, RUN_META, RUN_SLAB, RUN_SPAN, RUN_HUGE } run_kind;
+
+typedef struct run {
+  run_kind kind;
+  uint32_t heap;  /* SLAB, SPAN, HUGE: row */
+  uint32_t class; /* SLAB */
+  uint64_t offset;
+  uint64_t bytes;         /* it occupies */
+  uint64_t usable;        /* SPAN, HUGE: bytes of the block */
+  const mh_bitmaps *maps; /* SLAB */
+} run;
+
+typedef bool run_fun(void *arg, const run *run);
+
+typedef struct walk {
+  mh_region *region;
+  mheap_error *error;
+  run_fun *fun;
+  void *arg;
+  bool stopped;
+  run free;                           /* free bytes that end where the walk is: adjacent ones are one run */
+  uint64_t slices[MH_SEGMENT_SLICES]; /* heads of the segment at hand */
+} walk;
+
+static void flush_free(walk *w) {
+  if (w->free.bytes != 0 && !w->stopped && !w->fun(w->arg, &w->free)) w->stopped = true;
+  w->free.bytes = 0;
+}
+
+static void step(walk *w, run it) {
+  if (it.kind == RUN_FREE) {
+    if (w->free.bytes == 0) w->free = it;
+    else w->free.bytes += it.bytes;
+    return;
+  }
+  flush_free(w);
+  if (!w->stopped && !w->fun(w->arg, &it)) w->stopped = true;
+}
+
+/* Does this head describe a run within `room` slices? */
+static bool head_is_valid(const mh_run_head *head, uint32_t room) {
+  if (head->count == 0 || head->count > room || head->heap >= MH_HEAPS) return false;
+  switch (head->kind) {
+    case MH_SLICE_SLAB: return head->class < MHEAP_CLASSES && head->count == mh_classes[head->class].slices;
+    case MH_SLICE_SPAN: return head->pages != 0 && (head->pages + 15) / 16 == head->count;
+    default: return head->kind == MH_SLICE_INTERNAL;
+  }
+}
+
+static const mh_segment_header *header_at(const walk *w, uint64_t segment) {
+  return mh_at(w->region, mh_segment_offset(segment));
+}
+
+static uint32_t slices_in(const walk *w, uint64_t segment) {
+  uint64_t slices = (mh_region_size(w->region) - mh_segment_offset(segment)) / MH_SLICE;
+  return slices < MH_SEGMENT_SLICES ? (uint32_t)slices : MH_SEGMENT_SLICES;
+}
+
+/* Copies the heads and sees whether the runs follow one another. */
+static mheap_err copy_heads(walk *w, uint64_t segment) {
+  const mh_segment_header *header = header_at(w, segment);
+  uint32_t room = slices_in(w, segment);
+  for (uint32_t slice = 1; slice < room;) {
+    uint64_t word = w->slices[slice] = mh_read(&header->slice[slice - 1].head);
+    mh_run_head head = mh_run_head_of(word);
+    if (word != 0 && !head_is_valid(&head, room - slice))
+      return mh_fail_corrupt(w->error, w->region->path, mh_offset(w->region, &header->slice[slice - 1]),
+                             "slice descriptor", 0, word);
+    slice += word != 0 ? head.count : 1;
+  }
+  return MHEAP_OK;
+}
+
+static void step_head(walk *w, uint64_t segment, uint32_t slice, const mh_run_head *head) {
+  run it = {
+      .kind = head->kind == MH_SLICE_SLAB   ? RUN_SLAB
+              : head->kind == MH_SLICE_SPAN ? RUN_SPAN
+                                            : RUN_META,
+      .heap = head->heap,
+      .class = head->class,
+      .offset = mh_segment_offset(segment) + slice * MH_SLICE,
+      .bytes = head->count * MH_SLICE,
+      .usable = head->pages * (uint64_t)MH_PAGE,
+      .maps = &header_at(w, segment)->bitmaps[slice],
+  };
+  step(w, it);
+}
+
+static void step_slices(walk *w, uint64_t segment) {
+  uint32_t room = slices_in(w, segment);
+  uint64_t offset = mh_segment_offset(segment);
+  step(w, (run){.kind = RUN_META, .offset = offset, .bytes = MH_SLICE});
+  for (uint32_t slice = 1; slice < room && !w->stopped;) {
+    mh_run_head head = mh_run_head_of(w->slices[slice]);
+    if (w->slices[slice] != 0) step_head(w, segment, slice, &head);
+    else step(w, (run){.kind = RUN_FREE, .offset = offset + slice * MH_SLICE, .bytes = MH_SLICE});
+    slice += w->slices[slice] != 0 ? head.count : 1;
+  }
+}
+
+static void step_whole(walk *w, uint64_t segment, const mh_map_entry *entry) {
+  uint64_t offset = mh_segment_offset(segment), rest = mh_region_size(w->region) - offset;
+  uint64_t bytes = entry->count * MH_SEGMENT;
+  run it = {.kind = RUN_FREE, .offset = offset, .bytes = bytes < rest ? bytes : rest};
+  if (entry->kind == MH_MAP_HUGE) {
+    it.kind = RUN_HUGE;
+    it.heap = entry->heap;
+    it.usable = mh_map_huge_bytes(entry);
+  }
+  step(w, it);
+}
+
+static mheap_err look_at(walk *w, uint64_t segment, mh_map_entry *entry) {
+  pthread_mutex_lock(&w->region->lock);
+  mheap_err failed = mh_map_get(w->region, segment, entry, w->error);
+  if (!failed && entry->kind == MH_MAP_SLICES) failed = copy_heads(w, segment);
+  pthread_mutex_unlock(&w->region->lock);
+  return failed;
+}
+
+/* Reports the runs of one segment, or of all that a huge span has; *next is what follows. */
+static mheap_err walk_segment(walk *w, uint64_t segment, uint64_t *next) {
+  mh_map_entry entry;
+  mheap_err failed = look_at(w, segment, &entry);
+  for (int i = 0; failed && w->region->unsafe && i < RETRIES; i++) {
+    mh_os_sleep(0.0005);
+    failed = look_at(w, segment, &entry);
+  }
+  if (failed) return failed;
+  if (entry.kind == MH_MAP_SLICES) step_slices(w, segment);
+  else if (entry.kind != MH_MAP_BODY) /* of a huge span made since its head was passed */
+    step_whole(w, segment, &entry);
+  *next = segment + (entry.kind == MH_MAP_HUGE ? entry.count : 1);
+  return MHEAP_OK;
+}
+
+static mheap_err walk_region(mheap *heap, run_fun *fun, void *arg) {
+  walk w = {.region = heap->region, .error = mh_error(heap), .fun = fun, .arg = arg};
+  step(&w, (run){.kind = RUN_META, .bytes = MH_SLICE}); /* the superblock's */
+  for (uint64_t segment = 0; segment < mh_map_segments(w.region) && !w.stopped;) {
+    mheap_err failed = walk_segment(&w, segment, &segment);
+    if (failed) return failed;
+  }
+  flush_free(&w);
+  return MHEAP_OK;
+}
+
+/* Bytes that somebody truncated cannot be looked at, not even to find that out. */
+static mheap_err file_is_whole(mheap *heap) {
+  mh_region *region = heap->region;
+  uint64_t found, disk, size = mh_region_size(region);
+  if (region->fd < 0 || mh_os_file_sizes(region->fd, &found, &disk) != 0 || found >= size) return MHEAP_OK;
+  return mh_fail_corrupt(mh_error(heap), region->path, found,
+                         "the file was cut short while attached: bytes it should have", size, found);
+}
+
+static mheap *readable(mheap *heap, mheap_err *failed) {
+  heap = mh_heap_of(heap);
+  *failed = heap == NULL ? MHEAP_ERR_NO_MEMORY : mh_heap_usable(heap);
+  if (!*failed) *failed = file_is_whole(heap);
+  return *failed ? NULL : heap;
+}
+
+/* ---- statistics ---- */
+
+static uint64_t blocks_in_use(const mh_bitmaps *maps, uint32_t blocks) {
+  uint64_t used = 0;
+  for (uint32_t i = 0; 64 * i < blocks; i++)
+    used += (uint64_t)__builtin_popcountll(mh_bitmap_used(maps, i, blocks));
+  return used;
+}
+
+static void count_slab(mheap_stats *stats, const run *it) {
+  const mh_class *class = &mh_classes[it->class];
+  mheap_class_stats *row = &stats->classes[it->class];
+  uint64_t used = blocks_in_use(it->maps, class->blocks);
+  row->runs++;
+  row->blocks += class->blocks;
+  row->used += used;
+  row->used_bytes += used * class->size;
+  row->run_bytes += it->bytes;
+  stats->chunks_used += used;
+  stats->bytes_used += used * class->size;
+  stats->chunks_free += class->blocks - used;
+  stats->bytes_free += (class->blocks - used) * class->size;
+  stats->bytes_overhead += it->bytes - (uint64_t)class->blocks * class->size;
+}
+
+static void count_block(mheap_stats *stats, mheap_class_stats *row, const run *it) {
+  row->runs++;
+  row->blocks++;
+  row->used++;
+  row->used_bytes += it->usable;
+  row->run_bytes += it->bytes;
+  stats->chunks_used++;
+  stats->bytes_used += it->usable;
+  stats->bytes_overhead += it->bytes - it->usable;
+}
+
+/* Segments that begin in the run; the first slice of one that is not free is its header or its block. */
+static uint64_t segments_from(const run *it) {
+  uint64_t start = it->offset - MH_SLICE, end = start + it->bytes;
+  return (end + MH_SEGMENT - 1) / MH_SEGMENT - (start + MH_SEGMENT - 1) / MH_SEGMENT;
+}
+
+static bool count_run(void *arg, const run *it) {
+  mheap_stats *stats = arg;
+  stats->bytes_total += it->bytes;
+  switch (it->kind) {
+    case RUN_FREE:
+      stats->chunks_free++;
+      stats->bytes_free += it->bytes;
+      stats->segments_free += segments_from(it);
+      break;
+    case RUN_META: stats->bytes_overhead += it->bytes; break;
+    case RUN_SLAB: count_slab(stats, it); break;
+    case RUN_SPAN: count_block(stats, &stats->spans, it); break;
+    case RUN_HUGE: count_block(stats, &stats->huge, it); break;
+  }
+  return true;
+}
+
+mheap_err mheap_get_stats(mheap *heap, mheap_stats *stats) {
+  mheap_err failed;
+  memset(stats, 0, sizeof *stats);
+  for (unsigned i = 0; i < MHEAP_CLASSES; i++) stats->classes[i].block_size = mh_classes[i].size;
+  heap = readable(heap, &failed);
+  if (heap == NULL) return failed;
+  failed = walk_region(heap, count_run, stats);
+  stats->segments = mh_map_segments(heap->region);
+  return failed;
+}
+
+/* ---- blocks ---- */
+
+typedef struct visitor {
+  mheap *heap;
+  mheap_visit_fun *visit;
+  void *arg;
+} visitor;
+
+static bool visit_block(visitor *v, uint64_t offset, uint64_t usable) {
+  char *block = mh_at(v->heap->region, offset);
+  size_t size = usable;
+  void *data = mh_guard_data(v->heap, block, &size);
+  return v->visit(v->arg, data, size);
+}
+
+static bool visit_slab(visitor *v, const run *it) {
+  const mh_class *class = &mh_classes[it->class];
+  for (uint32_t i = 0; 64 * i < class->blocks; i++)
+    for (uint64_t used = mh_bitmap_used(it->maps, i, class->blocks); used != 0; used &= used - 1) {
+      uint32_t block = 64 * i + (uint32_t)__builtin_ctzll(used);
+      if (!visit_block(v, it->offset + (uint64_t)block * class->size, class->size)) return false;
+    }
+  return true;
+}
+
+static bool visit_run(void *arg, const run *it) {
+  visitor *v = arg;
+  if (it->kind < RUN_SLAB || it->heap != v->heap->row) return true;
+  return it->kind == RUN_SLAB ? visit_slab(v, it) : visit_block(v, it->offset, it->usable);
+}
+
+mheap_err mheap_visit_blocks(mheap *heap, mheap_visit_fun *visit, void *arg) {
+  mheap_err failed;
+  heap = readable(heap, &failed);
+  if (heap == NULL) return failed;
+  return walk_region(heap, visit_run, &(visitor){.heap = heap, .visit = visit, .arg = arg});
+}
+
+/* ---- identity and geometry ---- */
+
+static void get_owner(const mh_superblock *super, mheap_info *info) {
+  memcpy(info->owner_boot_id, super->owner.boot_id, sizeof info->owner_boot_id);
+  info->owner_device = super->owner.device;
+  info->owner_inode = super->owner.inode;
+  info->owner_mount_id = super->owner.mount_id;
+  info->owner_pid = super->owner.pid;
+}
+
+static void get_stored(const mh_superblock *super, mheap_info *info) {
+  memcpy(info->uuid, super->identity.uuid, sizeof info->uuid);
+  info->version = super->identity.version;
+  info->compat = super->identity.compat;
+  info->rocompat = super->identity.rocompat;
+  info->incompat = super->identity.incompat;
+  info->created_ns = super->identity.created_ns;
+  info->generation = mh_read(&super->generation);
+  info->epoch = mh_read(&super->epoch);
+  info->stored_base = mh_read(&super->base);
+  info->has_root = mh_read(&super->root) != 0;
+  info->has_journal = mh_read(&super->journal) != 0;
+  if (mh_read(&super->state) == MH_STATE_OPEN) get_owner(super, info);
+}
+
+mheap_err mheap_get_info(mheap *heap, mheap_info *info) {
+  mheap_err failed;
+  memset(info, 0, sizeof *info);
+  heap = readable(heap, &failed);
+  if (heap == NULL) return failed;
+  mh_region *region = heap->region;
+  get_stored(region->super, info);
+  info->mode = region->mode;
+  info->state = region->state_found;
+  info->size = mh_region_size(region);
+  info->max_size = region->span;
+  info->base = (uint64_t)(uintptr_t)region->base;
+  info->segments = mh_map_segments(region);
+  info->fd = region->fd;
+  if (region->fd < 0) return MHEAP_OK;
+  int sys = mh_os_file_sizes(region->fd, &info->file_size, &info->disk_size);
+  return sys != 0 ? mh_fail_system(mh_error(heap), sys, region->path, "cannot tell its size") : MHEAP_OK;
+}
