@@ -140,3 +140,17 @@ def test_a_page_that_fails_is_noticed(tmp_path: Path) -> None:
         page.write_text(f"# Page\n\n```{language}\n{text}\n```\n")
         with pytest.raises(AssertionError, match="exit"):
             run_page(page, tmp_path)
+
+
+def test_the_python_reference_names_all_there_is() -> None:
+    text = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"\w+", text))
+    public = {*mheap.__all__, *(name for name in dir(mheap.Heap) if not name.startswith("_"))}
+    assert public - words <= {"__version__"}
+
+
+def test_the_c_reference_names_all_functions() -> None:
+    words = set(re.findall(r"\w+", (ROOT / "docs" / "reference" / "c-api.md").read_text(encoding="utf-8")))
+    for header in ("mheap.h", "mmalloc.h"):
+        text = (ROOT / "mheap" / "include" / "mheap" / header).read_text(encoding="utf-8")
+        assert not set(re.findall(r"^MHEAP_API[^;]*?(\w+)\(", text, re.MULTILINE)) - words
