@@ -96,7 +96,7 @@ static void leave_hint(mh_region *region, uint64_t segment) {
 /* A handle that cannot be written, or whose file was cut short, leaves things as they are. */
 static void tidy(mheap *heap) {
   mh_region *region = heap->region;
-  if (region->anonymous || region->mode != MHEAP_MODE_LIVE || region->forked) return;
+  if (region->anonymous || region->mode != MHEAP_MODE_LIVE || region->forked || !region->open) return;
   if (mheap_collect(heap, false) != MHEAP_OK) return;
   pthread_mutex_lock(&region->lock);
   for (uint64_t i = 0; i < mh_map_segments(region); i++) leave_hint(region, i);
@@ -174,6 +174,13 @@ const mheap_error *mheap_last_error(const mheap *heap) {
 
 /* ---- numbered roots ---- */
 
+/* A raw address is about to be handed out: stores through it are not seen, so it counts as a change. */
+mheap_err mh_heap_raw(mheap *heap) {
+  mheap_err code = mh_region_writable(heap->region) ? mh_heap_writable(heap) : mh_heap_usable(heap);
+  if (!code) mh_region_name_base(heap->region);
+  return code;
+}
+
 static mheap_err check_key(mheap *heap, int key) {
   if (key >= 0 && key < MHEAP_KEYS) return MHEAP_OK;
   return mh_fail(mh_error(heap), MHEAP_ERR_ARGUMENT, "%s: key %d is not from 0 to %d", heap->region->path, key, MHEAP_KEYS - 1);
@@ -196,17 +203,14 @@ mheap_err mheap_setkey(mheap *heap, int key, void *block) {
 
 void *mheap_getkey(mheap *heap, int key) {
   heap = mh_heap_of(heap);
-  if (heap == NULL || check_key(heap, key) != MHEAP_OK || mh_heap_usable(heap) != MHEAP_OK) return NULL;
+  if (heap == NULL || check_key(heap, key) != MHEAP_OK || mh_heap_raw(heap) != MHEAP_OK) return NULL;
   mh_region *region = heap->region;
   uint64_t offset = mh_read((uint64_t *)mh_at(region, MH_KEYS_OFFSET) + key);
   if (offset == 0) {
     mh_error_clear(mh_error(heap)); /* how a key that is not set differs from one that cannot be read */
     return NULL;
   }
-  if (offset >= MH_SLICE && mh_in_region(region, offset, 1)) {
-    mh_region_name_base(region);
-    return mh_at(region, offset);
-  }
+  if (offset >= MH_SLICE && mh_in_region(region, offset, 1)) return mh_at(region, offset);
   mh_fail_corrupt(mh_error(heap), region->path, MH_KEYS_OFFSET + 8 * (uint64_t)key, "offset of a key", 0, offset);
   return NULL;
 }

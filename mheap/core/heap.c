@@ -126,7 +126,8 @@ mheap_err mh_heap_usable(mheap *heap) {
 
 mheap_err mh_heap_writable(mheap *heap) {
   mheap_err code = mh_heap_usable(heap);
-  if (code || mh_region_writable(heap->region)) return code;
+  if (code) return code;
+  if (mh_region_writable(heap->region)) return mh_region_begin(heap->region, mh_error(heap));
   return mh_fail(mh_error(heap), MHEAP_ERR_READ_ONLY,
                  "%s: attached read-only; attach it with mode live, or scratch to throw changes away", heap->region->path);
 }
@@ -261,7 +262,8 @@ size_t mheap_good_size(size_t size) {
 
 /* A region that is only read has no lanes; what it opens belongs to nobody. */
 static mh_lane *lane_if_writable(mheap *heap) {
-  return mh_region_writable(heap->region) ? mh_lane_of(heap, mh_error(heap)) : NULL;
+  if (!mh_region_writable(heap->region) || mh_heap_writable(heap) != MHEAP_OK) return NULL;
+  return mh_lane_of(heap, mh_error(heap));
 }
 
 size_t mh_heap_usable_size(mheap *heap, const void *data) {

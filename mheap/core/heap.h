@@ -49,6 +49,8 @@ static inline mheap_error *mh_error(mheap *heap) { return &heap->error; }
 
 /* Refuses, with an error, a heap that must not be changed now (read-only, forked). */
 mheap_err mh_heap_writable(mheap *heap);
+/* Called before a raw address is handed out: fixes the base, and opens a writable file. */
+mheap_err mh_heap_raw(mheap *heap);
 /* Refuses a heap whose handle belongs to the parent process. */
 mheap_err mh_heap_usable(mheap *heap);
 

@@ -1,7 +1,8 @@
 /* region.c: the life of a region: attach, sync, detach. See region.h.
 
-   Attaching for writing, in this order: lock, read and check the superblock, reserve, map,
-   note the owner, publish state OPEN, sync. Detaching: sync the data, publish CLEAN, sync. */
+   Attaching for writing, in this order: lock, read and check the superblock, reserve, map;
+   before the first change: note the owner, publish state OPEN, sync. Detaching, if anything
+   was changed: sync the data, publish CLEAN, sync. */
 #include "region.h"
 
 #include <errno.h>
@@ -144,28 +145,49 @@ static mheap_err map_all(mh_region *region, const mh_superblock *super, const mh
   if (!code) code = mh_region_map(region, super->size == 0 ? MH_REGION_MIN : super->size, error);
   if (code) return code;
   if (region->anonymous) memcpy(region->super, super, sizeof *super);
-  if (super->size == 0) fill_first(region);
+  region->fresh = super->size == 0;
+  if (region->fresh) fill_first(region);
   return MHEAP_OK;
 }
 
-/* From here on the file says that it is open, durably, before anything else in it changes. */
-static mheap_err take_possession(mh_region *region, const mheap_options *options, mheap_error *error) {
+/* A crashed file says that it is open already; what changes is the epoch. */
+static void take_over(mh_region *region, const mh_owner *self) {
   mh_superblock *super = region->super;
-  region->named_base = super->base != 0 && super->base == (uint64_t)region->base;
-  if (region->mode == MHEAP_MODE_READONLY) return MHEAP_OK;
-  bool crashed = super->state == MH_STATE_OPEN;
-  mh_owner self = mh_owner_make(region->device, region->inode, region->mount_id, region->mode);
-  bool same = crashed && mh_owner_same(&super->owner, &self);
-  if (crashed && !same) { /* salvaged: was checked; no owner is believed while one is written */
-    mh_publish(&super->state, MH_STATE_CLEAN);
+  if (!mh_owner_same(&super->owner, self)) { /* salvaged: was checked */
+    mh_publish(&super->state, MH_STATE_CLEAN); /* no owner is believed while one is written */
+    super->owner = *self;
   }
-  if (crashed) mh_publish(&super->epoch, super->epoch + 1);
-  if (!same) super->owner = self;
-  if (options->relocate && super->base != 0) mh_publish(&super->base, (uint64_t)region->base);
-  mh_publish(&super->state, region->mode == MHEAP_MODE_SCRATCH ? super->state : MH_STATE_OPEN);
-  if (region->anonymous || same || region->mode != MHEAP_MODE_LIVE) return MHEAP_OK;
-  int failed = mh_os_sync(region->fd);
+  mh_publish(&super->epoch, super->epoch + 1);
+}
+
+mheap_err mh_region_begin_slowly(mh_region *region, mheap_error *error) {
+  mh_superblock *super = region->super;
+  int failed = 0;
+  pthread_mutex_lock(&region->lock);
+  if (!region->open && region->mode == MHEAP_MODE_LIVE && !region->anonymous) {
+    mh_owner self = mh_owner_make(region->device, region->inode, region->mount_id, region->mode);
+    if (super->state == MH_STATE_OPEN) take_over(region, &self);
+    else super->owner = self;
+    mh_publish(&super->state, MH_STATE_OPEN);
+    failed = mh_os_sync(region->fd);
+    if (failed) mh_publish(&super->state, MH_STATE_CLEAN);
+  }
+  region->open = !failed;
+  pthread_mutex_unlock(&region->lock);
   return failed ? mh_fail_system(error, failed, region->path, "syncing the superblock") : MHEAP_OK;
+}
+
+/* Only a clean file that holds a heap already is left as it is until something changes. */
+static mheap_err take_possession(mh_region *region, bool fresh, const mheap_options *options, mheap_error *error) {
+  mh_superblock *super = region->super;
+  bool moved = options->relocate && super->base != 0 && super->base != (uint64_t)region->base;
+  mheap_err code = MHEAP_OK;
+  if (region->mode == MHEAP_MODE_LIVE && (fresh || moved || super->state == MH_STATE_OPEN))
+    code = mh_region_begin(region, error);
+  else if (region->mode == MHEAP_MODE_SCRATCH && super->state == MH_STATE_OPEN) super->epoch++; /* in private memory */
+  if (!code && moved && mh_region_writable(region)) mh_publish(&super->base, (uint64_t)region->base);
+  region->named_base = super->base != 0;
+  return code;
 }
 
 static mheap_err open_own(mh_region *region, int fd, mheap_error *error) {
@@ -225,7 +247,7 @@ static mheap_err check_options(const mheap_options *options, mheap_error *error)
 
 /* Salvage and everything later need a working region first; so this is the last step. */
 static mh_region *finish(mh_region *region, mheap_err code, const mheap_options *options, mheap_error *error) {
-  if (!code) code = take_possession(region, options, error);
+  if (!code) code = take_possession(region, region->fresh, options, error);
   if (code) {
     region_free(region);
     return NULL;
@@ -295,7 +317,7 @@ mheap_err mh_region_sync(mh_region *region, mheap_error *error) {
 }
 
 mheap_err mh_region_finish(mh_region *region, mheap_error *error) {
-  if (region->anonymous || region->forked || region->mode != MHEAP_MODE_LIVE) return MHEAP_OK;
+  if (region->anonymous || region->forked || region->mode != MHEAP_MODE_LIVE || !region->open) return MHEAP_OK;
   mheap_err code = mh_region_sync(region, error);
   if (code) return code;
   mh_publish(&region->super->state, MH_STATE_CLEAN);

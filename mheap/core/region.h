@@ -36,9 +36,11 @@ struct mh_region {
 
   mheap_mode mode;
   bool anonymous;           /* no file behind it */
+  _Atomic bool open;        /* the file says, durably, that it is open for writing */
   bool forked;              /* in a child, and the region belongs to the parent */
   bool unsafe;              /* a reader beside a live writer */
   bool named_base;          /* super->base is set: raw addresses were handed out */
+  bool fresh;               /* this attach formatted it */
   bool locks_shared;        /* fd shares its locks with the caller's descriptor */
   int fd;                   /* -1: anonymous */
   mheap_state state_found;  /* of the file when it was attached */
@@ -66,6 +68,15 @@ void mh_region_abandon(mh_region *region);
 /* Is the file as long as it should be? */
 mheap_err mh_region_is_whole(mh_region *region, mheap_error *error);
 mheap_err mh_region_sync(mh_region *region, mheap_error *error);
+
+/* Before the first change, and before the first raw address is handed out, the file is made
+   to say that it is open, and synced. So a live attach that only reads costs no sync and
+   leaves the file as it was. */
+mheap_err mh_region_begin_slowly(mh_region *region, mheap_error *error);
+static inline mheap_err mh_region_begin(mh_region *region, mheap_error *error) {
+  if (atomic_load_explicit(&region->open, memory_order_acquire)) return MHEAP_OK;
+  return mh_region_begin_slowly(region, error);
+}
 
 /* ---- space; the caller holds region->lock ---- */
 
@@ -97,7 +108,8 @@ static inline bool mh_region_writable(const mh_region *region) {
 }
 /* Format pages in a page of the host: space is backed by those. */
 uint64_t mh_host_pages(void);
-/* Fixes the base in the file, since an address is about to be handed out. */
+/* Fixes the base in the file, since an address is about to be handed out. The region is open
+   for writing, or only read. */
 void mh_region_name_base(mh_region *region);
 
 /* ---- fields that are published by themselves ---- */

@@ -250,5 +250,5 @@ uint64_t mh_host_pages(void) {
 void mh_region_name_base(mh_region *region) {
   if (region->named_base) return;
   region->named_base = true;
-  if (mh_region_writable(region)) mh_publish(&region->super->base, (uint64_t)region->base);
+  if (mh_region_writable(region) && (region->open || region->mode == MHEAP_MODE_SCRATCH)) mh_publish(&region->super->base, (uint64_t)region->base);
 }

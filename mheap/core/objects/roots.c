@@ -129,7 +129,7 @@ void *mheap_getroot(mheap *heap, const char *name, size_t length) {
   pthread_mutex_unlock(&names_lock);
   if (failed == MHEAP_ERR_NOT_FOUND)
     mh_fail(mh_error(heap), MHEAP_ERR_NOT_FOUND, "there is no root named \"%.*s\"", (int)length, name);
-  if (!failed) mh_region_name_base(space.region);
+  if (!failed) failed = mh_heap_raw(space.heap);
   return failed ? NULL : block;
 }
 
@@ -170,7 +170,8 @@ mheap_err mheap_visit_roots(mheap *heap,
     failed = next_name(&space, &index, name, &length, &block);
     pthread_mutex_unlock(&names_lock);
     if (failed) return failed == MHEAP_ERR_NOT_FOUND ? MHEAP_OK : failed;
-    mh_region_name_base(space.region);
+    failed = mh_heap_raw(space.heap);
+    if (failed) return failed;
     if (!visit(arg, name, length, block)) return MHEAP_OK;
   }
 }
