@@ -25,10 +25,12 @@ static mheap_err open_table(mh_dict *dict, uint64_t part) {
 }
 
 static inline mheap_err table_of(mh_dict *dict, mh_container **container, const mh_table **table) {
+  *table = NULL;
+  *container = NULL;
+  if (__builtin_expect(dict->offset == 0, false)) return MHEAP_OK;
   mheap_err failed = mh_container_at(dict->space, dict->offset, MH_TYPE_DICT, dict->birth, container);
   if (__builtin_expect(failed, MHEAP_OK)) return failed;
   uint64_t part = mh_read(&(*container)->part);
-  *table = NULL;
   if (part == 0) return MHEAP_OK;
   if (__builtin_expect(part != dict->part || dict->region != dict->space->region, false)) {
     failed = open_table(dict, part);
@@ -52,6 +54,9 @@ static mheap_err confirm_block(mh_dict *dict, uint64_t offset, uint64_t size) {
 /* For a change: the table is a block of its own, and no removal is left half done in it. */
 static mheap_err table_to_change(mh_dict *dict, mh_container **container, const mh_table **table) {
   mheap_err failed = mh_space_writable(dict->space);
+  if (!failed && dict->offset == 0)
+    failed = mh_fail(mh_error(dict->space->heap), MHEAP_ERR_STALE, "%s: this dict stood for a root that was not there yet; "
+                     "ask the heap for its root again", dict->space->region->path);
   if (failed) return failed;
   failed = table_of(dict, container, table);
   if (!failed && !dict->writable) failed = confirm_block(dict, dict->offset, sizeof(mh_container));

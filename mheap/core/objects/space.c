@@ -16,14 +16,14 @@ mheap_err mh_corrupt(mh_space *space, uint64_t offset, const char *what, uint64_
 /* ---- blocks ---- */
 
 mheap_err mh_block_new(mh_space *space, uint64_t size, uint64_t *offset) {
-  void *block = mheap_malloc(space->heap, size);
+  void *block = mh_own_malloc(space->heap, size);
   if (block == NULL) return mheap_last_error(space->heap)->code;
   *offset = mh_offset(space->region, block);
   return MHEAP_OK;
 }
 
 void mh_block_free(mh_space *space, uint64_t offset) {
-  mheap_free(space->heap, mh_at(space->region, offset));
+  mh_own_free(space->heap, mh_at(space->region, offset));
 }
 
 uint64_t mh_block_usable(mh_space *space, uint64_t offset) {

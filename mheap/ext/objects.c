@@ -1,0 +1,34 @@
+/* objects.c: see objects.h. The types, heap.root, detaching. */
+#include "objects.h"
+
+static int add_type(PyObject *module, int index, PyType_Spec *spec) {
+  mhx_state *state = mhx_state_of(module);
+  PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+  if (type == NULL) return -1;
+  state->object_types[index] = type;
+  return PyModule_AddType(module, (PyTypeObject *)type);
+}
+
+int mhx_objects_init(PyObject *module) {
+  if (add_type(module, MHX_DICT_TWIN, &mhx_dict_twin_spec) < 0) return -1;
+  if (add_type(module, MHX_LIST_TWIN, &mhx_list_twin_spec) < 0) return -1;
+  if (add_type(module, MHX_DICT_ITER, &mhx_dict_iter_spec) < 0) return -1;
+  return add_type(module, MHX_LIST_ITER, &mhx_list_iter_spec);
+}
+
+PyObject *mhx_root(PyObject *heap_obj) {
+  mhx_space *space = mhx_space_of(heap_obj);
+  mh_dict dict;
+  if (space == NULL) return NULL;
+  mheap_err failed = mh_root(&space->core, mh_region_writable(space->core.region), &dict);
+  if (failed == MHEAP_ERR_NOT_FOUND) return mhx_twin_nowhere(space);
+  if (failed) return mhx_failed(space), NULL;
+  return mhx_twin_for(space, mh_word_ref(MH_TAG_DICT_REF, dict.offset));
+}
+
+void mhx_objects_detach(PyObject *heap_obj) {
+  void **slot = mhx_objects_slot(heap_obj);
+  mhx_space *space = *slot;
+  *slot = NULL;
+  if (space != NULL) mhx_twins_detach(space);
+}

@@ -1,0 +1,146 @@
+/* objects.h: the binding of the object layer: what its files share, and what they offer to the
+   rest of the binding.
+
+     objects.c          the types, heap.root, detaching
+     objects_twin.c     twins: one Python object a container
+     objects_convert.c  Python scalars to values and keys, values to Python
+     objects_graph.c    storing plain containers
+     objects_dict.c, objects_iter.c, objects_list.c   the types' methods
+
+   Calls the object layer (core/objects) and ext.h. Belongs to the holder of the GIL: there is
+   no lock. What may run Python code (a conversion of a foreign type) is done before the heap
+   is asked for; nothing between that and the end of the operation runs any, except for
+   objects_graph.c, which registers itself with mhx_use_begin. */
+#ifndef MHEAP_EXT_OBJECTS_H
+#define MHEAP_EXT_OBJECTS_H
+
+#include "ext.h"
+#include "objects/objects.h"
+
+/* ---- for the rest of the binding ---- */
+
+/* Adds the types to the module. 0, or -1 with an exception. */
+int mhx_objects_init(PyObject *module);
+/* The twin of a Heap's root dict. NULL with an exception. */
+PyObject *mhx_root(PyObject *heap_obj);
+/* Frees what only this process held; twins that live on find out when they are used. */
+void mhx_objects_detach(PyObject *heap_obj);
+
+/* ---- in mhx_state.object_types ---- */
+enum {
+  MHX_DICT_TWIN, /* _core.DictTwin, and the next: with the C methods */
+  MHX_LIST_TWIN,
+  MHX_DICT_ITER,
+  MHX_LIST_ITER,
+  MHX_DICT,      /* mheap.PersistentDict, and the next: what Python sees; NULL until needed */
+  MHX_LIST,
+};
+
+extern PyType_Spec mhx_dict_twin_spec, mhx_list_twin_spec, mhx_dict_iter_spec, mhx_list_iter_spec;
+
+/* ---- twins ---- */
+
+typedef struct mhx_twin mhx_twin;
+
+/* One heap's objects as this process sees them; in the handle's slot while attached. */
+typedef struct mhx_space {
+  mh_space core;      /* first: what core/objects is given, and gives back to `held` */
+  PyObject *heap_obj; /* the Heap, which owns this */
+  mhx_twin **twins;   /* hash table by offset; borrowed: twins take themselves out */
+  size_t room, used;  /* entries, a power of two; entries in use */
+} mhx_space;
+
+/* PersistentDict or PersistentList: the only Python object for its container while it lives. */
+struct mhx_twin {
+  PyObject_HEAD
+  PyObject *heap_obj; /* kept alive */
+  mhx_space *space;   /* NULL: not in its table (the heap was detached, or the object is gone) */
+  PyObject *weakrefs;
+  union {             /* all begin with space, offset, birth */
+    mh_dict dict;
+    mh_list list;
+  } of;
+};
+
+/* The space of an attached heap; NULL with an exception. */
+mhx_space *mhx_space_of(PyObject *heap_obj);
+mhx_space *mhx_twin_space_slow(mhx_twin *twin);
+
+/* Before every operation: is the heap still attached? NULL with an exception. */
+static inline mhx_space *mhx_twin_space(mhx_twin *twin) {
+  const mhx_handle *handle = (const mhx_handle *)twin->heap_obj;
+  if (twin->space != NULL && handle->heap != NULL && handle->forks == mhx_forks) return twin->space;
+  return mhx_twin_space_slow(twin);
+}
+
+/* The twin of the container that a reference leads to. New reference. */
+PyObject *mhx_twin_for(mhx_space *space, uint64_t word);
+/* The twin of a root that is not there. New reference. */
+PyObject *mhx_twin_nowhere(mhx_space *space);
+/* 1: `object` is a dict's, 2: a list's twin, 0: neither. */
+int mhx_twin_kind(mhx_space *space, PyObject *object);
+bool mhx_held(mh_space *space, uint64_t offset);
+void mhx_twins_detach(mhx_space *space);
+void mhx_twin_dealloc(PyObject *self);
+PyObject *mhx_twin_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
+/* _most_text(): characters that the text of all the heap holds stays below, each thing in it
+   written once. */
+PyObject *mhx_twin_most_text(PyObject *self, PyObject *unused);
+
+/* ---- converting ---- */
+
+/* What a value is in Python. New reference. */
+PyObject *mhx_from_word(mhx_space *space, uint64_t word);
+
+/* A key with the memory it may need. */
+typedef struct mhx_key {
+  mh_key key;
+  uint64_t *limbs; /* PyMem; NULL: none */
+} mhx_key;
+
+/* Makes a key of a str, int, float, bool, None or bytes. 1: made, end with mhx_key_end; 0: of
+   another type; -1: an exception. */
+int mhx_key_make(mhx_space *space, PyObject *object, mhx_key *key);
+static inline void mhx_key_end(mhx_key *key) {
+  if (key->limbs != NULL) PyMem_Free(key->limbs);
+}
+/* For looking up: an unhashable type raises (-1), any other foreign type is in no dict (0).
+   May run Python code; *space is the twin's, asked for after that. */
+int mhx_key_find(mhx_twin *twin, PyObject *object, mhx_key *key, mhx_space **space);
+
+/* A scalar as a value with one reference. 1: made; 0: no scalar; -1: an exception. */
+int mhx_scalar(mhx_space *space, PyObject *object, uint64_t *word);
+/* Values made and not yet published, with one reference each, and the containers that were
+   made for them, so that those can be freed even if they refer to each other. */
+typedef struct mhx_words {
+  uint64_t *words; /* PyMem, or `one` */
+  size_t count;
+  uint64_t one;
+  uint64_t *made;  /* PyMem; references to all containers made; NULL: none were */
+  size_t made_count;
+  uint64_t first_birth; /* of these containers */
+} mhx_words;
+
+/* Anything that can be stored; -1: an exception, and nothing to end. Otherwise end with one of
+   the two calls below. May run signal handlers. */
+int mhx_value(mhx_space *space, PyObject *object, mhx_words *words);
+/* All items of a list that nobody else sees, as one graph. */
+int mhx_values(mhx_space *space, PyObject *list, mhx_words *words);
+/* They are published. */
+static inline void mhx_words_taken(mhx_words *words) {
+  if (words->words != &words->one) PyMem_Free(words->words);
+  if (words->made != NULL) PyMem_Free(words->made);
+}
+/* Nobody took them: frees all that was made. Returns -1. */
+int mhx_words_refused(mhx_space *space, mhx_words *words);
+/* TypeError: this cannot be stored. Returns -1. */
+int mhx_cannot_store(PyObject *object, bool as_key);
+
+/* ---- the types ---- */
+
+static inline int mhx_failed(mhx_space *space) { return mhx_raise(space->core.heap); }
+/* A dict's iterator: kind 0 keys, 1 values, 2 items. */
+PyObject *mhx_dict_iterator(mhx_twin *twin, int kind, bool reversed);
+PyObject *mhx_list_iterator(mhx_twin *twin, bool reversed);
+
+#endif

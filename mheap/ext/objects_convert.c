@@ -1,0 +1,200 @@
+/* objects_convert.c: see objects.h. Between Python's scalars and the heap's values. */
+#include "objects.h"
+
+/* ---- values to Python ---- */
+
+static PyObject *str_of(mhx_space *space, uint64_t word) {
+  mh_text text;
+  if (mh_text_read(&space->core, word, &text)) return mhx_failed(space), NULL;
+  if (text.kind == 4 && !mh_text_is_unicode(&text)) {
+    mh_corrupt(&space->core, mh_word_offset(word), "a str with a character above U+10FFFF", 0x10ffff, 0);
+    return mhx_failed(space), NULL;
+  }
+  return PyUnicode_FromKindAndData((int)text.kind, text.data, (Py_ssize_t)text.length);
+}
+
+static PyObject *bytes_of(mhx_space *space, uint64_t word) {
+  mh_text text;
+  if (mh_text_read(&space->core, word, &text)) return mhx_failed(space), NULL;
+  return PyBytes_FromStringAndSize(text.data, (Py_ssize_t)text.length);
+}
+
+static PyObject *int_of(mhx_space *space, uint64_t word) {
+  const uint64_t *limbs;
+  uint64_t count;
+  if (mh_limbs_read(&space->core, word, &limbs, &count)) return mhx_failed(space), NULL;
+  if (count == 1) return PyLong_FromLongLong((long long)limbs[0]);
+  return _PyLong_FromByteArray((const unsigned char *)limbs, 8 * count, 1, 1);
+}
+
+static PyObject *float_of(mhx_space *space, uint64_t word) {
+  uint64_t bits;
+  if (mh_float_read(&space->core, word, &bits)) return mhx_failed(space), NULL;
+  return PyFloat_FromDouble(mh_bits_float(bits));
+}
+
+static PyObject *constant_of(mhx_space *space, uint64_t word) {
+  switch (word) {
+    case MH_CONST_NONE: Py_RETURN_NONE;
+    case MH_CONST_FALSE: Py_RETURN_FALSE;
+    case MH_CONST_TRUE: Py_RETURN_TRUE;
+    default: mh_corrupt(&space->core, 0, "a value", MH_CONST_NONE, word); return mhx_failed(space), NULL;
+  }
+}
+
+PyObject *mhx_from_word(mhx_space *space, uint64_t word) {
+  switch (mh_word_tag(word)) {
+    case MH_TAG_INT: return PyLong_FromLongLong(mh_word_to_int(word));
+    case MH_TAG_CONST: return constant_of(space, word);
+    case MH_TAG_STR:
+    case MH_TAG_STR_REF: return str_of(space, word);
+    case MH_TAG_BYTES:
+    case MH_TAG_BYTES_REF: return bytes_of(space, word);
+    case MH_TAG_FLOAT:
+    case MH_TAG_FLOAT_REF: return float_of(space, word);
+    case MH_TAG_INT_REF: return int_of(space, word);
+    case MH_TAG_DICT_REF:
+    case MH_TAG_LIST_REF: return mhx_twin_for(space, word);
+    default: mh_corrupt(&space->core, 0, "a value's tag", MH_TAG_LIST_REF, word); return mhx_failed(space), NULL;
+  }
+}
+
+/* ---- big ints ---- */
+
+static int long_as_bytes(PyObject *object, uint64_t *limbs, size_t count) {
+#if PY_VERSION_HEX >= 0x030D0000
+  return PyLong_AsNativeBytes(object, limbs, (Py_ssize_t)(8 * count), Py_ASNATIVEBYTES_LITTLE_ENDIAN) < 0 ? -1 : 0;
+#else
+  return _PyLong_AsByteArray((PyLongObject *)object, (unsigned char *)limbs, 8 * count, 1, 1);
+#endif
+}
+
+/* Two's complement of an int that is beyond 64 bits. PyMem; NULL with an exception. */
+static uint64_t *limbs_of(PyObject *object, size_t *count) {
+  PyObject *length = PyObject_CallMethod((PyObject *)&PyLong_Type, "bit_length", "O", object);
+  if (length == NULL) return NULL;
+  size_t bits = PyLong_AsSize_t(length);
+  Py_DECREF(length);
+  if (bits == (size_t)-1 && PyErr_Occurred()) return NULL;
+  *count = bits / 64 + 1;
+  uint64_t *limbs = PyMem_Malloc(8 * *count);
+  if (limbs == NULL) return PyErr_NoMemory(), NULL;
+  if (long_as_bytes(object, limbs, *count) == 0) return limbs;
+  PyMem_Free(limbs);
+  return NULL;
+}
+
+/* ---- keys ---- */
+
+static int ready(PyObject *object) {
+#if PY_VERSION_HEX < 0x030C0000
+  return PyUnicode_READY(object);
+#else
+  (void)object;
+  return 0;
+#endif
+}
+
+static int long_key(mhx_space *space, PyObject *object, mhx_key *key) {
+  int overflow;
+  size_t count;
+  long long value = PyLong_AsLongLongAndOverflow(object, &overflow);
+  if (overflow == 0) {
+    if (value == -1 && PyErr_Occurred()) return -1;
+    mh_key_int(&space->core, &key->key, value);
+    return 1;
+  }
+  key->limbs = limbs_of(object, &count);
+  if (key->limbs == NULL) return -1;
+  mh_key_limbs(&space->core, &key->key, key->limbs, count);
+  return 1;
+}
+
+int mhx_key_make(mhx_space *space, PyObject *object, mhx_key *key) {
+  key->limbs = NULL;
+  if (PyUnicode_Check(object)) {
+    if (ready(object) < 0) return -1;
+    mh_key_text(&space->core, &key->key, MH_TAG_STR_REF, PyUnicode_KIND(object), PyUnicode_DATA(object),
+                (uint64_t)PyUnicode_GET_LENGTH(object));
+    return 1;
+  }
+  if (PyBool_Check(object)) return mh_key_bool(&space->core, &key->key, object == Py_True), 1;
+  if (PyLong_Check(object)) return long_key(space, object, key);
+  if (PyFloat_Check(object)) {
+    mh_key_float(&space->core, &key->key, mh_float_bits(PyFloat_AS_DOUBLE(object)));
+    return 1;
+  }
+  if (PyBytes_Check(object)) {
+    mh_key_text(&space->core, &key->key, MH_TAG_BYTES_REF, 1, PyBytes_AS_STRING(object),
+                (uint64_t)PyBytes_GET_SIZE(object));
+    return 1;
+  }
+  if (object != Py_None) return 0;
+  mh_key_word(&space->core, &key->key, MH_CONST_NONE);
+  return 1;
+}
+
+/* What is like an int, as numpy's are, is equal to that int; nothing else foreign is in a dict. */
+static int foreign_key(mhx_twin *twin, PyObject *object, mhx_key *key, mhx_space **space) {
+  if (PyObject_Hash(object) == -1) return -1;
+  if (!PyIndex_Check(object)) {
+    *space = mhx_twin_space(twin);
+    return *space == NULL ? -1 : 0;
+  }
+  PyObject *index = PyNumber_Index(object);
+  if (index == NULL) return -1;
+  *space = mhx_twin_space(twin);
+  int made = *space == NULL ? -1 : mhx_key_make(*space, index, key);
+  Py_DECREF(index);
+  return made;
+}
+
+int mhx_key_find(mhx_twin *twin, PyObject *object, mhx_key *key, mhx_space **space) {
+  *space = mhx_twin_space(twin);
+  if (*space == NULL) return -1;
+  int made = mhx_key_make(*space, object, key);
+  return made != 0 ? made : foreign_key(twin, object, key, space);
+}
+
+/* ---- scalars ---- */
+
+static int done(mhx_space *space, mheap_err failed) { return failed ? mhx_failed(space) : 1; }
+
+static int long_value(mhx_space *space, PyObject *object, uint64_t *word) {
+  int overflow;
+  size_t count;
+  long long value = PyLong_AsLongLongAndOverflow(object, &overflow);
+  if (overflow == 0) return done(space, mh_int_new(&space->core, value, word));
+  uint64_t *limbs = limbs_of(object, &count);
+  if (limbs == NULL) return -1;
+  int result = done(space, mh_limbs_new(&space->core, limbs, count, word));
+  PyMem_Free(limbs);
+  return result;
+}
+
+static int str_value(mhx_space *space, PyObject *object, uint64_t *word) {
+  if (ready(object) < 0) return -1;
+  return done(space, mh_str_new(&space->core, PyUnicode_KIND(object), PyUnicode_DATA(object),
+                                (uint64_t)PyUnicode_GET_LENGTH(object), word));
+}
+
+int mhx_scalar(mhx_space *space, PyObject *object, uint64_t *word) {
+  if (PyLong_CheckExact(object)) return long_value(space, object, word);
+  if (PyUnicode_CheckExact(object)) return str_value(space, object, word);
+  if (PyFloat_CheckExact(object))
+    return done(space, mh_float_new(&space->core, mh_float_bits(PyFloat_AS_DOUBLE(object)), word));
+  if (PyBytes_CheckExact(object))
+    return done(space, mh_bytes_new(&space->core, PyBytes_AS_STRING(object), (uint64_t)PyBytes_GET_SIZE(object), word));
+  if (object == Py_None) return *word = MH_CONST_NONE, 1;
+  if (object == Py_True) return *word = MH_CONST_TRUE, 1;
+  if (object == Py_False) return *word = MH_CONST_FALSE, 1;
+  return 0;
+}
+
+int mhx_cannot_store(PyObject *object, bool as_key) {
+  PyErr_Format(PyExc_TypeError,
+               as_key ? "a key in a heap is None, bool, int, float, str or bytes, of exactly that type, not %.200s"
+                      : "a heap holds None, bool, int, float, str, bytes, dict and list, of exactly these types, not %.200s",
+               Py_TYPE(object)->tp_name);
+  return -1;
+}

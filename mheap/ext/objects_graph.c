@@ -1,0 +1,330 @@
+/* objects_graph.c: see objects.h. Storing plain containers: a copy of the whole graph, complete
+   before the caller publishes it with one store.
+
+   Owns, for the time of one copy, the list of containers made and the memo of what was copied
+   already, so that shared parts and cycles stay what they are. A container is made empty when
+   it is met and filled when its turn comes: nesting costs no stack. Signal handlers run now
+   and then; the heap is registered as in use meanwhile. */
+#include "objects.h"
+
+#define FIRST_ROOM 32
+#define TICKS 8192 /* items between two looks at signals */
+
+typedef struct mhx_graph {
+  mhx_space *space;
+  PyObject **sources; /* containers met; the memo keeps them alive */
+  uint64_t *made;     /* beside it: what was made of each */
+  size_t count, room;
+  PyObject **memo;    /* hash table by identity; references of its own */
+  uint64_t *words;    /* beside it: what each became */
+  size_t memo_room, memo_used;
+  uint64_t first_birth;
+  unsigned ticks;
+} mhx_graph;
+
+/* ---- the memo ---- */
+
+static size_t memo_find(const mhx_graph *graph, const PyObject *object) {
+  size_t mask = graph->memo_room - 1, at = (size_t)(((uintptr_t)object >> 4) * 0x9e3779b97f4a7c15u >> 20) & mask;
+  while (graph->memo[at] != NULL && graph->memo[at] != object) at = (at + 1) & mask;
+  return at;
+}
+
+static int memo_resize(mhx_graph *graph, size_t room) {
+  PyObject **memo = graph->memo, **larger = PyMem_Calloc(room, sizeof *larger);
+  uint64_t *words = graph->words, *larger_words = PyMem_Malloc(room * sizeof *larger_words);
+  size_t count = graph->memo_room;
+  if (larger == NULL || larger_words == NULL) {
+    PyMem_Free(larger);
+    PyMem_Free(larger_words);
+    return PyErr_NoMemory(), -1;
+  }
+  graph->memo = larger;
+  graph->words = larger_words;
+  graph->memo_room = room;
+  for (size_t i = 0; i < count; i++) {
+    if (memo[i] == NULL) continue;
+    size_t at = memo_find(graph, memo[i]);
+    graph->memo[at] = memo[i];
+    graph->words[at] = words[i];
+  }
+  PyMem_Free(memo);
+  PyMem_Free(words);
+  return 0;
+}
+
+static int memo_add(mhx_graph *graph, PyObject *object, uint64_t word) {
+  if ((graph->memo_used + 1) * 2 > graph->memo_room && memo_resize(graph, graph->memo_room * 2) < 0) return -1;
+  size_t at = memo_find(graph, object);
+  graph->memo[at] = Py_NewRef(object);
+  graph->words[at] = word;
+  graph->memo_used++;
+  return 0;
+}
+
+/* ---- making and dropping ---- */
+
+static bool is_fresh(const mhx_graph *graph, uint64_t word) {
+  if (!mh_word_is_container(word)) return false;
+  const mh_container *container = mh_at(graph->space->core.region, mh_word_offset(word));
+  return container->birth >= graph->first_birth;
+}
+
+/* Drops a value that found no place; what was made here is discarded with all the rest. */
+static void drop(mhx_graph *graph, uint64_t word) {
+  if (!is_fresh(graph, word)) mh_release(&graph->space->core, word);
+}
+
+static int reserve_made(mhx_graph *graph) {
+  if (graph->count < graph->room) return 0;
+  size_t room = graph->room == 0 ? FIRST_ROOM : graph->room * 2;
+  PyObject **sources = PyMem_Realloc(graph->sources, room * sizeof *sources);
+  if (sources != NULL) graph->sources = sources;
+  uint64_t *made = PyMem_Realloc(graph->made, room * sizeof *made);
+  if (made != NULL) graph->made = made;
+  if (sources == NULL || made == NULL) return PyErr_NoMemory(), -1;
+  graph->room = room;
+  return 0;
+}
+
+/* An empty container for `source`: a dict or list, or another heap's twin of one. */
+static int make(mhx_graph *graph, PyObject *source, bool is_dict, size_t length, uint64_t *word) {
+  mh_space *space = &graph->space->core;
+  mh_dict dict;
+  mh_list list;
+  if (reserve_made(graph) < 0) return -1;
+  mheap_err failed = is_dict ? mh_dict_new(space, length, &dict) : mh_list_new(space, length, &list);
+  if (failed) return mhx_failed(graph->space);
+  *word = is_dict ? mh_word_ref(MH_TAG_DICT_REF, dict.offset) : mh_word_ref(MH_TAG_LIST_REF, list.offset);
+  if (memo_add(graph, source, *word) < 0) return mh_release(space, *word), -1;
+  graph->sources[graph->count] = source;
+  graph->made[graph->count++] = *word;
+  return 0;
+}
+
+static void end(mhx_graph *graph) {
+  for (size_t i = 0; i < graph->memo_room; i++) Py_XDECREF(graph->memo[i]);
+  PyMem_Free(graph->sources);
+  PyMem_Free(graph->memo);
+  PyMem_Free(graph->words);
+}
+
+/* ---- single values ---- */
+
+static int retained(mhx_graph *graph, uint64_t word) {
+  return mh_retain(&graph->space->core, word) ? mhx_failed(graph->space) : 0;
+}
+
+/* A twin of this heap is shared; one of another heap is a container to copy. */
+static int twin_word(mhx_graph *graph, PyObject *object, int kind, uint64_t *word) {
+  mhx_twin *twin = (mhx_twin *)object;
+  mhx_space *space = mhx_twin_space(twin);
+  uint64_t length;
+  mh_items items;
+  if (space == NULL) return -1;
+  if (space == graph->space && twin->of.dict.offset != 0) {
+    mh_container *container;
+    *word = mh_word_ref(kind == 1 ? MH_TAG_DICT_REF : MH_TAG_LIST_REF, twin->of.dict.offset);
+    if (mh_container_at(&space->core, twin->of.dict.offset, kind == 1 ? MH_TYPE_DICT : MH_TYPE_LIST,
+                        twin->of.dict.birth, &container))
+      return mhx_failed(space);
+    return retained(graph, *word);
+  }
+  mheap_err failed = kind == 1 ? mh_dict_length(&twin->of.dict, &length) : mh_list_items(&twin->of.list, &items);
+  if (failed) return mhx_failed(space);
+  return make(graph, object, kind == 1, 0, word);
+}
+
+static int container_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
+  size_t at = memo_find(graph, object);
+  if (graph->memo[at] != NULL) {
+    *word = graph->words[at];
+    return retained(graph, *word);
+  }
+  if (PyDict_CheckExact(object)) return make(graph, object, true, (size_t)PyDict_GET_SIZE(object), word);
+  if (PyList_CheckExact(object)) return make(graph, object, false, (size_t)PyList_GET_SIZE(object), word);
+  int kind = mhx_twin_kind(graph->space, object);
+  return kind != 0 ? twin_word(graph, object, kind, word) : mhx_cannot_store(object, false);
+}
+
+/* The container that is copied, and the copying, have a reference each. */
+static bool is_shared(PyObject *object) { return Py_REFCNT(object) > 2; }
+
+/* A str that several places share is stored once. */
+static int shared_str(mhx_graph *graph, PyObject *object, uint64_t *word) {
+  size_t at = memo_find(graph, object);
+  if (graph->memo[at] != NULL) {
+    *word = graph->words[at];
+    return retained(graph, *word);
+  }
+  if (mhx_scalar(graph->space, object, word) < 0) return -1;
+  if (!mh_word_is_ref(*word) || memo_add(graph, object, *word) == 0) return 0;
+  mh_release(&graph->space->core, *word);
+  return -1;
+}
+
+static int any_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
+  if (PyUnicode_CheckExact(object) && is_shared(object) && PyUnicode_GET_LENGTH(object) > MH_INLINE_MAX)
+    return shared_str(graph, object, word);
+  int made = mhx_scalar(graph->space, object, word);
+  if (made != 0) return made < 0 ? -1 : 0;
+  return container_word(graph, object, word);
+}
+
+/* ---- filling ---- */
+
+static int look_at_signals(mhx_graph *graph) {
+  return ++graph->ticks % TICKS == 0 ? PyErr_CheckSignals() : 0;
+}
+
+static bool is_exact_key(PyObject *key) {
+  return PyUnicode_CheckExact(key) || PyLong_CheckExact(key) || PyFloat_CheckExact(key) || PyBytes_CheckExact(key) ||
+         key == Py_None || PyBool_Check(key);
+}
+
+static int add_entry(mhx_graph *graph, mh_dict *dict, PyObject *key_object, PyObject *value) {
+  mhx_key key;
+  uint64_t word;
+  if (!is_exact_key(key_object)) return mhx_cannot_store(key_object, true);
+  if (any_word(graph, value, &word) < 0) return -1;
+  int made = mhx_key_make(graph->space, key_object, &key);
+  if (made > 0 && PyUnicode_CheckExact(key_object) && key.key.form == MH_KEY_TEXT && is_shared(key_object) &&
+      shared_str(graph, key_object, &key.key.stored) < 0)
+    made = -1;
+  mheap_err failed = made > 0 ? mh_dict_set(dict, &key.key, word) : MHEAP_OK;
+  if (made > 0 && !failed) return mhx_key_end(&key), 0;
+  mhx_key_end(&key);
+  drop(graph, word);
+  return failed ? mhx_failed(graph->space) : -1;
+}
+
+static int fill_from_dict(mhx_graph *graph, PyObject *source, mh_dict *dict) {
+  Py_ssize_t at = 0;
+  PyObject *key, *value;
+  while (PyDict_Next(source, &at, &key, &value)) {
+    Py_INCREF(key);
+    Py_INCREF(value);
+    int failed = add_entry(graph, dict, key, value);
+    Py_DECREF(key);
+    Py_DECREF(value);
+    if (failed < 0 || look_at_signals(graph) < 0) return -1;
+  }
+  return 0;
+}
+
+static int fill_from_twin_dict(mhx_graph *graph, mhx_twin *source, mh_dict *dict) {
+  mhx_space *from = mhx_twin_space(source);
+  mh_entry entry;
+  mheap_err failed = MHEAP_OK;
+  for (uint32_t at = 0; from != NULL && (failed = mh_dict_next(&source->of.dict, &at, &entry)) == MHEAP_OK;) {
+    PyObject *key = mhx_from_word(from, entry.key), *value = mhx_from_word(from, entry.value);
+    int added = key == NULL || value == NULL ? -1 : add_entry(graph, dict, key, value);
+    Py_XDECREF(key);
+    Py_XDECREF(value);
+    if (added < 0) return -1;
+  }
+  if (from == NULL) return -1;
+  return failed == MHEAP_ERR_NOT_FOUND ? 0 : mhx_failed(from);
+}
+
+static int add_item(mhx_graph *graph, mh_list *list, PyObject *item) {
+  uint64_t word;
+  if (any_word(graph, item, &word) < 0) return -1;
+  if (mh_list_append(list, word) == MHEAP_OK) return 0;
+  mhx_failed(graph->space);
+  drop(graph, word);
+  return -1;
+}
+
+static int fill_from_list(mhx_graph *graph, PyObject *source, mh_list *list) {
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(source); i++) {
+    PyObject *item = Py_NewRef(PyList_GET_ITEM(source, i));
+    int failed = add_item(graph, list, item);
+    Py_DECREF(item);
+    if (failed < 0 || look_at_signals(graph) < 0) return -1;
+  }
+  return 0;
+}
+
+static int fill_from_twin_list(mhx_graph *graph, mhx_twin *source, mh_list *list) {
+  mhx_space *from = mhx_twin_space(source);
+  mh_items items;
+  for (uint64_t i = 0; from != NULL; i++) {
+    if (mh_list_items(&source->of.list, &items)) return mhx_failed(from);
+    if (i >= items.count) return 0;
+    PyObject *item = mhx_from_word(from, items.words[i]);
+    int added = item == NULL ? -1 : add_item(graph, list, item);
+    Py_XDECREF(item);
+    if (added < 0) return -1;
+  }
+  return -1;
+}
+
+static int fill(mhx_graph *graph, PyObject *source, uint64_t word) {
+  mh_space *space = &graph->space->core;
+  uint64_t offset = mh_word_offset(word);
+  mh_dict dict;
+  mh_list list;
+  if (mh_word_tag(word) == MH_TAG_DICT_REF) {
+    if (mh_dict_at(space, offset, &dict)) return mhx_failed(graph->space);
+    if (PyDict_CheckExact(source)) return fill_from_dict(graph, source, &dict);
+    return fill_from_twin_dict(graph, (mhx_twin *)source, &dict);
+  }
+  if (mh_list_at(space, offset, &list)) return mhx_failed(graph->space);
+  if (PyList_CheckExact(source)) return fill_from_list(graph, source, &list);
+  return fill_from_twin_list(graph, (mhx_twin *)source, &list);
+}
+
+/* ---- all of it ---- */
+
+int mhx_words_refused(mhx_space *space, mhx_words *words) {
+  mhx_graph graph = {.space = space, .first_birth = words->first_birth};
+  for (size_t i = 0; i < words->count; i++) drop(&graph, words->words[i]);
+  mh_discard(&space->core, words->made, words->made_count, words->first_birth);
+  mhx_words_taken(words);
+  return -1;
+}
+
+/* words->count counts along, so that what was made so far can be dropped. */
+static int copy(mhx_graph *graph, PyObject *const *objects, size_t count, mhx_words *words) {
+  if (memo_resize(graph, FIRST_ROOM) < 0) return -1;
+  for (; words->count < count; words->count++)
+    if (any_word(graph, objects[words->count], &words->words[words->count]) < 0 || look_at_signals(graph) < 0) return -1;
+  for (size_t i = 0; i < graph->count; i++)
+    if (fill(graph, graph->sources[i], graph->made[i]) < 0) return -1;
+  return 0;
+}
+
+static int copy_in_use(mhx_space *space, PyObject *const *objects, size_t count, mhx_words *words) {
+  mhx_use use;
+  mhx_handle *handle = (mhx_handle *)space->heap_obj;
+  if (mh_space_writable(&space->core)) return mhx_failed(space);
+  if (mhx_use_begin(handle, &use) == NULL) return -1;
+  words->first_birth = space->core.region->super->birth;
+  mhx_graph graph = {.space = space, .first_birth = words->first_birth};
+  int failed = copy(&graph, objects, count, words);
+  words->made = graph.made;
+  words->made_count = graph.count;
+  if (failed < 0) mhx_words_refused(space, words);
+  end(&graph);
+  mhx_use_end(handle, &use);
+  return failed;
+}
+
+int mhx_value(mhx_space *space, PyObject *object, mhx_words *words) {
+  int made = mhx_scalar(space, object, &words->one);
+  words->words = &words->one;
+  words->count = made > 0;
+  words->made = NULL;
+  words->made_count = 0;
+  words->first_birth = UINT64_MAX;
+  if (made != 0) return made < 0 ? -1 : 0;
+  return copy_in_use(space, &object, 1, words);
+}
+
+int mhx_values(mhx_space *space, PyObject *list, mhx_words *words) {
+  size_t count = (size_t)PyList_GET_SIZE(list);
+  *words = (mhx_words){.words = PyMem_Malloc(8 * count + 8)};
+  if (words->words == NULL) return PyErr_NoMemory(), -1;
+  return copy_in_use(space, PySequence_Fast_ITEMS(list), count, words);
+}

@@ -1,0 +1,177 @@
+/* objects_iter.c: see objects.h. The iterators of dicts and lists, which hold their twin.
+
+   A dict's iterator notices insertions and removals by its table and the counts in it. */
+#include "objects.h"
+
+typedef struct mhx_iter {
+  PyObject_HEAD
+  mhx_twin *twin;  /* NULL: exhausted */
+  uint64_t index;  /* of the next item; backwards: one more */
+  int kind;        /* of a dict's: 0 keys, 1 values, 2 items */
+  bool reversed;
+  uint64_t part;   /* of a dict, when the iterator was made */
+  mh_table_counts counts;
+} mhx_iter;
+
+static PyObject *iter_new(mhx_twin *twin, int type, int kind, bool reversed) {
+  PyTypeObject *of = (PyTypeObject *)mhx_state_of_heap(twin->heap_obj)->object_types[type];
+  mhx_iter *iter = PyObject_New(mhx_iter, of);
+  if (iter == NULL) return NULL;
+  iter->twin = (mhx_twin *)Py_NewRef((PyObject *)twin);
+  iter->kind = kind;
+  iter->reversed = reversed;
+  iter->index = 0;
+  return (PyObject *)iter;
+}
+
+static void iter_dealloc(PyObject *self) {
+  PyTypeObject *type = Py_TYPE(self);
+  Py_XDECREF(((mhx_iter *)self)->twin);
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+static PyObject *exhausted(mhx_iter *iter) {
+  Py_CLEAR(iter->twin);
+  return NULL;
+}
+
+/* ---- dicts ---- */
+
+static mheap_err dict_state(mhx_twin *twin, const mh_table **table, mh_table_counts *counts) {
+  *counts = (mh_table_counts){.dying = UINT32_MAX};
+  mheap_err failed = mh_dict_table(&twin->of.dict, table);
+  return failed || *table == NULL ? failed : mh_table_read(twin->of.dict.space, *table, counts);
+}
+
+PyObject *mhx_dict_iterator(mhx_twin *twin, int kind, bool reversed) {
+  mhx_space *space = mhx_twin_space(twin);
+  const mh_table *table;
+  mh_table_counts counts;
+  if (space == NULL) return NULL;
+  if (dict_state(twin, &table, &counts)) return mhx_failed(space), NULL;
+  mhx_iter *iter = (mhx_iter *)iter_new(twin, MHX_DICT_ITER, kind, reversed);
+  if (iter == NULL) return NULL;
+  iter->part = table == NULL ? 0 : table->offset;
+  iter->counts = counts;
+  iter->index = reversed ? counts.used : 0;
+  return (PyObject *)iter;
+}
+
+/* The next entry. 1: *entry; 0: there is none; -1: an exception. */
+static int next_entry(mhx_iter *iter, mhx_space **space, mh_entry *entry) {
+  const mh_table *table;
+  mh_table_counts counts;
+  *space = mhx_twin_space(iter->twin);
+  if (*space == NULL) return -1;
+  if (dict_state(iter->twin, &table, &counts)) return mhx_failed(*space);
+  if ((table == NULL ? 0 : table->offset) != iter->part || counts.used != iter->counts.used ||
+      counts.live != iter->counts.live) {
+    PyErr_SetString(PyExc_RuntimeError, "dictionary changed during iteration");
+    return -1;
+  }
+  while (iter->reversed ? iter->index > 0 : iter->index < counts.used) {
+    uint32_t i = (uint32_t)(iter->reversed ? --iter->index : iter->index++);
+    if (!mh_table_is_live(table, &counts, i)) continue;
+    *entry = table->entries[i];
+    return 1;
+  }
+  return 0;
+}
+
+static PyObject *item_of(mhx_space *space, const mh_entry *entry) {
+  PyObject *key = mhx_from_word(space, entry->key);
+  PyObject *value = key == NULL ? NULL : mhx_from_word(space, entry->value);
+  PyObject *item = value == NULL ? NULL : PyTuple_New(2);
+  if (item == NULL) {
+    Py_XDECREF(key);
+    Py_XDECREF(value);
+    return NULL;
+  }
+  PyTuple_SET_ITEM(item, 0, key);
+  PyTuple_SET_ITEM(item, 1, value);
+  return item;
+}
+
+static PyObject *dict_iter_next(PyObject *self) {
+  mhx_iter *iter = (mhx_iter *)self;
+  mhx_space *space;
+  mh_entry entry = {0};
+  if (iter->twin == NULL || next_entry(iter, &space, &entry) <= 0) return exhausted(iter);
+  if (iter->kind == 2) return item_of(space, &entry);
+  return mhx_from_word(space, iter->kind == 0 ? entry.key : entry.value);
+}
+
+static PyObject *dict_iter_hint(PyObject *self, PyObject *unused) {
+  (void)unused;
+  mhx_iter *iter = (mhx_iter *)self;
+  uint64_t left = iter->reversed ? iter->index : iter->counts.used - iter->index;
+  if (left > iter->counts.live) left = iter->counts.live;
+  return PyLong_FromUnsignedLongLong(iter->twin == NULL ? 0 : left);
+}
+
+/* ---- lists ---- */
+
+PyObject *mhx_list_iterator(mhx_twin *twin, bool reversed) {
+  mhx_space *space = mhx_twin_space(twin);
+  mh_items items;
+  if (space == NULL) return NULL;
+  if (mh_list_items(&twin->of.list, &items)) return mhx_failed(space), NULL;
+  mhx_iter *iter = (mhx_iter *)iter_new(twin, MHX_LIST_ITER, 0, reversed);
+  if (iter != NULL && reversed) iter->index = items.count;
+  return (PyObject *)iter;
+}
+
+static PyObject *list_iter_next(PyObject *self) {
+  mhx_iter *iter = (mhx_iter *)self;
+  mh_items items;
+  if (iter->twin == NULL) return NULL;
+  mhx_space *space = mhx_twin_space(iter->twin);
+  if (space == NULL) return exhausted(iter);
+  if (mh_list_items(&iter->twin->of.list, &items)) return mhx_failed(space), exhausted(iter);
+  uint64_t i = iter->reversed ? iter->index - 1 : iter->index;
+  if (i >= items.count) return exhausted(iter);
+  iter->index = iter->reversed ? i : i + 1;
+  return mhx_from_word(space, items.words[i]);
+}
+
+static PyObject *list_iter_hint(PyObject *self, PyObject *unused) {
+  (void)unused;
+  mhx_iter *iter = (mhx_iter *)self;
+  mh_items items;
+  if (iter->twin == NULL) return PyLong_FromLong(0);
+  mhx_space *space = mhx_twin_space(iter->twin);
+  if (space == NULL) return NULL;
+  if (mh_list_items(&iter->twin->of.list, &items)) return mhx_failed(space), NULL;
+  uint64_t left = iter->reversed ? iter->index : items.count - iter->index;
+  return PyLong_FromUnsignedLongLong(left <= items.count ? left : 0);
+}
+
+/* ---- the types ---- */
+
+static PyMethodDef dict_iter_methods[] = {{"__length_hint__", dict_iter_hint, METH_NOARGS, NULL}, {0}};
+static PyMethodDef list_iter_methods[] = {{"__length_hint__", list_iter_hint, METH_NOARGS, NULL}, {0}};
+
+static PyType_Slot dict_iter_slots[] = {
+    {Py_tp_dealloc, iter_dealloc},       {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, dict_iter_next},    {Py_tp_methods, dict_iter_methods},
+    {0},
+};
+static PyType_Slot list_iter_slots[] = {
+    {Py_tp_dealloc, iter_dealloc},       {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, list_iter_next},    {Py_tp_methods, list_iter_methods},
+    {0},
+};
+
+PyType_Spec mhx_dict_iter_spec = {
+    .name = "mheap._core.DictIterator",
+    .basicsize = sizeof(mhx_iter),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = dict_iter_slots,
+};
+PyType_Spec mhx_list_iter_spec = {
+    .name = "mheap._core.ListIterator",
+    .basicsize = sizeof(mhx_iter),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = list_iter_slots,
+};

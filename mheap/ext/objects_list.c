@@ -1,0 +1,265 @@
+/* objects_list.c: see objects.h. ListTwin: the hot half of mheap.PersistentList; the rest is in
+   mheap/objects.py. */
+#include "objects.h"
+
+#include <structmember.h>
+
+static PyObject *out_of_range(const char *what) {
+  PyErr_SetString(PyExc_IndexError, what);
+  return NULL;
+}
+
+static mhx_space *open_items(PyObject *self, mh_items *items) {
+  mhx_twin *twin = (mhx_twin *)self;
+  mhx_space *space = mhx_twin_space(twin);
+  if (space == NULL) return NULL;
+  if (mh_list_items(&twin->of.list, items)) return mhx_failed(space), NULL;
+  return space;
+}
+
+/* Stores the values at [from, from + removed), whose bounds are adjusted to the list as it is
+   by now: making the values may have run Python code. */
+static int splice(mhx_twin *twin, mhx_space *space, uint64_t from, uint64_t removed, mhx_words *words) {
+  mh_items items;
+  mheap_err failed = mh_list_items(&twin->of.list, &items);
+  if (from > items.count) from = items.count;
+  if (removed > items.count - from) removed = items.count - from;
+  if (!failed) failed = mh_list_splice(&twin->of.list, from, removed, words->words, words->count);
+  if (!failed) return mhx_words_taken(words), 0;
+  mhx_failed(space);
+  return mhx_words_refused(space, words);
+}
+
+static int splice_iterable(mhx_twin *twin, uint64_t from, uint64_t removed, PyObject *iterable) {
+  mhx_words words;
+  PyObject *list = PySequence_List(iterable);
+  mhx_space *space = list == NULL ? NULL : mhx_twin_space(twin);
+  int failed = space == NULL ? -1 : mhx_values(space, list, &words);
+  Py_XDECREF(list);
+  return failed < 0 ? -1 : splice(twin, space, from, removed, &words);
+}
+
+/* ---- reading ---- */
+
+static Py_ssize_t list_length(PyObject *self) {
+  mh_items items;
+  return open_items(self, &items) == NULL ? -1 : (Py_ssize_t)items.count;
+}
+
+/* The list is made first: that may run finalizers, which may change this one. */
+static PyObject *slice_of(PyObject *self, PyObject *slice) {
+  Py_ssize_t start, stop, step, length = list_length(self);
+  if (length < 0 || PySlice_Unpack(slice, &start, &stop, &step) < 0) return NULL;
+  Py_ssize_t count = PySlice_AdjustIndices(length, &start, &stop, step);
+  PyObject *list = PyList_New(count);
+  mh_items items;
+  mhx_space *space = list == NULL ? NULL : open_items(self, &items);
+  if (space != NULL && items.count != (uint64_t)length) {
+    PyErr_SetString(PyExc_RuntimeError, "list changed size during slicing");
+    space = NULL;
+  }
+  for (Py_ssize_t i = 0; space != NULL && i < count; i++, start += step) {
+    PyObject *item = mhx_from_word(space, items.words[start]);
+    if (item == NULL) space = NULL;
+    else PyList_SET_ITEM(list, i, item);
+  }
+  if (space == NULL) Py_CLEAR(list);
+  return list;
+}
+
+static PyObject *list_item(PyObject *self, Py_ssize_t index) {
+  mh_items items;
+  mhx_space *space = open_items(self, &items);
+  if (space == NULL) return NULL;
+  if ((uint64_t)index >= items.count) return out_of_range("list index out of range");
+  return mhx_from_word(space, items.words[index]);
+}
+
+static PyObject *list_subscript(PyObject *self, PyObject *index) {
+  if (PySlice_Check(index)) return slice_of(self, index);
+  if (!PyIndex_Check(index))
+    return PyErr_Format(PyExc_TypeError, "list indices must be integers or slices, not %.200s", Py_TYPE(index)->tp_name);
+  Py_ssize_t at = PyNumber_AsSsize_t(index, PyExc_IndexError);
+  if (at == -1 && PyErr_Occurred()) return NULL;
+  if (at >= 0) return list_item(self, at);
+  Py_ssize_t length = list_length(self);
+  return length < 0 ? NULL : list_item(self, at + length);
+}
+
+/* Comparing may run Python code, which may change the list: it is opened for each item. */
+static int list_contains(PyObject *self, PyObject *wanted) {
+  mh_items items;
+  for (uint64_t i = 0;; i++) {
+    mhx_space *space = open_items(self, &items);
+    if (space == NULL) return -1;
+    if (i >= items.count) return 0;
+    PyObject *item = mhx_from_word(space, items.words[i]);
+    int equal = item == NULL ? -1 : PyObject_RichCompareBool(item, wanted, Py_EQ);
+    Py_XDECREF(item);
+    if (equal != 0) return equal;
+  }
+}
+
+/* ---- changing ---- */
+
+static int set_item(mhx_twin *twin, uint64_t index, PyObject *value) {
+  mhx_space *space = mhx_twin_space(twin);
+  mhx_words words;
+  if (space == NULL || mhx_value(space, value, &words) < 0) return -1;
+  mheap_err failed = mh_list_set(&twin->of.list, index, words.words[0]);
+  if (!failed) return mhx_words_taken(&words), 0;
+  if (failed == MHEAP_ERR_NOT_FOUND) out_of_range("list assignment index out of range");
+  else mhx_failed(space);
+  return mhx_words_refused(space, &words);
+}
+
+static int delete_items(mhx_twin *twin, uint64_t from, uint64_t count) {
+  mhx_space *space = mhx_twin_space(twin);
+  if (space == NULL) return -1;
+  mheap_err failed = mh_list_splice(&twin->of.list, from, count, NULL, 0);
+  if (failed == MHEAP_ERR_NOT_FOUND) out_of_range("list assignment index out of range");
+  return failed && failed != MHEAP_ERR_NOT_FOUND ? mhx_failed(space) : failed ? -1 : 0;
+}
+
+static int assign_slice(mhx_twin *twin, PyObject *slice, PyObject *value) {
+  Py_ssize_t start, stop, step, length;
+  if (PySlice_Unpack(slice, &start, &stop, &step) < 0 || (length = list_length((PyObject *)twin)) < 0) return -1;
+  if (step != 1) {
+    PyObject *done = PyObject_CallMethod((PyObject *)twin, "_assign_stepped", "OO", slice, value ? value : Py_None);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+  }
+  Py_ssize_t count = PySlice_AdjustIndices(length, &start, &stop, 1);
+  if (value == NULL) return delete_items(twin, (uint64_t)start, (uint64_t)count);
+  return splice_iterable(twin, (uint64_t)start, (uint64_t)count, value);
+}
+
+static int list_ass_subscript(PyObject *self, PyObject *index, PyObject *value) {
+  mhx_twin *twin = (mhx_twin *)self;
+  if (PySlice_Check(index)) return assign_slice(twin, index, value);
+  if (!PyIndex_Check(index)) {
+    PyErr_Format(PyExc_TypeError, "list indices must be integers or slices, not %.200s", Py_TYPE(index)->tp_name);
+    return -1;
+  }
+  Py_ssize_t at = PyNumber_AsSsize_t(index, PyExc_IndexError), length = list_length(self);
+  if (length < 0 || (at == -1 && PyErr_Occurred())) return -1;
+  if (at < 0) at += length;
+  if (at < 0 || at >= length) return out_of_range("list assignment index out of range"), -1;
+  return value == NULL ? delete_items(twin, (uint64_t)at, 1) : set_item(twin, (uint64_t)at, value);
+}
+
+static PyObject *insert_at(mhx_twin *twin, uint64_t index, PyObject *value) {
+  mhx_space *space = mhx_twin_space(twin);
+  mhx_words words;
+  if (space == NULL || mhx_value(space, value, &words) < 0) return NULL;
+  if (splice(twin, space, index, 0, &words) < 0) return NULL;
+  Py_RETURN_NONE;
+}
+
+static PyObject *list_append(PyObject *self, PyObject *value) { return insert_at((mhx_twin *)self, UINT64_MAX, value); }
+
+static PyObject *list_insert(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+  if (nargs != 2) return mhx_arity("insert", 2, nargs);
+  Py_ssize_t at = PyNumber_AsSsize_t(args[0], NULL);
+  if (at == -1 && PyErr_Occurred()) return NULL;
+  Py_ssize_t length = list_length(self);
+  if (length < 0) return NULL;
+  if (at < 0) at = at + length < 0 ? 0 : at + length;
+  return insert_at((mhx_twin *)self, (uint64_t)(at > length ? length : at), args[1]);
+}
+
+static PyObject *list_extend(PyObject *self, PyObject *iterable) {
+  if (splice_iterable((mhx_twin *)self, UINT64_MAX, 0, iterable) < 0) return NULL;
+  Py_RETURN_NONE;
+}
+
+static PyObject *list_pop(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+  if (nargs > 1) return mhx_arity("pop", 1, nargs);
+  Py_ssize_t at = nargs == 0 ? -1 : PyNumber_AsSsize_t(args[0], PyExc_IndexError);
+  if (nargs == 1 && at == -1 && PyErr_Occurred()) return NULL;
+  Py_ssize_t length = list_length(self);
+  if (length < 0) return NULL;
+  if (mh_space_writable(((mhx_twin *)self)->of.list.space)) return mhx_failed(((mhx_twin *)self)->space), NULL;
+  if (length == 0) return out_of_range("pop from empty list");
+  if (at < 0) at += length;
+  if (at < 0 || at >= length) return out_of_range("pop index out of range");
+  PyObject *item = list_item(self, at);
+  if (item == NULL || delete_items((mhx_twin *)self, (uint64_t)at, 1) == 0) return item;
+  Py_DECREF(item);
+  return NULL;
+}
+
+static PyObject *list_clear(PyObject *self, PyObject *unused) {
+  (void)unused;
+  Py_ssize_t length = list_length(self);
+  if (length < 0 || delete_items((mhx_twin *)self, 0, (uint64_t)length) < 0) return NULL;
+  Py_RETURN_NONE;
+}
+
+/* _permute(order): item i becomes what was item order[i]. */
+static PyObject *list_permute(PyObject *self, PyObject *order) {
+  if (!PyList_CheckExact(order)) return PyErr_Format(PyExc_TypeError, "a list is needed");
+  size_t count = (size_t)PyList_GET_SIZE(order);
+  uint64_t *indices = PyMem_Malloc(8 * count + 8);
+  if (indices == NULL) return PyErr_NoMemory();
+  for (size_t i = 0; i < count; i++) indices[i] = PyLong_AsSize_t(PyList_GET_ITEM(order, (Py_ssize_t)i));
+  mhx_twin *twin = (mhx_twin *)self;
+  mhx_space *space = PyErr_Occurred() ? NULL : mhx_twin_space(twin);
+  mheap_err failed = space == NULL ? MHEAP_OK : mh_list_permute(&twin->of.list, indices, count);
+  PyMem_Free(indices);
+  if (failed) mhx_failed(space);
+  if (failed || space == NULL) return NULL;
+  Py_RETURN_NONE;
+}
+
+static PyObject *list_iter(PyObject *self) { return mhx_list_iterator((mhx_twin *)self, false); }
+
+static PyObject *list_reversed(PyObject *self, PyObject *unused) {
+  (void)unused;
+  return mhx_list_iterator((mhx_twin *)self, true);
+}
+
+/* ---- the type ---- */
+
+#define FAST(function) ((PyCFunction)(void (*)(void))(function))
+
+static PyMethodDef list_methods[] = {
+    {"append", list_append, METH_O, "append($self, object, /)\n--\n\nStores a copy of the object at the end."},
+    {"extend", list_extend, METH_O, "extend($self, iterable, /)\n--\n\nStores copies of all its items at the end."},
+    {"insert", FAST(list_insert), METH_FASTCALL, "insert($self, index, object, /)\n--\n\nStores a copy before index."},
+    {"pop", FAST(list_pop), METH_FASTCALL, "pop($self, index=-1, /)\n--\n\nRemoves the item and returns it."},
+    {"clear", list_clear, METH_NOARGS, "clear($self, /)\n--\n\nRemoves all items."},
+    {"_permute", list_permute, METH_O, NULL},
+    {"_most_text", mhx_twin_most_text, METH_NOARGS, NULL},
+    {"__reversed__", list_reversed, METH_NOARGS, NULL},
+    {0},
+};
+
+static PyMemberDef list_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(mhx_twin, weakrefs), READONLY, NULL},
+    {0},
+};
+
+static PyType_Slot list_slots[] = {
+    {Py_tp_doc, "What of PersistentList is written in C."},
+    {Py_tp_new, mhx_twin_new},
+    {Py_tp_dealloc, mhx_twin_dealloc},
+    {Py_tp_hash, PyObject_HashNotImplemented},
+    {Py_tp_methods, list_methods},
+    {Py_tp_members, list_members},
+    {Py_tp_iter, list_iter},
+    {Py_sq_length, list_length},
+    {Py_sq_item, list_item},
+    {Py_sq_contains, list_contains},
+    {Py_mp_length, list_length},
+    {Py_mp_subscript, list_subscript},
+    {Py_mp_ass_subscript, list_ass_subscript},
+    {0},
+};
+
+PyType_Spec mhx_list_twin_spec = {
+    .name = "mheap._core.ListTwin",
+    .basicsize = sizeof(mhx_twin),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = list_slots,
+};

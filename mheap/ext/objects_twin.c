@@ -1,0 +1,208 @@
+/* objects_twin.c: see objects.h. Owns the table of twins of each heap.
+
+   Invariant: a twin with a space is in that space's table, unless its object is gone and
+   another twin has taken its offset. A container whose references are all gone is freed when
+   its twin dies, or when its heap is detached. */
+#include "objects.h"
+
+#define FIRST_ROOM 64
+
+/* ---- the table ---- */
+
+static size_t slot_of(const mhx_space *space, uint64_t offset) {
+  return (size_t)((offset >> 4) * 0x9e3779b97f4a7c15u >> 20) & (space->room - 1);
+}
+
+static mhx_twin **find(mhx_space *space, uint64_t offset) {
+  size_t at = slot_of(space, offset);
+  while (space->twins[at] != NULL && space->twins[at]->of.dict.offset != offset) at = (at + 1) & (space->room - 1);
+  return &space->twins[at];
+}
+
+static int make_table(mhx_space *space, size_t room) {
+  mhx_twin **old = space->twins, **made = PyMem_Calloc(room, sizeof *made);
+  size_t count = space->room;
+  if (made == NULL) return PyErr_NoMemory(), -1;
+  space->twins = made;
+  space->room = room;
+  for (size_t i = 0; i < count; i++)
+    if (old[i] != NULL) *find(space, old[i]->of.dict.offset) = old[i];
+  PyMem_Free(old);
+  return 0;
+}
+
+static int reserve(mhx_space *space) {
+  return (space->used + 1) * 3 > space->room * 2 ? make_table(space, space->room * 2) : 0;
+}
+
+static void put(mhx_space *space, mhx_twin *twin) {
+  *find(space, twin->of.dict.offset) = twin;
+  space->used++;
+  twin->space = space;
+}
+
+static void take_out(mhx_space *space, size_t at) {
+  size_t mask = space->room - 1;
+  space->used--;
+  for (size_t next = (at + 1) & mask; space->twins[next] != NULL; next = (next + 1) & mask) {
+    size_t home = slot_of(space, space->twins[next]->of.dict.offset);
+    if (((next - home) & mask) < ((next - at) & mask)) continue;
+    space->twins[at] = space->twins[next];
+    at = next;
+  }
+  space->twins[at] = NULL;
+}
+
+static void forget(mhx_twin *twin) {
+  mhx_twin **entry = find(twin->space, twin->of.dict.offset);
+  if (*entry == twin) take_out(twin->space, (size_t)(entry - twin->space->twins));
+  twin->space = NULL;
+}
+
+bool mhx_held(mh_space *core, uint64_t offset) { return *find((mhx_space *)core, offset) != NULL; }
+
+/* ---- spaces ---- */
+
+mhx_space *mhx_space_of(PyObject *heap_obj) {
+  mheap *heap = mhx_heap(heap_obj);
+  if (heap == NULL) return NULL;
+  void **slot = mhx_objects_slot(heap_obj);
+  if (*slot != NULL) return *slot;
+  mhx_space *space = PyMem_Calloc(1, sizeof *space);
+  if (space == NULL || make_table(space, FIRST_ROOM) < 0) {
+    PyMem_Free(space);
+    PyErr_NoMemory();
+    return NULL;
+  }
+  mh_space_init(&space->core, heap);
+  space->core.held = mhx_held;
+  space->heap_obj = heap_obj;
+  *slot = space;
+  return space;
+}
+
+/* Only a process that may write frees what nothing refers to any more. */
+static void reap(mhx_space *space, const mhx_twin *twin) {
+  mh_container *container;
+  uint64_t offset = twin->of.dict.offset;
+  if (!mh_region_writable(space->core.region) || !mh_in_region(space->core.region, offset, sizeof *container)) return;
+  container = mh_at(space->core.region, offset);
+  if (offset == 0 || container->birth != twin->of.dict.birth || mh_head_count(container->head) != 0) return;
+  mh_reap(&space->core, offset);
+}
+
+void mhx_twins_detach(mhx_space *space) {
+  for (size_t i = 0; i < space->room; i++)
+    if (space->twins[i] != NULL) space->twins[i]->space = NULL;
+  space->core.held = NULL;
+  for (size_t i = 0; i < space->room; i++)
+    if (space->twins[i] != NULL) reap(space, space->twins[i]);
+  PyMem_Free(space->twins);
+  PyMem_Free(space);
+}
+
+/* ---- twins ---- */
+
+/* The heap was attached anew (after a fork, or because detaching failed), or is closed. */
+mhx_space *mhx_twin_space_slow(mhx_twin *twin) {
+  mhx_space *space = mhx_space_of(twin->heap_obj);
+  if (space == NULL || twin->space != NULL) return space;
+  if (reserve(space) < 0) return NULL;
+  twin->of.dict.space = &space->core;
+  if (*find(space, twin->of.dict.offset) == NULL) put(space, twin);
+  return space;
+}
+
+static PyObject *import_type(mhx_state *state, int index) {
+  if (state->object_types[index] == NULL) {
+    PyObject *module = PyImport_ImportModule("mheap.objects");
+    if (module == NULL) return NULL;
+    PyObject *dict = PyObject_GetAttrString(module, "PersistentDict");
+    PyObject *list = PyObject_GetAttrString(module, "PersistentList");
+    Py_DECREF(module);
+    Py_XSETREF(state->object_types[MHX_DICT], dict);
+    Py_XSETREF(state->object_types[MHX_LIST], list);
+  }
+  return state->object_types[index];
+}
+
+static mhx_twin *twin_alloc(mhx_space *space, int index) {
+  PyTypeObject *type = (PyTypeObject *)import_type(mhx_state_of_heap(space->heap_obj), index);
+  if (type == NULL) return NULL;
+  mhx_twin *twin = (mhx_twin *)type->tp_alloc(type, 0);
+  if (twin == NULL) return NULL;
+  twin->heap_obj = Py_NewRef(space->heap_obj);
+  return twin;
+}
+
+static PyObject *twin_make(mhx_space *space, uint64_t word) {
+  bool is_dict = mh_word_tag(word) == MH_TAG_DICT_REF;
+  uint64_t offset = mh_word_offset(word);
+  mhx_twin *twin = twin_alloc(space, is_dict ? MHX_DICT : MHX_LIST);
+  if (twin == NULL) return NULL;
+  mheap_err failed = is_dict ? mh_dict_at(&space->core, offset, &twin->of.dict)
+                             : mh_list_at(&space->core, offset, &twin->of.list);
+  if (failed) {
+    mhx_failed(space);
+    Py_DECREF(twin);
+    return NULL;
+  }
+  put(space, twin);
+  return (PyObject *)twin;
+}
+
+PyObject *mhx_twin_for(mhx_space *space, uint64_t word) {
+  const mh_container *container = mh_object_at(&space->core, word);
+  if (container == NULL) return mhx_failed(space), NULL;
+  mhx_twin **entry = find(space, mh_word_offset(word));
+  if (*entry != NULL && (*entry)->of.dict.birth == container->birth) return Py_NewRef((PyObject *)*entry);
+  if (*entry != NULL) forget(*entry);
+  if (reserve(space) < 0) return NULL;
+  return twin_make(space, word);
+}
+
+PyObject *mhx_twin_nowhere(mhx_space *space) {
+  mhx_twin **entry = find(space, 0);
+  if (*entry != NULL) return Py_NewRef((PyObject *)*entry);
+  if (reserve(space) < 0) return NULL;
+  mhx_twin *twin = twin_alloc(space, MHX_DICT);
+  if (twin == NULL) return NULL;
+  twin->of.dict = mh_dict_nowhere(&space->core);
+  put(space, twin);
+  return (PyObject *)twin;
+}
+
+int mhx_twin_kind(mhx_space *space, PyObject *object) {
+  PyObject **types = mhx_state_of_heap(space->heap_obj)->object_types;
+  if ((PyObject *)Py_TYPE(object) == types[MHX_DICT]) return 1;
+  return (PyObject *)Py_TYPE(object) == types[MHX_LIST] ? 2 : 0;
+}
+
+PyObject *mhx_twin_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+  (void)args, (void)kwargs;
+  PyErr_Format(PyExc_TypeError, "a %s is made by storing a dict or list in a heap", type->tp_name);
+  return NULL;
+}
+
+/* No byte of the heap makes more than 16 characters; \U0010ffff is ten for four of them. */
+PyObject *mhx_twin_most_text(PyObject *self, PyObject *unused) {
+  (void)unused;
+  mhx_space *space = mhx_twin_space((mhx_twin *)self);
+  if (space == NULL) return NULL;
+  return PyLong_FromUnsignedLongLong(16 * mh_region_size(space->core.region));
+}
+
+void mhx_twin_dealloc(PyObject *self) {
+  mhx_twin *twin = (mhx_twin *)self;
+  PyTypeObject *type = Py_TYPE(self);
+  mhx_space *space = twin->space;
+  if (twin->weakrefs != NULL) PyObject_ClearWeakRefs(self);
+  if (space != NULL) {
+    forget(twin);
+    const mhx_handle *handle = (const mhx_handle *)twin->heap_obj;
+    if (handle->heap != NULL && handle->forks == mhx_forks) reap(space, twin);
+  }
+  Py_XDECREF(twin->heap_obj);
+  type->tp_free(self);
+  Py_DECREF(type);
+}

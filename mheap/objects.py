@@ -1,0 +1,417 @@
+"""The Python side of the objects in a heap: PersistentDict and PersistentList.
+
+Reading a container from a heap gives its twin: one of these, the same Python object each
+time while it lives. The hot half of each class is written in C (`mheap._core`); what is here
+works on whole containers, with stacks of its own, so that no depth of nesting is too much.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import (
+    Callable,
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    MutableMapping,
+    MutableSequence,
+    ValuesView,
+)
+from typing import Any, SupportsIndex, TypeAlias
+
+from mheap._core import DictTwin, ListTwin
+
+__all__ = ["PersistentDict", "PersistentList", "to_python"]
+
+_KEYS, _VALUES, _ITEMS = 0, 1, 2
+_Reduced: TypeAlias = tuple[Any, ...]
+
+
+class _Missing:
+    """What is not in a dict."""
+
+
+_MISSING = _Missing()
+
+
+class DictKeys(KeysView[Any]):
+    """The keys of a PersistentDict, as they are now; a set to look at."""
+
+    __slots__ = ()
+    _mapping: PersistentDict
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._mapping._iterate(_KEYS, False)
+
+    def __reversed__(self) -> Iterator[Any]:
+        return self._mapping._iterate(_KEYS, True)
+
+    def __repr__(self) -> str:
+        return f"dict_keys({list(self)!r})"
+
+
+class DictValues(ValuesView[Any]):
+    """The values of a PersistentDict, as they are now."""
+
+    __slots__ = ()
+    _mapping: PersistentDict
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._mapping._iterate(_VALUES, False)
+
+    def __contains__(self, value: object) -> bool:
+        return any(item is value or item == value for item in self)
+
+    def __reversed__(self) -> Iterator[Any]:
+        return self._mapping._iterate(_VALUES, True)
+
+    def __repr__(self) -> str:
+        return f"dict_values({list(self)!r})"
+
+
+class DictItems(ItemsView[Any, Any]):
+    """The (key, value) pairs of a PersistentDict, as they are now."""
+
+    __slots__ = ()
+    _mapping: PersistentDict
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        return self._mapping._iterate(_ITEMS, False)
+
+    def __reversed__(self) -> Iterator[tuple[Any, Any]]:
+        return self._mapping._iterate(_ITEMS, True)
+
+    def __repr__(self) -> str:
+        return f"dict_items({list(self)!r})"
+
+
+class PersistentDict(DictTwin, MutableMapping[Any, Any]):
+    """A dict that lives in a heap.
+
+    Insertion-ordered; keys are None, bool, int, float, str or bytes and are equal as in Python
+    (1 == 1.0 == True), except that a NaN is equal to a NaN of the same bits. A plain dict or
+    list that is assigned is copied into the heap, with all that it contains; scalars are read
+    as Python scalars, containers as their twins. Every single operation is complete or has
+    not happened, even if the process is killed in its middle; update() is one operation an
+    item. Raises StaleObject if the dict is gone from the heap, ClosedHeap after a detach.
+    """
+
+    __slots__ = ()
+
+    def keys(self) -> KeysView[Any]:
+        return DictKeys(self)
+
+    def values(self) -> ValuesView[Any]:
+        return DictValues(self)
+
+    def items(self) -> ItemsView[Any, Any]:
+        return DictItems(self)
+
+    def update(self, other: Any = (), /, **kwargs: Any) -> None:
+        """Stores the items of a mapping, or (key, value) pairs; then those given by name."""
+        if type(other) is dict:
+            self._update_from(other)
+        elif hasattr(other, "keys"):
+            for key in other.keys():
+                self[key] = other[key]
+        else:
+            for key, value in other:
+                self[key] = value
+        self._update_from(kwargs)
+
+    def copy(self) -> dict[Any, Any]:
+        """A plain dict of the items; containers among the values are still those in the heap."""
+        return dict(self.items())
+
+    def to_python(self) -> dict[Any, Any]:
+        """A plain copy of everything in it, at any depth; shared parts and cycles stay such."""
+        plain: dict[Any, Any] = to_python(self)
+        return plain
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: object) -> dict[Any, Any]:
+        return self.to_python()
+
+    def __reduce__(self) -> _Reduced:
+        return dict, (), None, None, iter(self.items())
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> _Reduced:
+        return self.__reduce__()
+
+    def __or__(self, other: Mapping[Any, Any]) -> dict[Any, Any]:
+        if not isinstance(other, (dict, PersistentDict)):
+            return NotImplemented
+        plain = self.copy()
+        plain.update(other)
+        return plain
+
+    def __ror__(self, other: Mapping[Any, Any]) -> dict[Any, Any]:
+        if not isinstance(other, dict):
+            return NotImplemented
+        plain = dict(other)
+        plain.update(self)
+        return plain
+
+    def __ior__(self, other: Any) -> PersistentDict:
+        self.update(other)
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return _equal(self, other) if isinstance(other, (dict, PersistentDict)) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return _repr(self)
+
+
+class PersistentList(ListTwin, MutableSequence[Any]):
+    """A list that lives in a heap.
+
+    It has all methods and operators of list. Appending, and removing at either end, take
+    constant time; other insertions and removals copy the list's references. Everything that
+    PersistentDict promises holds here too; a slice that is assigned is one operation.
+    """
+
+    __slots__ = ()
+
+    def index(self, value: Any, start: int = 0, stop: int | None = None, /) -> int:
+        length = len(self)
+        first, last, _ = slice(start, stop).indices(length)
+        for i in range(first, last):
+            item = self[i]
+            if item is value or item == value:
+                return i
+        raise ValueError(f"{value!r} is not in list")
+
+    def count(self, value: Any, /) -> int:
+        return sum(item is value or item == value for item in self)
+
+    def remove(self, value: Any, /) -> None:
+        for i, item in enumerate(self):
+            if item is value or item == value:
+                del self[i]
+                return
+        raise ValueError("list.remove(x): x not in list")
+
+    def reverse(self) -> None:
+        self._permute(list(range(len(self) - 1, -1, -1)))
+
+    def sort(self, *, key: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
+        """Sorts in place, stably: in one operation, which leaves the items where they are."""
+        keys = list(self) if key is None else [key(item) for item in self]
+        self._permute(sorted(range(len(keys)), key=keys.__getitem__, reverse=reverse))
+
+    def copy(self) -> list[Any]:
+        """A plain list of the items; containers among them are still those in the heap."""
+        return self[:]
+
+    def to_python(self) -> list[Any]:
+        """A plain copy of everything in it, at any depth; shared parts and cycles stay such."""
+        plain: list[Any] = to_python(self)
+        return plain
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: object) -> list[Any]:
+        return self.to_python()
+
+    def __reduce__(self) -> _Reduced:
+        return list, (), None, iter(self)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> _Reduced:
+        return self.__reduce__()
+
+    def _assign_stepped(self, place: slice, values: Iterable[Any] | None) -> None:
+        """self[place] = values, or del self[place], for a step other than 1."""
+        plain = self[:]
+        if values is None:
+            del plain[place]
+        else:
+            plain[place] = list(values)
+        self[:] = plain
+
+    def __add__(self, other: Iterable[Any]) -> list[Any]:
+        return self[:] + list(other) if isinstance(other, (list, PersistentList)) else NotImplemented
+
+    def __radd__(self, other: list[Any]) -> list[Any]:
+        return other + self[:] if isinstance(other, list) else NotImplemented
+
+    def __iadd__(self, other: Iterable[Any]) -> PersistentList:
+        self.extend(other)
+        return self
+
+    def __mul__(self, times: SupportsIndex) -> list[Any]:
+        return self[:] * times
+
+    __rmul__ = __mul__
+
+    def __imul__(self, times: SupportsIndex) -> PersistentList:
+        count = operator.index(times)
+        if count <= 0:
+            self.clear()
+        else:
+            self.extend(self[:] * (count - 1))
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return _equal(self, other) if isinstance(other, (list, PersistentList)) else NotImplemented
+
+    def __lt__(self, other: Any) -> bool:
+        return _ordered(self, other, operator.lt)
+
+    def __le__(self, other: Any) -> bool:
+        return _ordered(self, other, operator.le)
+
+    def __gt__(self, other: Any) -> bool:
+        return _ordered(self, other, operator.gt)
+
+    def __ge__(self, other: Any) -> bool:
+        return _ordered(self, other, operator.ge)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return _repr(self)
+
+
+_DICTS = (dict, PersistentDict)
+_LISTS = (list, PersistentList)
+_TWINS = frozenset((PersistentDict, PersistentList))
+
+
+def to_python(value: Any) -> Any:
+    """The plain copy of a persistent container; anything else as it is.
+
+    Good as `json.dumps(..., default=mheap.to_python)`.
+    """
+    if type(value) not in _TWINS:
+        return value
+    plain: Any = {} if type(value) is PersistentDict else []
+    made = {id(value): (value, plain)}
+    pending = [(value, plain)]
+
+    def convert(item: Any) -> Any:
+        if type(item) not in _TWINS:
+            return item
+        known = made.get(id(item))
+        if known is None:
+            known = made[id(item)] = (item, {} if type(item) is PersistentDict else [])
+            pending.append(known)
+        return known[1]
+
+    while pending:
+        twin, copy = pending.pop()
+        if type(copy) is dict:
+            for key, item in twin.items():
+                copy[key] = convert(item)
+        else:
+            copy.extend(map(convert, twin))
+    return plain
+
+
+def _children(left: Any, right: Any) -> Iterator[tuple[Any, Any]] | None:
+    """Pairs that must be equal for two containers of one kind to be; None: they are not."""
+    if len(left) != len(right):
+        return None
+    if isinstance(left, _LISTS):
+        return zip(left, right)
+    return ((value, right.get(key, _MISSING)) for key, value in left.items())
+
+
+def _same_kind(left: Any, right: Any) -> bool:
+    return (isinstance(left, _DICTS) and isinstance(right, _DICTS)) or (
+        isinstance(left, _LISTS) and isinstance(right, _LISTS)
+    )
+
+
+def _equal(left: Any, right: Any) -> bool:
+    """Containers of one kind; a pair that is being compared already counts as equal."""
+    pending = [(left, right)]
+    met = {(id(left), id(right)): (left, right)}
+    while pending:
+        children = _children(*pending.pop())
+        if children is None:
+            return False
+        for pair in children:
+            a, b = pair
+            if a is b:
+                continue
+            if not _same_kind(a, b):
+                if not a == b:
+                    return False
+            elif (id(a), id(b)) not in met:
+                met[id(a), id(b)] = pair
+                pending.append(pair)
+    return True
+
+
+def _ordered(left: Any, right: Any, compare: Callable[[Any, Any], Any]) -> bool:
+    """Lists by their first items that differ, at any depth, as list does."""
+    if not isinstance(right, _LISTS):
+        return NotImplemented
+    met = {(id(left), id(right)): (left, right)}
+    stack = [(left, right, zip(left, right))]
+    while stack:
+        a, b, pairs = stack[-1]
+        x, y = next(pairs, (_MISSING, _MISSING))
+        if x is _MISSING:
+            if len(a) != len(b):
+                return bool(compare(len(a), len(b)))
+            stack.pop()
+        elif isinstance(x, _LISTS) and isinstance(y, _LISTS):
+            if x is not y and (id(x), id(y)) not in met:
+                met[id(x), id(y)] = (x, y)
+                stack.append((x, y, zip(x, y)))
+        elif not (x is y or x == y):
+            return bool(compare(x, y))
+    return bool(compare(0, 0))
+
+
+def _repr(value: PersistentDict | PersistentList) -> str:
+    """As of a plain dict or list. What a file refers to again and again is written out until
+    the text is far longer than the whole heap can hold without that; then as "..."."""
+    most, length = value._most_text(), 0
+    out: list[str] = []
+    stack: list[tuple[Any, Iterator[Any], str]] = []
+    active: set[int] = set()
+
+    def enter(twin: Any) -> None:
+        is_dict = type(twin) is PersistentDict
+        if id(twin) in active or length > most:
+            out.append("{...}" if is_dict else "[...]")
+            return
+        active.add(id(twin))
+        out.append("{" if is_dict else "[")
+        stack.append((twin, iter(twin.items() if is_dict else twin), "}" if is_dict else "]"))
+
+    def write(item: Any) -> int:
+        if type(item) in _TWINS:
+            enter(item)
+            return 2
+        out.append(repr(item))
+        return len(out[-1])
+
+    enter(value)
+    while stack:
+        twin, items, closing = stack[-1]
+        item = next(items, _MISSING)
+        if item is _MISSING:
+            stack.pop()
+            active.discard(id(twin))
+            out.append(closing)
+            continue
+        if out[-1] != _OPENING[closing]:
+            out.append(", ")
+        if closing == "}":
+            key, item = item
+            out.append(f"{key!r}: ")
+            length += len(out[-1])
+        length += 2 + write(item)
+    return "".join(out)
+
+
+_OPENING = {"}": "{", "]": "["}
