@@ -119,6 +119,7 @@ mheap_err mh_own_free(mheap *heap, void *block) {
 mheap *mh_heap_of(mheap *heap) { return heap != NULL ? heap : mheap_default(); }
 
 mheap_err mh_heap_usable(mheap *heap) {
+  if (unlikely(heap->region->cut)) return mh_region_is_whole(heap->region, mh_error(heap));
   if (!heap->region->forked) return MHEAP_OK;
   return mh_fail(mh_error(heap), MHEAP_ERR_FORKED,
                  "%s: this handle belongs to the parent process; attach the file anew in the child", heap->region->path);

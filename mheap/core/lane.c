@@ -93,6 +93,29 @@ static void clear_bin(mh_bin *bin) {
   bin->slab = NULL;
 }
 
+/* In a small region a slab gets disk space as its blocks are reached, and slabs found in a
+   file get it again: a copy may have made holes of their zero bytes. */
+#define BACK_PAGES 4u
+#define BACK_WHOLE ((uint64_t)64 << 20)
+
+static uint32_t slab_pages(const mh_slab *slab) { return slab->slices * (uint32_t)(MH_SLICE / MH_PAGE); }
+
+static uint32_t first_pages(const mh_region *region, uint32_t slices) {
+  uint32_t all = slices * (uint32_t)(MH_SLICE / MH_PAGE);
+  return mh_region_size(region) < BACK_WHOLE && BACK_PAGES < all ? BACK_PAGES : all;
+}
+
+static bool back_word(mh_region *region, mh_slab *slab, uint32_t i) {
+  uint32_t last = 64 * (i + 1) < slab->blocks ? 64 * (i + 1) : slab->blocks;
+  uint32_t pages = (last * slab->size + MH_PAGE * BACK_PAGES - 1) / (MH_PAGE * BACK_PAGES) * BACK_PAGES;
+  if (pages > slab_pages(slab)) pages = slab_pages(slab);
+  if (pages <= slab->backed) return true;
+  uint64_t offset = mh_offset(region, mh_slab_start(region, slab)) + (uint64_t)slab->backed * MH_PAGE;
+  if (mh_region_back(region, offset, (uint64_t)(pages - slab->backed) * MH_PAGE, NULL) != MHEAP_OK) return false;
+  slab->backed = (uint16_t)pages;
+  return true;
+}
+
 static void use_word(mh_region *region, mh_bin *bin, mh_slab *slab, uint32_t i) {
   bin->slab = slab;
   slab->place = MH_PLACE_BIN;
@@ -106,7 +129,7 @@ static void use_word(mh_region *region, mh_bin *bin, mh_slab *slab, uint32_t i) 
 static bool use_slab_from(mh_region *region, mh_bin *bin, mh_slab *slab, uint32_t from) {
   for (uint32_t n = 0, i = from; n < slab->words; n++, i = i + 1 < slab->words ? i + 1 : 0) {
     fold_word(slab, i);
-    if (free_in_word(slab, i) == 0) continue;
+    if (free_in_word(slab, i) == 0 || !back_word(region, slab, i)) continue;
     use_word(region, bin, slab, i);
     return true;
   }
@@ -117,16 +140,21 @@ static bool use_slab(mh_region *region, mh_bin *bin, mh_slab *slab) {
   return use_slab_from(region, bin, slab, 0);
 }
 
-/* Stays with a word that was mostly freed again: its blocks are warm. */
-#define STAY_LEAST 32
+/* The lowest word with this many free blocks is worth going back to: a slab that is never
+   nearly full then stays within its first pages. */
+#define BACK_LEAST 16
+
+static uint32_t next_word(const mh_slab *slab, uint32_t at) {
+  for (uint32_t i = 0; i < slab->words; i++)
+    if (__builtin_popcountll(free_in_word(slab, i)) >= BACK_LEAST) return i;
+  return at + 1 < slab->words ? at + 1 : 0;
+}
 
 /* The current slab goes on, or is full. */
 static bool advance(mh_region *region, mh_bin *bin) {
   mh_slab *slab = bin->slab;
   if (slab == NULL) return false;
-  uint32_t at = (uint32_t)(bin->word - slab->bits->alloc);
-  if (__builtin_popcountll(free_in_word(slab, at)) < STAY_LEAST) at = at + 1 < slab->words ? at + 1 : 0;
-  if (use_slab_from(region, bin, slab, at)) return true;
+  if (use_slab_from(region, bin, slab, next_word(slab, (uint32_t)(bin->word - slab->bits->alloc)))) return true;
   slab->place = MH_PLACE_FULL;
   clear_bin(bin);
   return false;
@@ -253,13 +281,17 @@ static mheap_err new_slab(mh_lane *lane, uint32_t class, mheap_error *error) {
   const mh_adopter adopter = {mh_lane_adopt, lane};
   uint32_t count = mh_classes[class].slices;
   pthread_mutex_lock(&region->lock);
-  mh_slab *slab = mh_arena_take(region, count, count * (uint32_t)(MH_SLICE / MH_PAGE), MH_SLICE,
-                                mh_head_slab(class, lane->heap->row), &adopter, error);
-  if (slab != NULL) set_owner(slab, lane);
+  uint32_t pages = first_pages(region, count);
+  mh_slab *slab = mh_arena_take(region, count, pages, MH_SLICE, mh_head_slab(class, lane->heap->row), &adopter, error);
+  if (slab != NULL) {
+    slab->backed = (uint16_t)pages;
+    set_owner(slab, lane);
+  }
   pthread_mutex_unlock(&region->lock);
   if (slab == NULL) return error->code;
-  use_slab(region, &lane->bins[class], slab);
-  return MHEAP_OK;
+  if (use_slab(region, &lane->bins[class], slab)) return MHEAP_OK;
+  retire(lane, slab); /* the disk filled up before its first block could be handed out */
+  return mh_region_back(region, mh_offset(region, mh_slab_start(region, slab)), count * MH_SLICE, error);
 }
 
 /* Slabs that come from segments opened now: they have free blocks the file already holds. */
@@ -425,10 +457,17 @@ void mh_lanes_collect(mheap *heap) {
   pthread_mutex_unlock(&heap->lock);
 }
 
+void mh_lanes_forget_now(mheap *heap) {
+  for (mh_lane *lane = heap->lanes; lane != NULL; lane = lane->next) {
+    if (lane->thread == NULL) continue;
+    forget(&lane->thread->heap, heap);
+    forget(&lane->thread->own_heap, heap);
+  }
+}
+
 void mh_lanes_forget(mheap *heap) {
   mh_lanes_lock();
-  for (mh_lane *lane = heap->lanes; lane != NULL; lane = lane->next)
-    if (lane->thread != NULL) forget(&lane->thread->heap, heap);
+  mh_lanes_forget_now(heap);
   mh_lanes_unlock();
 }
 

@@ -99,6 +99,7 @@ void mh_lanes_collect(mheap *heap);
 
 /* Sends every thread's next call in this heap the slow way. */
 void mh_lanes_forget(mheap *heap);
+void mh_lanes_forget_now(mheap *heap); /* without the lock: in a signal handler, in a forked child */
 /* At detach: no thread remembers a lane of this heap any more. */
 void mh_lanes_drop(mheap *heap);
 /* In a forked child, where only the calling thread lives on. */

@@ -72,6 +72,15 @@ void mh_os_populate(void *address, uint64_t length);
 void *mh_os_table(uint64_t length);
 void mh_os_table_free(void *table, uint64_t length);
 
+/* Plain zeroed memory in place of what was mapped there. Safe in a signal handler. */
+int mh_os_cover(void *address, uint64_t length);
+/* From now on `lost` is asked about every address behind the end of its file that is touched
+   (SIGBUS), in the touching thread; true: it was covered, and the access is tried again.
+   Otherwise what the process had set up for the signal happens. */
+void mh_os_watch_lost_pages(bool (*lost)(void *address));
+/* A line on standard error: the two strings. Safe in a signal handler. */
+void mh_os_complain(const char *subject, const char *what);
+
 /* ---- the rest ---- */
 
 void mh_os_random(void *buffer, size_t length);

@@ -7,12 +7,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -201,6 +203,37 @@ void *mh_os_table(uint64_t length) {
 }
 
 void mh_os_table_free(void *table, uint64_t length) { munmap(table, length); }
+
+int mh_os_cover(void *address, uint64_t length) {
+  int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+  return mmap(address, length, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED ? errno : 0;
+}
+
+static bool (*is_lost)(void *address);
+static struct sigaction bus_before;
+
+static void on_bus(int number, siginfo_t *info, void *context) {
+  int saved = errno;
+  bool covered = info->si_code == BUS_ADRERR && is_lost(info->si_addr);
+  errno = saved;
+  if (covered) return;
+  if (bus_before.sa_flags & SA_SIGINFO) bus_before.sa_sigaction(number, info, context);
+  else if (bus_before.sa_handler != SIG_DFL && bus_before.sa_handler != SIG_IGN) bus_before.sa_handler(number);
+  else sigaction(SIGBUS, &bus_before, NULL); /* and the access, tried again, ends the process */
+}
+
+void mh_os_watch_lost_pages(bool (*lost)(void *address)) {
+  struct sigaction action = {.sa_sigaction = on_bus, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+  is_lost = lost;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGBUS, &action, &bus_before);
+}
+
+void mh_os_complain(const char *subject, const char *what) {
+  struct iovec parts[] = {
+      {(char *)(uintptr_t)subject, strlen(subject)}, {(char *)(uintptr_t)what, strlen(what)}, {(char *)"\n", 1}};
+  if (writev(STDERR_FILENO, parts, 3) < 0) return; /* nobody listens */
+}
 
 /* ---- the rest ---- */
 

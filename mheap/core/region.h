@@ -38,11 +38,14 @@ struct mh_region {
   bool anonymous;           /* no file behind it */
   _Atomic bool open;        /* the file says, durably, that it is open for writing */
   bool forked;              /* in a child, and the region belongs to the parent */
+  _Atomic bool cut;         /* somebody cut the file short, and pages that were lost were touched */
   bool unsafe;              /* a reader beside a live writer */
   bool named_base;          /* super->base is set: raw addresses were handed out */
   bool fresh;               /* this attach formatted it */
-  bool locks_shared;        /* fd shares its locks with the caller's descriptor */
-  int fd;                   /* -1: anonymous */
+  bool locks_shared;        /* lock_fd shares its locks with the caller's descriptor */
+  int fd;                   /* what is read, written and mapped; -1: anonymous */
+  int lock_fd;              /* what holds the locks: a mapping keeps the description it was made
+                               from, and its locks, alive in a forked child */
   mheap_state state_found;  /* of the file when it was attached */
   uint64_t device, inode, mount_id;
   char *path;               /* for messages: as given, or what the kernel calls the descriptor */

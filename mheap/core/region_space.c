@@ -178,7 +178,7 @@ mheap_err mh_region_is_whole(mh_region *region, mheap_error *error) {
   uint64_t size = mh_region_size(region), found, disk;
   int failed = mh_os_file_sizes(region->fd, &found, &disk);
   if (failed) return mh_fail_system(error, failed, region->path, "looking at the file");
-  if (found >= size) return MHEAP_OK;
+  if (found >= size && !region->cut) return MHEAP_OK;
   return mh_fail_corrupt(error, region->path, found, "the file was cut short while attached: bytes it should have",
                          size, found);
 }

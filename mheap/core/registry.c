@@ -32,27 +32,53 @@ static void release_all(void) {
   pthread_mutex_unlock(&lock);
 }
 
-/* A file's region belongs to the parent: its descriptor is closed, because the lock on it
+/* A file's region belongs to the parent: its descriptors are closed, because the locks
    would outlive the parent. Private memory is the child's own and goes on. */
 static void in_child(void) {
   for (mh_region *region = regions; region != NULL; region = region->next) {
     bool keep = region->anonymous;
     for (mheap *heap = region->heaps; heap != NULL; heap = heap->next) mh_lanes_after_fork(heap, keep);
     if (keep) continue;
+    mh_os_close(region->lock_fd);
     mh_os_close(region->fd);
-    region->fd = -1;
+    region->fd = region->lock_fd = -1;
     region->forked = true;
   }
   release_all();
 }
 
-static void watch_forks(void) { pthread_atfork(before_fork, release_all, in_child); }
+
+/* ---- files cut short by somebody else ---- */
+
+/* Touching a page behind the end of the file would kill the process. Instead the lost part
+   becomes zeroed memory of its own, it is said so, and the region refuses to be used: the
+   next call in it, by any thread, is an error. Runs in a signal handler, without the lock:
+   the region is being used, so that nobody is detaching it. */
+static bool cover_lost(void *address) {
+  mh_region *region = regions;
+  while (region != NULL && !((char *)address >= region->base && (char *)address < region->base + region->span))
+    region = region->next;
+  uint64_t length, disk;
+  if (region == NULL || region->anonymous || mh_os_file_sizes(region->fd, &length, &disk) != 0) return false;
+  uint64_t page = mh_host_pages() * MH_PAGE, from = (length + page - 1) / page * page, size = mh_region_size(region);
+  if (mh_offset(region, address) < from || from >= size) return false;
+  if (mh_os_cover(mh_at(region, from), size - from) != 0) return false;
+  if (!atomic_exchange(&region->cut, true))
+    mh_os_complain(region->path, ": cut short by another program while attached: what was stored there is lost");
+  for (mheap *heap = region->heaps; heap != NULL; heap = heap->next) mh_lanes_forget_now(heap);
+  return true;
+}
 
 /* ---- the list ---- */
 
+static void watch(void) {
+  pthread_atfork(before_fork, release_all, in_child);
+  mh_os_watch_lost_pages(cover_lost);
+}
+
 void mh_registry_add(mh_region *region) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, watch_forks);
+  pthread_once(&once, watch);
   pthread_mutex_lock(&lock);
   region->next = regions;
   regions = region;

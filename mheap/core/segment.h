@@ -46,7 +46,7 @@ struct mh_slab {
   uint8_t slices;                /* of the run */
   uint8_t words;                 /* SLAB: of each bitmap */
   uint16_t heap;                 /* row of the heap table */
-  uint16_t unused;
+  uint16_t backed;               /* SLAB: pages from its start that are known to be on disk */
   _Atomic uint32_t queued;       /* SLAB: in a lane's queue of slabs with remote frees */
   struct mh_slab *next, *prev;   /* SLAB: in the list of its lane's bin */
   _Atomic(struct mh_slab *) queue_next;

@@ -35,8 +35,10 @@
      is taken, attach fails with MHEAP_ERR_BASE_IN_USE unless `relocate` is given.
    - After a fork the child must not use the parent's handle: calls fail with
      MHEAP_ERR_FORKED, stores by the child through old pointers go to the shared file.
-   - If somebody else truncates the file while it is mapped, touching the lost pages raises
-     SIGBUS; mheap's own calls notice a shorter file and report it where they look.
+   - If somebody else truncates the file while it is attached, what was stored behind the new
+     end is lost. mheap handles the SIGBUS (it then passes on those of others): the lost part
+     reads as zeros, a line on standard error says so, and from then on every call in that
+     heap fails with MHEAP_ERR_CORRUPT. Stores through pointers of the program's own are lost.
    - Network file systems, and disks that acknowledge writes they lose, are out of scope. */
 #ifndef MHEAP_H
 #define MHEAP_H
