@@ -12,7 +12,7 @@ import mheap.config
 
 def declared(header: str) -> set[str]:
     """The functions a header marks as the library's."""
-    found = re.findall(r"MHEAP_API\b[^;]*?(\w+)\s*\(", code_of(INCLUDE / "mheap" / header))
+    found = re.findall(r"^MHEAP_API\b[^;]*?(\w+)\s*\(", code_of(INCLUDE / "mheap" / header), re.MULTILINE)
     return set(found)
 
 
