@@ -28,8 +28,8 @@ static mh_region *region_new(const mheap_options *options, mheap_error *error) {
     return NULL;
   }
   region->mode = options->mode == 0 ? MHEAP_MODE_LIVE : options->mode;
-  region->unsafe = options->unsafe;
-  region->fd = -1;
+  region->unsafe = options->unsafe && region->mode == MHEAP_MODE_READONLY;
+  region->fd = region->lock_fd = -1;
   region->path = (char *)(region + 1);
   pthread_mutex_init(&region->lock, NULL);
   return region;
@@ -37,10 +37,11 @@ static mh_region *region_new(const mheap_options *options, mheap_error *error) {
 
 static void region_free(mh_region *region) {
   mh_region_unmap(region);
-  if (region->fd >= 0) {
+  if (region->lock_fd >= 0) {
     if (region->locks_shared) mh_region_unlock_file(region);
-    mh_os_close(region->fd);
+    mh_os_close(region->lock_fd);
   }
+  if (region->fd >= 0) mh_os_close(region->fd);
   pthread_mutex_destroy(&region->lock);
   mh_os_table_free(region, REGION_BYTES);
 }
@@ -208,7 +209,9 @@ static mheap_err open_own(mh_region *region, int fd, mheap_error *error) {
   region->mount_id = id.mount_id;
   if (region->mode == MHEAP_MODE_LIVE && mh_registry_writes(id.device, id.inode))
     return mh_fail(error, MHEAP_ERR_BUSY, "%s: busy: this process has it open for writing already; use that handle", region->path);
-  failed = mh_os_reopen(fd, region->mode == MHEAP_MODE_LIVE, &region->fd, &region->locks_shared);
+  bool ignored, writing = region->mode == MHEAP_MODE_LIVE;
+  failed = mh_os_reopen(fd, writing, &region->fd, &ignored);
+  if (!failed) failed = mh_os_reopen(fd, writing, &region->lock_fd, &region->locks_shared);
   return failed ? mh_fail_system(error, failed, region->path, "opening the file anew") : MHEAP_OK;
 }
 

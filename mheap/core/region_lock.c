@@ -30,12 +30,12 @@ static int wants(const mh_region *region, bool sealed, want list[2]) {
 }
 
 void mh_region_unlock_file(mh_region *region) {
-  for (uint64_t byte = WRITER; byte <= READERS; byte++) mh_os_unlock(region->fd, byte);
+  for (uint64_t byte = WRITER; byte <= READERS; byte++) mh_os_unlock(region->lock_fd, byte);
 }
 
 static int try_all(mh_region *region, const want *list, int count) {
   for (int i = 0; i < count; i++) {
-    int failed = mh_os_lock(region->fd, list[i].byte, list[i].exclusive);
+    int failed = mh_os_lock(region->lock_fd, list[i].byte, list[i].exclusive);
     if (!failed) continue;
     mh_region_unlock_file(region);
     return failed;
@@ -68,9 +68,9 @@ mheap_err mh_region_lock_file(mh_region *region, double timeout, bool sealed, mh
 }
 
 bool mh_region_begin_taking(mh_region *region) {
-  return region->anonymous || mh_os_lock(region->fd, READERS, true) == 0;
+  return region->anonymous || mh_os_lock(region->lock_fd, READERS, true) == 0;
 }
 
 void mh_region_end_taking(mh_region *region) {
-  if (!region->anonymous) mh_os_unlock(region->fd, READERS);
+  if (!region->anonymous) mh_os_unlock(region->lock_fd, READERS);
 }

@@ -16,7 +16,7 @@
 
 #include "region.h"
 
-/* Takes the locks of region->mode on region->fd, waiting up to `timeout` seconds. */
+/* Takes the locks of region->mode on region->lock_fd, waiting up to `timeout` seconds. */
 mheap_err mh_region_lock_file(mh_region *region, double timeout, bool sealed, mheap_error *error);
 void mh_region_unlock_file(mh_region *region);
 /* May space be taken from under those who map the file? If so no reader can come until the

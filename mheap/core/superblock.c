@@ -174,6 +174,14 @@ static mheap_err check_changing(const mh_superblock *s, uint64_t file_size, cons
   return MHEAP_OK;
 }
 
+/* What a kill while an empty heap was written leaves. Anything more is a heap whose size was
+   lost, which formatting would wipe out. */
+static bool is_being_formatted(const mh_superblock *s, uint64_t file_size) {
+  return s->size == 0 && file_size <= MH_REGION_MIN && s->state == MH_STATE_CLEAN && s->generation == 0 &&
+         s->epoch == 0 && s->base == 0 && s->map_directory == 0 && s->root == 0 && s->names == 0 && s->birth == 1 &&
+         placement_is_valid(s->placement) && is_slices(s->max_size, MH_OFFSET_MAX);
+}
+
 mheap_err mh_superblock_check(const mh_superblock *super, size_t got, uint64_t file_size, bool writing,
                               const char *path, mheap_error *error) {
   const mh_identity *id = &super->identity;
@@ -181,7 +189,7 @@ mheap_err mh_superblock_check(const mh_superblock *super, size_t got, uint64_t f
   if (!failed) failed = check_version(id, path, error);
   if (!failed) failed = check_features(id, writing, path, error);
   if (!failed) failed = check_geometry(id, path, error);
-  if (failed || (super->size == 0 && super->generation == 0 && super->root == 0)) return failed; /* being formatted */
+  if (failed || is_being_formatted(super, file_size)) return failed;
   return check_changing(super, file_size, path, error);
 }
 
