@@ -1,0 +1,66 @@
+"""What the subcommands share: attaching a file without disturbing it, arguments, JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+
+import mheap
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def file_argument(function: _F) -> _F:
+    return click.argument("file", type=click.Path(exists=True))(function)
+
+
+def json_option(function: _F) -> _F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def limit_option(help: str) -> Callable[[_F], _F]:
+    return click.option("--limit", type=click.IntRange(min=0), metavar="N", help=help)
+
+
+_TAKING = 5.0  # seconds; a writer holds readers off for an instant while it gives space back
+
+
+def _attach(file: str) -> mheap.Heap:
+    """Read-only, at any address. What a reader is refused for is said, and looked at all the same."""
+    try:
+        return mheap.open(file, mode="readonly", relocate=True)
+    except mheap.HeapBusy:
+        remark = "a writer has it open; what is shown may be changing"
+    except mheap.UncleanHeap as error:
+        remark = f"not detached in order ({error})"
+    heap = mheap.open(file, mode="readonly", relocate=True, unsafe=True, timeout=_TAKING)
+    print(f"mheap: {file}: {' '.join(remark.split())}", file=sys.stderr)
+    return heap
+
+
+@contextmanager
+def opened(file: str) -> Iterator[mheap.Heap]:
+    """The heap of a file, attached without disturbing anybody."""
+    heap = _attach(file)
+    try:
+        yield heap
+    finally:
+        heap.detach()
+
+
+def error_fields(error: Exception) -> dict[str, Any]:
+    """An error for JSON: ``name``, ``text``, and ``offset`` where it has a place in the file."""
+    fields: dict[str, Any] = {"name": type(error).__name__, "text": " ".join(str(error).split())}
+    offset = getattr(error, "offset", None)
+    if offset is not None:
+        fields["offset"] = offset
+    return fields
+
+
+def print_json(value: object) -> None:
+    print(json.dumps(value, indent=2))

@@ -1,0 +1,94 @@
+"""Paths to a value in a heap: ``users/ada/3``; see PATH_HELP."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+
+PATH_HELP = r"""PATH leads from the root to a value: keys and list positions with "/" between them, as in
+users/ada/3. A "/" inside a key is written \/ and a backslash \\. A step matches the str key that is
+written the same, else the key it is a Python literal of: 1 matches the str "1" first, then the int 1;
+'1' is the str in any case, (1) the int; b'x', 2.5, None, True work too. Empty steps are left out; ''
+is the empty str. Quote PATH for your shell."""
+
+_STEPS = re.compile(r"(?:\\[\\/]|[^/])+")
+_ESCAPED = re.compile(r"\\([\\/])")
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+
+
+class NoSuchPath(click.ClickException):
+    """A step of the path leads nowhere."""
+
+
+def is_container(value: object) -> bool:
+    return isinstance(value, (Mapping, Sequence)) and not isinstance(value, (str, bytes))
+
+
+def steps(path: str) -> list[str]:
+    """The steps of a path, without escapes."""
+    return [_ESCAPED.sub(r"\1", step) for step in _STEPS.findall(path)]
+
+
+def _literal(step: str) -> tuple[Any, ...]:
+    """The value a step is a literal of, as a tuple of one, or empty."""
+    try:
+        value = ast.literal_eval(step)
+        hash(value)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return ()
+    return (value,)
+
+
+def _candidates(step: str) -> Iterator[Any]:
+    yield step
+    yield from _literal(step)
+
+
+def _child(value: Any, step: str) -> tuple[Any, ...]:
+    """What a step leads to, as a tuple of one, or empty."""
+    if isinstance(value, Mapping):
+        for key in _candidates(step):
+            try:
+                return (value[key],)
+            except (KeyError, TypeError):
+                continue
+    elif is_container(value) and _INTEGER.fullmatch(step):
+        try:
+            return (value[int(step)],)
+        except (IndexError, ValueError, OverflowError):
+            return ()
+    return ()
+
+
+def follow(file: str, root: Any, path: str) -> Any:
+    """The value that a path leads to."""
+    value, walked = root, ""
+    for step in steps(path):
+        found = _child(value, step)
+        if not found:
+            at = f"in {walked}" if walked else "in the root"
+            raise NoSuchPath(f"{file}: no {step!r} {at}, which is a {type_name(value)}")
+        value, walked = found[0], f"{walked}/{step}" if walked else step
+    return value
+
+
+def type_name(value: object) -> str:
+    """What a value is called: the persistent dict and list are ``dict`` and ``list``."""
+    if isinstance(value, Mapping):
+        return "dict"
+    return "list" if is_container(value) else "None" if value is None else type(value).__name__
+
+
+def step_of(key: object, container: Any) -> str:
+    """A key as a step that leads to it from its container; printable, whatever the key is."""
+    from mheap.cli._values import literal
+
+    plain = isinstance(key, str) and key.isprintable() and key.strip() == key != "" and not _literal(key)
+    text = str(key) if plain else literal(key)
+    if not isinstance(key, str) and isinstance(container, Mapping) and text in container:
+        text = f"({text})"  # a str key is written like that, and comes first
+    return text.replace("\\", "\\\\").replace("/", "\\/")

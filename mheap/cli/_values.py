@@ -1,0 +1,194 @@
+"""Values of a heap as text: Python literals and JSON, written piece by piece.
+
+Containers may be larger than memory, nested deeply, and (in a damaged heap) contain
+themselves: nothing here recurses, and nothing is collected before it is written.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import click
+
+from mheap.cli._paths import is_container
+
+Write = Callable[[str], Any]
+
+PREVIEW = 60
+
+
+class Cycle(click.ClickException):
+    """A container that contains itself has no JSON."""
+
+
+def int_text(value: int) -> str:
+    """Decimal, or hexadecimal where decimal would take for ever (and Python refuses)."""
+    try:
+        return str(value)
+    except ValueError:
+        return hex(value)
+
+
+def literal(value: object) -> str:
+    """A scalar as a Python literal in printable characters."""
+    return int_text(value) if type(value) is int else repr(value)
+
+
+def preview(value: Any) -> str:
+    """A few words about a value: scalars as literals, containers as their size."""
+    if is_container(value):
+        count = len(value)
+        return f"{count} item{'' if count == 1 else 's'}"
+    if isinstance(value, (str, bytes)) and len(value) > PREVIEW:
+        unit = "characters" if isinstance(value, str) else "bytes"
+        return f"{literal(value[:PREVIEW])}… ({len(value)} {unit})"
+    text = literal(value)
+    return text if len(text) <= PREVIEW else f"{text[:PREVIEW]}… ({len(text)} characters)"
+
+
+# ---- JSON of scalars ----
+
+
+def json_scalar(value: object) -> str:
+    """bytes, huge ints and floats that JSON has no word for become objects with one key."""
+    if isinstance(value, bytes):
+        return json.dumps({"$base64": base64.b64encode(value).decode("ascii")})
+    if isinstance(value, float) and not math.isfinite(value):
+        return json.dumps({"$float": repr(value)})
+    if type(value) is int:
+        text = int_text(value)
+        return json.dumps({"$int": text}) if "x" in text else text
+    if value is None or isinstance(value, (bool, float, str)):
+        return json.dumps(value)
+    return json.dumps({"$repr": repr(value)})
+
+
+# ---- walking without recursion ----
+
+
+class _Form:
+    """How one container is written: the marks around it, and its pieces one after the other.
+
+    A piece is text to write as it is, or a tuple of one value to write in its turn.
+    """
+
+    def __init__(self, end: str, pieces: Iterator[str | tuple[Any]]) -> None:
+        self.end = end
+        self.pieces = pieces
+
+
+def _limited(value: Any, limit: int | None) -> Iterator[Any]:
+    return islice(iter(value), limit)
+
+
+def _is_cut(value: Any, limit: int | None) -> bool:
+    return limit is not None and len(value) > limit
+
+
+def _python_pieces(value: Any, limit: int | None) -> Iterator[str | tuple[Any]]:
+    mapping = isinstance(value, Mapping)
+    between = ""
+    for item in _limited(value.items() if mapping else value, limit):
+        yield between
+        if mapping:
+            yield f"{literal(item[0])}: "
+        yield (item[1] if mapping else item,)
+        between = ", "
+    if _is_cut(value, limit):
+        yield between + "..."
+
+
+def _python_form(value: Any, limit: int | None) -> tuple[str, _Form]:
+    start, end = "{}" if isinstance(value, Mapping) else "[]"
+    return start, _Form(end, _python_pieces(value, limit))
+
+
+def _json_list_pieces(items: Iterator[Any]) -> Iterator[str | tuple[Any]]:
+    between = ""
+    for item in items:
+        yield between
+        yield (item,)
+        between = ", "
+
+
+def _json_object_pieces(items: Iterator[tuple[str, Any]]) -> Iterator[str | tuple[Any]]:
+    between = ""
+    for key, item in items:
+        yield f"{between}{json.dumps(key)}: "
+        yield (item,)
+        between = ", "
+
+
+def _json_pair_pieces(items: Iterator[tuple[Any, Any]]) -> Iterator[str | tuple[Any]]:
+    between = ""
+    for key, item in items:
+        yield f"{between}[{json_scalar(key)}, "
+        yield (item,)
+        yield "]"
+        between = ", "
+
+
+def _json_form(value: Any, limit: int | None) -> tuple[str, _Form]:
+    if not isinstance(value, Mapping):
+        return "[", _Form("]", _json_list_pieces(_limited(value, limit)))
+    if all(isinstance(key, str) and not key.startswith("$") for key in _limited(value, limit)):
+        return "{", _Form("}", _json_object_pieces(_limited(value.items(), limit)))
+    return '{"$items": [', _Form("]}", _json_pair_pieces(_limited(value.items(), limit)))
+
+
+def _write(
+    value: Any,
+    write: Write,
+    form_of: Callable[[Any, int | None], tuple[str, _Form]],
+    scalar: Callable[[Any], str],
+    again: Callable[[Any], str],
+    limit: int | None,
+) -> None:
+    """Writes a value, containers in containers with a stack of our own; `again` is for a cycle."""
+    if not is_container(value):
+        write(scalar(value))
+        return
+    start, form = form_of(value, limit)
+    write(start)
+    stack = [(value, form)]
+    inside = {id(value)}
+    while stack:
+        container, form = stack[-1]
+        piece = next(form.pieces, None)
+        if piece is None:
+            write(form.end)
+            inside.discard(id(container))
+            stack.pop()
+        elif isinstance(piece, str):
+            write(piece)
+        elif not is_container(piece[0]):
+            write(scalar(piece[0]))
+        elif id(piece[0]) in inside:
+            write(again(piece[0]))
+        else:
+            start, form = form_of(piece[0], limit)
+            write(start)
+            stack.append((piece[0], form))
+            inside.add(id(piece[0]))
+
+
+def _python_again(value: Any) -> str:
+    return "{...}" if isinstance(value, Mapping) else "[...]"
+
+
+def _json_again(value: Any) -> str:
+    raise Cycle("a container contains itself, for which JSON has no form")
+
+
+def write_python(value: Any, write: Write, limit: int | None = None) -> None:
+    """A value as a Python literal; containers cut at `limit` items end with ``...``."""
+    _write(value, write, _python_form, literal, _python_again, limit)
+
+
+def write_json(value: Any, write: Write, limit: int | None = None) -> None:
+    _write(value, write, _json_form, json_scalar, _json_again, limit)

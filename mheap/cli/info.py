@@ -1,0 +1,192 @@
+"""``mheap info FILE``: identity, geometry, state, roots, usage."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, timezone
+from typing import Any
+
+import click
+
+import mheap
+from mheap import _core
+from mheap.cli._heaps import error_fields, file_argument, json_option, opened, print_json
+from mheap.cli._values import literal
+
+_IDENTITY = [
+    "uuid",
+    "version",
+    "state",
+    "generation",
+    "epoch",
+    "compat",
+    "rocompat",
+    "incompat",
+    "size",
+    "file_size",
+    "disk_size",
+    "max_size",
+    "stored_base",
+    "segments",
+    "created_ns",
+    "has_journal",
+]
+_TOTALS = [
+    "bytes_total",
+    "chunks_used",
+    "bytes_used",
+    "chunks_free",
+    "bytes_free",
+    "bytes_overhead",
+    "segments",
+    "segments_free",
+]
+_CLASS_FIELDS = ["block_size", "runs", "blocks", "used", "used_bytes", "run_bytes"]
+
+
+def bytes_text(count: int) -> str:
+    """A number of bytes, exact and in a unit one can read."""
+    size, unit = float(count), "bytes"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{count} bytes" if unit == "bytes" else f"{size:.1f} {unit} ({count})"
+
+
+# ---- gathering ----
+
+
+def _roots(heap: mheap.Heap, has_root: bool) -> dict[str, Any]:
+    keys = [key for key in range(_core.KEYS) if heap.getkey(key) is not None]
+    return {"root_items": len(heap.root) if has_root else None, "names": list(heap.roots), "keys": keys}
+
+
+def _class_fields(stats: Any) -> dict[str, int]:
+    return {name: getattr(stats, name) for name in _CLASS_FIELDS}
+
+
+def _usage(stats: Any) -> dict[str, Any]:
+    usage: dict[str, Any] = {name: getattr(stats, name) for name in _TOTALS}
+    usage["classes"] = [_class_fields(row) for row in stats.classes if row.runs]
+    usage["spans"] = _class_fields(stats.spans)
+    usage["huge"] = _class_fields(stats.huge)
+    return usage
+
+
+def _identity(info: Any) -> dict[str, Any]:
+    fields = {name: getattr(info, name) for name in _IDENTITY}
+    fields["owner_pid"] = info.owner_pid if info.state == "open" else None
+    return fields
+
+
+def _gather(file: str, report: dict[str, Any]) -> None:
+    """Fills the report as far as the heap allows."""
+    with opened(file) as heap:
+        info = heap.info()
+        report.update(_identity(info))
+        report["usage"] = _usage(heap.stats())
+        report["roots"] = _roots(heap, info.has_root)
+
+
+# ---- printing ----
+
+
+def _line(name: str, value: object) -> None:
+    print(f"{name:<14}{value}")
+
+
+def _state_text(report: dict[str, Any]) -> str:
+    texts = {"clean": "clean: detached in order", "sealed": "sealed: complete, never written again"}
+    open_text = f"open: a writer (process {report['owner_pid']}) has it, or died"
+    return texts.get(report["state"], open_text)
+
+
+def _print_identity(report: dict[str, Any]) -> None:
+    created = datetime.fromtimestamp(report["created_ns"] / 1e9, timezone.utc)
+    _line("file", report["file"])
+    _line("uuid", report["uuid"])
+    _line("format", f"version {report['version']}")
+    _line("created", created.strftime("%Y-%m-%d %H:%M:%S UTC"))
+    _line("state", _state_text(report))
+    _line("generation", report["generation"])
+    _line("crashes", report["epoch"])
+    features = {name: report[name] for name in ("compat", "rocompat", "incompat") if report[name]}
+    _line("features", ", ".join(f"{name} 0x{bits:x}" for name, bits in features.items()) or "none")
+
+
+def _print_geometry(report: dict[str, Any]) -> None:
+    base = report["stored_base"]
+    _line("size", bytes_text(report["size"]))
+    _line("on disk", f"{bytes_text(report['disk_size'])} of a file of {bytes_text(report['file_size'])}")
+    _line("may grow to", bytes_text(report["max_size"]))
+    _line("base", f"0x{base:x}" if base else "none: attaches anywhere")
+
+
+def _print_roots(roots: dict[str, Any]) -> None:
+    count = roots["root_items"]
+    _line("root", "none yet" if count is None else f"{count} items")
+    _line("named roots", ", ".join(literal(name) for name in roots["names"]) or "none")
+    _line("keys set", ", ".join(map(str, roots["keys"])) or "none")
+
+
+def _rows(usage: dict[str, Any]) -> list[tuple[str, dict[str, int]]]:
+    rows = [(str(row["block_size"]), row) for row in usage["classes"]]
+    return rows + [(name, usage[name]) for name in ("spans", "huge") if usage[name]["runs"]]
+
+
+def _columns(*cells: object) -> str:
+    return " ".join(f"{cell:>{width}}" for cell, width in zip(cells, (10, 12, 12, 16, 16, 5), strict=True))
+
+
+def _print_usage(usage: dict[str, Any]) -> None:
+    _line("used", f"{usage['chunks_used']} blocks, {bytes_text(usage['bytes_used'])}")
+    _line("free", f"{usage['chunks_free']} blocks and runs, {bytes_text(usage['bytes_free'])}")
+    _line("overhead", bytes_text(usage["bytes_overhead"]))
+    _line("segments", f"{usage['segments']}, {usage['segments_free']} free")
+    rows = _rows(usage)
+    if rows:
+        print("\n" + _columns("block size", "in use", "room for", "bytes in use", "occupied", "full"))
+    for name, row in rows:
+        full = row["used"] / row["blocks"] if row["blocks"] else 0.0
+        print(_columns(name, row["used"], row["blocks"], row["used_bytes"], row["run_bytes"], f"{full:.0%}"))
+
+
+def _print_text(report: dict[str, Any]) -> None:
+    if "uuid" not in report:
+        return
+    _print_identity(report)
+    _print_geometry(report)
+    if "roots" in report:
+        _print_roots(report["roots"])
+    if "usage" in report:
+        _print_usage(report["usage"])
+
+
+@click.command("info", short_help="Identity, geometry, state, roots and usage of a heap.")
+@file_argument
+@json_option
+def command(file: str, as_json: bool) -> None:
+    """Print identity, geometry, state, roots and usage by size class of the heap in FILE.
+
+    With --json: {"file", "uuid", "version", "state" ("clean", "open", "sealed"), "generation", "epoch",
+    "compat", "rocompat", "incompat", "size", "file_size", "disk_size", "max_size", "stored_base", "segments",
+    "created_ns", "has_journal", "owner_pid", "usage": {"bytes_total", "chunks_used", "bytes_used",
+    "chunks_free", "bytes_free", "bytes_overhead", "segments", "segments_free", "classes": [{"block_size",
+    "runs", "blocks", "used", "used_bytes", "run_bytes"}], "spans": {…}, "huge": {…}}, "roots":
+    {"root_items", "names", "keys"}}, and "error": {"name", "text", "offset"} for a heap at fault.
+    """
+    report: dict[str, Any] = {"file": file}
+    failure: mheap.MheapError | None = None
+    try:
+        _gather(file, report)
+    except mheap.MheapError as error:
+        failure = error
+        report["error"] = error_fields(error)
+    if as_json:
+        print_json(report)
+    else:
+        _print_text(report)
+    sys.stdout.flush()
+    if failure is not None:
+        raise failure

@@ -1,0 +1,193 @@
+"""``mheap get`` and ``mheap ls``: paths, values, JSON, large and hostile contents."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import mheap
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+# ---- get ----
+
+
+@pytest.mark.parametrize(
+    ("path", "printed"),
+    [
+        ("users/ada/age", "36"),
+        ("/users/ada/age/", "36"),
+        ("users/ada/tags/2", "3.5"),
+        ("users/ada/tags/-1", "True"),
+        ("users/ada/tags/3", "None"),
+        ("users/bob", "{}"),
+        ("users/ada", "{'age': 36, 'tags': ['x', 'y', 3.5, None, True]}"),
+        ("a\\/b", "slash"),
+        ("back\\\\slash", "backslash"),
+        ("1", "str one"),
+        ("(1)", "int one"),
+        ("+1", "int one"),
+        ("'1'", "str one"),
+        ("2", str(2**100)),
+        ("''", "empty"),
+        ("clé", "été"),
+        ("bytes", r"b'\x00\xff'"),
+        ("nan", "nan"),
+        ("numbers", "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]"),
+    ],
+)
+def test_get_follows_a_path(run: Run, sample: Path, path: str, printed: str) -> None:
+    done = run("get", sample, path)
+    assert (done.stdout, done.stderr, done.returncode) == (f"{printed}\n", "", 0)
+
+
+@pytest.mark.parametrize(
+    "path", ["nobody", "users/nobody", "users/ada/age/more", "numbers/10", "numbers/x", "b'1'"]
+)
+def test_a_path_that_leads_nowhere_is_one_line_and_exit_code_1(run: Run, sample: Path, path: str) -> None:
+    done = run("get", sample, path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert repr(path.split("/")[-1]) in done.stderr
+
+
+def test_get_limits_containers(run: Run, sample: Path) -> None:
+    assert run("get", sample, "numbers", "--limit", "3").stdout == "[0, 1, 2, ...]\n"
+    assert run("get", sample, "numbers", "--limit", "10").stdout == f"{list(range(10))}\n"
+    assert run("get", sample, "users", "--limit", "0").stdout == "{...}\n"
+
+
+def test_get_raw_writes_the_bytes_alone(run: Run, sample: Path) -> None:
+    command = [sys.executable, "-m", "mheap", "get", "--raw", str(sample), "bytes"]
+    done = subprocess.run(command, capture_output=True, check=True, cwd=sample.parent)
+    assert done.stdout == b"\x00\xff"
+    assert run("get", "--raw", sample, "clé").stdout == "été"
+    assert run("get", "--raw", sample, "users").returncode == 2
+    assert run("get", "--raw", "--json", sample, "clé").returncode == 2
+
+
+def test_get_json_has_a_form_for_every_value(run: Run, sample: Path) -> None:
+    def value(path: str) -> object:
+        return json.loads(run("get", "--json", sample, path).stdout)
+
+    assert value("users/ada") == {"age": 36, "tags": ["x", "y", 3.5, None, True]}
+    assert value("bytes") == {"$base64": "AP8="}
+    assert value("nan") == {"$float": "nan"}
+    assert value("2") == 2**100
+    assert value("clé") == "été"
+    root = value("/")
+    assert isinstance(root, dict)
+    assert ["1", "str one"] in root["$items"]
+    assert [1, "int one"] in root["$items"]
+
+
+def test_ints_of_thousands_of_digits_are_hexadecimal(run: Run, heap_path: Path) -> None:
+    with mheap.open(heap_path, mode="live") as heap:
+        heap.root["huge"] = 1 << 100_000
+    assert int(run("get", heap_path, "huge").stdout, 16) == 1 << 100_000
+    assert int(json.loads(run("get", "--json", heap_path, "huge").stdout)["$int"], 16) == 1 << 100_000
+    assert run("ls", heap_path).returncode == 0
+
+
+# ---- ls ----
+
+
+def test_ls_lists_keys_as_steps_that_get_understands(run: Run, sample: Path) -> None:
+    with mheap.open(sample, mode="readonly") as heap:
+        root = heap.root
+        entries = json.loads(run("ls", "--json", sample).stdout)
+        assert entries["length"] == len(root) == len(entries["entries"])
+        for key, entry in zip(root, entries["entries"], strict=True):
+            done = run("get", "--json", sample, entry["step"])
+            assert done.returncode == 0, entry
+            if "value" in entry:
+                assert json.loads(done.stdout) == entry["value"], key
+
+
+def test_ls_prints_a_line_an_entry(run: Run, sample: Path) -> None:
+    lines = run("ls", sample).stdout.splitlines()
+    assert len(lines) == 13
+    assert lines[0].split() == ["users", "dict", "2", "items"]
+    assert lines[1].split() == ["a\\/b", "str", "'slash'"]
+    assert [line.split() for line in run("ls", sample, "users/ada").stdout.splitlines()] == [
+        ["age", "int", "36"],
+        ["tags", "list", "5", "items"],
+    ]
+    assert run("ls", sample, "users/ada/tags").stdout.split()[:3] == ["0", "str", "'x'"]
+
+
+def test_ls_of_long_values_is_short(run: Run, sample: Path) -> None:
+    line = next(line for line in run("ls", sample).stdout.splitlines() if line.startswith("long"))
+    assert len(line) < 140
+    assert "5000 characters" in line
+    entries = json.loads(run("ls", "--json", sample).stdout)["entries"]
+    assert next(entry for entry in entries if entry["key"] == "long")["length"] == 5000
+
+
+def test_control_characters_are_shown_not_obeyed(run: Run, sample: Path) -> None:
+    assert "\x1b" not in run("ls", sample).stdout
+    assert "\x1b" not in run("get", sample, "/").stdout
+
+
+def test_ls_of_a_scalar_and_of_nothing_fails(run: Run, sample: Path) -> None:
+    done = run("ls", sample, "users/ada/age")
+    assert done.returncode == 1
+    assert "int" in done.stderr
+    assert run("ls", sample, "nowhere").returncode == 1
+
+
+def test_ls_limits_and_says_so(run: Run, sample: Path) -> None:
+    done = run("ls", sample, "numbers", "--limit", "4")
+    assert len(done.stdout.splitlines()) == 4
+    assert "6 more" in done.stderr
+    assert len(json.loads(run("ls", sample, "numbers", "--limit", "4", "--json").stdout)["entries"]) == 4
+
+
+def test_a_heap_without_a_root_is_empty(run: Run, heap_path: Path) -> None:
+    with mheap.open(heap_path, mode="live") as heap:
+        heap.malloc(10)
+    for args in (["ls", heap_path], ["ls", "--json", heap_path], ["get", heap_path, ""], ["info", heap_path]):
+        done = run(*args)
+        assert (done.returncode, done.stderr) == (0, ""), args
+    assert run("ls", heap_path).stdout == ""
+
+
+# ---- large, deep ----
+
+
+def test_large_containers_are_streamed_to_whoever_reads_them(run: Run, heap_path: Path) -> None:
+    with mheap.open(heap_path, mode="live") as heap:
+        heap.root["many"] = {f"key{i}": i for i in range(100_000)}
+    assert ast.literal_eval(run("get", heap_path, "many").stdout)["key99999"] == 99999
+    assert len(json.loads(run("get", heap_path, "many", "--json").stdout)) == 100_000
+    assert len(run("ls", heap_path, "many").stdout.splitlines()) == 100_000
+
+
+def test_a_reader_that_has_enough_is_no_error(sample: Path, heap_path: Path) -> None:
+    with mheap.open(heap_path, mode="live") as heap:
+        heap.root["many"] = list(range(200_000))
+    command = f"{sys.executable} -m mheap ls {heap_path} many | head -n 2; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=False, cwd=sample.parent
+    )
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 2
+
+
+def test_deep_nesting_does_not_recurse(run: Run, heap_path: Path) -> None:
+    with mheap.open(heap_path, mode="live") as heap:
+        heap.root["deep"] = []
+        inner = heap.root["deep"]
+        for _ in range(5000):
+            inner.append([])
+            inner = inner[0]
+    assert run("get", heap_path, "deep").stdout == "[" * 5001 + "]" * 5001 + "\n"
+    assert run("get", "--json", heap_path, "deep").stdout == "[" * 5001 + "]" * 5001 + "\n"
