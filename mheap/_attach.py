@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from mheap import _core
+
+TYPE_CHECKING = False  # typing's own would cost most of mheap's import time
 
 if TYPE_CHECKING:
     from typing import Literal, Protocol, TypeAlias

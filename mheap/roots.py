@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
-from typing import TYPE_CHECKING
 
 from mheap import _core
 from mheap.errors import InvalidPointer
+
+TYPE_CHECKING = False  # typing's own would cost most of mheap's import time
 
 if TYPE_CHECKING:
     from mheap._core import Heap

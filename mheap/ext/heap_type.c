@@ -5,7 +5,6 @@
 #include <errno.h>
 
 #include "ext.h"
-#include <structmember.h>
 
 #undef errno /* a function of ours has that name */
 
