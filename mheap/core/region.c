@@ -144,6 +144,7 @@ static mheap_err map_all(mh_region *region, const mh_superblock *super, const mh
   if (!code) code = mh_region_make_tables(region, error);
   if (!code && super->size == 0 && !region->anonymous) code = format_file(region, error);
   if (!code) code = mh_region_map(region, super->size == 0 ? MH_REGION_MIN : super->size, error);
+  if (code && super->size == 0 && !region->anonymous) mh_os_truncate(region->fd, 0); /* as it was */
   if (code) return code;
   if (region->anonymous) memcpy(region->super, super, sizeof *super);
   region->fresh = super->size == 0;
@@ -161,9 +162,23 @@ static void take_over(mh_region *region, const mh_owner *self) {
   mh_publish(&super->epoch, super->epoch + 1);
 }
 
+/* A store to a block that a reflink copy shares needs a new one, and on a full disk that would
+   kill the process. */
+static mheap_err own_blocks(mh_region *region, mheap_error *error) {
+  if (region->anonymous || region->fresh || region->mode != MHEAP_MODE_LIVE || !mh_os_shares_blocks(region->fd))
+    return MHEAP_OK;
+  int failed = mh_os_unshare(region->fd, 0, mh_region_size(region));
+  if (failed == 0 || failed != EOPNOTSUPP)
+    return failed ? mh_fail_system(error, failed, region->path, "taking the blocks it shares with a reflink copy") : MHEAP_OK;
+  return mh_fail(error, MHEAP_ERR_SYSTEM, "%s: shares its blocks with a reflink copy, which this file system cannot undo: a full disk "
+                 "would then kill the process; make a full copy (cp --reflink=never) and attach that", region->path);
+}
+
 mheap_err mh_region_begin_slowly(mh_region *region, mheap_error *error) {
   mh_superblock *super = region->super;
   int failed = 0;
+  mheap_err code = own_blocks(region, error);
+  if (code) return code;
   pthread_mutex_lock(&region->lock);
   if (!region->open && region->mode == MHEAP_MODE_LIVE && !region->anonymous) {
     mh_owner self = mh_owner_make(region->device, region->inode, region->mount_id, region->mode);
@@ -266,7 +281,7 @@ mh_region *mh_region_attach(int fd, const mheap_options *options, mheap_error *e
   if (check_options(options, error) != MHEAP_OK) return NULL;
   mh_region *region = region_new(options, error);
   if (region == NULL) return NULL;
-  mheap_err code = fd < 0 ? attach_memory(region, options, error) : attach_file(region, fd, options, error);
+  mheap_err code = fd == -1 ? attach_memory(region, options, error) : attach_file(region, fd, options, error);
   return finish(region, code, options, error);
 }
 
