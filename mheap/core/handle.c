@@ -93,6 +93,17 @@ static void leave_hint(mh_region *region, uint64_t segment) {
     mh_publish(mh_map_word(region, segment, NULL), mh_map_slices(state->arena, (uint32_t)region->epoch, hint));
 }
 
+/* Would punching give back a good part of a file that stays small? */
+#define PUNCH_MOST (16 * MH_SEGMENT)
+
+static bool mostly_free(const mh_region *region) {
+  uint64_t free = 0, size = mh_region_size(region);
+  if (size > PUNCH_MOST) return false;
+  for (uint64_t i = 0; i < mh_map_segments(region); i++)
+    free += (uint64_t)__builtin_popcountll(mh_segment_of(region, i)->free) * MH_SLICE;
+  return free > size / 4;
+}
+
 /* A handle that cannot be written, or whose file was cut short, leaves things as they are. */
 static void tidy(mheap *heap) {
   mh_region *region = heap->region;
@@ -100,6 +111,7 @@ static void tidy(mheap *heap) {
   if (mheap_collect(heap, false) != MHEAP_OK) return;
   pthread_mutex_lock(&region->lock);
   for (uint64_t i = 0; i < mh_map_segments(region); i++) leave_hint(region, i);
+  if (mostly_free(region)) mh_arena_punch(region);
   pthread_mutex_unlock(&region->lock);
 }
 

@@ -7,9 +7,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/falloc.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -133,6 +137,23 @@ int mh_os_allocate(int fd, uint64_t offset, uint64_t length) { return allocate(f
 
 int mh_os_punch(int fd, uint64_t offset, uint64_t length) {
   return allocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+}
+
+int mh_os_unshare(int fd, uint64_t offset, uint64_t length) {
+  return allocate(fd, FALLOC_FL_UNSHARE_RANGE, offset, length);
+}
+
+#define EXTENTS 16
+
+bool mh_os_shares_blocks(int fd) {
+  union {
+    struct fiemap map;
+    char room[sizeof(struct fiemap) + EXTENTS * sizeof(struct fiemap_extent)];
+  } u = {.map = {.fm_length = FIEMAP_MAX_OFFSET, .fm_extent_count = EXTENTS}};
+  if (ioctl(fd, FS_IOC_FIEMAP, &u.map) != 0) return false; /* a file system without extents shares none */
+  for (uint32_t i = 0; i < u.map.fm_mapped_extents; i++)
+    if (u.map.fm_extents[i].fe_flags & FIEMAP_EXTENT_SHARED) return true;
+  return false;
 }
 
 int mh_os_sync(int fd) { return fdatasync(fd) == 0 ? 0 : errno; }
