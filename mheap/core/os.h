@@ -46,8 +46,6 @@ int mh_os_punch(int fd, uint64_t offset, uint64_t length);
 int mh_os_sync(int fd);
 /* Are there blocks (among the first extents) that a copy made by reflink shares? */
 bool mh_os_shares_blocks(int fd);
-/* Gives a range blocks of its own. EOPNOTSUPP: the file system cannot. */
-int mh_os_unshare(int fd, uint64_t offset, uint64_t length);
 
 /* ---- locks: of open file descriptions, on single bytes; advisory ---- */
 

@@ -139,10 +139,6 @@ int mh_os_punch(int fd, uint64_t offset, uint64_t length) {
   return allocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
 }
 
-int mh_os_unshare(int fd, uint64_t offset, uint64_t length) {
-  return allocate(fd, FALLOC_FL_UNSHARE_RANGE, offset, length);
-}
-
 #define EXTENTS 16
 
 bool mh_os_shares_blocks(int fd) {

@@ -94,8 +94,9 @@ static mheap_err read_superblock(mh_region *region, const mheap_options *options
   bool writing = region->mode == MHEAP_MODE_LIVE;
   uint64_t size, disk;
   size_t got;
-  int failed = mh_os_file_sizes(region->fd, &size, &disk);
-  if (!failed) failed = mh_os_read(region->fd, super, sizeof *super, 0, &got);
+  /* In this order: a writer makes the file longer before it says so, and the other way round. */
+  int failed = mh_os_read(region->fd, super, sizeof *super, 0, &got);
+  if (!failed) failed = mh_os_file_sizes(region->fd, &size, &disk);
   if (failed) return mh_fail_system(error, failed, region->path, "reading the superblock");
   if (size > 0 || !writing || options->must_exist)
     return size == 0 ? mh_fail(error, MHEAP_ERR_NOT_A_HEAP, "%s: an empty file, not a heap; attach it for writing to make it one", region->path)
@@ -167,11 +168,8 @@ static void take_over(mh_region *region, const mh_owner *self) {
 static mheap_err own_blocks(mh_region *region, mheap_error *error) {
   if (region->anonymous || region->fresh || region->mode != MHEAP_MODE_LIVE || !mh_os_shares_blocks(region->fd))
     return MHEAP_OK;
-  int failed = mh_os_unshare(region->fd, 0, mh_region_size(region));
-  if (failed == 0 || failed != EOPNOTSUPP)
-    return failed ? mh_fail_system(error, failed, region->path, "taking the blocks it shares with a reflink copy") : MHEAP_OK;
-  return mh_fail(error, MHEAP_ERR_SYSTEM, "%s: shares its blocks with a reflink copy, which this file system cannot undo: a full disk "
-                 "would then kill the process; make a full copy (cp --reflink=never) and attach that", region->path);
+  return mh_fail(error, MHEAP_ERR_SYSTEM, "%s: shares its blocks with a reflink copy: a full disk would kill the process that changes "
+                 "it; make a full copy (cp --reflink=never) and attach that", region->path);
 }
 
 mheap_err mh_region_begin_slowly(mh_region *region, mheap_error *error) {
