@@ -323,7 +323,6 @@ static mh_hooks *hooks_of(mheap *heap) {
 
 static void settle(mheap *heap) {
   heap->hooked = heap->hooks->guards || atomic_load(&heap->hooks->trace) != NULL;
-  if (heap->hooked) mh_lanes_forget(heap);
 }
 
 static bool stop_at_bare(void *arg, void *block, size_t usable) {
@@ -358,7 +357,7 @@ static mheap_err turn_on_guards(mheap *heap, mheap_check_fun *report, void (*pla
     settle(heap);
   }
   pthread_mutex_unlock(&heap->lock);
-  mh_lanes_go_slow(heap);
+  mh_lanes_forget(heap);
   return hooks != NULL ? MHEAP_OK : MHEAP_ERR_NO_MEMORY;
 }
 
@@ -410,7 +409,7 @@ mheap_err mheap_mtrace(mheap *heap, FILE *file) {
   pthread_mutex_unlock(&heap->lock);
   if (hooks == NULL) return MHEAP_ERR_NO_MEMORY;
   replace_trace(heap, hooks, file);
-  mh_lanes_go_slow(heap);
+  mh_lanes_forget(heap);
   return MHEAP_OK;
 }
 

@@ -424,15 +424,6 @@ mh_lane *mh_lane_of(mheap *heap, mheap_error *error) {
   return lane;
 }
 
-void mh_lanes_go_slow(mheap *heap) {
-  mh_lanes_lock();
-  for (mh_lane *lane = heap->lanes; lane != NULL; lane = lane->next) {
-    const mheap *expected = heap;
-    if (lane->thread != NULL) atomic_compare_exchange_strong(&lane->thread->heap, &expected, NULL);
-  }
-  mh_lanes_unlock();
-}
-
 /* ---- collecting, detaching, forking ---- */
 
 static void collect_lane(mh_lane *lane) {

@@ -77,9 +77,6 @@ void mh_own_lane_remember(mh_lane *lane);
 /* This thread's lane in `heap`, found or made; NULL with an error. */
 mh_lane *mh_lane_of(mheap *heap, mheap_error *error);
 
-/* Once heap->hooked is set: no thread takes a fast path on this heap any more. */
-void mh_lanes_go_slow(mheap *heap);
-
 /* Makes `lane`'s bin of a class have a free block; the slow part of malloc. */
 mheap_err mh_lane_refill(mh_lane *lane, uint32_t class, mheap_error *error);
 
