@@ -28,12 +28,24 @@ static void note_free(mh_arena *arena, uint64_t segment) {
   for (uint32_t n = 1; n < MH_SEGMENT_SLICES; n++) arena->start[n] = min64(arena->start[n], segment);
 }
 
-/* Bytes up to the last used slice of an opened segment. */
+/* Of `slices` slices of a segment that is not opened, those up to the end of the last run. */
+static uint32_t stored_slices(const mh_region *region, uint64_t segment, uint32_t slices) {
+  const mh_segment_header *header = mh_segment_header_of(region, segment);
+  uint32_t last = slices, count;
+  if (header->magic != MH_SEGMENT_MAGIC || header->index != segment) return slices;
+  while (last > 1 && header->slice[last - 2].head == 0) last--;
+  if (last == 1) return 1;
+  count = mh_field(header->slice[last - 2].head, MH_HEAD_COUNT_SHIFT, MH_HEAD_COUNT_BITS);
+  return count > 0 && last - 1 + count < slices ? last - 1 + count : slices;
+}
+
+/* Bytes up to the last used slice of a segment of slices. */
 static uint64_t used_end(const mh_region *region, uint64_t segment) {
   const mh_segment *state = mh_segment_of(region, segment);
   uint64_t end = min64(mh_region_size(region), segment_end(segment));
   uint32_t slices = (uint32_t)((end - mh_segment_offset(segment)) / MH_SLICE);
-  while (slices > 1 && state->free >> (slices - 1) & 1) slices--;
+  if (state->kind != MH_RUN_HEADER) slices = stored_slices(region, segment, slices);
+  else while (slices > 1 && state->free >> (slices - 1) & 1) slices--;
   return mh_segment_offset(segment) + slices * MH_SLICE;
 }
 
@@ -380,6 +392,12 @@ void mh_arena_give_segments(mh_region *region, uint64_t first, uint64_t count) {
 
 /* ---- trimming ---- */
 
+static bool is_slices(mh_region *region, uint64_t segment) {
+  mh_map_entry entry;
+  if (mh_segment_of(region, segment)->kind == MH_RUN_HEADER) return true;
+  return mh_map_get(region, segment, &entry, NULL) == MHEAP_OK && entry.kind == MH_MAP_SLICES;
+}
+
 /* Drops the free slices behind `size` from what is known, then the bytes. */
 static void cut(mh_region *region, uint64_t size) {
   uint64_t last = (size - MH_SLICE - 1) / MH_SEGMENT;
@@ -396,13 +414,14 @@ void mh_arena_trim(mh_region *region, bool force) {
   mh_arena *arena = region->arena;
   uint64_t segment = mh_map_segments(region), size = mh_region_size(region);
   while (segment-- > 0) {
-    bool slices = mh_segment_of(region, segment)->kind == MH_RUN_HEADER;
-    if (segment > 0 && slices && is_wholly_free(region, segment)) {
+    bool slices = is_slices(region, segment);
+    uint64_t end = slices ? used_end(region, segment) : 0;
+    if (segment > 0 && end == mh_segment_offset(segment) + MH_SLICE) {
       if (arena->spare == segment) arena->spare = 0;
       mh_segment_forget(region, segment);
       mh_publish(mh_map_word(region, segment, NULL), 0);
     } else if (slices || !is_free(region, segment)) {
-      if (slices) size = used_end(region, segment);
+      if (slices) size = end;
       break;
     }
     size = mh_segment_offset(segment);

@@ -75,7 +75,8 @@ static void measure(mh_check *check) {
   mh_region *region = check->region;
   uint64_t file_size, disk;
   check->size = check->mapped = mh_region_size(region);
-  if (region->fd >= 0 && mh_os_file_sizes(region->fd, &file_size, &disk) == 0 && file_size < check->mapped)
+  uint64_t needed = mh_region_file_bytes(region);
+  if (region->fd >= 0 && mh_os_file_sizes(region->fd, &file_size, &disk) == 0 && file_size < needed)
     check->mapped = file_size / MH_SLICE * MH_SLICE;
   if (!region->unsafe || check->mapped == 0) return;
   uint64_t size = mh_read(&region->super->size); /* the writer may have grown it beyond this mapping */

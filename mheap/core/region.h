@@ -101,6 +101,11 @@ static inline uint64_t mh_offset(const mh_region *region, const void *address) {
 static inline uint64_t mh_region_size(const mh_region *region) {
   return atomic_load_explicit(&((mh_region *)region)->size, memory_order_relaxed);
 }
+/* Bytes that the file must have: what a scratch region grew by is memory. */
+static inline uint64_t mh_region_file_bytes(const mh_region *region) {
+  uint64_t size = mh_region_size(region);
+  return region->mode == MHEAP_MODE_SCRATCH && region->fresh_from < size ? region->fresh_from : size;
+}
 /* May `length` bytes at this offset, both read from a file, be touched? */
 static inline bool mh_in_region(const mh_region *region, uint64_t offset, uint64_t length) {
   uint64_t size = mh_region_size(region);

@@ -175,7 +175,7 @@ mheap_err mh_region_map(mh_region *region, uint64_t size, mheap_error *error) {
 /* A file somebody truncated must not be extended again: the gap would read as zeros. */
 mheap_err mh_region_is_whole(mh_region *region, mheap_error *error) {
   if (region->anonymous) return MHEAP_OK;
-  uint64_t size = mh_region_size(region), found, disk;
+  uint64_t size = mh_region_file_bytes(region), found, disk;
   int failed = mh_os_file_sizes(region->fd, &found, &disk);
   if (failed) return mh_fail_system(error, failed, region->path, "looking at the file");
   if (found >= size && !region->cut) return MHEAP_OK;

@@ -165,19 +165,10 @@ static mheap_err walk_region(mheap *heap, run_fun *fun, void *arg) {
   return MHEAP_OK;
 }
 
-/* Bytes that somebody truncated cannot be looked at, not even to find that out. */
-static mheap_err file_is_whole(mheap *heap) {
-  mh_region *region = heap->region;
-  uint64_t found, disk, size = mh_region_size(region);
-  if (region->fd < 0 || mh_os_file_sizes(region->fd, &found, &disk) != 0 || found >= size) return MHEAP_OK;
-  return mh_fail_corrupt(mh_error(heap), region->path, found,
-                         "the file was cut short while attached: bytes it should have", size, found);
-}
-
 static mheap *readable(mheap *heap, mheap_err *failed) {
   heap = mh_heap_of(heap);
   *failed = heap == NULL ? MHEAP_ERR_NO_MEMORY : mh_heap_usable(heap);
-  if (!*failed) *failed = file_is_whole(heap);
+  if (!*failed) *failed = mh_region_is_whole(heap->region, mh_error(heap)); /* else touching it is a signal */
   return *failed ? NULL : heap;
 }
 
