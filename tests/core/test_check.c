@@ -8,9 +8,11 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "check.h"
 #include "crc32c.h"
 #include "map.h"
 #include "mheap/mheap.h"
+#include "region.h"
 #include "segment.h"
 #include "test.h"
 
@@ -559,6 +561,39 @@ static void the_check_writes_nothing(void) {
 
 /* ---- beside a writer ---- */
 
+static unsigned runs; /* of the unit below */
+
+/* Finds something the first `times` times, and one thing more each time. */
+static void find_some(mh_check *check, uint64_t times) {
+  runs++;
+  if (runs <= times) mh_check_found(check, 1, 1000, "test", "passing or not: expected %d, found %d", 1, 2);
+  mh_check_found(check, 1, 2000 + runs, "test", "never twice in one place%s", "");
+}
+
+static void find_a_lot(mh_check *check, uint64_t count) {
+  for (uint64_t i = 0; i < count; i++) mh_check_found(check, 0, i, "test", "the same each time%s", "");
+}
+
+static void only_what_is_found_every_time_is_reported(void) {
+  patient p = make_patient();
+  for (int writers = 0; writers < 2; writers++) {
+    p.heap->region->unsafe = writers;
+    for (uint64_t times = 0; times < 10; times++) {
+      findings all = {.wanted = 1000};
+      mh_check check = {.heap = p.heap, .region = p.heap->region, .report = collect, .arg = &all};
+      runs = 0;
+      mh_check_run(&check, find_some, times);
+      if (!writers) CHECK_EQ(all.broken, 1 + (times >= 1));
+      if (writers) CHECK(runs >= 2 && all.broken == all.found && all.found == (times >= runs));
+    }
+  }
+  findings all = {.wanted = 999};
+  mh_check check = {.heap = p.heap, .region = p.heap->region, .report = collect, .arg = &all};
+  mh_check_run(&check, find_a_lot, 1000);
+  CHECK(all.found && all.notes == 1000);
+  end_patient(&p);
+}
+
 /* Runs until it is killed. */
 static void allocate_for_ever(const char *path, int ready) {
   enum { SLOTS = 300 };
@@ -598,6 +633,7 @@ static void check_beside(const char *path, bool unsafe) {
   }
   findings all = {.print = true};
   CHECK_EQ(mheap_check(heap, collect, NULL, &all), MHEAP_OK);
+  if (unsafe) CHECK_EQ(all.notes, 0);
   CHECK_EQ(mheap_detach(heap, &error), MHEAP_OK);
 }
 
@@ -620,4 +656,4 @@ TEST_MAIN(TEST(a_sound_heap_has_no_findings), TEST(a_writer_may_check_its_own_he
           TEST(bitmaps_are_checked), TEST(a_directory_and_its_parts_are_checked),
           TEST(no_flipped_bit_ends_the_check), TEST(no_random_bytes_end_the_check),
           TEST(a_file_cut_short_is_a_finding_and_no_signal), TEST(the_check_writes_nothing),
-          TEST(a_live_writer_causes_no_findings))
+          TEST(only_what_is_found_every_time_is_reported), TEST(a_live_writer_causes_no_findings))
