@@ -205,7 +205,9 @@ void *mheap_calloc(mheap *heap, size_t count, size_t size) {
               heap->region->path, count, size);
     return NULL;
   }
-  void *block = mheap_malloc(heap, bytes);
+  /* Not through mheap_malloc, which a trace would name as the caller. */
+  bool hooked = heap != NULL && heap->hooked;
+  void *block = unlikely(hooked) ? mh_hooks_malloc(heap, bytes, 16) : mheap_malloc(heap, bytes);
   return block != NULL ? memset(block, 0, bytes) : NULL;
 }
 

@@ -234,6 +234,8 @@ static mheap_err attach_file(mh_region *region, int fd, const mheap_options *opt
   /* A sealed file needs no locks: it never changes. What is read before locking only decides that. */
   if (!code && region->mode != MHEAP_MODE_LIVE) code = read_superblock(region, options, &super, error);
   bool sealed = !code && region->mode != MHEAP_MODE_LIVE && super.state == MH_STATE_SEALED;
+  /* A writer that is giving space back makes the file look cut short, until it is locked out. */
+  if (code == MHEAP_ERR_CORRUPT) code = MHEAP_OK;
   if (!code) code = mh_region_lock_file(region, options->timeout, sealed, error);
   if (!code) code = read_superblock(region, options, &super, error);
   if (!code) code = check_state(region, &super, options, error);
