@@ -44,12 +44,17 @@ static PyStructSequence_Field class_fields[] = {
     {NULL, NULL},
 };
 
+#define TOTALS                                                                 \
+  {"bytes_total", "bytes of the region"},                                      \
+  {"chunks_used", "blocks in use"},                                            \
+  {"bytes_used", "bytes in them"},                                             \
+  {"chunks_free", "free blocks in slabs, and free runs of slices and segments"}, \
+  {"bytes_free", "bytes in those"}
+
+static PyStructSequence_Field mmstats_fields[] = {TOTALS, {NULL, NULL}};
+
 static PyStructSequence_Field stats_fields[] = {
-    {"bytes_total", "bytes of the region"},
-    {"chunks_used", "blocks in use"},
-    {"bytes_used", "bytes in them"},
-    {"chunks_free", "free blocks in slabs, and free runs of slices and segments"},
-    {"bytes_free", "bytes in those"},
+    TOTALS,
     {"bytes_overhead", "bytes of superblock, headers, maps, and what slabs and spans cannot use"},
     {"segments", "segments of 4 MiB, free ones included"},
     {"segments_free", "free segments"},
@@ -73,7 +78,7 @@ static PyStructSequence_Desc class_desc = {
     "mheap.ClassStats", "Counts of one size class, of all spans, or of all huge spans.", class_fields, 6};
 static PyStructSequence_Desc stats_desc = {"mheap.HeapStats", "Counts of a whole heap.", stats_fields, 11};
 static PyStructSequence_Desc mmstats_desc = {
-    "mheap.MmStats", "Counts of a whole heap, as GNU mmalloc has them.", stats_fields, 5};
+    "mheap.MmStats", "Counts of a whole heap, as GNU mmalloc has them.", mmstats_fields, 5};
 static PyStructSequence_Desc finding_desc = {
     "mheap.Finding", "Something Heap.check found.", finding_fields, 4};
 
