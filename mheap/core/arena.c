@@ -426,6 +426,8 @@ void mh_arena_trim(mh_region *region, bool force) {
     }
     size = mh_segment_offset(segment);
   }
+  uint64_t least = mh_segment_offset(0) + MH_SLICE; /* a file may say that segment 0 is free */
+  if (size < least) size = least;
   if (size < mh_region_size(region)) cut(region, size);
   if (force && arena->spare != 0) release_segment(region, arena->spare);
 }

@@ -69,10 +69,21 @@ static mh_map_entry take_apart(uint64_t word, uint64_t segment) {
   };
 }
 
-static bool huge_is_valid(const mh_region *region, const mh_map_entry *e) {
+/* Does each of these segments have a word? A file may lack the part of the map. */
+static bool have_words(mh_region *region, uint64_t first, uint64_t count) {
+  for (uint64_t segment = first; segment < first + count;) {
+    if (mh_map_word(region, segment, NULL) == NULL) return false;
+    uint64_t part = (segment + MH_MAP_FIRST_WORDS) / MH_MAP_PART_WORDS;
+    segment = (part + 1) * MH_MAP_PART_WORDS - MH_MAP_FIRST_WORDS;
+  }
+  return true;
+}
+
+static bool huge_is_valid(mh_region *region, const mh_map_entry *e) {
   uint64_t segments = mh_map_segments(region);
   if (e->count == 0 || e->count > segments - e->head || e->heap >= MH_HEAPS || e->arena >= MH_ARENAS) return false;
-  return mh_in_region(region, mh_segment_offset(e->head), mh_map_huge_bytes(e));
+  return mh_in_region(region, mh_segment_offset(e->head), mh_map_huge_bytes(e)) &&
+         have_words(region, e->head, e->count);
 }
 
 /* A body means what its head says; without one it is free (its writer was killed). */
