@@ -19,9 +19,14 @@ from collections.abc import (
     MutableSequence,
     ValuesView,
 )
-from typing import Any, SupportsIndex, TypeAlias
 
 from mheap._core import DictTwin, ListTwin
+
+TYPE_CHECKING = False  # typing's own would be most of what the first heap.root costs
+if TYPE_CHECKING:
+    from typing import Any, SupportsIndex, TypeAlias
+else:
+    Any = object
 
 __all__ = ["PersistentDict", "PersistentList", "to_python"]
 
@@ -114,7 +119,7 @@ class PersistentDict(DictTwin, MutableMapping[Any, Any]):
         if type(other) is dict:
             self._update_from(other)
         elif hasattr(other, "keys"):
-            for key in other.keys():
+            for key in other.keys():  # noqa: SIM118 (what dict.update asks for)
                 self[key] = other[key]
         else:
             for key, value in other:
@@ -155,7 +160,7 @@ class PersistentDict(DictTwin, MutableMapping[Any, Any]):
         plain.update(self)
         return plain
 
-    def __ior__(self, other: Any) -> PersistentDict:
+    def __ior__(self, other: Any) -> PersistentDict:  # type: ignore[misc]
         self.update(other)
         return self
 
@@ -318,7 +323,7 @@ def _children(left: Any, right: Any) -> Iterator[tuple[Any, Any]] | None:
     if len(left) != len(right):
         return None
     if isinstance(left, _LISTS):
-        return zip(left, right)
+        return zip(left, right, strict=False)
     return ((value, right.get(key, _MISSING)) for key, value in left.items())
 
 
@@ -341,7 +346,7 @@ def _equal(left: Any, right: Any) -> bool:
             if a is b:
                 continue
             if not _same_kind(a, b):
-                if not a == b:
+                if not operator.eq(a, b):
                     return False
             elif (id(a), id(b)) not in met:
                 met[id(a), id(b)] = pair
@@ -352,9 +357,9 @@ def _equal(left: Any, right: Any) -> bool:
 def _ordered(left: Any, right: Any, compare: Callable[[Any, Any], Any]) -> bool:
     """Lists by their first items that differ, at any depth, as list does."""
     if not isinstance(right, _LISTS):
-        return NotImplemented
+        return NotImplemented  # type: ignore[no-any-return]
     met = {(id(left), id(right)): (left, right)}
-    stack = [(left, right, zip(left, right))]
+    stack = [(left, right, zip(left, right, strict=False))]
     while stack:
         a, b, pairs = stack[-1]
         x, y = next(pairs, (_MISSING, _MISSING))
@@ -365,7 +370,7 @@ def _ordered(left: Any, right: Any, compare: Callable[[Any, Any], Any]) -> bool:
         elif isinstance(x, _LISTS) and isinstance(y, _LISTS):
             if x is not y and (id(x), id(y)) not in met:
                 met[id(x), id(y)] = (x, y)
-                stack.append((x, y, zip(x, y)))
+                stack.append((x, y, zip(x, y, strict=False)))
         elif not (x is y or x == y):
             return bool(compare(x, y))
     return bool(compare(0, 0))
@@ -398,7 +403,7 @@ def _repr(value: PersistentDict | PersistentList) -> str:
     enter(value)
     while stack:
         twin, items, closing = stack[-1]
-        item = next(items, _MISSING)
+        item: Any = next(items, _MISSING)
         if item is _MISSING:
             stack.pop()
             active.discard(id(twin))

@@ -13,10 +13,21 @@ static PyObject *no_key(PyObject *key) {
 
 /* ---- reading ---- */
 
+/* What most keys are: mhx_key_find for a plain str. */
+static inline int str_key(mhx_twin *twin, PyObject *object, mhx_key *key, mhx_space **space) {
+  *space = mhx_twin_space(twin);
+  if (*space == NULL) return -1;
+  key->limbs = NULL;
+  mh_key_text(&(*space)->core, &key->key, MH_TAG_STR_REF, PyUnicode_KIND(object), PyUnicode_DATA(object),
+              (uint64_t)PyUnicode_GET_LENGTH(object));
+  return 1;
+}
+
 /* 1: *word is what the key leads to; 0: it is not there; -1: an exception. */
 static inline int look_up(mhx_twin *twin, PyObject *object, mhx_space **space, uint64_t *word) {
   mhx_key key;
-  int made = mhx_key_find(twin, object, &key, space);
+  int made = PyUnicode_CheckExact(object) && PyUnicode_IS_COMPACT(object) ? str_key(twin, object, &key, space)
+                                                                          : mhx_key_find(twin, object, &key, space);
   if (made <= 0) return made;
   mheap_err found = mh_dict_get(&twin->of.dict, &key.key, word);
   mhx_key_end(&key);

@@ -40,7 +40,7 @@ static inline mheap_err table_of(mh_dict *dict, mh_container **container, const 
   return MHEAP_OK;
 }
 
-mheap_err mh_dict_table(mh_dict *dict, const mh_table **table) {
+mheap_err mh_dict_table_slowly(mh_dict *dict, const mh_table **table) {
   mh_container *container;
   return table_of(dict, &container, table);
 }
@@ -130,7 +130,7 @@ mheap_err mh_dict_length(mh_dict *dict, uint64_t *length) {
   return failed;
 }
 
-mheap_err mh_dict_get(mh_dict *dict, const mh_key *key, uint64_t *value) {
+mheap_err mh_dict_get_slowly(mh_dict *dict, const mh_key *key, uint64_t *value) {
   const mh_table *table;
   uint32_t index;
   mheap_err failed = mh_dict_table(dict, &table);

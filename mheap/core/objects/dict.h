@@ -30,7 +30,8 @@ mheap_err mh_dict_new(mh_space *space, uint64_t capacity, mh_dict *dict);
 mheap_err mh_dict_length(mh_dict *dict, uint64_t *length);
 
 /* What the key leads to. MHEAP_ERR_NOT_FOUND, without setting an error: nothing. */
-mheap_err mh_dict_get(mh_dict *dict, const mh_key *key, uint64_t *value);
+mheap_err mh_dict_get_slowly(mh_dict *dict, const mh_key *key, uint64_t *value);
+static inline mheap_err mh_dict_get(mh_dict *dict, const mh_key *key, uint64_t *value);
 /* Inserts or replaces. */
 mheap_err mh_dict_set(mh_dict *dict, const mh_key *key, uint64_t value);
 /* Removes. MHEAP_ERR_NOT_FOUND as mh_dict_get. */
@@ -44,6 +45,28 @@ mheap_err mh_dict_next(mh_dict *dict, uint32_t *index, mh_entry *entry);
 mheap_err mh_dict_previous(mh_dict *dict, uint32_t *index, mh_entry *entry);
 
 /* Finds the dict's table through the handle's cache. An empty dict has none: *table is NULL. */
-mheap_err mh_dict_table(mh_dict *dict, const mh_table **table);
+mheap_err mh_dict_table_slowly(mh_dict *dict, const mh_table **table);
+
+/* Is what was cached about the dict's table still so? */
+static inline bool mh_dict_is_cached(const mh_dict *dict) {
+  if (dict->part == 0 || dict->region != dict->space->region ||
+      !mh_container_is(dict->space, dict->offset, MH_TYPE_DICT, dict->birth))
+    return false;
+  return mh_read(&((const mh_container *)mh_at(dict->region, dict->offset))->part) == dict->part;
+}
+
+static inline mheap_err mh_dict_table(mh_dict *dict, const mh_table **table) {
+  if (!mh_dict_is_cached(dict)) return mh_dict_table_slowly(dict, table);
+  *table = &dict->table;
+  return MHEAP_OK;
+}
+
+static inline mheap_err mh_dict_get(mh_dict *dict, const mh_key *key, uint64_t *value) {
+  uint32_t index;
+  if (!mh_dict_is_cached(dict)) return mh_dict_get_slowly(dict, key, value);
+  mheap_err failed = mh_table_find(dict->space, &dict->table, key, &index);
+  if (!failed) *value = mh_read(&dict->table.entries[index].value);
+  return failed;
+}
 
 #endif

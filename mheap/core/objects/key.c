@@ -25,7 +25,7 @@ void mh_key_int(const mh_space *space, mh_key *key, int64_t value) {
   key->number.form = MH_NUMBER_SMALL;
   key->number.small = value;
   key->word = key->stored = mh_word_int(value);
-  key->hash = mh_hash_word(space, key->word);
+  key->hash = mh_hash_number(space, value);
 }
 
 void mh_key_limbs(const mh_space *space, mh_key *key, const uint64_t *limbs, uint64_t count) {

@@ -169,7 +169,7 @@ typedef struct mh_items_block {
    and fold(a, b) = the upper half of the 128-bit product a*b, exclusive-or its lower half:
 
      a word w (None, inline str, inline bytes)   fold(w ^ s0, (s1 ^ MH_HASH_WORD) | 1)
-     a number x                                  as the word (h << 4 | MH_TAG_INT), mod 2^64, where h is
+     a number x                                  fold(h ^ s0, (s1 ^ MH_HASH_NUMBER) | 1), where h (64 bits, signed) is
         x modulo P = 2^61 - 1 with x's sign: for m * 2^e, m * 2^(e mod 61); infinity: 314159; a NaN: 0
         (Python's own rule for numbers, so that types to come can be equal to these)
      n bytes of other text (of str and bytes), little-endian reads rN of N bytes, h = s0 ^ MH_HASH_TEXT:
@@ -180,6 +180,7 @@ typedef struct mh_items_block {
 
    NaNs are equal when their bits are. */
 #define MH_HASH_WORD 0x9e3779b97f4a7c15u
+#define MH_HASH_NUMBER 0xbf58476d1ce4e5b9u
 #define MH_HASH_TEXT 0xd1b54a32d192ed03u
 #define MH_HASH_PRIME (((uint64_t)1 << 61) - 1)
 #define MH_HASH_INFINITY 314159

@@ -63,6 +63,12 @@ void mh_discard(mh_space *space, const uint64_t *words, uint64_t count, uint64_t
 
 /* A new empty dict or list with one reference. */
 mheap_err mh_container_new(mh_space *space, mh_type type, uint64_t *offset);
+/* The container born as `birth` is still at `offset`. */
+static inline bool mh_container_is(const mh_space *space, uint64_t offset, mh_type type, uint64_t birth) {
+  if (!mh_in_region(space->region, offset, sizeof(mh_container))) return false;
+  const mh_container *container = mh_at(space->region, offset);
+  return container->birth == birth && mh_head_type(container->head) == type;
+}
 /* The container at `offset`; with `birth` not 0, only that one: MHEAP_ERR_STALE if it is gone. */
 mheap_err mh_container_at(mh_space *space, uint64_t offset, mh_type type, uint64_t birth, mh_container **found);
 

@@ -2,7 +2,7 @@
 #include "table.h"
 
 #define SLOT_BYTES 4
-#define WORN_OUT 256 /* removed slots on the way to a free one that make a new table worth it */
+#define WORN_OUT 32 /* removed slots on the way to an empty one that make a new table worth it */
 #define EVERY_BYTE 0x0101010101010101u
 #define HIGH_BITS 0x8080808080808080u
 
@@ -88,7 +88,7 @@ mheap_err mh_table_bad_counts(mh_space *space, const mh_table *table) {
 static inline mheap_err entry_is(mh_space *space, const mh_table *table, const mh_key *key, uint32_t index) {
   uint64_t stored = table->entries[index].key;
   if (stored == MH_WORD_ABSENT) return MHEAP_ERR_NOT_FOUND;
-  if (stored == key->word) return MHEAP_OK;
+  if (stored == key->word || mh_key_is_text(space, key, stored)) return MHEAP_OK;
   return mh_key_equals(space, key, stored);
 }
 
@@ -141,16 +141,18 @@ static void set_tag(const mh_table *table, uint64_t hash, uint32_t index) {
 
 mheap_err mh_table_link(const mh_table *table, uint64_t hash, uint32_t index, uint32_t used) {
   if (table->slots == NULL) return set_tag(table, hash, index), MHEAP_OK;
-  uint64_t mask = table->mask, at = hash & mask;
-  uint32_t low = ((uint32_t)1 << table->shift) - 1;
-  for (uint64_t n = 0, removed = 0; n <= mask && removed < WORN_OUT; n++, at = (at + 1) & mask) {
-    uint32_t slot = table->slots[at], target = (slot & low) - MH_SLOT_FIRST;
+  uint64_t mask = table->mask, at = hash & mask, removed = 0;
+  uint32_t low = ((uint32_t)1 << table->shift) - 1, *free = NULL;
+  for (uint64_t n = 0; n <= mask && removed < WORN_OUT; n++, at = (at + 1) & mask) {
+    uint32_t slot = table->slots[at];
     removed += slot == MH_SLOT_REMOVED;
-    if (slot != MH_SLOT_EMPTY && slot != MH_SLOT_REMOVED && target < used) continue;
-    mh_store_slot(&table->slots[at], ((uint32_t)(hash >> 32) & ~low) | (index + MH_SLOT_FIRST));
-    return MHEAP_OK;
+    if (slot > MH_SLOT_REMOVED && (slot & low) - MH_SLOT_FIRST < used) continue;
+    if (free == NULL) free = &table->slots[at];
+    if (slot == MH_SLOT_EMPTY) break;
   }
-  return MHEAP_ERR_FULL;
+  if (free == NULL || removed == WORN_OUT) return MHEAP_ERR_FULL;
+  mh_store_slot(free, ((uint32_t)(hash >> 32) & ~low) | (index + MH_SLOT_FIRST));
+  return MHEAP_OK;
 }
 
 /* A removed slot that no probe has to pass is an empty one again. */

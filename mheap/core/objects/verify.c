@@ -130,19 +130,21 @@ static void check_object(mh_walk *walk, uint64_t word) {
   if (mh_word_tag(word) == MH_TAG_INT_REF) check_limbs(walk, word);
 }
 
-/* Counts the reference at `place`, and looks at the object when it is the first to it. */
-static void visit(mh_walk *walk, uint64_t word, uint64_t place) {
+/* Counts the reference at `place`, and looks at the object when it is the first to it. False:
+   it leads nowhere. */
+static bool visit(mh_walk *walk, uint64_t word, uint64_t place) {
   if (!mh_word_is_ref(word)) {
     check_inline(walk, word, place);
-    return;
+    return true;
   }
   if (mh_object_at(&walk->space, word) == NULL) {
     found_error(walk);
-    return;
+    return false;
   }
   uint32_t *count = count_of(walk, mh_word_offset(word));
   if (*count < UINT32_MAX) ++*count;
   if (*count == 1 && remember(walk, word)) check_object(walk, word);
+  return true;
 }
 
 /* ---- tables ---- */
@@ -188,9 +190,9 @@ static void check_entries(mh_walk *walk, const mh_table *table, const mh_table_c
     if (!mh_table_is_live(table, counts, i)) continue;
     uint64_t place = mh_offset(walk->space.region, &table->entries[i]);
     live++;
-    visit(walk, table->entries[i].key, place);
+    bool is_key = visit(walk, table->entries[i].key, place);
     visit(walk, table->entries[i].value, place + offsetof(mh_entry, value));
-    if (look_up) look_up = check_lookup(walk, table, i);
+    if (look_up && is_key) look_up = check_lookup(walk, table, i);
   }
   if (live != counts->live)
     found(walk, 1, table->offset + offsetof(mh_table_block, counts), "live entries of a table: expected %u, found %u",
