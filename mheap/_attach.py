@@ -1,5 +1,6 @@
 """Attaching: mheap.attach and mheap.open."""
-# ruff: noqa: PTH  (importing pathlib would cost more than importing mheap)
+# Importing pathlib would cost more than importing mheap:
+# ruff: noqa: PTH
 
 from __future__ import annotations
 

@@ -64,8 +64,7 @@ class MheapError(Exception):
         self.offset = offset
         self.expected = expected
         self.found = found
-        if isinstance(self, OSError):
-            self.strerror = text
+        self.strerror: str | None = text
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""

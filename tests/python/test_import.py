@@ -10,12 +10,7 @@ import mheap
 
 
 def test_no_heavy_module_is_imported(run_python: Any) -> None:
-    code = (
-        "import sys\n"
-        "before = set(sys.modules)\n"
-        "import mheap\n"
-        "print(*sorted(set(sys.modules) - before))\n"
-    )
+    code = "import sys\nbefore = set(sys.modules)\nimport mheap\nprint(*sorted(set(sys.modules) - before))\n"
     brought = set(run_python(code).stdout.split())
     assert brought <= {
         "__future__",

@@ -16,10 +16,12 @@ import mheap
 def test_a_reader_is_attached_again(heap_path: Path, protocol: int) -> None:
     with mheap.open(heap_path, mode="live") as heap:
         identity = heap.uuid
-    with mheap.open(heap_path, mode="readonly") as heap:
-        with pickle.loads(pickle.dumps(heap, protocol)) as again:
-            assert again is not heap
-            assert (again.path, again.mode, again.uuid) == (heap.path, "readonly", identity)
+    with (
+        mheap.open(heap_path, mode="readonly") as heap,
+        pickle.loads(pickle.dumps(heap, protocol)) as again,
+    ):
+        assert again is not heap
+        assert (again.path, again.mode, again.uuid) == (heap.path, "readonly", identity)
 
 
 def test_a_closed_handle_can_be_sent(heap_path: Path) -> None:

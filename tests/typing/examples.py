@@ -1,0 +1,72 @@
+"""What type checkers make of mheap. Never run: mypy compares each assert_type with what it would reveal."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mheap
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from typing_extensions import assert_type
+
+    from mheap.objects import PersistentDict
+    from mheap.roots import Roots
+
+
+def attaching(path: Path) -> None:
+    heap = mheap.open(path, mode="live")
+    assert_type(heap, mheap.Heap)
+    assert_type(
+        mheap.open(os.fsencode(path), mode="readonly", timeout=1, max_size=1 << 30, unsafe=True), mheap.Heap
+    )
+    assert_type(mheap.attach(-1), mheap.Heap)
+    with path.open() as file, mheap.attach(file, None, mode="scratch") as entered:
+        assert_type(entered, mheap.Heap)
+    assert_type(mheap.findbase(4096), int | None)
+
+
+def properties(heap: mheap.Heap) -> None:
+    assert_type(heap.path, str | None)
+    assert_type(heap.mode, Literal["live", "readonly", "scratch"])
+    assert_type(heap.closed, bool)
+    assert_type(heap.base, int)
+    assert_type(heap.uuid, str)
+    assert_type(heap.root, PersistentDict)
+    assert_type(heap.roots, Roots)
+    assert_type(heap.roots["name"], int)
+    assert_type(list(heap.roots), list[str])
+
+
+def blocks(heap: mheap.Heap) -> None:
+    address = heap.malloc(100)
+    assert_type(address, int)
+    assert_type(mheap.realloc(None, address, 200), int)
+    assert_type(heap.getkey(0), int | None)
+    assert_type(mheap.usable_size(heap, None), int)
+    assert_type(heap.view(address, 100), memoryview)
+    assert_type(heap.mprobe(address), Literal["disabled", "ok", "free", "head", "tail"])
+    heap.setkey(0, None)
+    heap.free(address)
+
+
+def counting(heap: mheap.Heap) -> None:
+    assert_type(heap.info().state, Literal["clean", "open", "sealed"])
+    assert_type(heap.stats().classes[0].used, int)
+    assert_type(heap.mmstats(), mheap.MmStats)
+    assert_type(mheap.mmstats(None).bytes_used, int)
+    findings: list[mheap.Finding] = []
+    assert_type(heap.check(findings.append, progress=lambda done, total: print(done / total)), bool)
+    assert_type(findings[0].text, str)
+
+
+def errors(path: Path) -> None:
+    try:
+        mheap.open(path, mode="readonly")
+    except mheap.MheapError as error:
+        assert_type(error.offset, int | None)
+        assert_type(error.code, int)
+        raise LookupError from error

@@ -1,0 +1,24 @@
+"""What type checkers must refuse: a line that is not refused makes mypy complain of its comment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mheap
+
+
+def mistakes(path: Path, heap: mheap.Heap) -> None:
+    mheap.open(path)  # type: ignore[call-arg]
+    mheap.open(path, "live")  # type: ignore[call-arg]
+    mheap.open(path, mode="atomic")  # type: ignore[arg-type]
+    mheap.attach("path")  # type: ignore[arg-type]
+    mheap.Heap(1)  # type: ignore[call-arg]
+    heap.malloc(1.5)  # type: ignore[arg-type]
+    heap.malloc(None)  # type: ignore[arg-type]
+    mheap.malloc(100)  # type: ignore[arg-type, call-arg]
+    heap.view(None, 1)  # type: ignore[arg-type]
+    heap.getkey("name")  # type: ignore[arg-type]
+    heap.roots["name"] = "address"  # type: ignore[assignment]
+    heap.mmcheck(lambda: None)  # type: ignore[arg-type, misc]
+    heap.base = 5  # type: ignore[misc]
+    mheap.detach(None)  # type: ignore[arg-type]
