@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
     from mheap._core import Heap
 
-    Mode: TypeAlias = Literal["live", "readonly", "scratch"]
+    _Mode: TypeAlias = Literal["live", "readonly", "scratch"]
 
-    class HasFileno(Protocol):
+    class _HasFileno(Protocol):
         def fileno(self) -> int: ...
 
 
 def attach(
-    fd: int | HasFileno,
+    fd: int | _HasFileno,
     baseaddr: int | None = None,
     *,
-    mode: Mode = "live",
+    mode: _Mode = "live",
     max_size: int | None = None,
     timeout: float = 0.0,
     relocate: bool = False,
@@ -60,7 +60,7 @@ def attach(
 def open(
     path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
     *,
-    mode: Mode,
+    mode: _Mode,
     timeout: float = 0.0,
     max_size: int | None = None,
     relocate: bool = False,
@@ -82,14 +82,14 @@ def open(
     return _open(name, mode, timeout, max_size, relocate, salvage, unsafe)
 
 
-def reopen(path: str, mode: Mode) -> Heap:
+def reopen(path: str, mode: _Mode) -> Heap:
     """Attach a heap that was pickled: an existing file, at once."""
     return _core.attach(path, path, mode, None, None, 0.0, False, False, False, True)
 
 
 def _open(
     name: str,
-    mode: Mode,
+    mode: _Mode,
     timeout: float,
     max_size: int | None,
     relocate: bool,
@@ -133,7 +133,7 @@ def _is_to_be_created(name: str) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_size == 0
 
 
-def _path_of(fd: int | HasFileno) -> str | None:
+def _path_of(fd: int | _HasFileno) -> str | None:
     """The path a descriptor was opened by, if it still has one."""
     number = fd if isinstance(fd, int) else fd.fileno()
     try:

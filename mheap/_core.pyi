@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, Protocol, SupportsIndex, TypeAlias, final, overload
 
 from _typeshed import StrOrBytesPath, structseq
+from typing_extensions import disjoint_base
 
 from mheap.objects import PersistentDict
 from mheap.roots import Roots
@@ -233,7 +234,7 @@ def mmtrace(md: Heap | None, file: StrOrBytesPath | _HasFileno | int | None, /) 
 def mmstats(md: Heap | None, /) -> MmStats: ...
 
 # The hot half of mheap.objects; made by a heap only.
-
+@disjoint_base
 class DictTwin(MutableMapping[Any, Any]):
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Any]: ...
@@ -251,6 +252,7 @@ class DictTwin(MutableMapping[Any, Any]):
     def _iterate(self, kind: int, reversed: bool, /) -> Iterator[Any]: ...
     def _most_text(self) -> int: ...
 
+@disjoint_base
 class ListTwin(MutableSequence[Any]):
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Any]: ...
