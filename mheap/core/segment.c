@@ -225,6 +225,11 @@ uint32_t mh_segment_find(mh_region *region, uint64_t segment, uint32_t count, ui
   return starts == 0 ? 0 : (uint32_t)__builtin_ctzll(starts);
 }
 
+/* Word by word: statistics and checks look at them without a lock. */
+static void clear_words(uint64_t *words, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++) atomic_store_explicit((_Atomic uint64_t *)&words[i], 0, memory_order_relaxed);
+}
+
 mh_slab *mh_run_make(mh_region *region, uint64_t segment, uint32_t first, uint64_t head) {
   mh_segment *state = mh_segment_of(region, segment);
   mh_slab *run = (mh_slab *)state + first;
@@ -232,8 +237,8 @@ mh_slab *mh_run_make(mh_region *region, uint64_t segment, uint32_t first, uint64
   state->free &= ~mask_of(first, h.count);
   fill_run(region, run, &h);
   if (h.kind == MH_SLICE_SLAB) { /* the words in use; what the rest holds does not matter */
-    memset(run->bits->alloc, 0, run->words * sizeof(uint64_t));
-    memset(run->bits->freed, 0, run->words * sizeof(uint64_t));
+    clear_words(run->bits->alloc, run->words);
+    clear_words(run->bits->freed, run->words);
   }
   mh_publish(mh_slab_head(region, run), head);
   return run;
