@@ -32,15 +32,20 @@ static bool bit(const uint64_t *words, uint32_t index) {
   return atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)&words[index / 64], memory_order_acquire) >> index % 64 & 1;
 }
 
-static mheap_err find_in_slab(mheap *heap, mh_slab *slab, const char *address, mh_block *block, mheap_error *error) {
+static mheap_err find_in_slab(mheap *heap, mh_slab *slab, uint32_t size, const char *address, mh_block *block,
+                              mheap_error *error) {
   char *start = mh_slab_start(heap->region, slab);
-  uint64_t index = (uint64_t)(address - start) / slab->size;
+  uint64_t index = (uint64_t)(address - start) / size;
+  mh_bitmaps *bits = slab->bits;
+  if (bits == NULL) return free_space(heap, address, error);
   if (index >= slab->blocks) return no_block(heap, address, error);
   block->kind = MH_BLOCK_SLAB;
+  block->run = slab;
+  block->heap = slab->heap;
   block->index = (uint32_t)index;
-  block->start = start + index * slab->size;
-  block->size = slab->size;
-  block->in_use = bit(slab->bits->alloc, block->index) && !bit(slab->bits->freed, block->index);
+  block->start = start + index * size;
+  block->size = size;
+  block->in_use = bit(bits->alloc, block->index) && !bit(bits->freed, block->index);
   return MHEAP_OK;
 }
 
@@ -50,7 +55,7 @@ static mheap_err find_in_run(mheap *heap, mh_slab *entry, const char *address, m
   block->heap = run->heap;
   switch (run->kind) {
     case MH_RUN_FREE: return free_space(heap, address, error);
-    case MH_RUN_SLAB: return find_in_slab(heap, run, address, block, error);
+    case MH_RUN_SLAB: return find_in_slab(heap, run, run->size, address, block, error);
     case MH_RUN_SPAN: break;
     default: return no_block(heap, address, error);
   }
@@ -94,12 +99,25 @@ static mheap_err find_locked(mheap *heap, mh_lane *lane, const char *address, mh
   return code ? code : find_in_run(heap, &region->slabs[distance / MH_SLICE], address, block, error);
 }
 
+/* A slab that a lane owns is found without the lock: it stays while any of its blocks is in
+   use. What a wild pointer makes of one that is just coming or going need only be harmless. */
+static mh_slab *owned_slab(const mh_region *region, const char *address, uint32_t *size) {
+  mh_slab *slab = &region->slabs[(uint64_t)(address - region->segments) / MH_SLICE];
+  if (slab->kind == MH_RUN_BODY) slab -= slab->back;
+  if (atomic_load_explicit(&slab->lane, memory_order_acquire) == NULL) return NULL;
+  *size = slab->size;
+  return *size != 0 ? slab : NULL;
+}
+
 mheap_err mh_block_find(mheap *heap, mh_lane *lane, const void *address, mh_block *block, mheap_error *error) {
   mh_region *region = heap->region;
   const char *at = address;
+  uint32_t size;
   if (at < region->segments || at >= region->base + region->span) return no_block(heap, address, error);
   if (at >= region->base + mh_region_size(region))
     return at < region->base + region->peak ? free_space(heap, address, error) : no_block(heap, address, error);
+  mh_slab *slab = owned_slab(region, at, &size);
+  if (slab != NULL) return find_in_slab(heap, slab, size, at, block, error);
   pthread_mutex_lock(&region->lock);
   mheap_err code = find_locked(heap, lane, at, block, error);
   pthread_mutex_unlock(&region->lock);
