@@ -1,0 +1,148 @@
+"""Nothing is left behind by calls, whether they succeed or fail: objects, descriptors, mappings."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import mheap
+
+ROUNDS = 100
+
+
+def attach_and_detach(heap: mheap.Heap, path: Path) -> None:
+    with mheap.open(path.with_suffix(".other"), mode="live") as other:
+        other.mmcheck(lambda md, address, status: None, force=True)
+        other.mmtrace(path.with_suffix(".trace"))
+        other.roots["a"] = other.malloc(10)
+
+
+def attach_a_busy_one(heap: mheap.Heap, path: Path) -> None:
+    mheap.open(path, mode="live")
+
+
+def attach_no_heap(heap: mheap.Heap, path: Path) -> None:
+    mheap.open(__file__, mode="readonly")
+
+
+def attach_nothing(heap: mheap.Heap, path: Path) -> None:
+    mheap.open(path.with_suffix(".none"), mode="readonly")
+
+
+def attach_in_a_bad_mode(heap: mheap.Heap, path: Path) -> None:
+    mheap.open(path, mode="bad")  # type: ignore[arg-type]
+
+
+def attach_memory(heap: mheap.Heap, path: Path) -> None:
+    mheap.attach(-1).close()
+
+
+def allocate(heap: mheap.Heap, path: Path) -> None:
+    heap.free(heap.realloc(heap.calloc(3, 5), 2**16))
+    mheap.free(None, mheap.malloc(None, 10))
+
+
+def free_nothing_of_ours(heap: mheap.Heap, path: Path) -> None:
+    heap.free(12345)
+
+
+def pass_wrong_types(heap: mheap.Heap, path: Path) -> None:
+    heap.malloc("1")  # type: ignore[arg-type]
+
+
+def pass_huge_numbers(heap: mheap.Heap, path: Path) -> None:
+    heap.malloc(2**100)
+
+
+def use_roots(heap: mheap.Heap, path: Path) -> None:
+    address = heap.malloc(16)
+    heap.setkey(0, address)
+    heap.roots["name"] = address
+    assert dict(heap.roots) == {"name": heap.getkey(0)}
+    del heap.roots["name"]
+    heap.free(address)
+
+
+def miss_a_root(heap: mheap.Heap, path: Path) -> None:
+    heap.roots["none"]
+
+
+def view(heap: mheap.Heap, path: Path) -> None:
+    address = heap.malloc(16)
+    with contextlib.suppress(BufferError), heap.view(address, 16):
+        heap.close()
+    heap.free(address)
+
+
+def look(heap: mheap.Heap, path: Path) -> None:
+    findings: list[mheap.Finding] = []
+    heap.check(findings.append, lambda done, total: None)
+    repr((heap, heap.info(), heap.stats(), heap.mmstats(), heap.uuid, findings))
+
+
+def fail_in_a_check(heap: mheap.Heap, path: Path) -> None:
+    def fail(done: int, total: int) -> None:
+        raise LookupError
+
+    heap.check(None, fail)
+
+
+def pickle_it(heap: mheap.Heap, path: Path) -> None:
+    pickle.loads(pickle.dumps(heap))
+
+
+def trace_to_nowhere(heap: mheap.Heap, path: Path) -> None:
+    heap.mmtrace(path.with_suffix(".no") / "trace")
+
+
+def measure() -> tuple[int, int, int]:
+    gc.collect()
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    mappings = len(Path("/proc/self/maps").read_text().splitlines())
+    return sys.getallocatedblocks(), descriptors, mappings
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        attach_and_detach,
+        attach_a_busy_one,
+        attach_no_heap,
+        attach_nothing,
+        attach_in_a_bad_mode,
+        attach_memory,
+        allocate,
+        free_nothing_of_ours,
+        pass_wrong_types,
+        pass_huge_numbers,
+        use_roots,
+        miss_a_root,
+        view,
+        look,
+        fail_in_a_check,
+        pickle_it,
+        trace_to_nowhere,
+    ],
+)
+def test_nothing_is_left(heap: mheap.Heap, heap_path: Path, body: Callable[[mheap.Heap, Path], None]) -> None:
+    def rounds(count: int) -> None:
+        for _ in range(count):
+            with contextlib.suppress(mheap.MheapError, TypeError, LookupError, OSError):
+                body(heap, heap_path)
+
+    # Caches of the interpreter's may still grow in one stretch; a leak shows in every one.
+    grown = []
+    for _ in range(4):
+        before = measure()
+        rounds(ROUNDS)
+        grown.append([b - a for a, b in zip(before, measure(), strict=True)])
+    blocks, descriptors, mappings = (min(kind) for kind in zip(*grown, strict=True))
+    assert blocks < ROUNDS // 4
+    assert descriptors <= 0
+    assert mappings < ROUNDS // 10
