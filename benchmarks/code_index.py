@@ -112,6 +112,7 @@ def start(what: str, path: Path) -> subprocess.Popen[str]:
     code = FRAME.format(work=WORKERS[what])
     return subprocess.Popen(
         [sys.executable, "-c", code, str(path), NAME],
+        cwd="/",  # the source tree has a directory named mheap, too
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -200,7 +201,7 @@ def main() -> None:
     chosen = parser.parse_args()
     library = Path(sysconfig.get_path("stdlib"))
     sources = library / "collections" if chosen.quick else library
-    rows, seconds = run(str(sources), chosen.directory, 1 if chosen.quick else 5)
+    rows, seconds = run(str(sources), str(Path(chosen.directory).resolve()), 1 if chosen.quick else 5)
     facts = machine() | {"files on": file_system(chosen.directory), "heap built in": f"{seconds:.1f} s"}
     if chosen.json:
         print(json.dumps({"machine": facts, "rows": [asdict(row) for row in rows]}, indent=2))

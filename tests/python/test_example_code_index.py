@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
@@ -13,7 +14,8 @@ import pytest
 
 import mheap
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "code_index.py"
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples" / "code_index.py"
 SOURCES = {
     "alpha.py": "import os\n\ndef first(x):\n    return os.path.join(x, x)\n",
     "package/beta.py": "from alpha import first\nfirst('first')  # first\nprint(first)\n",
@@ -128,3 +130,19 @@ def test_a_file_of_another_program_is_left_alone(sources: Path, tmp_path: Path) 
     before = other.read_bytes()
     assert "code_index:" in run("build", "--heap", other, sources, check=1)
     assert other.read_bytes() == before
+
+
+def test_the_benchmark_compares_like_with_like(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        ROOT / "benchmarks" / "code_index.py",
+        "--quick",
+        "--json",
+        "--directory",
+        tmp_path,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = {row["what"]: row for row in json.loads(done.stdout)["rows"]}
+    assert rows["pickle"]["answers"] == rows["mheap"]["answers"] > 0
+    assert all(row["pss_mib"] > 0 for row in rows.values())
