@@ -61,12 +61,14 @@ def test_the_child_reads_on_once_the_parent_is_done(heap_path: Path) -> None:
     address = filled(heap_path)
     heap = mheap.open(heap_path, mode="live")
     heap.free(heap.malloc(100))
-    parent_is_done, parent_may_go = os.pipe()
+    parent_is_done, done = os.pipe()
+    child_saw_it_busy, busy = os.pipe()
 
     def body() -> None:
-        os.close(parent_may_go)
+        os.close(done)
         with pytest.raises(mheap.HeapBusy):
             heap.getkey(0)
+        os.close(busy)
         os.read(parent_is_done, 1)
         assert heap.getkey(0) == address
         assert bytes(heap.view(address, 7)) == b"content"
@@ -86,10 +88,13 @@ def test_the_child_reads_on_once_the_parent_is_done(heap_path: Path) -> None:
             traceback.print_exc()
         finally:
             os._exit(failed)
-    os.close(parent_is_done)
+    os.close(busy)
+    os.read(child_saw_it_busy, 1)
     heap.close()
-    os.close(parent_may_go)
+    os.close(done)
     assert os.waitpid(child, 0)[1] == 0
+    os.close(parent_is_done)
+    os.close(child_saw_it_busy)
 
 
 def test_a_reader_stays_a_reader(heap_path: Path) -> None:
