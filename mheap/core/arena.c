@@ -165,6 +165,14 @@ static mheap_err map_word_for(mh_region *region, uint64_t segment, uint64_t **wo
   return code;
 }
 
+/* The map has, if it can, a word for the segment behind the end, so that there is always a
+   place for its next part. */
+static void map_ahead(mh_region *region) {
+  uint64_t *word;
+  mheap_error ignored;
+  map_word_for(region, mh_map_segments(region), &word, &ignored);
+}
+
 /* ---- growth ---- */
 
 static uint64_t partial_segment(const mh_region *region) { return mh_map_segments(region) - 1; }
@@ -198,8 +206,10 @@ static mheap_err make_slices(mh_region *region, uint64_t segment, const mh_adopt
   mh_segment_format(region, segment);
   mh_publish(word, mh_map_slices(0, (uint32_t)region->epoch, 0));
   code = mh_segment_open(region, segment, adopter->adopt, adopter->arg, error);
-  if (!code) note_free(region->arena, segment);
-  return code;
+  if (code) return code;
+  note_free(region->arena, segment);
+  map_ahead(region);
+  return MHEAP_OK;
 }
 
 static bool is_free(mh_region *region, uint64_t segment) {
@@ -273,16 +283,21 @@ mh_slab *mh_arena_take(mh_region *region, uint32_t count, uint32_t pages, uint64
 }
 
 static void adopt_none(void *arg, mh_slab *slab) { (void)arg, (void)slab; }
+static const mh_adopter nobody = {adopt_none, NULL};
+
+/* Space for the map itself: a new segment only where the map has a word for it already. */
+static mheap_err internal_space(mh_region *region, mheap_error *error) {
+  if (mh_arena_open_some(region, &nobody)) return MHEAP_OK;
+  if (mh_map_word(region, first_free(region), NULL) != NULL) return add_segment(region, &nobody, error);
+  return mh_fail(error, MHEAP_ERR_FULL, "%s: full: no slice left for the segment map; free something first", region->path);
+}
 
 static mh_slab *take_internal(mh_region *region, mheap_error *error) {
-  static const mh_adopter none = {adopt_none, NULL};
   uint64_t segment;
   uint32_t first;
-  if (!find_run(region, 1, MH_SLICE, &segment, &first)) { /* a whole new segment still has its word */
-    mh_fail(error, MHEAP_ERR_FULL, "%s: full: no slice left for the segment map", region->path);
-    return NULL;
-  }
-  return mh_arena_take(region, 1, MH_SLICE / MH_PAGE, MH_SLICE, mh_head_internal(1), &none, error);
+  while (!find_run(region, 1, MH_SLICE, &segment, &first))
+    if (internal_space(region, error) != MHEAP_OK) return NULL;
+  return mh_arena_take(region, 1, MH_SLICE / MH_PAGE, MH_SLICE, mh_head_internal(1), &nobody, error);
 }
 
 /* ---- giving back ---- */
@@ -361,26 +376,34 @@ bool mh_arena_extend_segments(mh_region *region, uint64_t first, uint64_t count,
   }
   for (uint64_t i = 0; i < count; i++)
     if (map_word_for(region, first + i, &word, error) != MHEAP_OK) return false;
-  return true;
+  map_ahead(region);
+  return free_run(region, first, count) == count; /* the map itself may have taken one */
+}
+
+/* The lowest `count` segments in a row that are free or behind the end. */
+static uint64_t free_place(mh_region *region, uint64_t count, uint64_t alignment) {
+  uint64_t segment = first_free(region);
+  for (;;) {
+    while (!is_aligned(region, segment, alignment)) segment++;
+    uint64_t n = free_run(region, segment, count);
+    if (n == count) return segment;
+    segment += n + 1;
+  }
 }
 
 mheap_err mh_arena_take_segments(mh_region *region, uint64_t count, uint64_t alignment, uint64_t *first,
                                  mheap_error *error) {
   if (region->arena->spare != 0) release_segment(region, region->arena->spare);
-  uint64_t segment = first_free(region);
   if (!segments_can_align(region, alignment))
     return mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: no segment can have the alignment %llu at this base address", region->path,
                    (unsigned long long)alignment);
   mh_error_clear(error);
-  for (;;) {
-    while (!is_aligned(region, segment, alignment)) segment++;
-    uint64_t n = free_run(region, segment, count);
-    if (n == count) break;
-    segment += n + 1;
-  }
-  *first = segment;
-  if (mh_arena_extend_segments(region, segment, count, error)) return MHEAP_OK;
-  return error->code ? error->code : mh_fail(error, MHEAP_ERR_FULL, "%s: full", region->path);
+  do {
+    *first = free_place(region, count, alignment);
+    if (mh_arena_extend_segments(region, *first, count, error)) return MHEAP_OK;
+  } while (error->code == MHEAP_OK);
+  mh_arena_trim(region, false);
+  return error->code;
 }
 
 void mh_arena_give_segments(mh_region *region, uint64_t first, uint64_t count) {
