@@ -6,14 +6,15 @@
 
 #include "os.h"
 
-#define OPEN_AT_ONCE 4     /* segments a call opens before it rather grows: bounds a pause */
-#define AHEAD_SLICES 16    /* disk space for slabs is allocated up to 1 MiB ahead, in large files */
-#define POPULATE_LEAST 4   /* that many slices at once are brought in: a third cheaper than faults */
+#define OPEN_AT_ONCE 4   /* segments a call opens before it rather grows: bounds a pause */
+#define AHEAD_SLICES 16  /* disk space for slabs is allocated up to 1 MiB ahead, in large files */
+#define POPULATE_LEAST 4 /* that many slices at once are brought in: a third cheaper than faults */
 #define TRIM_LEAST (MH_SEGMENT / 4)
 
 mheap_err mh_arena_make(mh_region *region, mheap_error *error) {
   region->arena = mh_os_table(MH_ARENA_BYTES);
-  return region->arena != NULL ? MHEAP_OK : mh_fail_system(error, ENOMEM, region->path, "making the arena's record");
+  return region->arena != NULL ? MHEAP_OK
+                               : mh_fail_system(error, ENOMEM, region->path, "making the arena's record");
 }
 
 void mh_arena_drop(mh_region *region) {
@@ -45,7 +46,8 @@ static uint64_t used_end(const mh_region *region, uint64_t segment) {
   uint64_t end = min64(mh_region_size(region), segment_end(segment));
   uint32_t slices = (uint32_t)((end - mh_segment_offset(segment)) / MH_SLICE);
   if (state->kind != MH_RUN_HEADER) slices = stored_slices(region, segment, slices);
-  else while (slices > 1 && state->free >> (slices - 1) & 1) slices--;
+  else
+    while (slices > 1 && state->free >> (slices - 1) & 1) slices--;
   return mh_segment_offset(segment) + slices * MH_SLICE;
 }
 
@@ -65,7 +67,8 @@ static bool internal_is_used(mh_region *region, uint64_t offset) {
 static void free_orphans(mh_region *region, uint64_t segment) {
   mh_slab *entries = (mh_slab *)mh_segment_of(region, segment);
   for (uint32_t i = 1; i < MH_SEGMENT_SLICES; i++)
-    if (entries[i].kind == MH_RUN_INTERNAL && !internal_is_used(region, mh_offset(region, mh_slab_start(region, &entries[i]))))
+    if (entries[i].kind == MH_RUN_INTERNAL &&
+        !internal_is_used(region, mh_offset(region, mh_slab_start(region, &entries[i]))))
       mh_run_free(region, &entries[i]);
 }
 
@@ -93,8 +96,10 @@ bool mh_arena_open_some(mh_region *region, const mh_adopter *adopter) {
   bool opened = false;
   for (uint32_t budget = OPEN_AT_ONCE; arena->unseen < count && budget > 0; arena->unseen++) {
     mh_map_entry entry;
-    if (mh_map_get(region, arena->unseen, &entry, NULL) != MHEAP_OK || !worth_opening(region, &entry)) continue;
-    if (mh_arena_open(region, arena->unseen, adopter, NULL) != MHEAP_OK) continue; /* check tells; here it has no room */
+    if (mh_map_get(region, arena->unseen, &entry, NULL) != MHEAP_OK || !worth_opening(region, &entry))
+      continue;
+    if (mh_arena_open(region, arena->unseen, adopter, NULL) != MHEAP_OK)
+      continue; /* check tells; here it has no room */
     opened = true;
     budget--;
   }
@@ -103,7 +108,8 @@ bool mh_arena_open_some(mh_region *region, const mh_adopter *adopter) {
 
 /* ---- disk space ---- */
 
-static mheap_err back_slices(mh_region *region, uint64_t segment, uint32_t first, uint32_t count, mheap_error *error) {
+static mheap_err back_slices(mh_region *region, uint64_t segment, uint32_t first, uint32_t count,
+                             mheap_error *error) {
   mh_segment *state = mh_segment_of(region, segment);
   uint64_t offset = mh_segment_offset(segment) + first * MH_SLICE;
   mheap_err code = mh_region_back(region, offset, count * MH_SLICE, error);
@@ -113,7 +119,8 @@ static mheap_err back_slices(mh_region *region, uint64_t segment, uint32_t first
 }
 
 /* How many free slices without disk space follow: they will be wanted next. */
-static uint32_t slices_ahead(const mh_region *region, const mh_segment *state, uint32_t first, uint32_t count) {
+static uint32_t slices_ahead(const mh_region *region, const mh_segment *state, uint32_t first,
+                             uint32_t count) {
   uint64_t most = min64(AHEAD_SLICES, mh_region_size(region) / MH_SLICE / 32);
   uint32_t ahead = 0;
   while (ahead < most && first + count + ahead < MH_SEGMENT_SLICES &&
@@ -160,7 +167,8 @@ static mheap_err map_word_for(mh_region *region, uint64_t segment, uint64_t **wo
   *word = mh_map_word(region, segment, error);
   if (*word != NULL || error->code) return error->code;
   if (region->super->map_directory == 0) code = link_internal(region, &region->super->map_directory, error);
-  if (!code) code = link_internal(region, (uint64_t *)mh_at(region, region->super->map_directory) + part, error);
+  if (!code)
+    code = link_internal(region, (uint64_t *)mh_at(region, region->super->map_directory) + part, error);
   if (!code) *word = mh_map_word(region, segment, error);
   return code;
 }
@@ -198,7 +206,8 @@ static mheap_err grow_last(mh_region *region, uint32_t count, mheap_error *error
 }
 
 /* Makes segment `segment`, whose bytes are in the region, one of slices. */
-static mheap_err make_slices(mh_region *region, uint64_t segment, const mh_adopter *adopter, mheap_error *error) {
+static mheap_err make_slices(mh_region *region, uint64_t segment, const mh_adopter *adopter,
+                             mheap_error *error) {
   uint64_t *word;
   mheap_err code = map_word_for(region, segment, &word, error);
   if (!code) code = mh_region_back(region, mh_segment_offset(segment), MH_SLICE, error);
@@ -244,7 +253,8 @@ static mheap_err add_segment(mh_region *region, const mh_adopter *adopter, mheap
 /* ---- runs ---- */
 
 /* The lowest place for a run among the opened segments. */
-static bool find_run(mh_region *region, uint32_t count, uint64_t alignment, uint64_t *segment, uint32_t *first) {
+static bool find_run(mh_region *region, uint32_t count, uint64_t alignment, uint64_t *segment,
+                     uint32_t *first) {
   mh_arena *arena = region->arena;
   uint64_t segments = mh_map_segments(region);
   for (*segment = arena->start[count]; *segment < segments; ++*segment) {
@@ -263,7 +273,8 @@ bool mh_arena_fits(const mh_region *region, uint32_t count, uint64_t alignment) 
 }
 
 /* More space for a run of `count`: what is cheapest first. */
-static mheap_err more_space(mh_region *region, uint32_t count, const mh_adopter *adopter, mheap_error *error) {
+static mheap_err more_space(mh_region *region, uint32_t count, const mh_adopter *adopter,
+                            mheap_error *error) {
   if (mh_arena_open_some(region, adopter)) return MHEAP_OK;
   uint64_t end = mh_region_size(region), last = partial_segment(region);
   bool open = mh_segment_of(region, last)->kind == MH_RUN_HEADER;
@@ -289,7 +300,8 @@ static const mh_adopter nobody = {adopt_none, NULL};
 static mheap_err internal_space(mh_region *region, mheap_error *error) {
   if (mh_arena_open_some(region, &nobody)) return MHEAP_OK;
   if (mh_map_word(region, first_free(region), NULL) != NULL) return add_segment(region, &nobody, error);
-  return mh_fail(error, MHEAP_ERR_FULL, "%s: full: no slice left for the segment map; free something first", region->path);
+  return mh_fail(error, MHEAP_ERR_FULL, "%s: full: no slice left for the segment map; free something first",
+                 region->path);
 }
 
 static mh_slab *take_internal(mh_region *region, mheap_error *error) {
@@ -304,7 +316,8 @@ static mh_slab *take_internal(mh_region *region, mheap_error *error) {
 
 static bool is_wholly_free(const mh_region *region, uint64_t segment) {
   const mh_segment *state = mh_segment_of(region, segment);
-  uint64_t slices = (min64(mh_region_size(region), segment_end(segment)) - mh_segment_offset(segment)) / MH_SLICE;
+  uint64_t slices =
+      (min64(mh_region_size(region), segment_end(segment)) - mh_segment_offset(segment)) / MH_SLICE;
   return state->kind == MH_RUN_HEADER && (uint64_t)__builtin_popcountll(state->free) == slices - 1;
 }
 
@@ -395,7 +408,8 @@ mheap_err mh_arena_take_segments(mh_region *region, uint64_t count, uint64_t ali
                                  mheap_error *error) {
   if (region->arena->spare != 0) release_segment(region, region->arena->spare);
   if (!segments_can_align(region, alignment))
-    return mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: no segment can have the alignment %llu at this base address", region->path,
+    return mh_fail(error, MHEAP_ERR_ARGUMENT,
+                   "%s: no segment can have the alignment %llu at this base address", region->path,
                    (unsigned long long)alignment);
   mh_error_clear(error);
   do {

@@ -3,13 +3,14 @@
 
 #include "arena.h"
 
-mheap_err mh_block_refuse(mheap *heap, const void *address, mheap_err code, const char *why, mheap_error *error) {
+mheap_err mh_block_refuse(mheap *heap, const void *address, mheap_err code, const char *why,
+                          mheap_error *error) {
   const mh_region *region = heap->region;
   bool inside = (const char *)address >= region->base && (const char *)address < region->base + region->span;
   uint64_t offset = inside ? mh_offset(region, address) : 0;
   if (inside)
-    mh_fail(error, code, "%s: offset 0x%llx: %p %s; nothing was changed", region->path, (unsigned long long)offset,
-            address, why);
+    mh_fail(error, code, "%s: offset 0x%llx: %p %s; nothing was changed", region->path,
+            (unsigned long long)offset, address, why);
   else mh_fail(error, code, "%s: %p %s; nothing was changed", region->path, address, why);
   if (error != NULL) error->offset = offset;
   return code;
@@ -29,7 +30,9 @@ static mheap_err free_space(mheap *heap, const void *address, mheap_error *error
 /* ---- slabs ---- */
 
 static bool bit(const uint64_t *words, uint32_t index) {
-  return atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)&words[index / 64], memory_order_acquire) >> index % 64 & 1;
+  return atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)&words[index / 64], memory_order_acquire) >>
+             index % 64 &
+         1;
 }
 
 static mheap_err find_in_slab(mheap *heap, mh_slab *slab, uint32_t size, const char *address, mh_block *block,
@@ -49,7 +52,8 @@ static mheap_err find_in_slab(mheap *heap, mh_slab *slab, uint32_t size, const c
   return MHEAP_OK;
 }
 
-static mheap_err find_in_run(mheap *heap, mh_slab *entry, const char *address, mh_block *block, mheap_error *error) {
+static mheap_err find_in_run(mheap *heap, mh_slab *entry, const char *address, mh_block *block,
+                             mheap_error *error) {
   mh_slab *run = entry->kind == MH_RUN_BODY ? entry - entry->back : entry;
   block->run = run;
   block->heap = run->heap;
@@ -83,7 +87,8 @@ static void fill_huge(mheap *heap, const mh_map_entry *entry, mh_block *block) {
 static void adopt_none(void *arg, mh_slab *slab) { (void)arg, (void)slab; }
 
 /* The caller holds region->lock. */
-static mheap_err find_locked(mheap *heap, mh_lane *lane, const char *address, mh_block *block, mheap_error *error) {
+static mheap_err find_locked(mheap *heap, mh_lane *lane, const char *address, mh_block *block,
+                             mheap_error *error) {
   mh_region *region = heap->region;
   uint64_t distance = (uint64_t)(address - region->segments), segment = distance / MH_SEGMENT;
   const mh_adopter adopter = {lane != NULL ? mh_lane_adopt : adopt_none, lane};
@@ -109,13 +114,15 @@ static mh_slab *owned_slab(const mh_region *region, const char *address, uint32_
   return *size != 0 ? slab : NULL;
 }
 
-mheap_err mh_block_find(mheap *heap, mh_lane *lane, const void *address, mh_block *block, mheap_error *error) {
+mheap_err mh_block_find(mheap *heap, mh_lane *lane, const void *address, mh_block *block,
+                        mheap_error *error) {
   mh_region *region = heap->region;
   const char *at = address;
   uint32_t size;
   if (at < region->segments || at >= region->base + region->span) return no_block(heap, address, error);
   if (at >= region->base + mh_region_size(region))
-    return at < region->base + region->peak ? free_space(heap, address, error) : no_block(heap, address, error);
+    return at < region->base + region->peak ? free_space(heap, address, error)
+                                            : no_block(heap, address, error);
   mh_slab *slab = owned_slab(region, at, &size);
   if (slab != NULL) return find_in_slab(heap, slab, size, at, block, error);
   pthread_mutex_lock(&region->lock);
@@ -129,8 +136,10 @@ mheap_err mh_block_at(mheap *heap, mh_lane *lane, const void *address, mh_block 
   if (code) return code;
   if (block->start != address)
     return mh_block_refuse(heap, address, MHEAP_ERR_POINTER, "points into a block, not to its start", error);
-  if (!block->in_use) return mh_block_refuse(heap, address, MHEAP_ERR_DOUBLE_FREE, "is a block that is free already", error);
+  if (!block->in_use)
+    return mh_block_refuse(heap, address, MHEAP_ERR_DOUBLE_FREE, "is a block that is free already", error);
   if (block->heap != heap->row)
-    return mh_block_refuse(heap, address, MHEAP_ERR_POINTER, "is a block of another heap of this region", error);
+    return mh_block_refuse(heap, address, MHEAP_ERR_POINTER, "is a block of another heap of this region",
+                           error);
   return MHEAP_OK;
 }

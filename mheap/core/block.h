@@ -33,6 +33,7 @@ mheap_err mh_block_find(mheap *heap, mh_lane *lane, const void *address, mh_bloc
 mheap_err mh_block_at(mheap *heap, mh_lane *lane, const void *address, mh_block *block, mheap_error *error);
 
 /* What is wrong with `address`. */
-mheap_err mh_block_refuse(mheap *heap, const void *address, mheap_err code, const char *why, mheap_error *error);
+mheap_err mh_block_refuse(mheap *heap, const void *address, mheap_err code, const char *why,
+                          mheap_error *error);
 
 #endif

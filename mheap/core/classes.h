@@ -10,10 +10,10 @@
 #include "mheap/mheap.h"
 
 typedef struct mh_class {
-  uint32_t size;      /* bytes a block; a multiple of 16 */
+  uint32_t size;       /* bytes a block; a multiple of 16 */
   uint32_t reciprocal; /* ceil(2^32 / size): (distance × reciprocal) >> 32 = index, for a block's start */
-  uint16_t blocks;    /* in a slab */
-  uint8_t slices;     /* of a slab */
+  uint16_t blocks;     /* in a slab */
+  uint8_t slices;      /* of a slab */
 } mh_class;
 
 #define MH_CLASS_MAX_SIZE 65536u

@@ -47,13 +47,15 @@ static mheap *handle_for(mh_region *region, mheap_error *error) {
 /* ---- attaching ---- */
 
 /* What a machine crash left is read and checked as a whole before anything is written. */
-static mheap_err check_before_salvage(int fd, const char *path, const mheap_options *options, mheap_error *error) {
+static mheap_err check_before_salvage(int fd, const char *path, const mheap_options *options,
+                                      mheap_error *error) {
   mheap_options reading = *options;
   reading.mode = MHEAP_MODE_READONLY;
   reading.unsafe = true;
   reading.relocate = true;
   reading.base = NULL;
-  mh_region *region = path != NULL ? mh_region_open(path, &reading, error) : mh_region_attach(fd, &reading, error);
+  mh_region *region =
+      path != NULL ? mh_region_open(path, &reading, error) : mh_region_attach(fd, &reading, error);
   mheap *heap = handle_for(region, error);
   if (heap == NULL) return MHEAP_ERR_CORRUPT;
   mheap_err code = mheap_check(heap, NULL, NULL, NULL);
@@ -90,7 +92,8 @@ static void leave_hint(mh_region *region, uint64_t segment) {
   for (uint32_t i = 1; i < MH_SEGMENT_SLICES && hint != 0; i++)
     if (entries[i].kind == MH_RUN_SLAB && entries[i].place != MH_PLACE_FULL) hint = 0;
   if (hint != 0)
-    mh_publish(mh_map_word(region, segment, NULL), mh_map_slices(state->arena, (uint32_t)region->epoch, hint));
+    mh_publish(mh_map_word(region, segment, NULL),
+               mh_map_slices(state->arena, (uint32_t)region->epoch, hint));
 }
 
 /* Would punching give back a good part of a file that stays small? */
@@ -178,8 +181,8 @@ mheap *mheap_default(void) {
 }
 
 const mheap_error *mheap_last_error(const mheap *heap) {
-  static const mheap_error no_memory = {.code = MHEAP_ERR_NO_MEMORY, .sys = ENOMEM,
-                                        .text = "no address space for the default heap"};
+  static const mheap_error no_memory = {
+      .code = MHEAP_ERR_NO_MEMORY, .sys = ENOMEM, .text = "no address space for the default heap"};
   if (heap == NULL) heap = mheap_default();
   return heap != NULL ? &heap->error : &no_memory;
 }
@@ -195,7 +198,8 @@ mheap_err mh_heap_raw(mheap *heap) {
 
 static mheap_err check_key(mheap *heap, int key) {
   if (key >= 0 && key < MHEAP_KEYS) return MHEAP_OK;
-  return mh_fail(mh_error(heap), MHEAP_ERR_ARGUMENT, "%s: key %d is not from 0 to %d", heap->region->path, key, MHEAP_KEYS - 1);
+  return mh_fail(mh_error(heap), MHEAP_ERR_ARGUMENT, "%s: key %d is not from 0 to %d", heap->region->path,
+                 key, MHEAP_KEYS - 1);
 }
 
 mheap_err mheap_setkey(mheap *heap, int key, void *block) {
@@ -207,7 +211,8 @@ mheap_err mheap_setkey(mheap *heap, int key, void *block) {
   mh_region *region = heap->region;
   uint64_t offset = block == NULL ? 0 : mh_offset(region, block);
   if (block != NULL && (offset < MH_SLICE || !mh_in_region(region, offset, 1)))
-    return mh_fail(mh_error(heap), MHEAP_ERR_POINTER, "%s: key %d: %p is not in this heap, and would mean nothing in another process",
+    return mh_fail(mh_error(heap), MHEAP_ERR_POINTER,
+                   "%s: key %d: %p is not in this heap, and would mean nothing in another process",
                    region->path, key, block);
   mh_publish((uint64_t *)mh_at(region, MH_KEYS_OFFSET) + key, offset);
   return MHEAP_OK;
@@ -223,7 +228,8 @@ void *mheap_getkey(mheap *heap, int key) {
     return NULL;
   }
   if (offset >= MH_SLICE && mh_in_region(region, offset, 1)) return mh_at(region, offset);
-  mh_fail_corrupt(mh_error(heap), region->path, MH_KEYS_OFFSET + 8 * (uint64_t)key, "offset of a key", 0, offset);
+  mh_fail_corrupt(mh_error(heap), region->path, MH_KEYS_OFFSET + 8 * (uint64_t)key, "offset of a key", 0,
+                  offset);
   return NULL;
 }
 

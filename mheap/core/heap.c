@@ -32,7 +32,8 @@ static inline void *take(mh_bin *bin) {
   if (unlikely(ready == 0)) return NULL;
   uint32_t i = (uint32_t)__builtin_ctzll(ready);
   bin->ready = ready & (ready - 1);
-  atomic_store_explicit((_Atomic uint64_t *)bin->word, load(bin->word) | (uint64_t)1 << i, memory_order_release);
+  atomic_store_explicit((_Atomic uint64_t *)bin->word, load(bin->word) | (uint64_t)1 << i,
+                        memory_order_release);
   return bin->block + i * bin->size;
 }
 
@@ -54,16 +55,19 @@ void *mheap_malloc(mheap *heap, size_t size) {
 
 /* Frees the block `distance` bytes into a slab: by plain stores if the slab is this lane's,
    else by one atomic or, after the same checks. */
-static inline mheap_err free_in(mheap *heap, mh_lane *lane, mh_slab *slab, void *block, uint32_t distance, bool own) {
+static inline mheap_err free_in(mheap *heap, mh_lane *lane, mh_slab *slab, void *block, uint32_t distance,
+                                bool own) {
   uint32_t index = (uint32_t)((uint64_t)distance * slab->reciprocal >> 32), i = index / 64;
   uint64_t bit = (uint64_t)1 << index % 64;
   if (unlikely(index * slab->size != distance || index >= slab->blocks)) return free_slowly(heap, block);
   uint64_t used = load(&slab->bits->alloc[i]);
-  if (unlikely((used & bit) == 0 || (load(&slab->bits->freed[i]) & bit) != 0)) return free_slowly(heap, block);
+  if (unlikely((used & bit) == 0 || (load(&slab->bits->freed[i]) & bit) != 0))
+    return free_slowly(heap, block);
   if (!own) return mh_lane_free_remote(lane, slab, i, bit) ? MHEAP_OK : free_slowly(heap, block);
   used &= ~bit;
   atomic_store_explicit((_Atomic uint64_t *)&slab->bits->alloc[i], used, memory_order_release);
-  if (slab->place != MH_PLACE_BIN && unlikely(used == 0 || slab->place == MH_PLACE_FULL)) mh_lane_freed(lane, slab);
+  if (slab->place != MH_PLACE_BIN && unlikely(used == 0 || slab->place == MH_PLACE_FULL))
+    mh_lane_freed(lane, slab);
   return MHEAP_OK;
 }
 
@@ -72,7 +76,8 @@ static mheap_err free_remotely(mheap *heap, mh_lane *lane, mh_slab *slab, void *
   if (slab->kind == MH_RUN_BODY) slab -= slab->back;
   mh_lane *owner = atomic_load_explicit(&slab->lane, memory_order_acquire);
   if (owner == NULL || owner->heap != heap) return free_slowly(heap, block);
-  uint64_t start = (uint64_t)(slab - lane->slabs) * MH_SLICE, distance = (uint64_t)((char *)block - lane->segments) - start;
+  uint64_t start = (uint64_t)(slab - lane->slabs) * MH_SLICE,
+           distance = (uint64_t)((char *)block - lane->segments) - start;
   return free_in(heap, lane, slab, block, (uint32_t)distance, owner == lane);
 }
 
@@ -122,7 +127,8 @@ mheap_err mh_heap_usable(mheap *heap) {
   if (unlikely(heap->region->cut)) return mh_region_is_whole(heap->region, mh_error(heap));
   if (!heap->region->forked) return MHEAP_OK;
   return mh_fail(mh_error(heap), MHEAP_ERR_FORKED,
-                 "%s: this handle belongs to the parent process; attach the file anew in the child", heap->region->path);
+                 "%s: this handle belongs to the parent process; attach the file anew in the child",
+                 heap->region->path);
 }
 
 mheap_err mh_heap_writable(mheap *heap) {
@@ -130,7 +136,8 @@ mheap_err mh_heap_writable(mheap *heap) {
   if (code) return code;
   if (mh_region_writable(heap->region)) return mh_region_begin(heap->region, mh_error(heap));
   return mh_fail(mh_error(heap), MHEAP_ERR_READ_ONLY,
-                 "%s: attached read-only; attach it with mode live, or scratch to throw changes away", heap->region->path);
+                 "%s: attached read-only; attach it with mode live, or scratch to throw changes away",
+                 heap->region->path);
 }
 
 /* ---- allocation, the slow way ---- */
@@ -190,7 +197,8 @@ void *mheap_memalign(mheap *heap, size_t alignment, size_t size) {
   heap = mh_heap_of(heap);
   if (heap == NULL) return NULL;
   if (alignment == 0 || (alignment & (alignment - 1)) != 0) {
-    mh_fail(mh_error(heap), MHEAP_ERR_ARGUMENT, "%s: alignment %zu is not a power of two", heap->region->path, alignment);
+    mh_fail(mh_error(heap), MHEAP_ERR_ARGUMENT, "%s: alignment %zu is not a power of two", heap->region->path,
+            alignment);
     return NULL;
   }
   return heap->hooked ? mh_hooks_malloc(heap, size, alignment) : mh_heap_malloc(heap, size, alignment);
@@ -224,7 +232,8 @@ static mheap_err free_in_slab(mheap *heap, mh_lane *lane, const mh_block *block)
     return MHEAP_OK;
   }
   if (mh_lane_free_remote(lane, slab, i, bit)) return MHEAP_OK;
-  return mh_block_refuse(heap, block->start, MHEAP_ERR_DOUBLE_FREE, "is a block that is free already", mh_error(heap));
+  return mh_block_refuse(heap, block->start, MHEAP_ERR_DOUBLE_FREE, "is a block that is free already",
+                         mh_error(heap));
 }
 
 /* A pointer into a block may be to the data of a guarded one. */
@@ -295,7 +304,8 @@ void *mh_heap_block_start(mheap *heap, const void *address) {
 
 /* Stays where it is while the block is not more than twice what is wanted. */
 static bool resize_in_place(mheap *heap, const mh_block *block, uint64_t size) {
-  if (block->kind == MH_BLOCK_SLAB) return size <= block->size && (size > block->size / 2 || block->size <= 32);
+  if (block->kind == MH_BLOCK_SLAB)
+    return size <= block->size && (size > block->size / 2 || block->size <= 32);
   return size > MH_CLASS_MAX_SIZE && mh_span_resize(heap, block, size);
 }
 

@@ -13,13 +13,13 @@ typedef struct mh_hooks mh_hooks;
 
 struct mheap {
   mh_region *region;
-  uint32_t row;              /* of the heap table */
-  bool hooked;               /* calls take the slow path: guards or a trace are on */
-  mh_hooks *hooks;           /* see hooks.h; NULL: none */
-  _Atomic(mh_lane *) lanes;  /* all lanes of this heap in this process, by lane->next; only added to */
-  pthread_mutex_t lock;      /* lanes' list, hooks, last error; before region->lock */
-  mheap_error error;         /* the last one */
-  mheap *next;               /* handles on the same region */
+  uint32_t row;             /* of the heap table */
+  bool hooked;              /* calls take the slow path: guards or a trace are on */
+  mh_hooks *hooks;          /* see hooks.h; NULL: none */
+  _Atomic(mh_lane *) lanes; /* all lanes of this heap in this process, by lane->next; only added to */
+  pthread_mutex_t lock;     /* lanes' list, hooks, last error; before region->lock */
+  mheap_error error;        /* the last one */
+  mheap *next;              /* handles on the same region */
 };
 
 /* ---- blocks of the object layer: stored as offsets, so the region may still attach anywhere;

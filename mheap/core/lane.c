@@ -111,7 +111,8 @@ static bool back_word(mh_region *region, mh_slab *slab, uint32_t i) {
   if (pages > slab_pages(slab)) pages = slab_pages(slab);
   if (pages <= slab->backed) return true;
   uint64_t offset = mh_offset(region, mh_slab_start(region, slab)) + (uint64_t)slab->backed * MH_PAGE;
-  if (mh_region_back(region, offset, (uint64_t)(pages - slab->backed) * MH_PAGE, NULL) != MHEAP_OK) return false;
+  if (mh_region_back(region, offset, (uint64_t)(pages - slab->backed) * MH_PAGE, NULL) != MHEAP_OK)
+    return false;
   slab->backed = (uint16_t)pages;
   return true;
 }
@@ -154,7 +155,8 @@ static uint32_t next_word(const mh_slab *slab, uint32_t at) {
 static bool advance(mh_region *region, mh_bin *bin) {
   mh_slab *slab = bin->slab;
   if (slab == NULL) return false;
-  if (use_slab_from(region, bin, slab, next_word(slab, (uint32_t)(bin->word - slab->bits->alloc)))) return true;
+  if (use_slab_from(region, bin, slab, next_word(slab, (uint32_t)(bin->word - slab->bits->alloc))))
+    return true;
   slab->place = MH_PLACE_FULL;
   clear_bin(bin);
   return false;
@@ -175,7 +177,8 @@ static bool use_partial(mh_region *region, mh_bin *bin) {
 static void push_queue(mh_lane *lane, mh_slab *slab) {
   mh_slab *head = atomic_load_explicit(&lane->queue, memory_order_relaxed);
   do atomic_store_explicit(&slab->queue_next, head, memory_order_relaxed);
-  while (!atomic_compare_exchange_weak_explicit(&lane->queue, &head, slab, memory_order_release, memory_order_relaxed));
+  while (!atomic_compare_exchange_weak_explicit(&lane->queue, &head, slab, memory_order_release,
+                                                memory_order_relaxed));
 }
 
 static void tell_lane(mh_slab *slab) {
@@ -189,7 +192,8 @@ static void tell_lane(mh_slab *slab) {
    the hazard too, and keeps the slab until this thread has no more to do with it. */
 bool mh_lane_free_remote(mh_lane *self, mh_slab *slab, uint32_t word, uint64_t bit) {
   atomic_store_explicit(&self->hazard, slab, memory_order_relaxed);
-  uint64_t old = atomic_fetch_or_explicit((_Atomic uint64_t *)&slab->bits->freed[word], bit, memory_order_acq_rel);
+  uint64_t old =
+      atomic_fetch_or_explicit((_Atomic uint64_t *)&slab->bits->freed[word], bit, memory_order_acq_rel);
   if (old == 0) tell_lane(slab);
   atomic_store_explicit(&self->hazard, NULL, memory_order_release);
   return (old & bit) == 0;
@@ -282,7 +286,8 @@ static mheap_err new_slab(mh_lane *lane, uint32_t class, mheap_error *error) {
   uint32_t count = mh_classes[class].slices;
   pthread_mutex_lock(&region->lock);
   uint32_t pages = first_pages(region, count);
-  mh_slab *slab = mh_arena_take(region, count, pages, MH_SLICE, mh_head_slab(class, lane->heap->row), &adopter, error);
+  mh_slab *slab =
+      mh_arena_take(region, count, pages, MH_SLICE, mh_head_slab(class, lane->heap->row), &adopter, error);
   if (slab != NULL) {
     slab->backed = (uint16_t)pages;
     set_owner(slab, lane);

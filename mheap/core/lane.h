@@ -34,27 +34,27 @@ struct mh_thread;
 
 struct mh_lane {
   mheap *heap;
-  char *segments;                /* of the region, like the next two: constant */
+  char *segments; /* of the region, like the next two: constant */
   mh_slab *slabs;
-  uint64_t reach;                /* bytes of address space from `segments` on */
+  uint64_t reach; /* bytes of address space from `segments` on */
   mh_bin bins[MHEAP_CLASSES];
-  mh_lane *next;                 /* of the heap */
-  struct mh_thread *thread;      /* that owns it; NULL: idle */
-  bool dead;                     /* its thread was not copied by fork, and may have been at work */
-  mh_lane *thread_next;          /* of the thread's lanes */
-  _Atomic(mh_slab *) queue;      /* slabs with remote frees */
-  _Atomic(mh_slab *) hazard;     /* another lane's slab that this thread is freeing in now */
+  mh_lane *next;             /* of the heap */
+  struct mh_thread *thread;  /* that owns it; NULL: idle */
+  bool dead;                 /* its thread was not copied by fork, and may have been at work */
+  mh_lane *thread_next;      /* of the thread's lanes */
+  _Atomic(mh_slab *) queue;  /* slabs with remote frees */
+  _Atomic(mh_slab *) hazard; /* another lane's slab that this thread is freeing in now */
 };
 
 /* What a thread knows. Two fast paths read it: that of raw blocks, whose addresses go to the
    user and so fix the region's base, and that of objects, which are offsets. */
 typedef struct mh_thread {
-  _Atomic(const mheap *) heap;   /* of the lane used last for raw blocks; mh_no_heap: of none */
+  _Atomic(const mheap *) heap; /* of the lane used last for raw blocks; mh_no_heap: of none */
   mh_lane *lane;
   _Atomic(const mheap *) own_heap; /* the same for objects */
   mh_lane *own_lane;
-  mh_lane *lanes;                /* all of them */
-  bool watched;                  /* the thread's end will be noticed */
+  mh_lane *lanes; /* all of them */
+  bool watched;   /* the thread's end will be noticed */
 } mh_thread;
 
 #define mh_no_heap ((const mheap *)1) /* not NULL, which is the name of the default heap */

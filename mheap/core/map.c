@@ -81,7 +81,8 @@ static bool have_words(mh_region *region, uint64_t first, uint64_t count) {
 
 static bool huge_is_valid(mh_region *region, const mh_map_entry *e) {
   uint64_t segments = mh_map_segments(region);
-  if (e->count == 0 || e->count > segments - e->head || e->heap >= MH_HEAPS || e->arena >= MH_ARENAS) return false;
+  if (e->count == 0 || e->count > segments - e->head || e->heap >= MH_HEAPS || e->arena >= MH_ARENAS)
+    return false;
   return mh_in_region(region, mh_segment_offset(e->head), mh_map_huge_bytes(e)) &&
          have_words(region, e->head, e->count);
 }

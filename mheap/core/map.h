@@ -9,14 +9,14 @@
 
 /* A word, taken apart. */
 typedef struct mh_map_entry {
-  mh_map_kind kind;  /* FREE also for a BODY that no head covers */
-  uint64_t head;     /* HUGE, BODY: first segment of the span; else the segment itself */
-  uint64_t count;    /* HUGE, BODY: segments in the span; else 1 */
-  uint32_t pages;    /* HUGE, BODY: pages used in the last segment, 1 to 1024 */
-  uint32_t heap;     /* HUGE, BODY: row of the heap table */
-  uint32_t arena;    /* SLICES, HUGE: row of the arena table */
-  uint32_t hint;     /* SLICES: MH_MAP_HINT_* */
-  uint32_t epoch;    /* SLICES */
+  mh_map_kind kind; /* FREE also for a BODY that no head covers */
+  uint64_t head;    /* HUGE, BODY: first segment of the span; else the segment itself */
+  uint64_t count;   /* HUGE, BODY: segments in the span; else 1 */
+  uint32_t pages;   /* HUGE, BODY: pages used in the last segment, 1 to 1024 */
+  uint32_t heap;    /* HUGE, BODY: row of the heap table */
+  uint32_t arena;   /* SLICES, HUGE: row of the arena table */
+  uint32_t hint;    /* SLICES: MH_MAP_HINT_* */
+  uint32_t epoch;   /* SLICES */
 } mh_map_entry;
 
 /* Segments that have room in the region, a partial last one included. */

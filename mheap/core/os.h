@@ -15,11 +15,11 @@
 
 typedef struct mh_os_identity { /* of an open file; any length of name is NUL-terminated */
   uint64_t device, inode, mount_id;
-  uint64_t size;      /* bytes */
-  uint64_t disk;      /* bytes allocated */
-  bool regular;       /* a file that can be mapped */
-  const char *kind;   /* "a directory", "a FIFO", … for messages */
-  bool writable;      /* the descriptor was opened for writing */
+  uint64_t size;    /* bytes */
+  uint64_t disk;    /* bytes allocated */
+  bool regular;     /* a file that can be mapped */
+  const char *kind; /* "a directory", "a FIFO", … for messages */
+  bool writable;    /* the descriptor was opened for writing */
 } mh_os_identity;
 
 int mh_os_identify(int fd, mh_os_identity *identity);
@@ -49,9 +49,9 @@ bool mh_os_shares_blocks(int fd);
 
 /* ---- locks: of open file descriptions, on single bytes; advisory ---- */
 
-int mh_os_lock(int fd, uint64_t byte, bool exclusive);   /* EAGAIN: somebody else has it */
+int mh_os_lock(int fd, uint64_t byte, bool exclusive); /* EAGAIN: somebody else has it */
 int mh_os_unlock(int fd, uint64_t byte);
-bool mh_os_locked(int fd, uint64_t byte);                /* would an exclusive lock be refused? */
+bool mh_os_locked(int fd, uint64_t byte); /* would an exclusive lock be refused? */
 
 /* ---- memory ---- */
 
@@ -86,8 +86,8 @@ void mh_os_complain(const char *subject, const char *what);
 /* ---- the rest ---- */
 
 void mh_os_random(void *buffer, size_t length);
-uint64_t mh_os_time_ns(void);                 /* Unix time */
-double mh_os_monotonic(void);                 /* seconds */
+uint64_t mh_os_time_ns(void); /* Unix time */
+double mh_os_monotonic(void); /* seconds */
 void mh_os_sleep(double seconds);
 bool mh_os_boot_id(uint8_t id[16]);
 uint64_t mh_os_pid(void);

@@ -235,7 +235,8 @@ static void on_bus(int number, siginfo_t *info, void *context) {
   errno = saved;
   if (covered) return;
   if (bus_before.sa_flags & SA_SIGINFO) bus_before.sa_sigaction(number, info, context);
-  else if (bus_before.sa_handler != SIG_DFL && bus_before.sa_handler != SIG_IGN) bus_before.sa_handler(number);
+  else if (bus_before.sa_handler != SIG_DFL && bus_before.sa_handler != SIG_IGN)
+    bus_before.sa_handler(number);
   else sigaction(SIGBUS, &bus_before, NULL); /* and the access, tried again, ends the process */
 }
 
@@ -247,8 +248,9 @@ void mh_os_watch_lost_pages(bool (*lost)(void *address)) {
 }
 
 void mh_os_complain(const char *subject, const char *what) {
-  struct iovec parts[] = {
-      {(char *)(uintptr_t)subject, strlen(subject)}, {(char *)(uintptr_t)what, strlen(what)}, {(char *)"\n", 1}};
+  struct iovec parts[] = {{(char *)(uintptr_t)subject, strlen(subject)},
+                          {(char *)(uintptr_t)what, strlen(what)},
+                          {(char *)"\n", 1}};
   if (writev(STDERR_FILENO, parts, 3) < 0) return; /* nobody listens */
 }
 

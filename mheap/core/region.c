@@ -83,7 +83,8 @@ static mheap_err format_file(mh_region *region, mheap_error *error) {
 
 /* A base that the creator names is honoured even where segments are not aligned there. */
 static void fit_placement(mh_superblock *super, const mheap_options *options) {
-  uint64_t alignment = mh_placement_alignment(super->placement), residue = mh_placement_residue(super->placement);
+  uint64_t alignment = mh_placement_alignment(super->placement),
+           residue = mh_placement_residue(super->placement);
   if (options->base != NULL && (uint64_t)options->base % alignment != residue) super->placement = MH_SLICE;
 }
 
@@ -99,8 +100,10 @@ static mheap_err read_superblock(mh_region *region, const mheap_options *options
   if (!failed) failed = mh_os_file_sizes(region->fd, &size, &disk);
   if (failed) return mh_fail_system(error, failed, region->path, "reading the superblock");
   if (size > 0 || !writing || options->must_exist)
-    return size == 0 ? mh_fail(error, MHEAP_ERR_NOT_A_HEAP, "%s: an empty file, not a heap; attach it for writing to make it one", region->path)
-                     : mh_superblock_check(super, got, size, writing, region->path, error);
+    return size == 0
+               ? mh_fail(error, MHEAP_ERR_NOT_A_HEAP,
+                         "%s: an empty file, not a heap; attach it for writing to make it one", region->path)
+               : mh_superblock_check(super, got, size, writing, region->path, error);
   mh_superblock_make(super, options->max_size ? whole_slices(options->max_size) : MH_DEFAULT_SPAN);
   fit_placement(super, options);
   failed = mh_os_write(region->fd, super, sizeof *super, 0);
@@ -112,30 +115,37 @@ static mheap_err check_state(mh_region *region, const mh_superblock *super, cons
                              mheap_error *error) {
   region->state_found = (mheap_state)super->state;
   if (super->state == MH_STATE_SEALED && region->mode == MHEAP_MODE_LIVE)
-    return mh_fail(error, MHEAP_ERR_READ_ONLY, "%s: sealed: a dump is never written again; attach it with mode readonly or scratch",
+    return mh_fail(error, MHEAP_ERR_READ_ONLY,
+                   "%s: sealed: a dump is never written again; attach it with mode readonly or scratch",
                    region->path);
   if (super->size == 0 && region->mode != MHEAP_MODE_LIVE)
-    return mh_fail(error, MHEAP_ERR_NOT_A_HEAP, "%s: its formatting was interrupted; attach it for writing to finish", region->path);
+    return mh_fail(error, MHEAP_ERR_NOT_A_HEAP,
+                   "%s: its formatting was interrupted; attach it for writing to finish", region->path);
   if (super->state != MH_STATE_OPEN || options->salvage || region->unsafe) return MHEAP_OK;
   mh_owner self = mh_owner_make(region->device, region->inode, region->mount_id, region->mode);
   if (mh_owner_same(&super->owner, &self)) return MHEAP_OK;
-  return mh_fail(error, MHEAP_ERR_UNCLEAN, "%s: it was open for writing when the machine went down, or this is a copy made while it was open; "
-                 "salvage=True attaches it if `mheap check` finds it whole", region->path);
+  return mh_fail(
+      error, MHEAP_ERR_UNCLEAN,
+      "%s: it was open for writing when the machine went down, or this is a copy made while it was open; "
+      "salvage=True attaches it if `mheap check` finds it whole",
+      region->path);
 }
 
 /* ---- attaching ---- */
 
 static mheap_err choose_span(mh_region *region, const mh_superblock *super, const mheap_options *options,
                              mheap_error *error) {
-  region->span = whole_slices(options->max_size ? options->max_size : super->max_size ? super->max_size : MH_DEFAULT_SPAN);
+  region->span = whole_slices(options->max_size ? options->max_size
+                              : super->max_size ? super->max_size
+                                                : MH_DEFAULT_SPAN);
   if (region->span < MH_REGION_MIN) region->span = MH_REGION_MIN;
   if (region->span >= super->size) return MHEAP_OK;
   if (options->max_size == 0) {
     region->span = super->size;
     return MHEAP_OK;
   }
-  return mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: max_size %llu is less than the %llu bytes in use", region->path,
-                 (unsigned long long)options->max_size, (unsigned long long)super->size);
+  return mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: max_size %llu is less than the %llu bytes in use",
+                 region->path, (unsigned long long)options->max_size, (unsigned long long)super->size);
 }
 
 static mheap_err map_all(mh_region *region, const mh_superblock *super, const mheap_options *options,
@@ -156,7 +166,7 @@ static mheap_err map_all(mh_region *region, const mh_superblock *super, const mh
 /* A crashed file says that it is open already; what changes is the epoch. */
 static void take_over(mh_region *region, const mh_owner *self) {
   mh_superblock *super = region->super;
-  if (!mh_owner_same(&super->owner, self)) { /* salvaged: was checked */
+  if (!mh_owner_same(&super->owner, self)) {   /* salvaged: was checked */
     mh_publish(&super->state, MH_STATE_CLEAN); /* no owner is believed while one is written */
     super->owner = *self;
   }
@@ -166,10 +176,13 @@ static void take_over(mh_region *region, const mh_owner *self) {
 /* A store to a block that a reflink copy shares needs a new one, and on a full disk that would
    kill the process. */
 static mheap_err own_blocks(mh_region *region, mheap_error *error) {
-  if (region->anonymous || region->fresh || region->mode != MHEAP_MODE_LIVE || !mh_os_shares_blocks(region->fd))
+  if (region->anonymous || region->fresh || region->mode != MHEAP_MODE_LIVE ||
+      !mh_os_shares_blocks(region->fd))
     return MHEAP_OK;
-  return mh_fail(error, MHEAP_ERR_SYSTEM, "%s: shares its blocks with a reflink copy: a full disk would kill the process that changes "
-                 "it; make a full copy (cp --reflink=never) and attach that", region->path);
+  return mh_fail(error, MHEAP_ERR_SYSTEM,
+                 "%s: shares its blocks with a reflink copy: a full disk would kill the process that changes "
+                 "it; make a full copy (cp --reflink=never) and attach that",
+                 region->path);
 }
 
 mheap_err mh_region_begin_slowly(mh_region *region, mheap_error *error) {
@@ -192,13 +205,15 @@ mheap_err mh_region_begin_slowly(mh_region *region, mheap_error *error) {
 }
 
 /* Only a clean file that holds a heap already is left as it is until something changes. */
-static mheap_err take_possession(mh_region *region, bool fresh, const mheap_options *options, mheap_error *error) {
+static mheap_err take_possession(mh_region *region, bool fresh, const mheap_options *options,
+                                 mheap_error *error) {
   mh_superblock *super = region->super;
   bool moved = options->relocate && super->base != 0 && super->base != (uint64_t)region->base;
   mheap_err code = MHEAP_OK;
   if (region->mode == MHEAP_MODE_LIVE && (fresh || moved || super->state == MH_STATE_OPEN))
     code = mh_region_begin(region, error);
-  else if (region->mode == MHEAP_MODE_SCRATCH && super->state == MH_STATE_OPEN) super->epoch++; /* in private memory */
+  else if (region->mode == MHEAP_MODE_SCRATCH && super->state == MH_STATE_OPEN)
+    super->epoch++; /* in private memory */
   if (!code && moved && mh_region_writable(region)) mh_publish(&super->base, (uint64_t)region->base);
   region->named_base = super->base != 0;
   return code;
@@ -212,16 +227,20 @@ static mheap_err open_own(mh_region *region, int fd, mheap_error *error) {
   int failed = mh_os_identify(fd, &id);
   if (failed) return mh_fail_system(error, failed, region->path, "looking at the file");
   if (!id.regular)
-    return mh_fail(error, MHEAP_ERR_NOT_A_HEAP, "%s: %s, not a heap; give the path of a heap, or of an empty or new file",
-                   region->path, id.kind);
+    return mh_fail(error, MHEAP_ERR_NOT_A_HEAP,
+                   "%s: %s, not a heap; give the path of a heap, or of an empty or new file", region->path,
+                   id.kind);
   if (region->mode == MHEAP_MODE_LIVE && !id.writable)
-    return mh_fail(error, MHEAP_ERR_READ_ONLY, "%s: the descriptor was not opened for reading and writing; open it O_RDWR, or attach with mode readonly",
+    return mh_fail(error, MHEAP_ERR_READ_ONLY,
+                   "%s: the descriptor was not opened for reading and writing; open it O_RDWR, or attach "
+                   "with mode readonly",
                    region->path);
   region->device = id.device;
   region->inode = id.inode;
   region->mount_id = id.mount_id;
   if (region->mode == MHEAP_MODE_LIVE && mh_registry_writes(id.device, id.inode))
-    return mh_fail(error, MHEAP_ERR_BUSY, "%s: busy: this process has it open for writing already; use that handle", region->path);
+    return mh_fail(error, MHEAP_ERR_BUSY,
+                   "%s: busy: this process has it open for writing already; use that handle", region->path);
   bool ignored, writing = region->mode == MHEAP_MODE_LIVE;
   failed = mh_os_reopen(fd, writing, &region->fd, &ignored);
   if (!failed) failed = mh_os_reopen(fd, writing, &region->lock_fd, &region->locks_shared);
@@ -258,13 +277,15 @@ static mheap_err check_options(const mheap_options *options, mheap_error *error)
   if (options->mode > MHEAP_MODE_SCRATCH)
     return mh_fail(error, MHEAP_ERR_ARGUMENT, "attach: no mode has the number %d", (int)options->mode);
   if (options->max_size > MH_OFFSET_MAX / 2)
-    return mh_fail(error, MHEAP_ERR_ARGUMENT, "attach: max_size %llu is more than %llu, the most a region can have",
+    return mh_fail(error, MHEAP_ERR_ARGUMENT,
+                   "attach: max_size %llu is more than %llu, the most a region can have",
                    (unsigned long long)options->max_size, (unsigned long long)(MH_OFFSET_MAX / 2));
   return MHEAP_OK;
 }
 
 /* Salvage and everything later need a working region first; so this is the last step. */
-static mh_region *finish(mh_region *region, mheap_err code, const mheap_options *options, mheap_error *error) {
+static mh_region *finish(mh_region *region, mheap_err code, const mheap_options *options,
+                         mheap_error *error) {
   if (!code) code = take_possession(region, region->fresh, options, error);
   if (code) {
     region_free(region);
@@ -292,7 +313,8 @@ static mh_region *open_once(const char *path, const mheap_options *options, bool
   bool writing = options->mode == 0 || options->mode == MHEAP_MODE_LIVE;
   int fd, failed = mh_os_open(path, writing, writing && !options->must_exist, &fd);
   *again = false;
-  if (failed == EISDIR) mh_fail(error, MHEAP_ERR_NOT_A_HEAP, "%s: a directory, not a heap; give the path of a file", path);
+  if (failed == EISDIR)
+    mh_fail(error, MHEAP_ERR_NOT_A_HEAP, "%s: a directory, not a heap; give the path of a file", path);
   else if (failed) mh_fail_system(error, failed, path, "opening the file");
   if (failed) return NULL;
   mh_region *region = region_new(options, error);
@@ -320,7 +342,9 @@ mh_region *mh_region_open(const char *path, const mheap_options *options, mheap_
   bool again = true;
   mh_region *region = NULL;
   for (int i = 0; again && i < REPLACED_TRIES; i++) region = open_once(path, options, &again, error);
-  if (again) mh_fail(error, MHEAP_ERR_BUSY, "%s: busy: the file is being replaced over and over; try again later", path);
+  if (again)
+    mh_fail(error, MHEAP_ERR_BUSY, "%s: busy: the file is being replaced over and over; try again later",
+            path);
   return region;
 }
 
@@ -335,7 +359,8 @@ mheap_err mh_region_sync(mh_region *region, mheap_error *error) {
 }
 
 mheap_err mh_region_finish(mh_region *region, mheap_error *error) {
-  if (region->anonymous || region->forked || region->mode != MHEAP_MODE_LIVE || !region->open) return MHEAP_OK;
+  if (region->anonymous || region->forked || region->mode != MHEAP_MODE_LIVE || !region->open)
+    return MHEAP_OK;
   mheap_err code = mh_region_sync(region, error);
   if (code) return code;
   mh_publish(&region->super->state, MH_STATE_CLEAN);

@@ -27,38 +27,38 @@ typedef struct mh_slab mh_slab;
 
 struct mh_region {
   /* What the fast paths read. Constant while attached, but for `size`. */
-  char *base;               /* address of the superblock */
-  char *segments;           /* address of segment 0 */
-  mh_slab *slabs;           /* one entry a slice of the span, by (address - segments) >> 16 */
-  mh_superblock *super;     /* == base */
-  _Atomic uint64_t size;    /* bytes mapped and in use */
-  uint64_t span;            /* bytes reserved */
+  char *base;            /* address of the superblock */
+  char *segments;        /* address of segment 0 */
+  mh_slab *slabs;        /* one entry a slice of the span, by (address - segments) >> 16 */
+  mh_superblock *super;  /* == base */
+  _Atomic uint64_t size; /* bytes mapped and in use */
+  uint64_t span;         /* bytes reserved */
 
   mheap_mode mode;
-  bool anonymous;           /* no file behind it */
-  _Atomic bool open;        /* the file says, durably, that it is open for writing */
-  bool forked;              /* in a child, and the region belongs to the parent */
-  _Atomic bool cut;         /* somebody cut the file short, and pages that were lost were touched */
-  bool unsafe;              /* a reader beside a live writer */
-  bool named_base;          /* super->base is set: raw addresses were handed out */
-  bool fresh;               /* this attach formatted it */
-  bool locks_shared;        /* lock_fd shares its locks with the caller's descriptor */
-  int fd;                   /* what is read, written and mapped; -1: anonymous */
-  int lock_fd;              /* what holds the locks: a mapping keeps the description it was made
+  bool anonymous;          /* no file behind it */
+  _Atomic bool open;       /* the file says, durably, that it is open for writing */
+  bool forked;             /* in a child, and the region belongs to the parent */
+  _Atomic bool cut;        /* somebody cut the file short, and pages that were lost were touched */
+  bool unsafe;             /* a reader beside a live writer */
+  bool named_base;         /* super->base is set: raw addresses were handed out */
+  bool fresh;              /* this attach formatted it */
+  bool locks_shared;       /* lock_fd shares its locks with the caller's descriptor */
+  int fd;                  /* what is read, written and mapped; -1: anonymous */
+  int lock_fd;             /* what holds the locks: a mapping keeps the description it was made
                                from, and its locks, alive in a forked child */
-  mheap_state state_found;  /* of the file when it was attached */
+  mheap_state state_found; /* of the file when it was attached */
   uint64_t device, inode, mount_id;
-  char *path;               /* for messages: as given, or what the kernel calls the descriptor */
-  uint64_t fresh_from;      /* bytes from here to size are zero: grown by this attach, not yet used */
-  uint64_t epoch;           /* super->epoch as this attach left it */
+  char *path;          /* for messages: as given, or what the kernel calls the descriptor */
+  uint64_t fresh_from; /* bytes from here to size are zero: grown by this attach, not yet used */
+  uint64_t epoch;      /* super->epoch as this attach left it */
 
-  pthread_mutex_t lock;     /* growth, the map, slices; the last lock in the order */
-  struct mh_arena *arena;   /* see arena.h */
-  uint64_t peak;            /* the most bytes in use during this attach */
-  void **map_parts;         /* addresses of the map's parts, NULL: not looked up yet */
-  uint64_t map_parts_room;  /* entries in map_parts */
-  mh_region *next;          /* the process's regions (registry.c) */
-  struct mheap *heaps;      /* handles on this region */
+  pthread_mutex_t lock;    /* growth, the map, slices; the last lock in the order */
+  struct mh_arena *arena;  /* see arena.h */
+  uint64_t peak;           /* the most bytes in use during this attach */
+  void **map_parts;        /* addresses of the map's parts, NULL: not looked up yet */
+  uint64_t map_parts_room; /* entries in map_parts */
+  mh_region *next;         /* the process's regions (registry.c) */
+  struct mheap *heaps;     /* handles on this region */
 };
 
 /* ---- life ---- */

@@ -44,8 +44,8 @@ static int try_all(mh_region *region, const want *list, int count) {
 }
 
 static mheap_err busy(const mh_region *region, mheap_error *error) {
-  const char *who = region->mode == MHEAP_MODE_LIVE ? "another handle has it open"
-                                                    : "a live writer has it open";
+  const char *who =
+      region->mode == MHEAP_MODE_LIVE ? "another handle has it open" : "a live writer has it open";
   const char *remedy = region->mode == MHEAP_MODE_READONLY
                            ? "wait with timeout=, or read beside it with unsafe=True"
                            : "wait with timeout=, or close the other handle";

@@ -85,9 +85,8 @@ static mheap_err refused(mh_region *region, uint64_t address, bool stored, int s
   mheap_err code = mh_fail(
       error, sys == ENOMEM ? MHEAP_ERR_NO_MEMORY : MHEAP_ERR_BASE_IN_USE,
       "%s: %s 0x%llx: %llu bytes there are %s in this process; %s", region->path,
-      stored ? "its base address is fixed at" : "the base address asked for is",
-      (unsigned long long)address, (unsigned long long)region->span,
-      sys == ENOMEM ? "more than the system grants" : "taken",
+      stored ? "its base address is fixed at" : "the base address asked for is", (unsigned long long)address,
+      (unsigned long long)region->span, sys == ENOMEM ? "more than the system grants" : "taken",
       stored ? "relocate=True attaches it elsewhere (raw addresses stored inside then need mending)"
              : "ask for another, or none");
   if (error != NULL) error->sys = sys == EEXIST ? EADDRINUSE : sys;
@@ -97,8 +96,10 @@ static mheap_err refused(mh_region *region, uint64_t address, bool stored, int s
 static mheap_err reserve_asked(mh_region *region, uint64_t asked, const mh_superblock *stored, uint64_t least,
                                bool exact, mheap_error *error) {
   if (placed(asked, stored->placement) != asked)
-    return mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: base address 0x%llx is not %llu bytes from a multiple of %llu; ask for 0x%llx",
-                   region->path, (unsigned long long)asked, (unsigned long long)mh_placement_residue(stored->placement),
+    return mh_fail(error, MHEAP_ERR_ARGUMENT,
+                   "%s: base address 0x%llx is not %llu bytes from a multiple of %llu; ask for 0x%llx",
+                   region->path, (unsigned long long)asked,
+                   (unsigned long long)mh_placement_residue(stored->placement),
                    (unsigned long long)mh_placement_alignment(stored->placement),
                    (unsigned long long)placed(asked, stored->placement));
   int failed = reserve_at(region, asked, least, exact);
@@ -111,7 +112,8 @@ mheap_err mh_region_reserve(mh_region *region, const mh_superblock *stored, cons
   bool exact = options->max_size != 0;
   uint64_t least = stored->size + MH_SEGMENT > SPAN_LEAST ? stored->size + MH_SEGMENT : SPAN_LEAST;
   int failed;
-  if (fixed != 0 && asked != 0 && asked != fixed && !options->relocate) return refused(region, fixed, true, EEXIST, error);
+  if (fixed != 0 && asked != 0 && asked != fixed && !options->relocate)
+    return refused(region, fixed, true, EEXIST, error);
   if (asked != 0) {
     mheap_err code = reserve_asked(region, asked, stored, least, exact, error);
     if (code) return code;
@@ -120,7 +122,8 @@ mheap_err mh_region_reserve(mh_region *region, const mh_superblock *stored, cons
     if (failed && options->relocate) failed = reserve_by_uuid(region, stored, least, exact);
     if (failed) return refused(region, fixed, true, failed, error);
   } else if ((failed = reserve_by_uuid(region, stored, least, exact)) != 0) {
-    return mh_fail_system(error, failed, region->path, "reserving address space (max_size= makes it smaller)");
+    return mh_fail_system(error, failed, region->path,
+                          "reserving address space (max_size= makes it smaller)");
   }
   region->segments = region->base + MH_SLICE;
   region->super = (mh_superblock *)region->base;
@@ -129,7 +132,9 @@ mheap_err mh_region_reserve(mh_region *region, const mh_superblock *stored, cons
 
 /* ---- tables ---- */
 
-static uint64_t slab_table_bytes(const mh_region *region) { return (region->span / MH_SLICE) * sizeof(mh_slab); }
+static uint64_t slab_table_bytes(const mh_region *region) {
+  return (region->span / MH_SLICE) * sizeof(mh_slab);
+}
 
 mheap_err mh_region_make_tables(mh_region *region, mheap_error *error) {
   uint64_t words = region->span / MH_SEGMENT + MH_MAP_FIRST_WORDS;
@@ -137,7 +142,8 @@ mheap_err mh_region_make_tables(mh_region *region, mheap_error *error) {
   region->slabs = mh_os_table(slab_table_bytes(region));
   region->map_parts = mh_os_table(region->map_parts_room * sizeof(void *));
   if (region->slabs == NULL || region->map_parts == NULL)
-    return mh_fail_system(error, ENOMEM, region->path, "making the process's tables (max_size= makes them smaller)");
+    return mh_fail_system(error, ENOMEM, region->path,
+                          "making the process's tables (max_size= makes them smaller)");
   region->map_parts[0] = region->base;
   return MHEAP_OK;
 }
@@ -159,7 +165,8 @@ static void set_size(mh_region *region, uint64_t size) {
 /* Maps [from, to). What a scratch region grows by is memory, since its file stays as it is. */
 static int map_range(mh_region *region, uint64_t from, uint64_t to, bool growing) {
   void *address = mh_at(region, from);
-  if (region->anonymous || (growing && region->mode == MHEAP_MODE_SCRATCH)) return mh_os_commit(address, to - from);
+  if (region->anonymous || (growing && region->mode == MHEAP_MODE_SCRATCH))
+    return mh_os_commit(address, to - from);
   bool writable = region->mode != MHEAP_MODE_READONLY;
   return mh_os_map(address, to - from, region->fd, from, writable, region->mode != MHEAP_MODE_SCRATCH);
 }
@@ -179,8 +186,8 @@ mheap_err mh_region_is_whole(mh_region *region, mheap_error *error) {
   int failed = mh_os_file_sizes(region->fd, &found, &disk);
   if (failed) return mh_fail_system(error, failed, region->path, "looking at the file");
   if (found >= size && !region->cut) return MHEAP_OK;
-  return mh_fail_corrupt(error, region->path, found, "the file was cut short while attached: bytes it should have",
-                         size, found);
+  return mh_fail_corrupt(error, region->path, found,
+                         "the file was cut short while attached: bytes it should have", size, found);
 }
 
 /* Extends the file sparsely: disk space comes with mh_region_back. Bytes a killed writer
@@ -197,7 +204,8 @@ mheap_err mh_region_grow(mh_region *region, uint64_t size, mheap_error *error) {
   uint64_t old = mh_region_size(region);
   if (size <= old) return MHEAP_OK;
   if (size > region->span)
-    return mh_fail(error, MHEAP_ERR_FULL, "%s: full: %llu bytes are in use and it may have %llu; attach it with a larger max_size=",
+    return mh_fail(error, MHEAP_ERR_FULL,
+                   "%s: full: %llu bytes are in use and it may have %llu; attach it with a larger max_size=",
                    region->path, (unsigned long long)old, (unsigned long long)region->span);
   bool file = !region->anonymous && region->mode == MHEAP_MODE_LIVE;
   mheap_err code = file ? extend_file(region, size, error) : MHEAP_OK;
@@ -228,8 +236,10 @@ mheap_err mh_region_back(mh_region *region, uint64_t offset, uint64_t length, mh
   if (region->anonymous || region->mode != MHEAP_MODE_LIVE) return MHEAP_OK;
   int failed = mh_os_allocate(region->fd, offset, length);
   if (failed == EOPNOTSUPP)
-    return mh_fail(error, MHEAP_ERR_SYSTEM, "%s: this file system cannot allocate space ahead, and a full disk would then kill "
-                   "the process: keep live heaps on ext4, XFS, btrfs without reflinks, or tmpfs", region->path);
+    return mh_fail(error, MHEAP_ERR_SYSTEM,
+                   "%s: this file system cannot allocate space ahead, and a full disk would then kill "
+                   "the process: keep live heaps on ext4, XFS, btrfs without reflinks, or tmpfs",
+                   region->path);
   return failed ? mh_fail_system(error, failed, region->path, "allocating space in the file") : MHEAP_OK;
 }
 
@@ -250,5 +260,6 @@ uint64_t mh_host_pages(void) {
 void mh_region_name_base(mh_region *region) {
   if (region->named_base) return;
   region->named_base = true;
-  if (mh_region_writable(region) && (region->open || region->mode == MHEAP_MODE_SCRATCH)) mh_publish(&region->super->base, (uint64_t)region->base);
+  if (mh_region_writable(region) && (region->open || region->mode == MHEAP_MODE_SCRATCH))
+    mh_publish(&region->super->base, (uint64_t)region->base);
 }

@@ -47,7 +47,6 @@ static void in_child(void) {
   release_all();
 }
 
-
 /* ---- files cut short by somebody else ---- */
 
 /* Touching a page behind the end of the file would kill the process. Instead the lost part
@@ -56,15 +55,18 @@ static void in_child(void) {
    the region is being used, so that nobody is detaching it. */
 static bool cover_lost(void *address) {
   mh_region *region = regions;
-  while (region != NULL && !((char *)address >= region->base && (char *)address < region->base + region->span))
+  while (region != NULL &&
+         !((char *)address >= region->base && (char *)address < region->base + region->span))
     region = region->next;
   uint64_t length, disk;
   if (region == NULL || region->anonymous || mh_os_file_sizes(region->fd, &length, &disk) != 0) return false;
-  uint64_t page = mh_host_pages() * MH_PAGE, from = (length + page - 1) / page * page, size = mh_region_size(region);
+  uint64_t page = mh_host_pages() * MH_PAGE, from = (length + page - 1) / page * page,
+           size = mh_region_size(region);
   if (mh_offset(region, address) < from || from >= size) return false;
   if (mh_os_cover(mh_at(region, from), size - from) != 0) return false;
   if (!atomic_exchange(&region->cut, true))
-    mh_os_complain(region->path, ": cut short by another program while attached: what was stored there is lost");
+    mh_os_complain(region->path,
+                   ": cut short by another program while attached: what was stored there is lost");
   for (mheap *heap = region->heaps; heap != NULL; heap = heap->next) mh_lanes_forget_now(heap);
   return true;
 }
@@ -112,7 +114,8 @@ bool mh_registry_writes(uint64_t device, uint64_t inode) {
   bool found = false;
   pthread_mutex_lock(&lock);
   for (mh_region *r = regions; r != NULL && !found; r = r->next)
-    found = !r->anonymous && !r->forked && r->mode == MHEAP_MODE_LIVE && r->device == device && r->inode == inode;
+    found =
+        !r->anonymous && !r->forked && r->mode == MHEAP_MODE_LIVE && r->device == device && r->inode == inode;
   pthread_mutex_unlock(&lock);
   return found;
 }
@@ -120,7 +123,8 @@ bool mh_registry_writes(uint64_t device, uint64_t inode) {
 mh_region *mh_registry_find(const void *address) {
   pthread_mutex_lock(&lock);
   mh_region *r = regions;
-  while (r != NULL && !((const char *)address >= r->base && (const char *)address < r->base + r->span)) r = r->next;
+  while (r != NULL && !((const char *)address >= r->base && (const char *)address < r->base + r->span))
+    r = r->next;
   pthread_mutex_unlock(&lock);
   return r;
 }

@@ -35,7 +35,9 @@ uint64_t mh_head_span(uint32_t slices, uint32_t pages, uint32_t heap) {
          (uint64_t)pages << MH_HEAD_PAGES_SHIFT;
 }
 
-uint64_t mh_head_internal(uint32_t slices) { return MH_SLICE_INTERNAL | (uint64_t)slices << MH_HEAD_COUNT_SHIFT; }
+uint64_t mh_head_internal(uint32_t slices) {
+  return MH_SLICE_INTERNAL | (uint64_t)slices << MH_HEAD_COUNT_SHIFT;
+}
 
 typedef struct head_fields {
   uint32_t kind, count, class, heap, pages;
@@ -56,7 +58,8 @@ static bool head_is_valid(const head_fields *h, uint32_t first, uint64_t slices)
   if (h->count == 0 || first + h->count > MH_SEGMENT_SLICES) return false;
   if ((mask_of(first, h->count) & ~slices) != 0 || h->heap >= MH_HEAPS) return false;
   switch (h->kind) {
-    case MH_SLICE_SLAB: return h->class < MHEAP_CLASSES && h->count == mh_classes[h->class].slices && h->pages == 0;
+    case MH_SLICE_SLAB:
+      return h->class < MHEAP_CLASSES && h->count == mh_classes[h->class].slices && h->pages == 0;
     case MH_SLICE_SPAN: return h->class == 0 && h->pages > (h->count - 1) * 16 && h->pages <= h->count * 16;
     case MH_SLICE_INTERNAL: return h->class == 0 && h->pages == 0;
     default: return false;
@@ -112,11 +115,13 @@ static mheap_err check_header(mh_region *region, uint64_t segment, mheap_error *
   const mh_segment_header *header = mh_segment_header_of(region, segment);
   uint64_t at = mh_segment_offset(segment);
   if (header->magic != MH_SEGMENT_MAGIC)
-    return mh_fail_corrupt(error, region->path, at, "magic number of a segment", MH_SEGMENT_MAGIC, header->magic);
+    return mh_fail_corrupt(error, region->path, at, "magic number of a segment", MH_SEGMENT_MAGIC,
+                           header->magic);
   if (header->index != segment)
     return mh_fail_corrupt(error, region->path, at + 8, "number of a segment", segment, header->index);
   if (memcmp(header->uuid, region->super->identity.uuid, sizeof header->uuid) != 0)
-    return mh_fail(error, MHEAP_ERR_CORRUPT, "%s: offset 0x%llx: a segment of another heap; see `mheap check`", region->path,
+    return mh_fail(error, MHEAP_ERR_CORRUPT,
+                   "%s: offset 0x%llx: a segment of another heap; see `mheap check`", region->path,
                    (unsigned long long)at + 16);
   return MHEAP_OK;
 }
@@ -128,7 +133,8 @@ static mheap_err check_heads(mh_region *region, uint64_t segment, uint64_t slice
     uint64_t head = header->slice[i - 1].head;
     head_fields h = take_apart(head);
     if (head != 0 && !head_is_valid(&h, i, slices))
-      return mh_fail_corrupt(error, region->path, mh_segment_offset(segment) + offsetof(mh_segment_header, slice) + 64 * (i - 1),
+      return mh_fail_corrupt(error, region->path,
+                             mh_segment_offset(segment) + offsetof(mh_segment_header, slice) + 64 * (i - 1),
                              "descriptor of a slice", 0, head);
     i += head != 0 ? h.count : 1;
   }
@@ -155,7 +161,8 @@ static void open_runs(mh_region *region, uint64_t segment, uint64_t slices, mh_a
     if (entries[i].kind == MH_RUN_SLAB) adopt(arg, &entries[i]);
 }
 
-mheap_err mh_segment_open(mh_region *region, uint64_t segment, mh_adopt_fun *adopt, void *arg, mheap_error *error) {
+mheap_err mh_segment_open(mh_region *region, uint64_t segment, mh_adopt_fun *adopt, void *arg,
+                          mheap_error *error) {
   mh_segment *state = mh_segment_of(region, segment);
   if (state->kind == MH_RUN_HEADER) return MHEAP_OK;
   mh_map_entry entry;
@@ -227,7 +234,8 @@ uint32_t mh_segment_find(mh_region *region, uint64_t segment, uint32_t count, ui
 
 /* Word by word: statistics and checks look at them without a lock. */
 static void clear_words(uint64_t *words, uint32_t count) {
-  for (uint32_t i = 0; i < count; i++) atomic_store_explicit((_Atomic uint64_t *)&words[i], 0, memory_order_relaxed);
+  for (uint32_t i = 0; i < count; i++)
+    atomic_store_explicit((_Atomic uint64_t *)&words[i], 0, memory_order_relaxed);
 }
 
 mh_slab *mh_run_make(mh_region *region, uint64_t segment, uint32_t first, uint64_t head) {

@@ -21,7 +21,7 @@ typedef enum mh_run_kind {
   MH_RUN_SLAB,
   MH_RUN_SPAN,
   MH_RUN_INTERNAL,
-  MH_RUN_BODY,        /* `back` slices into one of the three above */
+  MH_RUN_BODY, /* `back` slices into one of the three above */
 } mh_run_kind;
 
 /* Where a slab is among its lane's. */
@@ -34,32 +34,32 @@ typedef enum mh_place {
 /* A run's first slice; for other slices only `lane` (NULL), `kind` and `back` mean something.
    The fast paths need `lane` to be set only where everything else of a slab is right. */
 struct mh_slab {
-  _Atomic(mh_lane *) lane;       /* SLAB: who may allocate in it; NULL: nobody yet */
-  mh_bitmaps *bits;              /* SLAB */
-  uint32_t size;                 /* bytes a block; SPAN: of the block */
-  uint32_t reciprocal;           /* SLAB: see mh_class */
-  uint16_t blocks;               /* SLAB */
-  uint8_t class;                 /* SLAB */
-  uint8_t kind;                  /* mh_run_kind */
-  uint8_t place;                 /* SLAB: mh_place */
-  uint8_t back;                  /* BODY */
-  uint8_t slices;                /* of the run */
-  uint8_t words;                 /* SLAB: of each bitmap */
-  uint16_t heap;                 /* row of the heap table */
-  uint16_t backed;               /* SLAB: pages from its start that are known to be on disk */
-  _Atomic uint32_t queued;       /* SLAB: in a lane's queue of slabs with remote frees */
-  struct mh_slab *next, *prev;   /* SLAB: in the list of its lane's bin */
+  _Atomic(mh_lane *) lane;     /* SLAB: who may allocate in it; NULL: nobody yet */
+  mh_bitmaps *bits;            /* SLAB */
+  uint32_t size;               /* bytes a block; SPAN: of the block */
+  uint32_t reciprocal;         /* SLAB: see mh_class */
+  uint16_t blocks;             /* SLAB */
+  uint8_t class;               /* SLAB */
+  uint8_t kind;                /* mh_run_kind */
+  uint8_t place;               /* SLAB: mh_place */
+  uint8_t back;                /* BODY */
+  uint8_t slices;              /* of the run */
+  uint8_t words;               /* SLAB: of each bitmap */
+  uint16_t heap;               /* row of the heap table */
+  uint16_t backed;             /* SLAB: pages from its start that are known to be on disk */
+  _Atomic uint32_t queued;     /* SLAB: in a lane's queue of slabs with remote frees */
+  struct mh_slab *next, *prev; /* SLAB: in the list of its lane's bin */
   _Atomic(struct mh_slab *) queue_next;
 };
 
 /* Slice 0's entry: what is known of the segment. */
 typedef struct mh_segment {
-  void *no_lane;      /* NULL: the header is nobody's slab */
-  uint64_t free;      /* bit a slice */
-  uint64_t backed;    /* bit a slice: disk space is known to be there */
-  uint16_t arena;     /* row */
-  uint8_t largest;    /* no run of more free slices exists */
-  uint8_t kind;       /* MH_RUN_HEADER once opened */
+  void *no_lane;   /* NULL: the header is nobody's slab */
+  uint64_t free;   /* bit a slice */
+  uint64_t backed; /* bit a slice: disk space is known to be there */
+  uint16_t arena;  /* row */
+  uint8_t largest; /* no run of more free slices exists */
+  uint8_t kind;    /* MH_RUN_HEADER once opened */
   uint8_t pad[36];
 } mh_segment;
 
@@ -92,7 +92,8 @@ void mh_segment_format(mh_region *region, uint64_t segment);
 /* Builds what the process knows of a segment of kind SLICES from its header, every field of
    which is checked; `adopt` is called for each slab. Does nothing when it is open. */
 typedef void mh_adopt_fun(void *arg, mh_slab *slab);
-mheap_err mh_segment_open(mh_region *region, uint64_t segment, mh_adopt_fun *adopt, void *arg, mheap_error *error);
+mheap_err mh_segment_open(mh_region *region, uint64_t segment, mh_adopt_fun *adopt, void *arg,
+                          mheap_error *error);
 /* Forgets what the process knows, so that the segment can become something else. */
 void mh_segment_forget(mh_region *region, uint64_t segment);
 

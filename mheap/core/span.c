@@ -8,7 +8,9 @@
 #define SPAN_PAGES_MAX ((MH_SEGMENT_SLICES - 1) * PAGES_PER_SLICE)
 
 static uint64_t pages_of(uint64_t size) { return (size + MH_PAGE - 1) / MH_PAGE; }
-static uint32_t slices_of(uint64_t pages) { return (uint32_t)((pages + PAGES_PER_SLICE - 1) / PAGES_PER_SLICE); }
+static uint32_t slices_of(uint64_t pages) {
+  return (uint32_t)((pages + PAGES_PER_SLICE - 1) / PAGES_PER_SLICE);
+}
 
 uint64_t mh_span_good_size(uint64_t size) { return pages_of(size) * MH_PAGE; }
 
@@ -25,7 +27,8 @@ static void *span_malloc(mheap *heap, mh_lane *lane, uint64_t pages, uint64_t al
 static bool span_resize(mheap *heap, mh_slab *run, uint64_t pages) {
   uint32_t count = slices_of(pages);
   if (pages > SPAN_PAGES_MAX) return false;
-  return mh_arena_resize(heap->region, run, count, (uint32_t)pages, mh_head_span(count, (uint32_t)pages, heap->row));
+  return mh_arena_resize(heap->region, run, count, (uint32_t)pages,
+                         mh_head_span(count, (uint32_t)pages, heap->row));
 }
 
 /* ---- huge spans: bodies first, then the head, so that one store makes them ---- */
@@ -33,7 +36,8 @@ static bool span_resize(mheap *heap, mh_slab *run, uint64_t pages) {
 static uint32_t last_pages(uint64_t pages) { return (uint32_t)((pages - 1) % PAGES_PER_SEGMENT + 1); }
 
 static void set_bodies(mh_region *region, uint64_t head, uint64_t from, uint64_t to, bool free) {
-  for (uint64_t i = from; i < to; i++) mh_publish(mh_map_word(region, head + i, NULL), free ? 0 : mh_map_body(i));
+  for (uint64_t i = from; i < to; i++)
+    mh_publish(mh_map_word(region, head + i, NULL), free ? 0 : mh_map_body(i));
 }
 
 static void publish_huge(mheap *heap, uint64_t first, uint64_t count, uint64_t pages) {
@@ -63,9 +67,11 @@ static bool huge_resize(mheap *heap, const mh_map_entry *huge, uint64_t pages) {
   uint64_t count = (pages + PAGES_PER_SEGMENT - 1) / PAGES_PER_SEGMENT, first = huge->head;
   mheap_error ignored;
   mh_error_clear(&ignored);
-  if (count > huge->count && !mh_arena_extend_segments(region, first + huge->count, count - huge->count, &ignored))
+  if (count > huge->count &&
+      !mh_arena_extend_segments(region, first + huge->count, count - huge->count, &ignored))
     return false;
-  if (mh_region_back(region, mh_segment_offset(first), whole_pages(pages) * MH_PAGE, NULL) != MHEAP_OK) return false;
+  if (mh_region_back(region, mh_segment_offset(first), whole_pages(pages) * MH_PAGE, NULL) != MHEAP_OK)
+    return false;
   set_bodies(region, first, huge->count, count, false);
   publish_huge(heap, first, count, pages);
   if (count >= huge->count) return true;
@@ -116,7 +122,8 @@ mheap_err mh_span_free(mheap *heap, const mh_block *block, mheap_error *error) {
 bool mh_span_resize(mheap *heap, const mh_block *block, uint64_t size) {
   uint64_t pages = pages_of(size);
   pthread_mutex_lock(&heap->region->lock);
-  bool done = block->kind == MH_BLOCK_SPAN ? span_resize(heap, block->run, pages) : huge_resize(heap, &block->huge, pages);
+  bool done = block->kind == MH_BLOCK_SPAN ? span_resize(heap, block->run, pages)
+                                           : huge_resize(heap, &block->huge, pages);
   pthread_mutex_unlock(&heap->region->lock);
   return done;
 }

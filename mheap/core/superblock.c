@@ -52,21 +52,24 @@ static mheap_err check_magic(const mh_identity *id, size_t got, const char *path
     return MHEAP_ERR_NOT_A_HEAP;
   }
   if (got < sizeof(mh_superblock))
-    return mh_fail_corrupt(error, path, got, "the file ends inside its superblock", sizeof(mh_superblock), got);
+    return mh_fail_corrupt(error, path, got, "the file ends inside its superblock", sizeof(mh_superblock),
+                           got);
   return MHEAP_OK;
 }
 
 static mheap_err check_version(const mh_identity *id, const char *path, mheap_error *error) {
   if (id->byte_order == swapped(MH_BYTE_ORDER))
-    return mh_fail(error, MHEAP_ERR_VERSION,
-                   "%s: offset 0x8: written by a machine of the other byte order; dump it there and load it here", path);
+    return mh_fail(
+        error, MHEAP_ERR_VERSION,
+        "%s: offset 0x8: written by a machine of the other byte order; dump it there and load it here", path);
   if (id->byte_order != MH_BYTE_ORDER)
     return mh_fail_corrupt(error, path, offsetof(mh_identity, byte_order), "byte order mark", MH_BYTE_ORDER,
                            id->byte_order);
   if (id->version != MH_FORMAT_VERSION)
-    return mh_fail(error, MHEAP_ERR_VERSION,
-                   "%s: offset 0x10: format version %u, this mheap (%s) reads version %u; use the mheap that wrote it",
-                   path, id->version, mheap_version(), MH_FORMAT_VERSION);
+    return mh_fail(
+        error, MHEAP_ERR_VERSION,
+        "%s: offset 0x10: format version %u, this mheap (%s) reads version %u; use the mheap that wrote it",
+        path, id->version, mheap_version(), MH_FORMAT_VERSION);
   uint32_t sum = identity_checksum(id);
   if (sum != id->checksum)
     return mh_fail_corrupt(error, path, offsetof(mh_identity, checksum), "checksum of the superblock", sum,
@@ -77,9 +80,10 @@ static mheap_err check_version(const mh_identity *id, const char *path, mheap_er
 static mheap_err check_features(const mh_identity *id, bool writing, const char *path, mheap_error *error) {
   uint64_t unknown = id->incompat & ~MH_INCOMPAT_KNOWN;
   if (unknown != 0)
-    return mh_fail(error, MHEAP_ERR_VERSION,
-                   "%s: offset 0x28: uses features 0x%llx that this mheap (%s) does not know; use a newer mheap", path,
-                   (unsigned long long)unknown, mheap_version());
+    return mh_fail(
+        error, MHEAP_ERR_VERSION,
+        "%s: offset 0x28: uses features 0x%llx that this mheap (%s) does not know; use a newer mheap", path,
+        (unsigned long long)unknown, mheap_version());
   unknown = id->rocompat & ~MH_ROCOMPAT_KNOWN;
   if (writing && unknown != 0)
     return mh_fail(error, MHEAP_ERR_VERSION,
@@ -106,8 +110,7 @@ static mheap_err out_of_range(const expectation *it, const char *path, mheap_err
 
 static mheap_err check_all(const expectation *list, size_t count, const char *path, mheap_error *error) {
   for (size_t i = 0; i < count; i++)
-    if (list[i].rule != NULL && !list[i].expected)
-      return out_of_range(&list[i], path, error);
+    if (list[i].rule != NULL && !list[i].expected) return out_of_range(&list[i], path, error);
     else if (list[i].rule == NULL && list[i].expected != list[i].found)
       return mh_fail_corrupt(error, path, list[i].offset, list[i].what, list[i].expected, list[i].found);
   return MHEAP_OK;
@@ -138,7 +141,9 @@ static mheap_err check_geometry(const mh_identity *id, const char *path, mheap_e
 #define RULE(field, kept, what, rule) {offsetof(mh_superblock, field), kept, s->field, what, rule}
 
 static bool is_slices(uint64_t value, uint64_t limit) { return value % MH_SLICE == 0 && value <= limit; }
-static bool is_object(uint64_t value, uint64_t size) { return value == 0 || (value % 16 == 0 && value < size); }
+static bool is_object(uint64_t value, uint64_t size) {
+  return value == 0 || (value % 16 == 0 && value < size);
+}
 
 static bool placement_is_valid(uint64_t placement) {
   return placement >= MH_SLICE && placement < MH_OFFSET_MAX && placement % MH_SLICE == 0;
@@ -150,7 +155,8 @@ static bool base_is_valid(const mh_superblock *super) {
          super->base % mh_placement_alignment(super->placement) == mh_placement_residue(super->placement);
 }
 
-static mheap_err check_changing(const mh_superblock *s, uint64_t file_size, const char *path, mheap_error *error) {
+static mheap_err check_changing(const mh_superblock *s, uint64_t file_size, const char *path,
+                                mheap_error *error) {
   const expectation list[] = {
       RULE(state, s->state <= MH_STATE_SEALED, "state", "0, 1 or 2"),
       RULE(size, is_slices(s->size, MH_OFFSET_MAX) && s->size >= MH_REGION_MIN, "size in use",
@@ -158,8 +164,10 @@ static mheap_err check_changing(const mh_superblock *s, uint64_t file_size, cons
       RULE(epoch, s->epoch < UINT32_MAX, "repair epoch", "less than 0xffffffff"),
       RULE(placement, placement_is_valid(s->placement), "placement of the base", "a multiple of 0x10000"),
       RULE(base, base_is_valid(s), "base address", "0 or what the placement allows"),
-      RULE(max_size, is_slices(s->max_size, MH_OFFSET_MAX), "maximal size", "a multiple of 0x10000 up to 0x800000000000"),
-      RULE(map_directory, is_slices(s->map_directory, s->size - 1), "place of the map's directory", "a slice in the region"),
+      RULE(max_size, is_slices(s->max_size, MH_OFFSET_MAX), "maximal size",
+           "a multiple of 0x10000 up to 0x800000000000"),
+      RULE(map_directory, is_slices(s->map_directory, s->size - 1), "place of the map's directory",
+           "a slice in the region"),
       RULE(root, is_object(s->root, s->size), "root object", "0 or a block in the region"),
       RULE(names, is_object(s->names, s->size), "names of roots", "0 or a block in the region"),
       FIELD(mh_superblock, journal, 0, s->journal, "place of the journal (reserved)"),
@@ -170,7 +178,8 @@ static mheap_err check_changing(const mh_superblock *s, uint64_t file_size, cons
   mheap_err failed = check_all(list, sizeof list / sizeof list[0], path, error);
   if (failed) return failed;
   if (file_size < s->size)
-    return mh_fail_corrupt(error, path, file_size, "the file was cut short: bytes it should have", s->size, file_size);
+    return mh_fail_corrupt(error, path, file_size, "the file was cut short: bytes it should have", s->size,
+                           file_size);
   return MHEAP_OK;
 }
 
@@ -178,8 +187,8 @@ static mheap_err check_changing(const mh_superblock *s, uint64_t file_size, cons
    lost, which formatting would wipe out. */
 static bool is_being_formatted(const mh_superblock *s, uint64_t file_size) {
   return s->size == 0 && file_size <= MH_REGION_MIN && s->state == MH_STATE_CLEAN && s->generation == 0 &&
-         s->epoch == 0 && s->base == 0 && s->map_directory == 0 && s->root == 0 && s->names == 0 && s->birth == 1 &&
-         placement_is_valid(s->placement) && is_slices(s->max_size, MH_OFFSET_MAX);
+         s->epoch == 0 && s->base == 0 && s->map_directory == 0 && s->root == 0 && s->names == 0 &&
+         s->birth == 1 && placement_is_valid(s->placement) && is_slices(s->max_size, MH_OFFSET_MAX);
 }
 
 mheap_err mh_superblock_check(const mh_superblock *super, size_t got, uint64_t file_size, bool writing,
