@@ -253,7 +253,7 @@ def test_help_imports_neither_the_core_nor_rich(run: Run) -> None:
         "import sys\nfrom mheap.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
         "print({'rich', 'numpy', 'mheap.cli.info'} & set(sys.modules), file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/")
     assert done.stderr == "set()\n"
 
 
