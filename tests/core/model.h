@@ -84,7 +84,8 @@ static inline mheap *heap_at(const char *path, const mheap_options *options) {
 static inline void heap_print_finding(void *arg, const mheap_finding *finding) {
   (void)arg;
   if (finding->severity > 0)
-    fprintf(stderr, "finding: %s at 0x%llx: %s\n", finding->what, (unsigned long long)finding->offset, finding->text);
+    fprintf(stderr, "finding: %s at 0x%llx: %s\n", finding->what, (unsigned long long)finding->offset,
+            finding->text);
 }
 
 static inline bool heap_is_sound(mheap *heap) {

@@ -46,13 +46,15 @@ static void check_refusal(mheap *heap, void *block, mheap_err code) {
 
 /* ---- free twice ---- */
 
-static const size_t sizes_of_all_kinds[] = {1, 16, 24, 100, 1024, 1025, 5000, 40000, 65536, 65537, 1000000, 5000000};
+static const size_t sizes_of_all_kinds[] = {1,    16,    24,    100,   1024,    1025,
+                                            5000, 40000, 65536, 65537, 1000000, 5000000};
 #define KINDS (sizeof sizes_of_all_kinds / sizeof sizes_of_all_kinds[0])
 
 static void a_block_is_freed_once(void) {
   mheap *heap = fresh("once.heap");
   for (size_t i = 0; i < KINDS; i++) {
-    char *keep = mheap_malloc(heap, sizes_of_all_kinds[i]), *block = mheap_malloc(heap, sizes_of_all_kinds[i]);
+    char *keep = mheap_malloc(heap, sizes_of_all_kinds[i]),
+         *block = mheap_malloc(heap, sizes_of_all_kinds[i]);
     CHECK_EQ(mheap_free(heap, block), MHEAP_OK);
     check_refusal(heap, block, MHEAP_ERR_DOUBLE_FREE);
     check_refusal(heap, block, MHEAP_ERR_DOUBLE_FREE);
@@ -204,7 +206,8 @@ static void no_address_is_freed_by_mistake(void) {
   uint64_t live = heap_blocks(heap), size = heap_size(heap) + 4 * MIB;
   char *base = heap_base(heap);
   for (unsigned n = 0; n < 200000 * test_scale(); n++) {
-    char *address = base + random_below(&random, size / 16) * 16 + (n % 4 == 0 ? random_below(&random, 16) : 0);
+    char *address =
+        base + random_below(&random, size / 16) * 16 + (n % 4 == 0 ? random_below(&random, 16) : 0);
     if (mheap_usable_size(heap, address) != 0) {
       bool known = false;
       for (int i = 0; i < COUNT; i++) known |= blocks[i] == address;

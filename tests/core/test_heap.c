@@ -183,7 +183,8 @@ static void realloc_keeps_the_contents(void) {
 
 static void a_span_grows_into_free_neighbours_and_shrinks(void) {
   mheap *heap = fresh("span.heap");
-  char *a = mheap_malloc(heap, 3 * SLICE), *b = mheap_malloc(heap, 4 * SLICE), *c = mheap_malloc(heap, 2 * SLICE);
+  char *a = mheap_malloc(heap, 3 * SLICE), *b = mheap_malloc(heap, 4 * SLICE),
+       *c = mheap_malloc(heap, 2 * SLICE);
   REQUIRE(a != NULL && b == a + 3 * SLICE && c == b + 4 * SLICE);
   pattern_fill(a, 3 * SLICE, 1);
   pattern_fill(c, 2 * SLICE, 3);
@@ -234,7 +235,8 @@ static void memalign_gives_every_power_of_two(void) {
   const size_t sizes[] = {1, 17, 100, 3000, 64 * KIB, 100 * KIB, 5 * MIB};
   for (size_t alignment = 1; alignment <= 64 * MIB; alignment *= 2) {
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-      char *block = mheap_memalign(heap, alignment, sizes[i]), *other = mheap_memalign(heap, alignment, sizes[i]);
+      char *block = mheap_memalign(heap, alignment, sizes[i]),
+           *other = mheap_memalign(heap, alignment, sizes[i]);
       REQUIRE(block != NULL && other != NULL && block != other);
       CHECK_EQ((uintptr_t)block % alignment, 0);
       CHECK_EQ((uintptr_t)other % alignment, 0);
@@ -336,7 +338,8 @@ static void collect_returns_the_tail_of_the_file(void) {
 static void forced_collect_punches_holes(void) {
   const char *path = test_path("holes.heap");
   mheap *heap = heap_at(path, NULL);
-  char *a = mheap_malloc(heap, 20 * MIB), *b = mheap_malloc(heap, 2 * MIB), *last = mheap_malloc(heap, 5 * MIB);
+  char *a = mheap_malloc(heap, 20 * MIB), *b = mheap_malloc(heap, 2 * MIB),
+       *last = mheap_malloc(heap, 5 * MIB);
   memset(a, 1, 20 * MIB);
   memset(b, 1, 2 * MIB);
   pattern_fill(last, 5 * MIB, 7);
@@ -499,7 +502,8 @@ static void step(walk *w) {
 static void verify(walk *w) {
   CHECK_EQ(heap_blocks(w->heap), w->live);
   for (int i = 0; i < SLOTS; i++)
-    if (w->blocks[i].offset != 0) CHECK(pattern_is(at(w, &w->blocks[i]), w->blocks[i].size, w->blocks[i].seed));
+    if (w->blocks[i].offset != 0)
+      CHECK(pattern_is(at(w, &w->blocks[i]), w->blocks[i].size, w->blocks[i].seed));
   CHECK(heap_is_sound(w->heap));
 }
 
