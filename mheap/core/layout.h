@@ -189,7 +189,7 @@ typedef enum mh_map_kind {
 #define MH_MAP_HEAP_BITS 12
 #define MH_MAP_PAGES_SHIFT 27      /* bits 27-36, HUGE: pages used in the last segment, minus 1 */
 #define MH_MAP_PAGES_BITS 10
-#define MH_MAP_COUNT_SHIFT 37      /* bits 37-61, HUGE: segments, at least 1; BODY: segments back to the head */
+#define MH_MAP_COUNT_SHIFT 37      /* bits 37-61, HUGE: segments, 1 or more; BODY: back to the head */
 #define MH_MAP_COUNT_BITS 25
 
 /* ---- segment header -----------------------------------------------------------
@@ -202,8 +202,9 @@ typedef enum mh_map_kind {
 #define MH_SEGMENT_MAGIC 0x746e656d67657368          /* "hsegment" */
 
 /* A slice descriptor. A span's block is in use while its head says SPAN; a slab's blocks
-   have a bit each in the bitmaps of the run's first slice. Only a run's first slice is described; the `head` words of the
-   others, and of free slices, are 0. So a run is made, resized and freed by one store. */
+   have a bit each in the bitmaps of the run's first slice. Only a run's first slice is
+   described; the `head` words of the others, and of free slices, are 0. So a run is made,
+   resized and freed by one store. */
 typedef struct mh_slice {
   uint64_t head;        /*  0 the publishing word, MH_HEAD_* */
   uint64_t owner;       /*  8 reserved, zero: identity of the writing process (MH_ROCOMPAT_LANES) */
@@ -320,7 +321,7 @@ static_assert(sizeof(mh_arena_row) == 64, "mh_arena_row");
 static_assert(MH_KEYS_OFFSET + 8 * MH_KEYS == MH_HEAPS_OFFSET, "keys end where heaps begin");
 static_assert(MH_HEAPS_OFFSET + 64 * MH_HEAPS == MH_ARENAS_OFFSET, "heaps end where arenas begin");
 static_assert(MH_ARENAS_OFFSET + 64 * MH_ARENAS <= MH_MAP_OFFSET, "tables end before the map");
-static_assert(MH_MAP_OFFSET == 8 * (MH_MAP_PART_WORDS - MH_MAP_FIRST_WORDS), "part 0 is the superblock slice");
+static_assert(MH_MAP_OFFSET == 8 * (MH_MAP_PART_WORDS - MH_MAP_FIRST_WORDS), "the first part");
 static_assert(MH_MAP_COUNT_SHIFT + MH_MAP_COUNT_BITS <= 64, "map word");
 static_assert(MH_MAP_HEAP_SHIFT + MH_MAP_HEAP_BITS == MH_MAP_PAGES_SHIFT, "map word");
 static_assert(MH_MAP_PAGES_SHIFT + MH_MAP_PAGES_BITS == MH_MAP_COUNT_SHIFT, "map word");
