@@ -133,6 +133,8 @@ static inline void mhx_words_taken(mhx_words *words) {
 }
 /* Nobody took them: frees all that was made. Returns -1. */
 int mhx_words_refused(mhx_space *space, mhx_words *words);
+/* Is this of a type, not of one derived from it, that keys are stored as? */
+bool mhx_is_storable_key(PyObject *key);
 /* TypeError: this cannot be stored. Returns -1. */
 int mhx_cannot_store(PyObject *object, bool as_key);
 

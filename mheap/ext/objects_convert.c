@@ -3,14 +3,31 @@
 
 /* ---- values to Python ---- */
 
-static PyObject *str_of(mhx_space *space, uint64_t word) {
-  mh_text text;
-  if (mh_text_read(&space->core, word, &text)) return mhx_failed(space), NULL;
-  if (text.kind == 4 && !mh_text_is_unicode(&text)) {
+static PyObject *str_of_text(mhx_space *space, uint64_t word, const mh_text *text) {
+  if (text->kind == 4 && !mh_text_is_unicode(text)) {
     mh_corrupt(&space->core, mh_word_offset(word), "a str with a character above U+10FFFF", 0x10ffff, 0);
     return mhx_failed(space), NULL;
   }
-  return PyUnicode_FromKindAndData((int)text.kind, text.data, (Py_ssize_t)text.length);
+  return PyUnicode_FromKindAndData((int)text->kind, text->data, (Py_ssize_t)text->length);
+}
+
+/* Beside a writer text may change between looking at its characters and copying them, and
+   Python relies on what was seen: it is copied first. */
+static PyObject *str_of_moving(mhx_space *space, uint64_t word, mh_text *text) {
+  void *copy = PyMem_Malloc(text->length * text->kind + 1);
+  if (copy == NULL) return PyErr_NoMemory();
+  memcpy(copy, text->data, text->length * text->kind);
+  text->data = copy;
+  PyObject *str = str_of_text(space, word, text);
+  PyMem_Free(copy);
+  return str;
+}
+
+static PyObject *str_of(mhx_space *space, uint64_t word) {
+  mh_text text;
+  if (mh_text_read(&space->core, word, &text)) return mhx_failed(space), NULL;
+  if (space->core.region->unsafe && mh_word_is_ref(word)) return str_of_moving(space, word, &text);
+  return str_of_text(space, word, &text);
 }
 
 static PyObject *bytes_of(mhx_space *space, uint64_t word) {
@@ -55,15 +72,18 @@ PyObject *mhx_from_word(mhx_space *space, uint64_t word) {
     case MH_TAG_INT_REF: return int_of(space, word);
     case MH_TAG_DICT_REF:
     case MH_TAG_LIST_REF: return mhx_twin_for(space, word);
-    default: mh_corrupt(&space->core, 0, "a value's tag", MH_TAG_LIST_REF, word); return mhx_failed(space), NULL;
+    default: break;
   }
+  mh_corrupt(&space->core, 0, "a value's tag", MH_TAG_LIST_REF, word);
+  return mhx_failed(space), NULL;
 }
 
 /* ---- big ints ---- */
 
 static int long_as_bytes(PyObject *object, uint64_t *limbs, size_t count) {
 #if PY_VERSION_HEX >= 0x030D0000
-  return PyLong_AsNativeBytes(object, limbs, (Py_ssize_t)(8 * count), Py_ASNATIVEBYTES_LITTLE_ENDIAN) < 0 ? -1 : 0;
+  Py_ssize_t bytes = (Py_ssize_t)(8 * count);
+  return PyLong_AsNativeBytes(object, limbs, bytes, Py_ASNATIVEBYTES_LITTLE_ENDIAN) < 0 ? -1 : 0;
 #else
   return _PyLong_AsByteArray((PyLongObject *)object, (unsigned char *)limbs, 8 * count, 1, 1);
 #endif
@@ -184,17 +204,22 @@ int mhx_scalar(mhx_space *space, PyObject *object, uint64_t *word) {
   if (PyFloat_CheckExact(object))
     return done(space, mh_float_new(&space->core, mh_float_bits(PyFloat_AS_DOUBLE(object)), word));
   if (PyBytes_CheckExact(object))
-    return done(space, mh_bytes_new(&space->core, PyBytes_AS_STRING(object), (uint64_t)PyBytes_GET_SIZE(object), word));
+    return done(space, mh_bytes_new(&space->core, PyBytes_AS_STRING(object),
+                                    (uint64_t)PyBytes_GET_SIZE(object), word));
   if (object == Py_None) return *word = MH_CONST_NONE, 1;
   if (object == Py_True) return *word = MH_CONST_TRUE, 1;
   if (object == Py_False) return *word = MH_CONST_FALSE, 1;
   return 0;
 }
 
+bool mhx_is_storable_key(PyObject *key) {
+  if (PyUnicode_CheckExact(key) || PyLong_CheckExact(key) || PyFloat_CheckExact(key)) return true;
+  return PyBytes_CheckExact(key) || key == Py_None || PyBool_Check(key);
+}
+
 int mhx_cannot_store(PyObject *object, bool as_key) {
-  PyErr_Format(PyExc_TypeError,
-               as_key ? "a key in a heap is None, bool, int, float, str or bytes, of exactly that type, not %.200s"
-                      : "a heap holds None, bool, int, float, str, bytes, dict and list, of exactly these types, not %.200s",
-               Py_TYPE(object)->tp_name);
+  const char *what = as_key ? "a key in a heap is None, bool, int, float, str or bytes"
+                            : "a heap holds None, bool, int, float, str, bytes, dict and list";
+  PyErr_Format(PyExc_TypeError, "%s, of exactly that type, not %.200s", what, Py_TYPE(object)->tp_name);
   return -1;
 }

@@ -26,8 +26,8 @@ static inline int str_key(mhx_twin *twin, PyObject *object, mhx_key *key, mhx_sp
 /* 1: *word is what the key leads to; 0: it is not there; -1: an exception. */
 static inline int look_up(mhx_twin *twin, PyObject *object, mhx_space **space, uint64_t *word) {
   mhx_key key;
-  int made = PyUnicode_CheckExact(object) && PyUnicode_IS_COMPACT(object) ? str_key(twin, object, &key, space)
-                                                                          : mhx_key_find(twin, object, &key, space);
+  bool plain = PyUnicode_CheckExact(object) && PyUnicode_IS_COMPACT(object);
+  int made = plain ? str_key(twin, object, &key, space) : mhx_key_find(twin, object, &key, space);
   if (made <= 0) return made;
   mheap_err found = mh_dict_get(&twin->of.dict, &key.key, word);
   mhx_key_end(&key);
@@ -69,17 +69,12 @@ static PyObject *dict_get(PyObject *self, PyObject *const *args, Py_ssize_t narg
 
 /* ---- changing ---- */
 
-static bool is_exact_key(PyObject *key) {
-  return PyUnicode_CheckExact(key) || PyLong_CheckExact(key) || PyFloat_CheckExact(key) || PyBytes_CheckExact(key) ||
-         key == Py_None || PyBool_Check(key);
-}
-
 static int dict_set(mhx_twin *twin, PyObject *key_object, PyObject *value) {
   mhx_space *space = mhx_twin_space(twin);
   mhx_words words;
   mhx_key key;
   if (space == NULL) return -1;
-  if (!is_exact_key(key_object))
+  if (!mhx_is_storable_key(key_object))
     return PyObject_Hash(key_object) == -1 ? -1 : mhx_cannot_store(key_object, true);
   if (mhx_value(space, value, &words) < 0) return -1;
   int made = mhx_key_make(space, key_object, &key);
@@ -214,7 +209,8 @@ static PyObject *dict_iterate(PyObject *self, PyObject *const *args, Py_ssize_t 
 #define FAST(function) ((PyCFunction)(void (*)(void))(function))
 
 static PyMethodDef dict_methods[] = {
-    {"get", FAST(dict_get), METH_FASTCALL, "get($self, key, default=None, /)\n--\n\nThe value, or the default."},
+    {"get", FAST(dict_get), METH_FASTCALL,
+     "get($self, key, default=None, /)\n--\n\nThe value, or the default."},
     {"pop", FAST(dict_pop), METH_FASTCALL,
      "Removes the key and returns its value; without it the default, if given, else KeyError."},
     {"popitem", dict_popitem, METH_NOARGS, "Removes and returns the last (key, value) pair."},

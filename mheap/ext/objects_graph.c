@@ -25,7 +25,8 @@ typedef struct mhx_graph {
 /* ---- the memo ---- */
 
 static size_t memo_find(const mhx_graph *graph, const PyObject *object) {
-  size_t mask = graph->memo_room - 1, at = (size_t)(((uintptr_t)object >> 4) * 0x9e3779b97f4a7c15u >> 20) & mask;
+  size_t mask = graph->memo_room - 1;
+  size_t at = (size_t)(((uintptr_t)object >> 4) * 0x9e3779b97f4a7c15u >> 20) & mask;
   while (graph->memo[at] != NULL && graph->memo[at] != object) at = (at + 1) & mask;
   return at;
 }
@@ -54,7 +55,8 @@ static int memo_resize(mhx_graph *graph, size_t room) {
 }
 
 static int memo_add(mhx_graph *graph, PyObject *object, uint64_t word) {
-  if ((graph->memo_used + 1) * 2 > graph->memo_room && memo_resize(graph, graph->memo_room * 2) < 0) return -1;
+  bool full = (graph->memo_used + 1) * 2 > graph->memo_room;
+  if (full && memo_resize(graph, graph->memo_room * 2) < 0) return -1;
   size_t at = memo_find(graph, object);
   graph->memo[at] = Py_NewRef(object);
   graph->words[at] = word;
@@ -130,7 +132,8 @@ static int twin_word(mhx_graph *graph, PyObject *object, int kind, uint64_t *wor
       return mhx_failed(space);
     return retained(graph, *word);
   }
-  mheap_err failed = kind == 1 ? mh_dict_length(&twin->of.dict, &length) : mh_list_items(&twin->of.list, &items);
+  mheap_err failed = kind == 1 ? mh_dict_length(&twin->of.dict, &length)
+                               : mh_list_items(&twin->of.list, &items);
   if (failed) return mhx_failed(space);
   return make(graph, object, kind == 1, 0, word);
 }
@@ -177,15 +180,10 @@ static int look_at_signals(mhx_graph *graph) {
   return ++graph->ticks % TICKS == 0 ? PyErr_CheckSignals() : 0;
 }
 
-static bool is_exact_key(PyObject *key) {
-  return PyUnicode_CheckExact(key) || PyLong_CheckExact(key) || PyFloat_CheckExact(key) || PyBytes_CheckExact(key) ||
-         key == Py_None || PyBool_Check(key);
-}
-
 static int add_entry(mhx_graph *graph, mh_dict *dict, PyObject *key_object, PyObject *value) {
   mhx_key key;
   uint64_t word;
-  if (!is_exact_key(key_object)) return mhx_cannot_store(key_object, true);
+  if (!mhx_is_storable_key(key_object)) return mhx_cannot_store(key_object, true);
   if (any_word(graph, value, &word) < 0) return -1;
   int made = mhx_key_make(graph->space, key_object, &key);
   if (made > 0 && PyUnicode_CheckExact(key_object) && key.key.form == MH_KEY_TEXT && is_shared(key_object) &&
@@ -288,8 +286,10 @@ int mhx_words_refused(mhx_space *space, mhx_words *words) {
 /* words->count counts along, so that what was made so far can be dropped. */
 static int copy(mhx_graph *graph, PyObject *const *objects, size_t count, mhx_words *words) {
   if (memo_resize(graph, FIRST_ROOM) < 0) return -1;
-  for (; words->count < count; words->count++)
-    if (any_word(graph, objects[words->count], &words->words[words->count]) < 0 || look_at_signals(graph) < 0) return -1;
+  for (; words->count < count; words->count++) {
+    if (look_at_signals(graph) < 0) return -1;
+    if (any_word(graph, objects[words->count], &words->words[words->count]) < 0) return -1;
+  }
   for (size_t i = 0; i < graph->count; i++)
     if (fill(graph, graph->sources[i], graph->made[i]) < 0) return -1;
   return 0;

@@ -78,7 +78,8 @@ static PyObject *list_item(PyObject *self, Py_ssize_t index) {
 static PyObject *list_subscript(PyObject *self, PyObject *index) {
   if (PySlice_Check(index)) return slice_of(self, index);
   if (!PyIndex_Check(index))
-    return PyErr_Format(PyExc_TypeError, "list indices must be integers or slices, not %.200s", Py_TYPE(index)->tp_name);
+    return PyErr_Format(PyExc_TypeError, "list indices must be integers or slices, not %.200s",
+                        Py_TYPE(index)->tp_name);
   Py_ssize_t at = PyNumber_AsSsize_t(index, PyExc_IndexError);
   if (at == -1 && PyErr_Occurred()) return NULL;
   if (at >= 0) return list_item(self, at);
@@ -123,9 +124,12 @@ static int delete_items(mhx_twin *twin, uint64_t from, uint64_t count) {
 
 static int assign_slice(mhx_twin *twin, PyObject *slice, PyObject *value) {
   Py_ssize_t start, stop, step, length;
-  if (PySlice_Unpack(slice, &start, &stop, &step) < 0 || (length = list_length((PyObject *)twin)) < 0) return -1;
+  if (PySlice_Unpack(slice, &start, &stop, &step) < 0) return -1;
+  length = list_length((PyObject *)twin);
+  if (length < 0) return -1;
   if (step != 1) {
-    PyObject *done = PyObject_CallMethod((PyObject *)twin, "_assign_stepped", "OO", slice, value ? value : Py_None);
+    PyObject *done = PyObject_CallMethod((PyObject *)twin, "_assign_stepped", "OO", slice,
+                                         value ? value : Py_None);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
   }
@@ -138,7 +142,8 @@ static int list_ass_subscript(PyObject *self, PyObject *index, PyObject *value) 
   mhx_twin *twin = (mhx_twin *)self;
   if (PySlice_Check(index)) return assign_slice(twin, index, value);
   if (!PyIndex_Check(index)) {
-    PyErr_Format(PyExc_TypeError, "list indices must be integers or slices, not %.200s", Py_TYPE(index)->tp_name);
+    PyErr_Format(PyExc_TypeError, "list indices must be integers or slices, not %.200s",
+                 Py_TYPE(index)->tp_name);
     return -1;
   }
   Py_ssize_t at = PyNumber_AsSsize_t(index, PyExc_IndexError), length = list_length(self);
@@ -156,7 +161,19 @@ static PyObject *insert_at(mhx_twin *twin, uint64_t index, PyObject *value) {
   Py_RETURN_NONE;
 }
 
-static PyObject *list_append(PyObject *self, PyObject *value) { return insert_at((mhx_twin *)self, UINT64_MAX, value); }
+static PyObject *list_append(PyObject *self, PyObject *value) {
+  mhx_twin *twin = (mhx_twin *)self;
+  mhx_space *space = mhx_twin_space(twin);
+  mhx_words words;
+  if (space == NULL || mhx_value(space, value, &words) < 0) return NULL;
+  if (mh_list_append(&twin->of.list, words.words[0])) {
+    mhx_failed(space);
+    mhx_words_refused(space, &words);
+    return NULL;
+  }
+  mhx_words_taken(&words);
+  Py_RETURN_NONE;
+}
 
 static PyObject *list_insert(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
   if (nargs != 2) return mhx_arity("insert", 2, nargs);
@@ -179,7 +196,9 @@ static PyObject *list_pop(PyObject *self, PyObject *const *args, Py_ssize_t narg
   if (nargs == 1 && at == -1 && PyErr_Occurred()) return NULL;
   Py_ssize_t length = list_length(self);
   if (length < 0) return NULL;
-  if (mh_space_writable(((mhx_twin *)self)->of.list.space)) return mhx_failed(((mhx_twin *)self)->space), NULL;
+  mhx_space *space = mhx_twin_space((mhx_twin *)self);
+  if (space == NULL) return NULL;
+  if (mh_space_writable(&space->core)) return mhx_failed(space), NULL;
   if (length == 0) return out_of_range("pop from empty list");
   if (at < 0) at += length;
   if (at < 0 || at >= length) return out_of_range("pop index out of range");
@@ -224,9 +243,12 @@ static PyObject *list_reversed(PyObject *self, PyObject *unused) {
 #define FAST(function) ((PyCFunction)(void (*)(void))(function))
 
 static PyMethodDef list_methods[] = {
-    {"append", list_append, METH_O, "append($self, object, /)\n--\n\nStores a copy of the object at the end."},
-    {"extend", list_extend, METH_O, "extend($self, iterable, /)\n--\n\nStores copies of all its items at the end."},
-    {"insert", FAST(list_insert), METH_FASTCALL, "insert($self, index, object, /)\n--\n\nStores a copy before index."},
+    {"append", list_append, METH_O,
+     "append($self, object, /)\n--\n\nStores a copy of the object at the end."},
+    {"extend", list_extend, METH_O,
+     "extend($self, iterable, /)\n--\n\nStores copies of all its items at the end."},
+    {"insert", FAST(list_insert), METH_FASTCALL,
+     "insert($self, index, object, /)\n--\n\nStores a copy before index."},
     {"pop", FAST(list_pop), METH_FASTCALL, "pop($self, index=-1, /)\n--\n\nRemoves the item and returns it."},
     {"clear", list_clear, METH_NOARGS, "clear($self, /)\n--\n\nRemoves all items."},
     {"_permute", list_permute, METH_O, NULL},

@@ -14,8 +14,8 @@ static size_t slot_of(const mhx_space *space, uint64_t offset) {
 }
 
 static mhx_twin **find(mhx_space *space, uint64_t offset) {
-  size_t at = slot_of(space, offset);
-  while (space->twins[at] != NULL && space->twins[at]->of.dict.offset != offset) at = (at + 1) & (space->room - 1);
+  size_t at = slot_of(space, offset), mask = space->room - 1;
+  while (space->twins[at] != NULL && space->twins[at]->of.dict.offset != offset) at = (at + 1) & mask;
   return &space->twins[at];
 }
 
@@ -85,7 +85,8 @@ mhx_space *mhx_space_of(PyObject *heap_obj) {
 static void reap(mhx_space *space, const mhx_twin *twin) {
   mh_container *container;
   uint64_t offset = twin->of.dict.offset;
-  if (!mh_region_writable(space->core.region) || !mh_in_region(space->core.region, offset, sizeof *container)) return;
+  if (!mh_region_writable(space->core.region)) return;
+  if (!mh_in_region(space->core.region, offset, sizeof *container)) return;
   container = mh_at(space->core.region, offset);
   if (offset == 0 || container->birth != twin->of.dict.birth || mh_head_count(container->head) != 0) return;
   mh_reap(&space->core, offset);

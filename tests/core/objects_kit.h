@@ -62,6 +62,7 @@ static inline void kit_key(const mh_space *space, unsigned n, mh_key *key, char 
   static const uint64_t none = 0;
   int length = snprintf(buffer, 64, "%u%s", n, n % 12 < 6 ? "" : " and more than seven");
   uint64_t *limbs = (uint64_t *)(void *)buffer;
+  uint16_t *characters = (uint16_t *)(void *)buffer;
   switch (n % 6) {
     case 0: mh_key_text(space, key, MH_TAG_STR_REF, 1, buffer, (uint64_t)length); break;
     case 1: mh_key_int(space, key, n % 12 == 1 ? (int64_t)n : INT64_MAX - (int64_t)n); break;
@@ -72,7 +73,7 @@ static inline void kit_key(const mh_space *space, unsigned n, mh_key *key, char 
       mh_key_limbs(space, key, limbs, 3);
       break;
     default:
-      for (int i = 0; i < 8; i++) ((uint16_t *)(void *)buffer)[i] = (uint16_t)(0x100 + (n >> (2 * i)) % 4 + (unsigned)i);
+      for (int i = 0; i < 8; i++) characters[i] = (uint16_t)(0x100 + (n >> (2 * i)) % 4 + (unsigned)i);
       mh_key_text(space, key, MH_TAG_STR_REF, 2, buffer, 8);
   }
 }

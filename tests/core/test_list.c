@@ -16,7 +16,8 @@ typedef struct model {
   unsigned count;
 } model;
 
-static void model_splice(model *model, unsigned from, unsigned removed, const unsigned *values, unsigned count) {
+static void model_splice(model *model, unsigned from, unsigned removed, const unsigned *values,
+                         unsigned count) {
   memmove(&model->value[from + count], &model->value[from + removed],
           (model->count - from - removed) * sizeof *model->value);
   memcpy(&model->value[from], values, count * sizeof *values);

@@ -12,7 +12,9 @@ static mheap *open_heap(const char *name, mheap_mode mode) {
   return heap;
 }
 
-static mheap_err set(mheap *heap, const char *name, void *block) { return mheap_setroot(heap, name, strlen(name), block); }
+static mheap_err set(mheap *heap, const char *name, void *block) {
+  return mheap_setroot(heap, name, strlen(name), block);
+}
 static void *get(mheap *heap, const char *name) { return mheap_getroot(heap, name, strlen(name)); }
 
 static void names_are_there_after_the_next_attach(void) {
@@ -51,13 +53,16 @@ static void a_name_is_replaced_and_removed(void) {
 
 static void what_is_no_name_or_no_block_is_refused(void) {
   kit kit = kit_open();
-  static const char *const wrong[] = {"", "\xff", "\xc3", "a\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+  static const char *const wrong[] = {"", "\xff", "\xc3", "a\x80", "\xe0\x80\x80", "\xed\xa0\x80",
+                                      "\xf4\x90\x80\x80",
                                       "\xc0\xaf", "\xf8\x88\x80\x80\x80"};
   static const char *const right[] = {"a", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xed\x9f\xbf"};
   char *block = mheap_malloc(kit.heap, 16), outside, *longest = malloc(4096);
   memset(longest, 'x', 4096);
-  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) CHECK_EQ(set(kit.heap, wrong[i], block), MHEAP_ERR_ARGUMENT);
-  for (size_t i = 0; i < sizeof right / sizeof *right; i++) CHECK_EQ(set(kit.heap, right[i], block), MHEAP_OK);
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+    CHECK_EQ(set(kit.heap, wrong[i], block), MHEAP_ERR_ARGUMENT);
+  for (size_t i = 0; i < sizeof right / sizeof *right; i++)
+    CHECK_EQ(set(kit.heap, right[i], block), MHEAP_OK);
   CHECK_EQ(mheap_setroot(kit.heap, longest, 4095, block), MHEAP_OK);
   CHECK_EQ(mheap_setroot(kit.heap, longest, 4096, block), MHEAP_ERR_ARGUMENT);
   CHECK(mheap_getroot(kit.heap, longest, 4095) == block);

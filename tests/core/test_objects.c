@@ -136,7 +136,8 @@ static void zoo_open(zoo *zoo) {
   kit_set(&zoo->root, 2, zoo->text);
   kit_set(&zoo->root, 3, zoo->bytes);
   for (unsigned i = 0; i < 30; i++) kit_set(&zoo->dict, i, mh_word_int(i));
-  CHECK_EQ(mh_list_splice(&zoo->list, 0, 0, (uint64_t[]){zoo->limbs, zoo->number, MH_CONST_NONE}, 3), MHEAP_OK);
+  CHECK_EQ(mh_list_splice(&zoo->list, 0, 0, (uint64_t[]){zoo->limbs, zoo->number, MH_CONST_NONE}, 3),
+           MHEAP_OK);
 }
 
 static void zoo_close(zoo *zoo) {
@@ -145,7 +146,9 @@ static void zoo_close(zoo *zoo) {
   kit_close(&zoo->kit);
 }
 
-static uint64_t *head_of(zoo *zoo, uint64_t word) { return mh_at(zoo->kit.space.region, mh_word_offset(word)); }
+static uint64_t *head_of(zoo *zoo, uint64_t word) {
+  return mh_at(zoo->kit.space.region, mh_word_offset(word));
+}
 
 /* What the check says while *word is `value`. */
 static kit_findings while_it_is(zoo *zoo, uint64_t *word, uint64_t value) {
@@ -205,7 +208,8 @@ static void the_check_tells_keys_that_cannot_be_found(void) {
 static void the_check_tells_a_part_with_two_owners(void) {
   zoo zoo;
   zoo_open(&zoo);
-  mh_container *root = mh_at(zoo.kit.space.region, zoo.root.offset), *dict = mh_at(zoo.kit.space.region, zoo.dict.offset);
+  mh_container *root = mh_at(zoo.kit.space.region, zoo.root.offset);
+  mh_container *dict = mh_at(zoo.kit.space.region, zoo.dict.offset);
   kit_findings findings = while_it_is(&zoo, &dict->part, root->part);
   CHECK(findings.broken > 0);
   zoo_close(&zoo);
@@ -263,9 +267,11 @@ static void with_every_value(uint64_t *(*field)(zoo *), bool change) {
   zoo zoo;
   zoo_open(&zoo);
   uint64_t size = mh_region_size(zoo.kit.space.region), before = *field(&zoo);
-  const uint64_t values[] = {0, 1, 2, 7, 8, 15, 16, before - 16, before + 16, before + 1, before ^ 1, before << 1,
-                             zoo.root.offset, zoo.root.part, size, size - 16, size + 16, 0x7fff, 0xffff,
-                             0x7fffffff, 0xffffffff, 0xffffffff00000000, 0x7fffffffffffffff, 0x8000000000000000,
+  const uint64_t values[] = {0, 1, 2, 7, 8, 15, 16, before - 16, before + 16, before + 1, before ^ 1,
+                             before << 1, zoo.root.offset, zoo.root.part, size, size - 16, size + 16, 0x7fff,
+                             0xffff,
+                             0x7fffffff, 0xffffffff, 0xffffffff00000000, 0x7fffffffffffffff,
+                             0x8000000000000000,
                              UINT64_MAX, UINT64_MAX - 15, MH_OFFSET_MAX, MH_OFFSET_MAX - 16,
                              before ^ 0xff, before ^ 0xff00, before ^ 0xff0000, before ^ 0xff000000,
                              before ^ (uint64_t)0xff << 32, before ^ (uint64_t)0xff << 56};

@@ -80,7 +80,8 @@ static void the_hash_of_numbers_is_frozen(void) {
 
 static void integers_are_inline_up_to_sixty_bits(void) {
   kit kit = kit_open();
-  static const int64_t values[] = {0, 1, -1, MH_INT_MAX, MH_INT_MIN, MH_INT_MAX + 1, MH_INT_MIN - 1, INT64_MAX, INT64_MIN};
+  static const int64_t values[] = {0, 1, -1, MH_INT_MAX, MH_INT_MIN, MH_INT_MAX + 1, MH_INT_MIN - 1,
+                                   INT64_MAX, INT64_MIN};
   for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
     uint64_t word, count;
     const uint64_t *limbs;

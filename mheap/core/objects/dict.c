@@ -55,8 +55,9 @@ static mheap_err confirm_block(mh_dict *dict, uint64_t offset, uint64_t size) {
 static mheap_err table_to_change(mh_dict *dict, mh_container **container, const mh_table **table) {
   mheap_err failed = mh_space_writable(dict->space);
   if (!failed && dict->offset == 0)
-    failed = mh_fail(mh_error(dict->space->heap), MHEAP_ERR_STALE, "%s: this dict stood for a root that was not there yet; "
-                     "ask the heap for its root again", dict->space->region->path);
+    failed = mh_fail(mh_error(dict->space->heap), MHEAP_ERR_STALE,
+                     "%s: this dict stood for a root that was not there yet; ask the heap for its root again",
+                     dict->space->region->path);
   if (failed) return failed;
   failed = table_of(dict, container, table);
   if (!failed && !dict->writable) failed = confirm_block(dict, dict->offset, sizeof(mh_container));

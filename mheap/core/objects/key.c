@@ -65,8 +65,8 @@ mheap_err mh_key_equals(mh_space *space, const mh_key *key, uint64_t stored) {
 }
 
 static mheap_err not_a_key(mh_space *space, uint64_t stored) {
-  return mh_corrupt(space, mh_word_is_ref(stored) ? mh_word_offset(stored) : 0, "a mapping's key, which no key can be",
-                    MH_TAG_STR, stored);
+  return mh_corrupt(space, mh_word_is_ref(stored) ? mh_word_offset(stored) : 0,
+                    "a mapping's key, which no key can be", MH_TAG_STR, stored);
 }
 
 mheap_err mh_key_of_word(mh_space *space, uint64_t stored, mh_key *key) {

@@ -75,8 +75,8 @@ static inline void mh_key_word(const mh_space *space, mh_key *key, uint64_t word
 }
 
 /* `tag` MH_TAG_STR_REF or MH_TAG_BYTES_REF; characters of the narrowest kind that holds them. */
-static inline void mh_key_text(const mh_space *space, mh_key *key, mh_tag tag, unsigned kind, const void *data,
-                               uint64_t length) {
+static inline void mh_key_text(const mh_space *space, mh_key *key, mh_tag tag, unsigned kind,
+                               const void *data, uint64_t length) {
   if (kind == 1 && length <= MH_INLINE_MAX) {
     mh_key_word(space, key, mh_word_text(tag == MH_TAG_STR_REF ? MH_TAG_STR : MH_TAG_BYTES, data, length));
     return;
@@ -109,7 +109,8 @@ static inline bool mh_key_is_text(const mh_space *space, const mh_key *key, uint
   if (key->form != MH_KEY_TEXT || mh_word_tag(stored) != key->tag) return false;
   if (!mh_in_region(space->region, offset, sizeof(uint64_t) + bytes)) return false;
   const mh_text_block *block = mh_at(space->region, offset);
-  return (block->head & ~(uint64_t)MH_COUNT_STICKY) == key->head && memcmp(&block->text, key->data, bytes) == 0;
+  return (block->head & ~(uint64_t)MH_COUNT_STICKY) == key->head &&
+         memcmp(&block->text, key->data, bytes) == 0;
 }
 /* Is the stored key equal? MHEAP_OK, MHEAP_ERR_NOT_FOUND, or an error. Words were compared. */
 mheap_err mh_key_equals(mh_space *space, const mh_key *key, uint64_t stored);

@@ -169,7 +169,7 @@ typedef struct mh_items_block {
    and fold(a, b) = the upper half of the 128-bit product a*b, exclusive-or its lower half:
 
      a word w (None, inline str, inline bytes)   fold(w ^ s0, (s1 ^ MH_HASH_WORD) | 1)
-     a number x                                  fold(h ^ s0, (s1 ^ MH_HASH_NUMBER) | 1), where h (64 bits, signed) is
+     a number x                                  fold(h ^ s0, (s1 ^ MH_HASH_NUMBER) | 1), where h is
         x modulo P = 2^61 - 1 with x's sign: for m * 2^e, m * 2^(e mod 61); infinity: 314159; a NaN: 0
         (Python's own rule for numbers, so that types to come can be equal to these)
      n bytes of other text (of str and bytes), little-endian reads rN of N bytes, h = s0 ^ MH_HASH_TEXT:

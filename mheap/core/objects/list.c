@@ -96,6 +96,10 @@ static mheap_err open_to_change(mh_list *list, mh_container **container, mh_item
 
 /* ---- changing ---- */
 
+static mheap_err too_long(mh_list *list) {
+  return mh_fail(mh_error(list->space->heap), MHEAP_ERR_OVERFLOW, "a list holds at most %u items", MH_LIST_MAX);
+}
+
 mheap_err mh_list_set(mh_list *list, uint64_t index, uint64_t word) {
   mh_container *container;
   mh_items items;
@@ -144,6 +148,20 @@ static mheap_err splice_to_new(mh_list *list, mh_container *container, const mh_
   return MHEAP_OK;
 }
 
+mheap_err mh_list_append(mh_list *list, uint64_t word) {
+  mh_container *container;
+  mh_items items;
+  mheap_err failed = open_to_change(list, &container, &items);
+  if (failed) return failed;
+  if (items.start + items.count < items.capacity) {
+    items.words[items.count] = word;
+    publish_range(&items, items.start, items.count + 1);
+    return MHEAP_OK;
+  }
+  if (items.count == MH_LIST_MAX) return too_long(list);
+  return splice_to_new(list, container, &items, items.count, 0, &word, 1);
+}
+
 static mheap_err clear(mh_list *list, mh_container *container) {
   uint64_t part = container->part;
   mh_store(&container->part, 0);
@@ -161,8 +179,8 @@ static mheap_err shrink(mh_list *list, mh_items *items, uint64_t from, uint64_t 
   return MHEAP_OK;
 }
 
-static mheap_err splice(mh_list *list, mh_container *container, mh_items *items, uint64_t from, uint64_t removed,
-                        const uint64_t *words, uint64_t count) {
+static mheap_err splice(mh_list *list, mh_container *container, mh_items *items, uint64_t from,
+                        uint64_t removed, const uint64_t *words, uint64_t count) {
   if (count == 0 && removed == items->count) return clear(list, container);
   if (count == 0 && (from == 0 || from + removed == items->count)) return shrink(list, items, from, removed);
   if (removed == 0 && from == items->count && items->start + from + count <= items->capacity) {
@@ -178,14 +196,14 @@ static mheap_err splice(mh_list *list, mh_container *container, mh_items *items,
   return splice_to_new(list, container, items, from, removed, words, count);
 }
 
-mheap_err mh_list_splice(mh_list *list, uint64_t from, uint64_t removed, const uint64_t *words, uint64_t count) {
+mheap_err mh_list_splice(mh_list *list, uint64_t from, uint64_t removed, const uint64_t *words,
+                         uint64_t count) {
   mh_container *container;
   mh_items items;
   mheap_err failed = open_to_change(list, &container, &items);
   if (failed) return failed;
   if (from > items.count || removed > items.count - from) return MHEAP_ERR_NOT_FOUND;
-  if (count > MH_LIST_MAX - (items.count - removed))
-    return mh_fail(mh_error(list->space->heap), MHEAP_ERR_OVERFLOW, "a list holds at most %u items", MH_LIST_MAX);
+  if (count > MH_LIST_MAX - (items.count - removed)) return too_long(list);
   if (removed == 0 && count == 0) return MHEAP_OK;
   for (uint64_t i = 0; i < removed; i++) {
     failed = mh_word_check(list->space, items.words[from + i]);

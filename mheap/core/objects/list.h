@@ -39,15 +39,11 @@ mheap_err mh_list_items(mh_list *list, mh_items *items);
 mheap_err mh_list_set(mh_list *list, uint64_t index, uint64_t word);
 /* Replaces the items [from, from + removed) by these. Nothing is done half: on failure the
    list is as it was and the words are still the caller's. */
-mheap_err mh_list_splice(mh_list *list, uint64_t from, uint64_t removed, const uint64_t *words, uint64_t count);
+mheap_err mh_list_splice(mh_list *list, uint64_t from, uint64_t removed, const uint64_t *words,
+                         uint64_t count);
 /* Puts the items in another order: item i becomes what was item order[i]. MHEAP_ERR_ARGUMENT
    if that is no permutation. */
 mheap_err mh_list_permute(mh_list *list, const uint64_t *order, uint64_t count);
-
-static inline mheap_err mh_list_append(mh_list *list, uint64_t word) {
-  mh_items items;
-  mheap_err failed = mh_list_items(list, &items);
-  return failed ? failed : mh_list_splice(list, items.count, 0, &word, 1);
-}
+mheap_err mh_list_append(mh_list *list, uint64_t word);
 
 #endif

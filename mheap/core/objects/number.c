@@ -21,7 +21,8 @@ static void shift_into(mh_number *number, uint64_t mantissa, unsigned shift, boo
   uint64_t *own = number->own, carry = 1;
   memset(own, 0, sizeof number->own);
   own[shift / 64] = mantissa << shift % 64;
-  if (shift % 64 != 0 && shift / 64 + 1 < MH_NUMBER_LIMBS) own[shift / 64 + 1] = mantissa >> (64 - shift % 64);
+  bool spills = shift % 64 != 0 && shift / 64 + 1 < MH_NUMBER_LIMBS;
+  if (spills) own[shift / 64 + 1] = mantissa >> (64 - shift % 64);
   for (unsigned i = 0; negative && i < MH_NUMBER_LIMBS; i++) {
     own[i] = ~own[i] + carry;
     carry = carry && own[i] == 0;

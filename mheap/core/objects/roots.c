@@ -105,8 +105,8 @@ mheap_err mheap_setroot(mheap *heap, const char *name, size_t length, void *bloc
 static mheap_err block_of(mh_space *space, uint64_t word, void **block) {
   uint64_t offset = (uint64_t)mh_word_to_int(word);
   if (mh_word_tag(word) != MH_TAG_INT || !mh_in_region(space->region, offset, 1))
-    return mh_corrupt(space, space->region->super->names, "the offset of a named root", mh_region_size(space->region),
-                      word);
+    return mh_corrupt(space, space->region->super->names, "the offset of a named root",
+                      mh_region_size(space->region), word);
   *block = mh_at(space->region, offset);
   return MHEAP_OK;
 }
@@ -155,7 +155,8 @@ static mheap_err next_name(mh_space *space, uint32_t *index, char *name, size_t 
 }
 
 mheap_err mheap_visit_roots(mheap *heap,
-                            bool (*visit)(void *arg, const char *name, size_t length, void *block), void *arg) {
+                            bool (*visit)(void *arg, const char *name, size_t length, void *block),
+                            void *arg) {
   heap = mh_heap_of(heap);
   if (heap == NULL) return MHEAP_ERR_NO_MEMORY;
   mheap_err failed = mh_heap_usable(heap);

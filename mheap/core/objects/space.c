@@ -85,11 +85,12 @@ mheap_err mh_container_new(mh_space *space, mh_type type, uint64_t *offset) {
 
 static mheap_err is_stale(mh_space *space, uint64_t offset, uint64_t birth) {
   return mh_fail(mh_error(space->heap), MHEAP_ERR_STALE,
-                 "%s: offset 0x%llx: the object born as number %llu is gone; read it again from its container",
+                 "%s: offset 0x%llx: object number %llu is gone; read it from its container again",
                  space->region->path, (unsigned long long)offset, (unsigned long long)birth);
 }
 
-mheap_err mh_container_at(mh_space *space, uint64_t offset, mh_type type, uint64_t birth, mh_container **found) {
+mheap_err mh_container_at(mh_space *space, uint64_t offset, mh_type type, uint64_t birth,
+                          mh_container **found) {
   bool inside = offset % 16 == 0 && mh_in_region(space->region, offset, sizeof(mh_container));
   if (!inside && birth != 0) return is_stale(space, offset, birth);
   if (!inside)

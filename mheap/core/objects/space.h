@@ -70,7 +70,8 @@ static inline bool mh_container_is(const mh_space *space, uint64_t offset, mh_ty
   return container->birth == birth && mh_head_type(container->head) == type;
 }
 /* The container at `offset`; with `birth` not 0, only that one: MHEAP_ERR_STALE if it is gone. */
-mheap_err mh_container_at(mh_space *space, uint64_t offset, mh_type type, uint64_t birth, mh_container **found);
+mheap_err mh_container_at(mh_space *space, uint64_t offset, mh_type type, uint64_t birth,
+                          mh_container **found);
 
 /* ---- stores ---- */
 

@@ -33,9 +33,9 @@ static void place(mh_table *table, mh_table_block *block, bool tagged, unsigned 
 }
 
 static uint64_t geometry(bool tagged, unsigned log2, unsigned shift, uint32_t capacity) {
-  uint64_t small = tagged ? 0
-                          : log2 | shift << MH_TABLE_SHIFT_SHIFT | (uint64_t)SLOT_BYTES << MH_TABLE_SLOT_SHIFT;
-  return small | mh_head(0, MH_TYPE_TABLE, capacity);
+  uint64_t head = mh_head(0, MH_TYPE_TABLE, capacity);
+  if (tagged) return head;
+  return head | log2 | shift << MH_TABLE_SHIFT_SHIFT | SLOT_BYTES << MH_TABLE_SLOT_SHIFT;
 }
 
 mheap_err mh_table_open(mh_space *space, uint64_t offset, mh_table *table) {
@@ -79,8 +79,8 @@ mheap_err mh_table_new(mh_space *space, uint64_t capacity, mh_table *table) {
 }
 
 mheap_err mh_table_bad_counts(mh_space *space, const mh_table *table) {
-  return mh_corrupt(space, table->offset + offsetof(mh_table_block, counts), "the counts of a table", table->capacity,
-                    table->block->counts);
+  return mh_corrupt(space, table->offset + offsetof(mh_table_block, counts), "the counts of a table",
+                    table->capacity, table->block->counts);
 }
 
 /* ---- finding ---- */
@@ -92,8 +92,8 @@ static inline mheap_err entry_is(mh_space *space, const mh_table *table, const m
   return mh_key_equals(space, key, stored);
 }
 
-static mheap_err find_tagged(mh_space *space, const mh_table *table, const mh_table_counts *counts, const mh_key *key,
-                             uint32_t *index) {
+static mheap_err find_tagged(mh_space *space, const mh_table *table, const mh_table_counts *counts,
+                             const mh_key *key, uint32_t *index) {
   uint64_t differ = table->block->tags ^ (key->hash >> 56) * EVERY_BYTE;
   uint64_t matches = (differ - EVERY_BYTE) & ~differ & HIGH_BITS;
   for (; matches != 0; matches &= matches - 1) {

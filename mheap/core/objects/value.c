@@ -49,7 +49,8 @@ mheap_err mh_float_new(mh_space *space, uint64_t bits, uint64_t *word) {
 static mheap_err text_new(mh_space *space, mh_type type, mh_tag tag, unsigned kind, const void *data,
                           uint64_t length, uint64_t *word) {
   if (length > MH_OFFSET_MAX / 4)
-    return mh_fail(mh_error(space->heap), MHEAP_ERR_OVERFLOW, "text of %llu characters is more than a heap holds",
+    return mh_fail(mh_error(space->heap), MHEAP_ERR_OVERFLOW,
+                   "text of %llu characters is more than a heap holds",
                    (unsigned long long)length);
   bool escaped = length >= MH_LENGTH_ESCAPE;
   uint64_t before = escaped ? 16 : 8, offset;
@@ -108,7 +109,8 @@ mheap_err mh_text_read(mh_space *space, uint64_t word, mh_text *text) {
   }
   uint64_t room = mh_region_size(space->region) - offset - before;
   if (text->length > room / text->kind)
-    return mh_corrupt(space, offset, "the length of a text, beyond the region's end", room / text->kind, text->length);
+    return mh_corrupt(space, offset, "the length of a text, beyond the region's end", room / text->kind,
+                      text->length);
   text->data = (const char *)block + before;
   return MHEAP_OK;
 }
@@ -118,7 +120,8 @@ mheap_err mh_limbs_read(mh_space *space, uint64_t word, const uint64_t **limbs, 
   if (block == NULL) return MHEAP_ERR_CORRUPT;
   *count = mh_head_length(block->head);
   if (*count == 0 || !mh_in_region(space->region, mh_word_offset(word), sizeof *block + 8 * *count))
-    return mh_corrupt(space, mh_word_offset(word), "the length of an int, 0 or beyond the region's end", 1, *count);
+    return mh_corrupt(space, mh_word_offset(word), "the length of an int, 0 or beyond the region's end", 1,
+                      *count);
   *limbs = block->limbs;
   return MHEAP_OK;
 }
@@ -153,9 +156,8 @@ mheap_err mh_scalar_size(mh_space *space, uint64_t word, uint64_t *size) {
     case MH_TAG_STR_REF:
     case MH_TAG_BYTES_REF:
       failed = mh_text_read(space, word, &text);
-      if (!failed)
-        *size = (uint64_t)((const char *)text.data - (const char *)mh_at(space->region, mh_word_offset(word))) +
-                text.length * text.kind;
+      if (failed) return failed;
+      *size = mh_offset(space->region, text.data) - mh_word_offset(word) + text.length * text.kind;
       return failed;
     case MH_TAG_INT_REF:
       failed = mh_limbs_read(space, word, &limbs, &count);

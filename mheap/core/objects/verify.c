@@ -124,8 +124,8 @@ static void check_object(mh_walk *walk, uint64_t word) {
   }
   uint64_t usable = mh_block_usable(&walk->space, offset);
   if (usable < size)
-    found(walk, 1, offset, "an object of %" PRIu64 " bytes: expected a block in use of that size, found %" PRIu64, size,
-          usable);
+    found(walk, 1, offset, "an object of %" PRIu64 " bytes: expected a block in use, found %" PRIu64,
+          size, usable);
   if (mh_word_tag(word) == MH_TAG_STR_REF || mh_word_tag(word) == MH_TAG_BYTES_REF) check_text(walk, word);
   if (mh_word_tag(word) == MH_TAG_INT_REF) check_limbs(walk, word);
 }
@@ -195,16 +195,16 @@ static void check_entries(mh_walk *walk, const mh_table *table, const mh_table_c
     if (look_up && is_key) look_up = check_lookup(walk, table, i);
   }
   if (live != counts->live)
-    found(walk, 1, table->offset + offsetof(mh_table_block, counts), "live entries of a table: expected %u, found %u",
-          live, counts->live);
+    found(walk, 1, table->offset + offsetof(mh_table_block, counts),
+          "live entries of a table: expected %u, found %u", live, counts->live);
 }
 
 /* A part belongs to one container: counted, so that a second one is noticed. */
 static bool check_part(mh_walk *walk, uint64_t offset, uint64_t bytes) {
   uint64_t usable = mh_block_usable(&walk->space, offset);
   if (usable < bytes)
-    found(walk, 1, offset, "a part of %" PRIu64 " bytes: expected a block in use of that size, found %" PRIu64, bytes,
-          usable);
+    found(walk, 1, offset, "a part of %" PRIu64 " bytes: expected a block in use of as many, found %" PRIu64,
+          bytes, usable);
   if (++*count_of(walk, offset) == 1) return true;
   found(walk, 1, offset, "a table or items block with two owners");
   return false;
@@ -243,7 +243,8 @@ static void look_into(mh_walk *walk, uint64_t word) {
   const mh_container *container = mh_at(walk->space.region, offset);
   if (container->birth == 0 || container->birth >= next)
     found(walk, 1, offset + offsetof(mh_container, birth),
-          "the birth number of a container: expected 1 to %" PRIu64 ", found %" PRIu64, next - 1, container->birth);
+          "the birth number of a container: expected 1 to %" PRIu64 ", found %" PRIu64, next - 1,
+          container->birth);
   uint64_t part = mh_read(&container->part);
   if (part == 0) return;
   if (mh_word_tag(word) == MH_TAG_DICT_REF)
@@ -257,7 +258,8 @@ static void compare_count(mh_walk *walk, uint64_t word) {
   uint32_t counted = *count_of(walk, offset);
   uint32_t stored = mh_head_count(*(uint64_t *)mh_at(walk->space.region, offset));
   if (stored == MH_COUNT_STICKY || stored == counted) return;
-  found(walk, stored < counted, offset, "the reference count of an object: expected %u, found %u", counted, stored);
+  found(walk, stored < counted, offset, "the reference count of an object: expected %u, found %u", counted,
+        stored);
 }
 
 static void walk_from(mh_walk *walk, const uint64_t *field) {
