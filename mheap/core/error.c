@@ -9,7 +9,7 @@
 
 static const char *const names[MHEAP_ERR_COUNT_] = {
     [MHEAP_OK] = "OK",
-    [MHEAP_ERR_SYSTEM] = "SystemError",
+    [MHEAP_ERR_SYSTEM] = "HeapOSError",
     [MHEAP_ERR_NOT_A_HEAP] = "NotAHeap",
     [MHEAP_ERR_CORRUPT] = "CorruptHeap",
     [MHEAP_ERR_VERSION] = "VersionMismatch",

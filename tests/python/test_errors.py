@@ -50,8 +50,9 @@ def test_every_code_of_the_header_has_one_class(root: Path) -> None:
     assert sorted(by_code) == list(range(1, len(codes)))
 
 
-def test_the_binding_raises_the_class_of_each_code(root: Path) -> None:
-    table = re.findall(r"\[MHEAP_ERR_(\w+)\] = \"(\w+)\"", (root / "mheap/ext/errors.c").read_text())
+@pytest.mark.parametrize("file", ["mheap/ext/errors.c", "mheap/core/error.c"])
+def test_c_names_the_class_of_each_code(root: Path, file: str) -> None:
+    table = re.findall(r"\[MHEAP_ERR_(\w+)\] = \"(\w+)\"", (root / file).read_text())
     codes = header_codes(root)
     assert [name for name, _ in table] == codes[1:]
     for name, kind in table:
