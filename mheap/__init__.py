@@ -56,6 +56,10 @@ from mheap.errors import (
     VersionMismatch,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mheap.objects import PersistentDict, PersistentList, to_python
+
 __all__ = [
     "BaseAddressInUse",
     "ClassStats",
@@ -78,6 +82,8 @@ __all__ = [
     "NotAHeap",
     "NotFound",
     "Overrun",
+    "PersistentDict",
+    "PersistentList",
     "ReadOnlyHeap",
     "SizeOverflow",
     "StaleObject",
@@ -101,7 +107,17 @@ __all__ = [
     "open",
     "realloc",
     "setkey",
+    "to_python",
     "usable_size",
     "valloc",
     "view",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """The names of mheap.objects, which is imported when a root is first asked for."""
+    if name in ("PersistentDict", "PersistentList", "to_python"):
+        from mheap import objects
+
+        return getattr(objects, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
