@@ -7,18 +7,10 @@ works on whole containers, with stacks of its own, so that no depth of nesting i
 
 from __future__ import annotations
 
-import operator
-from collections.abc import (
-    Callable,
-    ItemsView,
-    Iterable,
-    Iterator,
-    KeysView,
-    Mapping,
-    MutableMapping,
-    MutableSequence,
-    ValuesView,
-)
+# Not from collections.abc, operator and typing, which cost milliseconds: more than attaching
+# and reading do.
+from _collections_abc import ItemsView, KeysView, MutableMapping, MutableSequence, ValuesView
+from _operator import eq, ge, gt, index, le, lt
 
 from mheap._core import DictTwin, ListTwin
 
@@ -28,10 +20,16 @@ if TYPE_CHECKING:
 else:
     Any = object
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Any, SupportsIndex, TypeAlias
+
+    _Reduced: TypeAlias = tuple[Any, ...]
+
 __all__ = ["PersistentDict", "PersistentList", "to_python"]
 
 _KEYS, _VALUES, _ITEMS = 0, 1, 2
-_Reduced: TypeAlias = tuple[Any, ...]
 
 
 class _Missing:
@@ -41,7 +39,7 @@ class _Missing:
 _MISSING = _Missing()
 
 
-class DictKeys(KeysView[Any]):
+class DictKeys(KeysView["Any"]):
     """The keys of a PersistentDict, as they are now; a set to look at."""
 
     __slots__ = ()
@@ -57,7 +55,7 @@ class DictKeys(KeysView[Any]):
         return f"dict_keys({list(self)!r})"
 
 
-class DictValues(ValuesView[Any]):
+class DictValues(ValuesView["Any"]):
     """The values of a PersistentDict, as they are now."""
 
     __slots__ = ()
@@ -76,7 +74,7 @@ class DictValues(ValuesView[Any]):
         return f"dict_values({list(self)!r})"
 
 
-class DictItems(ItemsView[Any, Any]):
+class DictItems(ItemsView["Any", "Any"]):
     """The (key, value) pairs of a PersistentDict, as they are now."""
 
     __slots__ = ()
@@ -92,7 +90,7 @@ class DictItems(ItemsView[Any, Any]):
         return f"dict_items({list(self)!r})"
 
 
-class PersistentDict(DictTwin, MutableMapping[Any, Any]):
+class PersistentDict(DictTwin, MutableMapping["Any", "Any"]):
     """A dict that lives in a heap.
 
     Insertion-ordered; keys are None, bool, int, float, str or bytes and are equal as in Python
@@ -173,7 +171,7 @@ class PersistentDict(DictTwin, MutableMapping[Any, Any]):
         return _repr(self)
 
 
-class PersistentList(ListTwin, MutableSequence[Any]):
+class PersistentList(ListTwin, MutableSequence["Any"]):
     """A list that lives in a heap.
 
     It has all methods and operators of list. Appending, and removing at either end, take
@@ -255,7 +253,7 @@ class PersistentList(ListTwin, MutableSequence[Any]):
     __rmul__ = __mul__
 
     def __imul__(self, times: SupportsIndex) -> PersistentList:
-        count = operator.index(times)
+        count = index(times)
         if count <= 0:
             self.clear()
         else:
@@ -266,16 +264,16 @@ class PersistentList(ListTwin, MutableSequence[Any]):
         return _equal(self, other) if isinstance(other, (list, PersistentList)) else NotImplemented
 
     def __lt__(self, other: Any) -> bool:
-        return _ordered(self, other, operator.lt)
+        return _ordered(self, other, lt)
 
     def __le__(self, other: Any) -> bool:
-        return _ordered(self, other, operator.le)
+        return _ordered(self, other, le)
 
     def __gt__(self, other: Any) -> bool:
-        return _ordered(self, other, operator.gt)
+        return _ordered(self, other, gt)
 
     def __ge__(self, other: Any) -> bool:
-        return _ordered(self, other, operator.ge)
+        return _ordered(self, other, ge)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -346,7 +344,7 @@ def _equal(left: Any, right: Any) -> bool:
             if a is b:
                 continue
             if not _same_kind(a, b):
-                if not operator.eq(a, b):
+                if not eq(a, b):
                     return False
             elif (id(a), id(b)) not in met:
                 met[id(a), id(b)] = pair

@@ -381,11 +381,9 @@ def test_a_hundred_thousand_levels(heap: mheap.Heap) -> None:
     root["other"] = deep
     assert stored == root["other"]
     other: Any = root["other"]
-    while type(other) is PersistentList or "x" in other:
-        inner: Any = other["x"] if "x" in other else other[0]
-        if type(inner) is str:
-            break
-        other = inner
+    inner: Any = other
+    while type(inner) is not str:
+        other, inner = inner, next(iter(inner.values())) if hasattr(inner, "values") else inner[0]
     other["x"] = "another text"
     assert stored != root["other"]
     del other, inner

@@ -97,7 +97,8 @@ static mheap_err open_to_change(mh_list *list, mh_container **container, mh_item
 /* ---- changing ---- */
 
 static mheap_err too_long(mh_list *list) {
-  return mh_fail(mh_error(list->space->heap), MHEAP_ERR_OVERFLOW, "a list holds at most %u items", MH_LIST_MAX);
+  mheap_error *error = mh_error(list->space->heap);
+  return mh_fail(error, MHEAP_ERR_OVERFLOW, "a list holds at most %u items", MH_LIST_MAX);
 }
 
 mheap_err mh_list_set(mh_list *list, uint64_t index, uint64_t word) {
