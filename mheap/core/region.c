@@ -315,6 +315,8 @@ static mh_region *open_once(const char *path, const mheap_options *options, bool
   *again = false;
   if (failed == EISDIR)
     mh_fail(error, MHEAP_ERR_NOT_A_HEAP, "%s: a directory, not a heap; give the path of a file", path);
+  else if (failed == ENXIO)
+    mh_fail(error, MHEAP_ERR_NOT_A_HEAP, "%s: a socket, or a device that is not there, not a heap; give the path of a file", path);
   else if (failed) mh_fail_system(error, failed, path, "opening the file");
   if (failed) return NULL;
   mh_region *region = region_new(options, error);

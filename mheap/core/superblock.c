@@ -74,6 +74,10 @@ static mheap_err check_version(const mh_identity *id, const char *path, mheap_er
   if (sum != id->checksum)
     return mh_fail_corrupt(error, path, offsetof(mh_identity, checksum), "checksum of the superblock", sum,
                            id->checksum);
+  if (id->word_size != 8)
+    return mh_fail(error, MHEAP_ERR_VERSION,
+                   "%s: offset 0x14: word size %u, this mheap (%s) uses 8; use the mheap that wrote it", path,
+                   id->word_size, mheap_version());
   return MHEAP_OK;
 }
 
@@ -120,7 +124,6 @@ static mheap_err check_all(const expectation *list, size_t count, const char *pa
 
 static mheap_err check_geometry(const mh_identity *id, const char *path, mheap_error *error) {
   const expectation list[] = {
-      FIELD(mh_identity, word_size, 8, id->word_size, "word size"),
       FIELD(mh_identity, slice_bits, MH_SLICE_BITS, id->slice_bits, "slice size"),
       FIELD(mh_identity, segment_bits, MH_SEGMENT_BITS, id->segment_bits, "segment size"),
       FIELD(mh_identity, segment0, MH_SLICE, id->segment0, "place of segment 0"),
