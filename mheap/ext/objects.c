@@ -1,12 +1,14 @@
 /* objects.c: see objects.h. The types, heap.root, detaching. */
 #include "objects.h"
 
+/* Twins are bases of Python classes and have a name in the module; iterators have none. */
 static int add_type(PyObject *module, int index, PyType_Spec *spec) {
   mhx_state *state = mhx_state_of(module);
   PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
   if (type == NULL) return -1;
   state->object_types[index] = type;
-  return PyModule_AddType(module, (PyTypeObject *)type);
+  bool is_named = index == MHX_DICT_TWIN || index == MHX_LIST_TWIN;
+  return is_named ? PyModule_AddType(module, (PyTypeObject *)type) : 0;
 }
 
 int mhx_objects_init(PyObject *module) {
