@@ -72,12 +72,12 @@ static void free_orphans(mh_region *region, uint64_t segment) {
       mh_run_free(region, &entries[i]);
 }
 
-mheap_err mh_arena_open(mh_region *region, uint64_t segment, const mh_adopter *adopter, mheap_error *error) {
+mheap_err mh_arena_open(mh_region *region, uint64_t segment, mheap_error *error) {
   mh_map_entry entry;
   if (mh_segment_of(region, segment)->kind == MH_RUN_HEADER) return MHEAP_OK;
   mheap_err code = mh_map_get(region, segment, &entry, error);
   if (code || entry.kind != MH_MAP_SLICES) return code;
-  code = mh_segment_open(region, segment, adopter->adopt, adopter->arg, error);
+  code = mh_segment_open(region, segment, error);
   if (code) return code;
   if (mh_region_writable(region)) free_orphans(region, segment);
   note_free(region->arena, segment);
@@ -90,7 +90,7 @@ static bool worth_opening(const mh_region *region, const mh_map_entry *entry) {
   return entry->kind == MH_MAP_SLICES && !(believed && (entry->hint & nothing) == nothing);
 }
 
-bool mh_arena_open_some(mh_region *region, const mh_adopter *adopter) {
+bool mh_arena_open_some(mh_region *region) {
   mh_arena *arena = region->arena;
   uint64_t count = mh_map_segments(region);
   bool opened = false;
@@ -98,7 +98,7 @@ bool mh_arena_open_some(mh_region *region, const mh_adopter *adopter) {
     mh_map_entry entry;
     if (mh_map_get(region, arena->unseen, &entry, NULL) != MHEAP_OK || !worth_opening(region, &entry))
       continue;
-    if (mh_arena_open(region, arena->unseen, adopter, NULL) != MHEAP_OK)
+    if (mh_arena_open(region, arena->unseen, NULL) != MHEAP_OK)
       continue; /* check tells; here it has no room */
     opened = true;
     budget--;
@@ -206,15 +206,14 @@ static mheap_err grow_last(mh_region *region, uint32_t count, mheap_error *error
 }
 
 /* Makes segment `segment`, whose bytes are in the region, one of slices. */
-static mheap_err make_slices(mh_region *region, uint64_t segment, const mh_adopter *adopter,
-                             mheap_error *error) {
+static mheap_err make_slices(mh_region *region, uint64_t segment, mheap_error *error) {
   uint64_t *word;
   mheap_err code = map_word_for(region, segment, &word, error);
   if (!code) code = mh_region_back(region, mh_segment_offset(segment), MH_SLICE, error);
   if (code) return code;
   mh_segment_format(region, segment);
   mh_publish(word, mh_map_slices(0, (uint32_t)region->epoch, 0));
-  code = mh_segment_open(region, segment, adopter->adopt, adopter->arg, error);
+  code = mh_segment_open(region, segment, error);
   if (code) return code;
   note_free(region->arena, segment);
   map_ahead(region);
@@ -236,7 +235,7 @@ static uint64_t first_free(mh_region *region) {
 }
 
 /* One more segment of slices: a free one, or behind the end. */
-static mheap_err add_segment(mh_region *region, const mh_adopter *adopter, mheap_error *error) {
+static mheap_err add_segment(mh_region *region, mheap_error *error) {
   uint64_t segment = first_free(region), old = mh_region_size(region);
   if (segment == mh_map_segments(region)) {
     uint64_t least = mh_segment_offset(segment) + MH_SLICE, last = segment - 1;
@@ -247,7 +246,7 @@ static mheap_err add_segment(mh_region *region, const mh_adopter *adopter, mheap
     mh_segment_extend(region, old);
     note_free(region->arena, last);
   }
-  return make_slices(region, segment, adopter, error);
+  return make_slices(region, segment, error);
 }
 
 /* ---- runs ---- */
@@ -273,33 +272,29 @@ bool mh_arena_fits(const mh_region *region, uint32_t count, uint64_t alignment) 
 }
 
 /* More space for a run of `count`: what is cheapest first. */
-static mheap_err more_space(mh_region *region, uint32_t count, const mh_adopter *adopter,
-                            mheap_error *error) {
-  if (mh_arena_open_some(region, adopter)) return MHEAP_OK;
+static mheap_err more_space(mh_region *region, uint32_t count, mheap_error *error) {
+  if (mh_arena_open_some(region)) return MHEAP_OK;
   uint64_t end = mh_region_size(region), last = partial_segment(region);
   bool open = mh_segment_of(region, last)->kind == MH_RUN_HEADER;
   if (open && end < segment_end(last) && end < region->span) return grow_last(region, count, error);
-  return add_segment(region, adopter, error);
+  return add_segment(region, error);
 }
 
 mh_slab *mh_arena_take(mh_region *region, uint32_t count, uint32_t pages, uint64_t alignment, uint64_t head,
-                       const mh_adopter *adopter, mheap_error *error) {
+                       mheap_error *error) {
   uint64_t segment;
   uint32_t first;
   while (!find_run(region, count, alignment, &segment, &first))
-    if (more_space(region, count, adopter, error) != MHEAP_OK) return NULL;
+    if (more_space(region, count, error) != MHEAP_OK) return NULL;
   if (back_run(region, segment, first, count, pages, error) != MHEAP_OK) return NULL;
   if (region->arena->spare == segment) region->arena->spare = 0;
   return mh_run_make(region, segment, first, head);
 }
 
-static void adopt_none(void *arg, mh_slab *slab) { (void)arg, (void)slab; }
-static const mh_adopter nobody = {adopt_none, NULL};
-
 /* Space for the map itself: a new segment only where the map has a word for it already. */
 static mheap_err internal_space(mh_region *region, mheap_error *error) {
-  if (mh_arena_open_some(region, &nobody)) return MHEAP_OK;
-  if (mh_map_word(region, first_free(region), NULL) != NULL) return add_segment(region, &nobody, error);
+  if (mh_arena_open_some(region)) return MHEAP_OK;
+  if (mh_map_word(region, first_free(region), NULL) != NULL) return add_segment(region, error);
   return mh_fail(error, MHEAP_ERR_FULL, "%s: full: no slice left for the segment map; free something first",
                  region->path);
 }
@@ -309,7 +304,7 @@ static mh_slab *take_internal(mh_region *region, mheap_error *error) {
   uint32_t first;
   while (!find_run(region, 1, MH_SLICE, &segment, &first))
     if (internal_space(region, error) != MHEAP_OK) return NULL;
-  return mh_arena_take(region, 1, MH_SLICE / MH_PAGE, MH_SLICE, mh_head_internal(1), &nobody, error);
+  return mh_arena_take(region, 1, MH_SLICE / MH_PAGE, MH_SLICE, mh_head_internal(1), error);
 }
 
 /* ---- giving back ---- */

@@ -21,23 +21,17 @@ typedef struct mh_arena {
 
 #define MH_ARENA_BYTES (2 * (uint64_t)65536)
 
-/* How a segment's slabs find an owner when it is opened. */
-typedef struct mh_adopter {
-  mh_adopt_fun *adopt;
-  void *arg;
-} mh_adopter;
-
 mheap_err mh_arena_make(mh_region *region, mheap_error *error);
 void mh_arena_drop(mh_region *region);
 
 /* Opens the segment of kind SLICES that `segment` is, if it is. */
-mheap_err mh_arena_open(mh_region *region, uint64_t segment, const mh_adopter *adopter, mheap_error *error);
+mheap_err mh_arena_open(mh_region *region, uint64_t segment, mheap_error *error);
 /* Opens some segments not yet seen that may have free blocks or slices; false: none left. */
-bool mh_arena_open_some(mh_region *region, const mh_adopter *adopter);
+bool mh_arena_open_some(mh_region *region);
 
 /* A new run of `count` slices with this head, on disk as far as `pages` pages. */
 mh_slab *mh_arena_take(mh_region *region, uint32_t count, uint32_t pages, uint64_t alignment, uint64_t head,
-                       const mh_adopter *adopter, mheap_error *error);
+                       mheap_error *error);
 void mh_arena_give(mh_region *region, mh_slab *run);
 /* Grows or shrinks a span in place; false: not possible there. */
 bool mh_arena_resize(mh_region *region, mh_slab *run, uint32_t count, uint32_t pages, uint64_t head);

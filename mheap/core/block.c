@@ -84,14 +84,10 @@ static void fill_huge(mheap *heap, const mh_map_entry *entry, mh_block *block) {
 
 /* ---- both ---- */
 
-static void adopt_none(void *arg, mh_slab *slab) { (void)arg, (void)slab; }
-
 /* The caller holds region->lock. */
-static mheap_err find_locked(mheap *heap, mh_lane *lane, const char *address, mh_block *block,
-                             mheap_error *error) {
+static mheap_err find_locked(mheap *heap, const char *address, mh_block *block, mheap_error *error) {
   mh_region *region = heap->region;
   uint64_t distance = (uint64_t)(address - region->segments), segment = distance / MH_SEGMENT;
-  const mh_adopter adopter = {lane != NULL ? mh_lane_adopt : adopt_none, lane};
   mh_map_entry entry;
   mheap_err code = mh_map_get(region, segment, &entry, error);
   if (code) return code;
@@ -100,7 +96,7 @@ static mheap_err find_locked(mheap *heap, mh_lane *lane, const char *address, mh
     fill_huge(heap, &entry, block);
     return MHEAP_OK;
   }
-  code = mh_arena_open(region, segment, &adopter, error);
+  code = mh_arena_open(region, segment, error);
   return code ? code : find_in_run(heap, &region->slabs[distance / MH_SLICE], address, block, error);
 }
 
@@ -114,8 +110,7 @@ static mh_slab *owned_slab(const mh_region *region, const char *address, uint32_
   return *size != 0 ? slab : NULL;
 }
 
-mheap_err mh_block_find(mheap *heap, mh_lane *lane, const void *address, mh_block *block,
-                        mheap_error *error) {
+mheap_err mh_block_find(mheap *heap, const void *address, mh_block *block, mheap_error *error) {
   mh_region *region = heap->region;
   const char *at = address;
   uint32_t size;
@@ -126,13 +121,13 @@ mheap_err mh_block_find(mheap *heap, mh_lane *lane, const void *address, mh_bloc
   mh_slab *slab = owned_slab(region, at, &size);
   if (slab != NULL) return find_in_slab(heap, slab, size, at, block, error);
   pthread_mutex_lock(&region->lock);
-  mheap_err code = find_locked(heap, lane, at, block, error);
+  mheap_err code = find_locked(heap, at, block, error);
   pthread_mutex_unlock(&region->lock);
   return code;
 }
 
-mheap_err mh_block_at(mheap *heap, mh_lane *lane, const void *address, mh_block *block, mheap_error *error) {
-  mheap_err code = mh_block_find(heap, lane, address, block, error);
+mheap_err mh_block_at(mheap *heap, const void *address, mh_block *block, mheap_error *error) {
+  mheap_err code = mh_block_find(heap, address, block, error);
   if (code) return code;
   if (block->start != address)
     return mh_block_refuse(heap, address, MHEAP_ERR_POINTER, "points into a block, not to its start", error);

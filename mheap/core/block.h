@@ -25,12 +25,11 @@ typedef struct mh_block {
 } mh_block;
 
 /* The block that contains `address`, in use or not. Fails where there is no block: outside,
-   in bookkeeping, in free space. `lane` adopts slabs of segments opened on the way; NULL (a
-   region that is only read): the file is consulted and nothing is kept. */
-mheap_err mh_block_find(mheap *heap, mh_lane *lane, const void *address, mh_block *block, mheap_error *error);
+   in bookkeeping, in free space. */
+mheap_err mh_block_find(mheap *heap, const void *address, mh_block *block, mheap_error *error);
 
 /* The same, for a pointer that must be a block's start and in use. */
-mheap_err mh_block_at(mheap *heap, mh_lane *lane, const void *address, mh_block *block, mheap_error *error);
+mheap_err mh_block_at(mheap *heap, const void *address, mh_block *block, mheap_error *error);
 
 /* What is wrong with `address`. */
 mheap_err mh_block_refuse(mheap *heap, const void *address, mheap_err code, const char *why,

@@ -12,27 +12,46 @@
 #include "os.h"
 #include "registry.h"
 
+/* The handle of a heap and that of its objects' heap are one table. */
 #define HANDLE_BYTES ((uint64_t)65536)
-static_assert(sizeof(mheap) <= HANDLE_BYTES, "a handle fits its table");
+static_assert(2 * sizeof(mheap) <= HANDLE_BYTES, "two handles fit their table");
 
 /* ---- making and dropping ---- */
 
+static void handle_init(mheap *heap, mh_region *region, uint32_t row) {
+  heap->region = region;
+  heap->row = row;
+  pthread_mutex_init(&heap->lock, NULL);
+  mh_registry_add_heap(region, heap);
+}
+
+static void handle_fini(mheap *heap) {
+  mh_lanes_drop(heap);
+  mh_registry_remove_heap(heap->region, heap);
+  pthread_mutex_destroy(&heap->lock);
+}
+
+/* A damaged row means no objects, not no heap. */
+static bool has_objects(const mheap *heap, uint64_t *row) {
+  const mh_heap_row *rows = mh_at(heap->region, MH_HEAPS_OFFSET);
+  *row = mh_read(&rows[heap->row].objects) - 1;
+  const uint64_t flags = MH_HEAP_USED | MH_HEAP_OBJECTS;
+  return *row < MH_HEAPS && *row != heap->row && (mh_read(&rows[*row].head) & flags) == flags;
+}
+
 static mheap *handle_new(mh_region *region, mheap_error *error) {
+  uint64_t row;
   mheap *heap = mh_os_table(HANDLE_BYTES);
   if (heap == NULL) {
     mh_fail_system(error, ENOMEM, region->path, "making the heap's handle");
     return NULL;
   }
-  heap->region = region;
-  pthread_mutex_init(&heap->lock, NULL);
-  mh_registry_add_heap(region, heap);
+  handle_init(heap, region, 0);
+  if (has_objects(heap, &row)) {
+    heap->own = heap + 1;
+    handle_init(heap->own, region, (uint32_t)row);
+  }
   return heap;
-}
-
-static void handle_free(mheap *heap) {
-  mh_registry_remove_heap(heap->region, heap);
-  pthread_mutex_destroy(&heap->lock);
-  mh_os_table_free(heap, HANDLE_BYTES);
 }
 
 static mheap *handle_for(mh_region *region, mheap_error *error) {
@@ -120,9 +139,10 @@ static void tidy(mheap *heap) {
 
 static void drop(mheap *heap) {
   mh_hooks_end(heap);
-  mh_lanes_drop(heap);
+  if (heap->own != NULL) handle_fini(heap->own);
+  handle_fini(heap);
   mh_arena_drop(heap->region);
-  handle_free(heap);
+  mh_os_table_free(heap, HANDLE_BYTES);
 }
 
 mheap_err mheap_detach(mheap *heap, mheap_error *error) {
@@ -155,6 +175,7 @@ mheap_err mheap_collect(mheap *heap, bool force) {
   if (!code) code = mh_region_is_whole(heap->region, mh_error(heap));
   if (code) return code;
   mh_lanes_collect(heap);
+  if (heap->own != NULL) mh_lanes_collect(heap->own);
   pthread_mutex_lock(&heap->region->lock);
   mh_arena_trim(heap->region, true);
   if (force) mh_arena_punch(heap->region);

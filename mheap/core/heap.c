@@ -97,26 +97,62 @@ mheap_err mheap_free(mheap *heap, void *block) {
 
 /* ---- the same for objects ---- */
 
+/* The error of the objects' heap is the heap's own. */
+static mheap_err pass_on(mheap *heap) {
+  heap->error = heap->own->error;
+  return heap->error.code;
+}
+
+static mheap_err no_objects(mheap *heap) {
+  const mh_heap_row *row = mh_heap_row_of(heap);
+  return mh_fail_corrupt(mh_error(heap), heap->region->path, mh_offset(heap->region, &row->objects),
+                         "row of the heap of objects", 2, row->objects);
+}
+
+static void *own_malloc_slowly(mheap *heap, size_t size) {
+  mheap *own = heap->own;
+  if (own == NULL) {
+    no_objects(heap);
+    return NULL;
+  }
+  mh_lane *lane = mh_heap_writable(own) == MHEAP_OK ? mh_lane_of(own, mh_error(own)) : NULL;
+  void *block = NULL;
+  if (lane != NULL) {
+    mh_own_lane_remember(lane);
+    block = allocate(own, lane, size, 16);
+  }
+  if (block == NULL) pass_on(heap);
+  return block;
+}
+
 void *mh_own_malloc(mheap *heap, size_t size) {
-  mh_lane *lane = mh_own_lane_now(heap);
+  mh_lane *lane = mh_own_lane_now(heap->own);
   if (likely(lane != NULL && size <= SMALL_MAX)) {
     void *block = take(&lane->bins[small_class(size)]);
     if (likely(block != NULL)) return block;
   }
-  if (mh_heap_writable(heap) != MHEAP_OK || (lane = mh_lane_of(heap, mh_error(heap))) == NULL) return NULL;
-  mh_own_lane_remember(lane);
-  return allocate(heap, lane, size, 16);
+  return own_malloc_slowly(heap, size);
 }
 
 mheap_err mh_own_free(mheap *heap, void *block) {
-  mh_lane *lane = mh_own_lane_now(heap);
+  mheap *own = heap->own;
+  mh_lane *lane = mh_own_lane_now(own);
   uint64_t distance = lane == NULL ? 0 : (uint64_t)((char *)block - lane->segments);
   if (likely(lane != NULL && distance < lane->reach)) {
     mh_slab *slab = &lane->slabs[distance / MH_SLICE];
     if (likely(atomic_load_explicit(&slab->lane, memory_order_relaxed) == lane))
-      return free_in(heap, lane, slab, block, (uint32_t)(distance % MH_SLICE), true);
+      return free_in(own, lane, slab, block, (uint32_t)(distance % MH_SLICE), true) ? pass_on(heap)
+                                                                                    : MHEAP_OK;
   }
-  return mh_heap_free(heap, block);
+  if (own == NULL) return no_objects(heap);
+  return mh_heap_free(own, block) ? pass_on(heap) : MHEAP_OK;
+}
+
+size_t mh_own_usable_size(mheap *heap, const void *block) {
+  if (heap->own == NULL) return no_objects(heap), 0;
+  size_t size = mh_heap_usable_size(heap->own, block);
+  if (size == 0) pass_on(heap);
+  return size;
 }
 
 /* ---- may this heap be used now? ---- */
@@ -170,7 +206,7 @@ static void *allocate(mheap *heap, mh_lane *lane, uint64_t size, uint64_t alignm
   uint64_t fit = (size + alignment - 1) & ~(alignment - 1); /* a class that is a multiple exists up to here */
   if (fit <= MH_CLASS_MAX_SIZE && alignment <= MH_CLASS_MAX_SIZE)
     return slab_malloc(lane, aligned_class(size, alignment), mh_error(heap));
-  void *block = mh_span_malloc(heap, lane, size, alignment, mh_error(heap));
+  void *block = mh_span_malloc(heap, size, alignment, mh_error(heap));
   if (block != NULL && alignment > MH_SLICE) note_placement(heap->region, alignment);
   return block;
 }
@@ -237,9 +273,9 @@ static mheap_err free_in_slab(mheap *heap, mh_lane *lane, const mh_block *block)
 }
 
 /* A pointer into a block may be to the data of a guarded one. */
-static bool is_guarded(mheap *heap, mh_lane *lane, const void *data, mh_block *block) {
+static bool is_guarded(mheap *heap, const void *data, mh_block *block) {
   if ((mh_heap_row_of(heap)->head & MH_HEAP_GUARDED) == 0) return false;
-  return mh_block_find(heap, lane, data, block, mh_error(heap)) == MHEAP_OK && block->in_use &&
+  return mh_block_find(heap, data, block, mh_error(heap)) == MHEAP_OK && block->in_use &&
          block->start != data && mh_guard_is(heap, block->start, data);
 }
 
@@ -251,8 +287,8 @@ mheap_err mh_heap_free(mheap *heap, void *data) {
   mh_lane *lane = mh_lane_of(heap, mh_error(heap));
   if (lane == NULL) return mh_error(heap)->code;
   if (heap->region->named_base && !heap->hooked) mh_lane_remember(lane);
-  if (is_guarded(heap, lane, data, &block)) return mh_guard_free(heap, block.start, data);
-  code = mh_block_at(heap, lane, data, &block, mh_error(heap));
+  if (is_guarded(heap, data, &block)) return mh_guard_free(heap, block.start, data);
+  code = mh_block_at(heap, data, &block, mh_error(heap));
   if (code) return code;
   if (block.kind == MH_BLOCK_SLAB) return free_in_slab(heap, lane, &block);
   return mh_span_free(heap, &block, mh_error(heap));
@@ -272,18 +308,16 @@ size_t mheap_good_size(size_t size) {
   return mh_span_good_size(size);
 }
 
-/* A region that is only read has no lanes; what it opens belongs to nobody. */
-static mh_lane *lane_if_writable(mheap *heap) {
-  if (!mh_region_writable(heap->region) || mh_heap_writable(heap) != MHEAP_OK) return NULL;
-  return mh_lane_of(heap, mh_error(heap));
+/* Looking a block up may open its segment, which is a change where changes are allowed. */
+static mheap_err may_look(mheap *heap) {
+  return mh_region_writable(heap->region) ? mh_heap_writable(heap) : mh_heap_usable(heap);
 }
 
 size_t mh_heap_usable_size(mheap *heap, const void *data) {
   mh_block block;
-  if (data == NULL || mh_heap_usable(heap) != MHEAP_OK) return 0;
-  mh_lane *lane = lane_if_writable(heap);
-  if (is_guarded(heap, lane, data, &block)) return mh_guard_usable_size(heap, block.start, data);
-  return mh_block_at(heap, lane, data, &block, mh_error(heap)) == MHEAP_OK ? block.size : 0;
+  if (data == NULL || may_look(heap) != MHEAP_OK) return 0;
+  if (is_guarded(heap, data, &block)) return mh_guard_usable_size(heap, block.start, data);
+  return mh_block_at(heap, data, &block, mh_error(heap)) == MHEAP_OK ? block.size : 0;
 }
 
 size_t mheap_usable_size(mheap *heap, const void *block) {
@@ -296,7 +330,7 @@ size_t mheap_usable_size(mheap *heap, const void *block) {
 void *mh_heap_block_start(mheap *heap, const void *address) {
   mh_block block;
   mheap_error ignored;
-  if (mh_block_find(heap, lane_if_writable(heap), address, &block, &ignored) != MHEAP_OK) return NULL;
+  if (may_look(heap) != MHEAP_OK || mh_block_find(heap, address, &block, &ignored) != MHEAP_OK) return NULL;
   return block.in_use ? block.start : NULL;
 }
 
@@ -315,8 +349,8 @@ void *mh_heap_realloc(mheap *heap, void *data, size_t size) {
   if (mh_heap_writable(heap) != MHEAP_OK) return NULL;
   mh_lane *lane = mh_lane_of(heap, mh_error(heap));
   if (lane == NULL) return NULL;
-  if (is_guarded(heap, lane, data, &block)) return mh_guard_realloc(heap, block.start, data, size);
-  if (mh_block_at(heap, lane, data, &block, mh_error(heap)) != MHEAP_OK) return NULL;
+  if (is_guarded(heap, data, &block)) return mh_guard_realloc(heap, block.start, data, size);
+  if (mh_block_at(heap, data, &block, mh_error(heap)) != MHEAP_OK) return NULL;
   if (size > MH_OFFSET_MAX) {
     too_large(heap, size);
     return NULL;

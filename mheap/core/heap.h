@@ -19,13 +19,17 @@ struct mheap {
   _Atomic(mh_lane *) lanes; /* all lanes of this heap in this process, by lane->next; only added to */
   pthread_mutex_t lock;     /* lanes' list, hooks, last error; before region->lock */
   mheap_error error;        /* the last one */
+  mheap *own;               /* the heap of its objects' blocks; NULL: this is one, or its row is damaged */
   mheap *next;              /* handles on the same region */
 };
 
-/* ---- blocks of the object layer: stored as offsets, so the region may still attach anywhere;
-   never guarded or traced. size > 0 ---- */
+/* ---- blocks of the object layer ----
+   They lie in a heap of their own (heap->own), so that a collector can tell them from raw
+   blocks and no raw call frees one. They are stored as offsets, so the region may still
+   attach anywhere. Never guarded or traced. size > 0. Errors are set on `heap`. */
 void *mh_own_malloc(mheap *heap, size_t size);
 mheap_err mh_own_free(mheap *heap, void *block);
+size_t mh_own_usable_size(mheap *heap, const void *block);
 
 /* ---- allocation without hooks; the public functions are these when none are on ---- */
 void *mh_heap_malloc(mheap *heap, size_t size, size_t alignment);

@@ -182,8 +182,8 @@ static void push_queue(mh_lane *lane, mh_slab *slab) {
 }
 
 static void tell_lane(mh_slab *slab) {
-  if (atomic_exchange_explicit(&slab->queued, 1, memory_order_acq_rel) != 0) return;
-  mh_lane *lane = atomic_load_explicit(&slab->lane, memory_order_acquire);
+  if (atomic_exchange_explicit(&slab->queued, 1, memory_order_seq_cst) != 0) return;
+  mh_lane *lane = atomic_load_explicit(&slab->lane, memory_order_seq_cst);
   if (lane != NULL) push_queue(lane, slab);
   else atomic_store_explicit(&slab->queued, 0, memory_order_release);
 }
@@ -282,12 +282,10 @@ static bool absorb_idle(mh_lane *lane) {
 
 static mheap_err new_slab(mh_lane *lane, uint32_t class, mheap_error *error) {
   mh_region *region = lane->heap->region;
-  const mh_adopter adopter = {mh_lane_adopt, lane};
   uint32_t count = mh_classes[class].slices;
   pthread_mutex_lock(&region->lock);
   uint32_t pages = first_pages(region, count);
-  mh_slab *slab =
-      mh_arena_take(region, count, pages, MH_SLICE, mh_head_slab(class, lane->heap->row), &adopter, error);
+  mh_slab *slab = mh_arena_take(region, count, pages, MH_SLICE, mh_head_slab(class, lane->heap->row), error);
   if (slab != NULL) {
     slab->backed = (uint16_t)pages;
     set_owner(slab, lane);
@@ -299,13 +297,31 @@ static mheap_err new_slab(mh_lane *lane, uint32_t class, mheap_error *error) {
   return mh_region_back(region, mh_offset(region, mh_slab_start(region, slab)), count * MH_SLICE, error);
 }
 
-/* Slabs that come from segments opened now: they have free blocks the file already holds. */
-static bool open_more(mh_lane *lane) {
+/* The slab's blocks become this lane's to hand out. An empty one is given back by the next
+   collection, or is filled again. */
+static void adopt(mh_lane *lane, mh_slab *slab) {
+  set_owner(slab, lane);
+  atomic_thread_fence(memory_order_seq_cst); /* who still saw no owner, has set its bit by now */
+  fold(slab);
+  if (has_free_block(slab)) push_partial(&lane->bins[slab->class], slab);
+  else slab->place = MH_PLACE_FULL;
+}
+
+/* Slabs that the file holds already: of segments opened before, else (`open`) of some opened
+   now. */
+static bool adopt_orphans(mh_lane *lane, bool open) {
   mh_region *region = lane->heap->region;
-  const mh_adopter adopter = {mh_lane_adopt, lane};
+  mh_slab **orphans = &region->orphans[lane->heap->row];
   pthread_mutex_lock(&region->lock);
-  bool any = mh_arena_open_some(region, &adopter);
+  if (*orphans == NULL && open) mh_arena_open_some(region);
+  mh_slab *slab = *orphans;
+  *orphans = NULL;
   pthread_mutex_unlock(&region->lock);
+  bool any = slab != NULL;
+  for (mh_slab *next; slab != NULL; slab = next) {
+    next = slab->next;
+    adopt(lane, slab);
+  }
   return any;
 }
 
@@ -315,19 +331,8 @@ mheap_err mh_lane_refill(mh_lane *lane, uint32_t class, mheap_error *error) {
   if (advance(region, bin) || use_partial(region, bin)) return MHEAP_OK;
   if (take_queue(lane) && use_partial(region, bin)) return MHEAP_OK;
   if (absorb_idle(lane) && use_partial(region, bin)) return MHEAP_OK;
-  if (open_more(lane) && use_partial(region, bin)) return MHEAP_OK;
+  if (adopt_orphans(lane, true) && use_partial(region, bin)) return MHEAP_OK;
   return new_slab(lane, class, error);
-}
-
-/* The slab's blocks become this lane's to hand out. Empty ones are left to mh_lane_collect:
-   the segment is being opened. */
-void mh_lane_adopt(void *arg, mh_slab *slab) {
-  mh_lane *lane = arg;
-  if (slab->heap != lane->heap->row) return;
-  fold(slab);
-  set_owner(slab, lane);
-  if (has_free_block(slab)) push_partial(&lane->bins[slab->class], slab);
-  else slab->place = MH_PLACE_FULL;
 }
 
 /* ---- threads ---- */
@@ -447,9 +452,12 @@ static void collect_lane(mh_lane *lane) {
 }
 
 void mh_lanes_collect(mheap *heap) {
+  mheap_error ignored;
+  mh_lane *own = mh_lane_of(heap, &ignored);
+  if (own != NULL) adopt_orphans(own, false);
   pthread_mutex_lock(&heap->lock);
   for (mh_lane *lane = heap->lanes; lane != NULL; lane = lane->next)
-    if (!lane->dead && (lane->thread == NULL || lane->thread == &mh_this_thread)) collect_lane(lane);
+    if (!lane->dead && (lane->thread == NULL || lane == own)) collect_lane(lane);
   pthread_mutex_unlock(&heap->lock);
 }
 

@@ -88,9 +88,6 @@ void mh_lane_freed(mh_lane *lane, mh_slab *slab);
    one atomic operation is the or; the slab's lane is told when the word had no such bit. */
 bool mh_lane_free_remote(mh_lane *self, mh_slab *slab, uint32_t word, uint64_t bit);
 
-/* Who gets the slabs of a segment that this lane opens. */
-void mh_lane_adopt(void *lane, mh_slab *slab);
-
 /* Gives empty slabs back; all: of idle lanes too. */
 void mh_lanes_collect(mheap *heap);
 

@@ -143,11 +143,13 @@ typedef struct mh_heap_row {
   uint64_t arena;       /*  8 row of the only arena it takes slices from, plus 1; 0: any shared one */
   uint64_t name;        /* 16 reserved, zero: offset of its name */
   uint64_t root;        /* 24 reserved, zero: offset of its root object */
-  uint64_t reserved[4]; /* 32 zero */
+  uint64_t objects;     /* 32 row of the heap that holds its objects' blocks, plus 1; 0: it has none */
+  uint64_t reserved[3]; /* 40 zero */
 } mh_heap_row;
 #define MH_HEAP_USED ((uint64_t)1)
 #define MH_HEAP_DESTROYABLE ((uint64_t)2) /* reserved for heaps that may be destroyed at once */
 #define MH_HEAP_GUARDED ((uint64_t)4)     /* some blocks carry a guard (see mh_guard) */
+#define MH_HEAP_OBJECTS ((uint64_t)8)     /* holds object blocks alone: what no root reaches is garbage */
 
 typedef struct mh_arena_row {
   uint64_t head;        /*  0 MH_ARENA_USED | flags; 0: the row is free. The publishing word */
@@ -314,6 +316,7 @@ static_assert(sizeof(mh_superblock) == MH_PAGE, "mh_superblock");
 MH_FREEZE(mh_heap_row, arena, 8);
 MH_FREEZE(mh_heap_row, name, 16);
 MH_FREEZE(mh_heap_row, root, 24);
+MH_FREEZE(mh_heap_row, objects, 32);
 static_assert(sizeof(mh_heap_row) == 64, "mh_heap_row");
 MH_FREEZE(mh_arena_row, start, 8);
 MH_FREEZE(mh_arena_row, count, 16);

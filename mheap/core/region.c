@@ -64,7 +64,9 @@ static uint64_t whole_slices(uint64_t size) {
 static void fill_first(mh_region *region) {
   mh_heap_row *heap = mh_at(region, MH_HEAPS_OFFSET);
   mh_arena_row *arena = mh_at(region, MH_ARENAS_OFFSET);
-  heap->head = MH_HEAP_USED;
+  heap[0].head = MH_HEAP_USED;
+  heap[0].objects = 1 + 1;
+  heap[1].head = MH_HEAP_USED | MH_HEAP_OBJECTS;
   arena->head = MH_ARENA_USED;
   mh_segment_format(region, 0);
   *(uint64_t *)mh_at(region, MH_MAP_OFFSET) = mh_map_slices(0, (uint32_t)region->super->epoch, 0);
@@ -316,7 +318,8 @@ static mh_region *open_once(const char *path, const mheap_options *options, bool
   if (failed == EISDIR)
     mh_fail(error, MHEAP_ERR_NOT_A_HEAP, "%s: a directory, not a heap; give the path of a file", path);
   else if (failed == ENXIO)
-    mh_fail(error, MHEAP_ERR_NOT_A_HEAP, "%s: a socket, or a device that is not there, not a heap; give the path of a file", path);
+    mh_fail(error, MHEAP_ERR_NOT_A_HEAP,
+            "%s: a socket, or a device that is not there, not a heap; give the path of a file", path);
   else if (failed) mh_fail_system(error, failed, path, "opening the file");
   if (failed) return NULL;
   mh_region *region = region_new(options, error);

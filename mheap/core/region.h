@@ -52,13 +52,14 @@ struct mh_region {
   uint64_t fresh_from; /* bytes from here to size are zero: grown by this attach, not yet used */
   uint64_t epoch;      /* super->epoch as this attach left it */
 
-  pthread_mutex_t lock;    /* growth, the map, slices; the last lock in the order */
-  struct mh_arena *arena;  /* see arena.h */
-  uint64_t peak;           /* the most bytes in use during this attach */
-  void **map_parts;        /* addresses of the map's parts, NULL: not looked up yet */
-  uint64_t map_parts_room; /* entries in map_parts */
-  mh_region *next;         /* the process's regions (registry.c) */
-  struct mheap *heaps;     /* handles on this region */
+  pthread_mutex_t lock;       /* growth, the map, slices; the last lock in the order */
+  struct mh_arena *arena;     /* see arena.h */
+  uint64_t peak;              /* the most bytes in use during this attach */
+  void **map_parts;           /* addresses of the map's parts, NULL: not looked up yet */
+  uint64_t map_parts_room;    /* entries in map_parts */
+  mh_region *next;            /* the process's regions (registry.c) */
+  mh_slab *orphans[MH_HEAPS]; /* slabs of opened segments that no lane has yet, by their heap's row */
+  struct mheap *heaps;        /* handles on this region */
 };
 
 /* ---- life ---- */

@@ -141,7 +141,12 @@ static mheap_err check_heads(mh_region *region, uint64_t segment, uint64_t slice
   return MHEAP_OK;
 }
 
-static void open_runs(mh_region *region, uint64_t segment, uint64_t slices, mh_adopt_fun *adopt, void *arg) {
+static void add_orphan(mh_region *region, mh_slab *slab) {
+  slab->next = region->orphans[slab->heap];
+  region->orphans[slab->heap] = slab;
+}
+
+static void open_runs(mh_region *region, uint64_t segment, uint64_t slices) {
   const mh_segment_header *header = mh_segment_header_of(region, segment);
   mh_segment *state = mh_segment_of(region, segment);
   mh_slab *entries = (mh_slab *)state;
@@ -158,11 +163,10 @@ static void open_runs(mh_region *region, uint64_t segment, uint64_t slices, mh_a
     i += h.count;
   }
   for (uint32_t i = 1; i < MH_SEGMENT_SLICES; i++)
-    if (entries[i].kind == MH_RUN_SLAB) adopt(arg, &entries[i]);
+    if (entries[i].kind == MH_RUN_SLAB) add_orphan(region, &entries[i]);
 }
 
-mheap_err mh_segment_open(mh_region *region, uint64_t segment, mh_adopt_fun *adopt, void *arg,
-                          mheap_error *error) {
+mheap_err mh_segment_open(mh_region *region, uint64_t segment, mheap_error *error) {
   mh_segment *state = mh_segment_of(region, segment);
   if (state->kind == MH_RUN_HEADER) return MHEAP_OK;
   mh_map_entry entry;
@@ -176,7 +180,7 @@ mheap_err mh_segment_open(mh_region *region, uint64_t segment, mh_adopt_fun *ado
   state->arena = (uint16_t)entry.arena;
   state->largest = MH_SEGMENT_SLICES - 1;
   state->kind = MH_RUN_HEADER;
-  open_runs(region, segment, slices, adopt, arg);
+  open_runs(region, segment, slices);
   uint32_t epoch = (uint32_t)region->epoch;
   if (mh_region_writable(region) && (entry.epoch != epoch || entry.hint != 0))
     mh_publish(mh_map_word(region, segment, NULL), mh_map_slices(entry.arena, epoch, 0));

@@ -90,10 +90,9 @@ uint64_t *mh_slab_head(const mh_region *region, const mh_slab *slab);
 void mh_segment_format(mh_region *region, uint64_t segment);
 
 /* Builds what the process knows of a segment of kind SLICES from its header, every field of
-   which is checked; `adopt` is called for each slab. Does nothing when it is open. */
-typedef void mh_adopt_fun(void *arg, mh_slab *slab);
-mheap_err mh_segment_open(mh_region *region, uint64_t segment, mh_adopt_fun *adopt, void *arg,
-                          mheap_error *error);
+   which is checked. Its slabs become orphans of their heaps (region->orphans), for a lane to
+   adopt. Does nothing when it is open. */
+mheap_err mh_segment_open(mh_region *region, uint64_t segment, mheap_error *error);
 /* Forgets what the process knows, so that the segment can become something else. */
 void mh_segment_forget(mh_region *region, uint64_t segment);
 

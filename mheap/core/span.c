@@ -16,11 +16,10 @@ uint64_t mh_span_good_size(uint64_t size) { return pages_of(size) * MH_PAGE; }
 
 /* ---- spans ---- */
 
-static void *span_malloc(mheap *heap, mh_lane *lane, uint64_t pages, uint64_t alignment, mheap_error *error) {
-  const mh_adopter adopter = {mh_lane_adopt, lane};
+static void *span_malloc(mheap *heap, uint64_t pages, uint64_t alignment, mheap_error *error) {
   uint32_t count = slices_of(pages);
   uint64_t head = mh_head_span(count, (uint32_t)pages, heap->row);
-  mh_slab *run = mh_arena_take(heap->region, count, (uint32_t)pages, alignment, head, &adopter, error);
+  mh_slab *run = mh_arena_take(heap->region, count, (uint32_t)pages, alignment, head, error);
   return run == NULL ? NULL : mh_slab_start(heap->region, run);
 }
 
@@ -91,12 +90,12 @@ static bool is_huge(const mheap *heap, uint64_t pages, uint64_t alignment) {
   return pages > SPAN_PAGES_MAX || !mh_arena_fits(heap->region, slices_of(pages), alignment);
 }
 
-void *mh_span_malloc(mheap *heap, mh_lane *lane, uint64_t size, uint64_t alignment, mheap_error *error) {
+void *mh_span_malloc(mheap *heap, uint64_t size, uint64_t alignment, mheap_error *error) {
   uint64_t pages = pages_of(size);
   if (alignment < MH_SLICE) alignment = MH_SLICE;
   pthread_mutex_lock(&heap->region->lock);
   void *block = is_huge(heap, pages, alignment) ? huge_malloc(heap, pages, alignment, error)
-                                                : span_malloc(heap, lane, pages, alignment, error);
+                                                : span_malloc(heap, pages, alignment, error);
   pthread_mutex_unlock(&heap->region->lock);
   return block;
 }

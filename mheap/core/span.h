@@ -7,7 +7,7 @@
 #include "block.h"
 
 /* A block of `size` > 0 bytes at a multiple of `alignment` (at least a slice). NULL: no space. */
-void *mh_span_malloc(mheap *heap, mh_lane *lane, uint64_t size, uint64_t alignment, mheap_error *error);
+void *mh_span_malloc(mheap *heap, uint64_t size, uint64_t alignment, mheap_error *error);
 mheap_err mh_span_free(mheap *heap, const mh_block *block, mheap_error *error);
 /* Resizes where it stands; false: it cannot, and nothing was changed. */
 bool mh_span_resize(mheap *heap, const mh_block *block, uint64_t size);

@@ -35,7 +35,7 @@ static void a_count_that_is_full_is_never_changed(void) {
   kit_is_sound(&kit);
   CHECK_EQ(kit_delete(&root, 0), MHEAP_OK);
   CHECK(kit_is_value(&kit.space, text, 1));
-  CHECK_EQ(mheap_free(kit.heap, head), MHEAP_OK);
+  CHECK_EQ(mh_own_free(kit.heap, head), MHEAP_OK);
   kit_drop_root(&kit);
   kit_close(&kit);
 }
@@ -179,7 +179,7 @@ static void the_check_tells_counts_that_are_wrong(void) {
 static void the_check_tells_objects_in_free_blocks(void) {
   zoo zoo;
   zoo_open(&zoo);
-  CHECK_EQ(mheap_free(zoo.kit.heap, head_of(&zoo, zoo.text)), MHEAP_OK);
+  CHECK_EQ(mh_own_free(zoo.kit.heap, head_of(&zoo, zoo.text)), MHEAP_OK);
   kit_findings findings = kit_check(&zoo.kit);
   CHECK_EQ(findings.broken, 1);
   CHECK_EQ(findings.offset, mh_word_offset(zoo.text));

@@ -28,7 +28,7 @@ void mh_block_free(mh_space *space, uint64_t offset) {
 
 uint64_t mh_block_usable(mh_space *space, uint64_t offset) {
   if (offset % 16 != 0 || !mh_in_region(space->region, offset, 16)) return 0;
-  return mheap_usable_size(space->heap, mh_at(space->region, offset));
+  return mh_own_usable_size(space->heap, mh_at(space->region, offset));
 }
 
 /* ---- references ---- */
