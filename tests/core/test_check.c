@@ -340,7 +340,6 @@ static void rows_of_heaps_and_arenas_are_checked(void) {
       {heap + 32, 0, "heap", "heap of objects", 1},
       {heap + 32, 1, "heap", "heap of objects", 1},
       {heap + 32, 99, "heap", "heap of objects", 1},
-      {heap + row, MH_HEAP_USED, "heap", "heap of objects", 1},
       {heap + 127 * row + 32, 1, "heap", "heap of objects", 1},
       {heap + 127 * row + 40, 1, "heap", "reserved", 1},
       {arena, 0, "arena", "first", 1},
