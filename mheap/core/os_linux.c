@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
@@ -109,8 +110,21 @@ int mh_os_read(int fd, void *buffer, size_t length, uint64_t offset, size_t *got
   return 0;
 }
 
+/* Beyond the process's limit on the size of files a call would not only fail: the system also
+   sends SIGXFSZ, which ends a process that did not prepare for it. */
+static uint64_t size_limit(void) {
+  struct rlimit most;
+  return getrlimit(RLIMIT_FSIZE, &most) != 0 || most.rlim_cur == RLIM_INFINITY ? UINT64_MAX : most.rlim_cur;
+}
+
+static bool grows_beyond_limit(int fd, uint64_t size) {
+  struct stat st;
+  return size > size_limit() && (fstat(fd, &st) != 0 || size > (uint64_t)st.st_size);
+}
+
 int mh_os_write(int fd, const void *buffer, size_t length, uint64_t offset) {
   size_t done = 0;
+  if (offset + length > size_limit()) return EFBIG;
   while (done < length) {
     ssize_t n = pwrite(fd, (const char *)buffer + done, length - done, (off_t)(offset + done));
     if (n < 0 && errno != EINTR) return errno;
@@ -121,6 +135,7 @@ int mh_os_write(int fd, const void *buffer, size_t length, uint64_t offset) {
 
 int mh_os_truncate(int fd, uint64_t size) {
   int result;
+  if (grows_beyond_limit(fd, size)) return EFBIG;
   do result = ftruncate(fd, (off_t)size);
   while (result != 0 && errno == EINTR);
   return result == 0 ? 0 : errno;
@@ -133,7 +148,9 @@ static int allocate(int fd, int how, uint64_t offset, uint64_t length) {
   return result == 0 ? 0 : errno;
 }
 
-int mh_os_allocate(int fd, uint64_t offset, uint64_t length) { return allocate(fd, 0, offset, length); }
+int mh_os_allocate(int fd, uint64_t offset, uint64_t length) {
+  return grows_beyond_limit(fd, offset + length) ? EFBIG : allocate(fd, 0, offset, length);
+}
 
 int mh_os_punch(int fd, uint64_t offset, uint64_t length) {
   return allocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
