@@ -159,11 +159,13 @@ static int may_detach(mhx_handle *handle) {
 /* Waits, without the GIL, for calls of other threads. Nobody can begin one: heap is NULL. */
 static int wait_until_idle(mhx_handle *handle) {
   if (handle->uses == NULL) return 0;
+  mheap *heap = handle->heap;
   handle->idle = PyThread_allocate_lock();
   if (handle->idle == NULL) {
     PyErr_NoMemory();
     return -1;
   }
+  handle->heap = NULL;
   PyThread_acquire_lock(handle->idle, WAIT_LOCK);
   Py_BEGIN_ALLOW_THREADS
   PyThread_acquire_lock(handle->idle, WAIT_LOCK);
@@ -171,6 +173,7 @@ static int wait_until_idle(mhx_handle *handle) {
   PyThread_release_lock(handle->idle);
   PyThread_free_lock(handle->idle);
   handle->idle = NULL;
+  handle->heap = heap;
   return 0;
 }
 
@@ -182,26 +185,22 @@ static int detach_core(mhx_handle *handle) {
   mheap_error error = {.code = MHEAP_OK};
   mheap_err result = MHEAP_OK;
   handle->heap = NULL;
-  int waited = wait_until_idle(handle);
-  if (waited == 0) {
-    Py_BEGIN_ALLOW_THREADS
-    if (inherited) mheap_abandon(heap);
-    else result = mheap_detach(heap, &error);
-    Py_END_ALLOW_THREADS
-  }
-  if (waited == 0 && result == MHEAP_OK) return 0;
+  Py_BEGIN_ALLOW_THREADS
+  if (inherited) mheap_abandon(heap);
+  else result = mheap_detach(heap, &error);
+  Py_END_ALLOW_THREADS
+  if (result == MHEAP_OK) return 0;
   handle->heap = heap;
-  if (waited == 0) mhx_raise_error_at(&error, handle->path);
+  mhx_raise_error_at(&error, handle->path);
   return -1;
 }
 
 int mhx_detach(mhx_handle *handle) {
   if (mhx_is_closed(handle)) return 0;
   if (handle->forks != mhx_forks) forget_lost_uses(handle);
-  if (may_detach(handle) < 0) return -1;
+  /* In this order: calls under way use what the objects' side has, too. */
+  if (may_detach(handle) < 0 || wait_until_idle(handle) < 0) return -1;
   mhx_objects_detach((PyObject *)handle);
-  /* Twins that went may have run Python code, which may have used the heap, or closed it. */
-  if (may_detach(handle) < 0) return -1;
   if (handle->heap != NULL && detach_core(handle) < 0) return -1;
   handle->adrift = false;
   mhx_handles_remove(handle);

@@ -19,7 +19,7 @@ int mhx_objects_init(PyObject *module) {
 }
 
 PyObject *mhx_root(PyObject *heap_obj) {
-  mhx_space *space = mhx_space_of(heap_obj);
+  mhx_space *space = mhx_twin_types(mhx_state_of_heap(heap_obj)) < 0 ? NULL : mhx_space_of(heap_obj);
   mh_dict dict;
   if (space == NULL) return NULL;
   mheap_err failed = mh_root(&space->core, mh_region_writable(space->core.region), &dict);

@@ -77,6 +77,9 @@ static inline mhx_space *mhx_twin_space(mhx_twin *twin) {
 PyObject *mhx_twin_for(mhx_space *space, uint64_t word);
 /* The twin of a root that is not there. New reference. */
 PyObject *mhx_twin_nowhere(mhx_space *space);
+/* Imports the types of twins: before a space is asked for, since importing runs Python code,
+   which may close the heap. 0, or -1 with an exception. */
+int mhx_twin_types(mhx_state *state);
 /* 1: `object` is a dict's, 2: a list's twin, 0: neither. */
 int mhx_twin_kind(mhx_space *space, PyObject *object);
 bool mhx_held(mh_space *space, uint64_t offset);
@@ -133,6 +136,9 @@ static inline void mhx_words_taken(mhx_words *words) {
 }
 /* Nobody took them: frees all that was made. Returns -1. */
 int mhx_words_refused(mhx_space *space, mhx_words *words);
+/* The same, because of the heap's last error, which is raised: last, since that may run Python
+   code, and thus close the heap. */
+int mhx_words_failed(mhx_space *space, mhx_words *words);
 /* Is this of a type, not of one derived from it, that keys are stored as? */
 bool mhx_is_storable_key(PyObject *key);
 /* TypeError: this cannot be stored. Returns -1. */

@@ -81,8 +81,7 @@ static int dict_set(mhx_twin *twin, PyObject *key_object, PyObject *value) {
   mheap_err failed = made > 0 ? mh_dict_set(&twin->of.dict, &key.key, words.words[0]) : MHEAP_OK;
   mhx_key_end(&key);
   if (made > 0 && !failed) return mhx_words_taken(&words), 0;
-  if (failed) mhx_failed(space);
-  return mhx_words_refused(space, &words);
+  return failed ? mhx_words_failed(space, &words) : mhx_words_refused(space, &words);
 }
 
 /* 1: removed; 0: it was not there; -1: an exception. */

@@ -283,6 +283,15 @@ int mhx_words_refused(mhx_space *space, mhx_words *words) {
   return -1;
 }
 
+int mhx_words_failed(mhx_space *space, mhx_words *words) {
+  mheap_error error = *mheap_last_error(space->core.heap);
+  PyObject *path = Py_NewRef(((mhx_handle *)space->heap_obj)->path);
+  mhx_words_refused(space, words);
+  mhx_raise_error_at(&error, path);
+  Py_DECREF(path);
+  return -1;
+}
+
 /* words->count counts along, so that what was made so far can be dropped. */
 static int copy(mhx_graph *graph, PyObject *const *objects, size_t count, mhx_words *words) {
   if (memo_resize(graph, FIRST_ROOM) < 0) return -1;

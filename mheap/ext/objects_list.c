@@ -25,9 +25,7 @@ static int splice(mhx_twin *twin, mhx_space *space, uint64_t from, uint64_t remo
   if (from > items.count) from = items.count;
   if (removed > items.count - from) removed = items.count - from;
   if (!failed) failed = mh_list_splice(&twin->of.list, from, removed, words->words, words->count);
-  if (!failed) return mhx_words_taken(words), 0;
-  mhx_failed(space);
-  return mhx_words_refused(space, words);
+  return failed ? mhx_words_failed(space, words) : (mhx_words_taken(words), 0);
 }
 
 static int splice_iterable(mhx_twin *twin, uint64_t from, uint64_t removed, PyObject *iterable) {
@@ -35,8 +33,9 @@ static int splice_iterable(mhx_twin *twin, uint64_t from, uint64_t removed, PyOb
   PyObject *list = PySequence_List(iterable);
   mhx_space *space = list == NULL ? NULL : mhx_twin_space(twin);
   int failed = space == NULL ? -1 : mhx_values(space, list, &words);
-  Py_XDECREF(list);
-  return failed < 0 ? -1 : splice(twin, space, from, removed, &words);
+  if (failed == 0) failed = splice(twin, space, from, removed, &words);
+  Py_XDECREF(list); /* not before: what goes with it may run Python code */
+  return failed;
 }
 
 /* ---- reading ---- */
@@ -109,8 +108,8 @@ static int set_item(mhx_twin *twin, uint64_t index, PyObject *value) {
   if (space == NULL || mhx_value(space, value, &words) < 0) return -1;
   mheap_err failed = mh_list_set(&twin->of.list, index, words.words[0]);
   if (!failed) return mhx_words_taken(&words), 0;
-  if (failed == MHEAP_ERR_NOT_FOUND) out_of_range("list assignment index out of range");
-  else mhx_failed(space);
+  if (failed != MHEAP_ERR_NOT_FOUND) return mhx_words_failed(space, &words);
+  out_of_range("list assignment index out of range");
   return mhx_words_refused(space, &words);
 }
 
@@ -166,11 +165,7 @@ static PyObject *list_append(PyObject *self, PyObject *value) {
   mhx_space *space = mhx_twin_space(twin);
   mhx_words words;
   if (space == NULL || mhx_value(space, value, &words) < 0) return NULL;
-  if (mh_list_append(&twin->of.list, words.words[0])) {
-    mhx_failed(space);
-    mhx_words_refused(space, &words);
-    return NULL;
-  }
+  if (mh_list_append(&twin->of.list, words.words[0])) return mhx_words_failed(space, &words), NULL;
   mhx_words_taken(&words);
   Py_RETURN_NONE;
 }

@@ -114,22 +114,21 @@ mhx_space *mhx_twin_space_slow(mhx_twin *twin) {
   return space;
 }
 
-static PyObject *import_type(mhx_state *state, int index) {
-  if (state->object_types[index] == NULL) {
-    PyObject *module = PyImport_ImportModule("mheap.objects");
-    if (module == NULL) return NULL;
-    PyObject *dict = PyObject_GetAttrString(module, "PersistentDict");
-    PyObject *list = PyObject_GetAttrString(module, "PersistentList");
-    Py_DECREF(module);
-    Py_XSETREF(state->object_types[MHX_DICT], dict);
-    Py_XSETREF(state->object_types[MHX_LIST], list);
-  }
-  return state->object_types[index];
+int mhx_twin_types(mhx_state *state) {
+  if (state->object_types[MHX_LIST] != NULL) return 0;
+  PyObject *module = PyImport_ImportModule("mheap.objects");
+  if (module == NULL) return -1;
+  PyObject *dict = PyObject_GetAttrString(module, "PersistentDict");
+  PyObject *list = dict == NULL ? NULL : PyObject_GetAttrString(module, "PersistentList");
+  Py_DECREF(module);
+  if (list == NULL) return Py_XDECREF(dict), -1;
+  Py_XSETREF(state->object_types[MHX_DICT], dict);
+  Py_XSETREF(state->object_types[MHX_LIST], list);
+  return 0;
 }
 
 static mhx_twin *twin_alloc(mhx_space *space, int index) {
-  PyTypeObject *type = (PyTypeObject *)import_type(mhx_state_of_heap(space->heap_obj), index);
-  if (type == NULL) return NULL;
+  PyTypeObject *type = (PyTypeObject *)mhx_state_of_heap(space->heap_obj)->object_types[index];
   mhx_twin *twin = (mhx_twin *)type->tp_alloc(type, 0);
   if (twin == NULL) return NULL;
   twin->heap_obj = Py_NewRef(space->heap_obj);

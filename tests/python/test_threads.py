@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -135,3 +136,87 @@ def test_other_threads_run_while_one_waits_to_attach(heap: mheap.Heap, heap_path
     heap.close()
     waiting.join()
     assert counted > 1000
+
+
+def test_closing_waits_for_a_store_that_a_signal_handler_holds_up(heap_path: Path, run_python: Any) -> None:
+    """Handlers run in the middle of a large store, and with them other threads."""
+    code = """
+import signal, sys, threading, time
+import mheap
+
+heap = mheap.open(sys.argv[1], mode="live")
+root = heap.root
+interrupted = threading.Event()
+ended = []
+
+def handler(number, frame):
+    interrupted.set()
+    while not heap.closed:
+        time.sleep(0.001)
+    ended.append(time.monotonic())
+
+def close():
+    interrupted.wait()
+    heap.close()
+    ended.append(time.monotonic())
+
+thread = threading.Thread(target=close)
+thread.start()
+signal.signal(signal.SIGALRM, handler)
+items = [[i, {}] for i in range(300_000)]
+signal.setitimer(signal.ITIMER_REAL, 0.02)
+root["items"] = items
+thread.join()
+assert len(ended) == 2
+with mheap.open(sys.argv[1], mode="readonly") as heap:
+    assert heap.check()
+    assert len(heap.root["items"]) == len(items)
+"""
+    run_python(code, heap_path)
+
+
+def test_closing_while_the_types_of_objects_are_imported(heap_path: Path, run_python: Any) -> None:
+    code = """
+import sys
+import mheap
+
+heap = mheap.open(sys.argv[1], mode="live")
+
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name == "mheap.objects":
+            heap.close()
+
+sys.meta_path.insert(0, Finder())
+try:
+    heap.root
+except mheap.ClosedHeap:
+    print("closed")
+"""
+    assert run_python(code, heap_path).stdout == "closed\n"
+
+
+def test_closing_while_a_failed_store_is_being_raised(heap_path: Path, run_python: Any) -> None:
+    """The exception's class is written in Python; so another thread may run while it is made."""
+    code = """
+import sys
+import mheap
+
+def close(self, *args, **details):
+    heap.close()
+
+with mheap.open(sys.argv[1], mode="live", max_size=12 << 20) as heap:
+    root = heap.root
+    root["items"] = items = list(range(500_000))
+    kept = root["items"]
+    mheap.HeapFull.__init__ = close
+    try:
+        kept.extend([[i] for i in range(1000)] + items)
+    except mheap.HeapFull:
+        print("full")
+with mheap.open(sys.argv[1], mode="live") as heap:
+    assert heap.check()
+    assert heap.root.to_python() == {"items": items}
+    print(heap.mmstats().chunks_used)
+"""
+    assert int(run_python(code, heap_path).stdout.removeprefix("full\n")) < 20
