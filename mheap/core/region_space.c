@@ -179,13 +179,19 @@ mheap_err mh_region_map(mh_region *region, uint64_t size, mheap_error *error) {
   return MHEAP_OK;
 }
 
-/* A file somebody truncated must not be extended again: the gap would read as zeros. */
+#define LOOKS 8
+
+/* A file somebody truncated must not be extended again: the gap would read as zeros. Another
+   thread of ours may make it shorter between the two readings, so one look is not believed. */
 mheap_err mh_region_is_whole(mh_region *region, mheap_error *error) {
   if (region->anonymous) return MHEAP_OK;
-  uint64_t size = mh_region_file_bytes(region), found, disk;
-  int failed = mh_os_file_sizes(region->fd, &found, &disk);
-  if (failed) return mh_fail_system(error, failed, region->path, "looking at the file");
-  if (found >= size && !region->cut) return MHEAP_OK;
+  uint64_t size = 0, found = 0, disk;
+  for (int i = 0; i < LOOKS; i++) {
+    size = mh_region_file_bytes(region);
+    int failed = mh_os_file_sizes(region->fd, &found, &disk);
+    if (failed) return mh_fail_system(error, failed, region->path, "looking at the file");
+    if (found >= size && !region->cut) return MHEAP_OK;
+  }
   return mh_fail_corrupt(error, region->path, found,
                          "the file was cut short while attached: bytes it should have", size, found);
 }

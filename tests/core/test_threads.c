@@ -221,13 +221,32 @@ static void *look_meanwhile(void *arg) {
 static void looks_meanwhile(void) {
   worker workers[THREADS_MOST];
   pthread_t looker;
-  field *f = new_field(heap_at(test_path("look.heap"), NULL), 100 * KIB);
+  field *f = new_field(heap_at(test_path("look.heap"), NULL), 6 * MIB);
   REQUIRE(pthread_create(&looker, NULL, look_meanwhile, f) == 0);
-  start(workers, f, 2, operations() / 8, work_anywhere);
+  start(workers, f, 2, operations() / 4, work_anywhere);
   join(workers, 2);
   atomic_store(&f->stop, true);
   pthread_join(looker, NULL);
   settle(f);
+  CHECK(heap_detach(f->heap));
+}
+
+static void *grow_and_shrink(void *arg) {
+  field *f = arg;
+  for (unsigned i = 0; i < operations() / 20; i++)
+    CHECK_EQ(mheap_free(f->heap, mheap_malloc(f->heap, 5 * MIB)), MHEAP_OK);
+  atomic_store(&f->stop, true);
+  return NULL;
+}
+
+/* A file that mheap itself makes shorter is not taken for one that somebody cut. */
+static void a_file_that_shrinks_was_not_cut_short(void) {
+  pthread_t thread;
+  mheap_info info;
+  field *f = new_field(heap_at(test_path("shrink.heap"), NULL), 0);
+  REQUIRE(pthread_create(&thread, NULL, grow_and_shrink, f) == 0);
+  while (!atomic_load(&f->stop)) CHECK_EQ(mheap_get_info(f->heap, &info), MHEAP_OK);
+  pthread_join(thread, NULL);
   CHECK(heap_detach(f->heap));
 }
 
@@ -382,6 +401,7 @@ static void a_block_freed_by_two_others_at_once_is_freed_once(void) {
 }
 
 TEST_MAIN(TEST(private_frees), TEST(mixed_frees), TEST(producers_and_consumers), TEST(anonymous_memory),
-          TEST(collections_meanwhile), TEST(looks_meanwhile), TEST(threads_come_and_go),
+          TEST(collections_meanwhile), TEST(looks_meanwhile),
+          TEST(a_file_that_shrinks_was_not_cut_short), TEST(threads_come_and_go),
           TEST(a_hundred_threads_share_what_is_left_behind), TEST(a_thread_may_hand_its_lane_back_and_go_on),
           TEST(two_threads_empty_the_same_slabs), TEST(a_block_freed_by_two_others_at_once_is_freed_once))
