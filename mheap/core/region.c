@@ -21,10 +21,10 @@
 
 /* ---- making and dropping the struct ---- */
 
-static mh_region *region_new(const mheap_options *options, mheap_error *error) {
+static mh_region *region_new(const char *name, const mheap_options *options, mheap_error *error) {
   mh_region *region = mh_os_table(REGION_BYTES);
   if (region == NULL) {
-    mh_fail_system(error, ENOMEM, "attach", "making the region's record");
+    mh_fail_system(error, ENOMEM, name, "making the region's record");
     return NULL;
   }
   region->mode = options->mode == 0 ? MHEAP_MODE_LIVE : options->mode;
@@ -302,7 +302,7 @@ mh_region *mh_region_attach(int fd, const mheap_options *options, mheap_error *e
   static const mheap_options defaults;
   if (options == NULL) options = &defaults;
   if (check_options(options, error) != MHEAP_OK) return NULL;
-  mh_region *region = region_new(options, error);
+  mh_region *region = region_new("attach", options, error);
   if (region == NULL) return NULL;
   mheap_err code = fd == -1 ? attach_memory(region, options, error) : attach_file(region, fd, options, error);
   return finish(region, code, options, error);
@@ -322,7 +322,7 @@ static mh_region *open_once(const char *path, const mheap_options *options, bool
             "%s: a socket, or a device that is not there, not a heap; give the path of a file", path);
   else if (failed) mh_fail_system(error, failed, path, "opening the file");
   if (failed) return NULL;
-  mh_region *region = region_new(options, error);
+  mh_region *region = region_new(path, options, error);
   if (region != NULL) {
     set_path(region, path);
     mheap_err code = attach_file(region, fd, options, error);
