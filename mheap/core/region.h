@@ -40,7 +40,7 @@ struct mh_region {
   bool forked;             /* in a child, and the region belongs to the parent */
   _Atomic bool cut;        /* somebody cut the file short, and pages that were lost were touched */
   bool unsafe;             /* a reader beside a live writer */
-  bool named_base;         /* super->base is set: raw addresses were handed out */
+  _Atomic bool named_base; /* super->base is set: raw addresses were handed out */
   bool fresh;              /* this attach formatted it */
   bool locks_shared;       /* lock_fd shares its locks with the caller's descriptor */
   int fd;                  /* what is read, written and mapped; -1: anonymous */
