@@ -26,11 +26,9 @@ static inline uint64_t load(const uint64_t *word) {
   return atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)word, memory_order_relaxed);
 }
 
-/* The next block that is ready, or NULL. One store hands it out. */
+/* The next block of a bin that has one ready. One store hands it out. */
 static inline void *take(mh_bin *bin) {
-  uint64_t ready = bin->ready;
-  if (unlikely(ready == 0)) return NULL;
-  uint32_t i = (uint32_t)__builtin_ctzll(ready);
+  uint64_t ready = bin->ready, i = (uint64_t)__builtin_ctzll(ready);
   bin->ready = ready & (ready - 1);
   atomic_store_explicit((_Atomic uint64_t *)bin->word, load(bin->word) | (uint64_t)1 << i,
                         memory_order_release);
@@ -38,8 +36,11 @@ static inline void *take(mh_bin *bin) {
 }
 
 static void *allocate(mheap *heap, mh_lane *lane, uint64_t size, uint64_t alignment);
-static void *malloc_slowly(mheap *heap, size_t size);
-static mheap_err free_slowly(mheap *heap, void *block);
+
+/* Out of line, always: inlined, they made the fast paths save registers on every call. */
+#define slow __attribute__((noinline, cold))
+static slow void *malloc_slowly(mheap *heap, size_t size);
+static slow mheap_err free_slowly(mheap *heap, void *block);
 
 /* The class of a size up to SMALL_MAX, by sixteenths: quicker than computing it. */
 static inline uint32_t small_class(size_t size) { return mh_small_classes[(size + 15) / 16]; }
@@ -47,8 +48,8 @@ static inline uint32_t small_class(size_t size) { return mh_small_classes[(size 
 void *mheap_malloc(mheap *heap, size_t size) {
   mh_lane *lane = mh_lane_now(heap);
   if (likely(lane != NULL && size <= SMALL_MAX)) {
-    void *block = take(&lane->bins[small_class(size)]);
-    if (likely(block != NULL)) return block;
+    mh_bin *bin = &lane->bins[small_class(size)];
+    if (likely(bin->ready != 0)) return take(bin);
   }
   return malloc_slowly(heap, size);
 }
@@ -72,7 +73,8 @@ static inline mheap_err free_in(mheap *heap, mh_lane *lane, mh_slab *slab, void 
 }
 
 /* Another thread's slab, of this heap; anything else is for the slow path to name. */
-static mheap_err free_remotely(mheap *heap, mh_lane *lane, mh_slab *slab, void *block) {
+static __attribute__((noinline)) mheap_err free_remotely(mheap *heap, mh_lane *lane, mh_slab *slab,
+                                                         void *block) {
   if (slab->kind == MH_RUN_BODY) slab -= slab->back;
   mh_lane *owner = atomic_load_explicit(&slab->lane, memory_order_acquire);
   if (owner == NULL || owner->heap != heap) return free_slowly(heap, block);
@@ -128,8 +130,8 @@ static void *own_malloc_slowly(mheap *heap, size_t size) {
 void *mh_own_malloc(mheap *heap, size_t size) {
   mh_lane *lane = mh_own_lane_now(heap->own);
   if (likely(lane != NULL && size <= SMALL_MAX)) {
-    void *block = take(&lane->bins[small_class(size)]);
-    if (likely(block != NULL)) return block;
+    mh_bin *bin = &lane->bins[small_class(size)];
+    if (likely(bin->ready != 0)) return take(bin);
   }
   return own_malloc_slowly(heap, size);
 }
@@ -184,10 +186,10 @@ static mheap_err too_large(mheap *heap, uint64_t size) {
 }
 
 static void *slab_malloc(mh_lane *lane, uint32_t class, mheap_error *error) {
-  void *block;
-  while ((block = take(&lane->bins[class])) == NULL)
+  mh_bin *bin = &lane->bins[class];
+  while (bin->ready == 0)
     if (mh_lane_refill(lane, class, error) != MHEAP_OK) return NULL;
-  return block;
+  return take(bin);
 }
 
 /* The smallest class that holds `size` and whose blocks are multiples of `alignment`. */
@@ -224,8 +226,12 @@ void *mh_heap_malloc(mheap *heap, size_t size, size_t alignment) {
   return allocate(heap, lane, size ? size : 1, alignment < 16 ? 16 : alignment);
 }
 
+/* A lane that was used last has passed every test already: only its bin is exhausted, as every
+   tenth time with blocks of random sizes. */
 static void *malloc_slowly(mheap *heap, size_t size) {
   if (heap == NULL) return (heap = mheap_default()) != NULL ? mheap_malloc(heap, size) : NULL;
+  mh_lane *lane = mh_lane_now(heap);
+  if (lane != NULL && size <= SMALL_MAX) return slab_malloc(lane, small_class(size), mh_error(heap));
   return unlikely(heap->hooked) ? mh_hooks_malloc(heap, size, 16) : mh_heap_malloc(heap, size, 16);
 }
 

@@ -34,12 +34,15 @@ static uint64_t mask_of_word(const mh_slab *slab, uint32_t word) {
 }
 
 /* Folds the remote frees of a word: alloc first, so that at no instant a block is in use
-   again, or free with its freed bit able to hit the next owner. */
+   again, or free with its freed bit able to hit the next owner. Bits that came meanwhile were
+   not announced, since the word was not 0, and are folded too. */
 static void fold_word(mh_slab *slab, uint32_t i) {
+  _Atomic uint64_t *word = (_Atomic uint64_t *)&slab->bits->freed[i];
   uint64_t freed = load(&slab->bits->freed[i]);
-  if (freed == 0) return;
-  store(&slab->bits->alloc[i], load(&slab->bits->alloc[i]) & ~freed);
-  atomic_fetch_and_explicit((_Atomic uint64_t *)&slab->bits->freed[i], ~freed, memory_order_acq_rel);
+  while (freed != 0) {
+    store(&slab->bits->alloc[i], load(&slab->bits->alloc[i]) & ~freed);
+    freed = atomic_fetch_and_explicit(word, ~freed, memory_order_acq_rel) & ~freed;
+  }
 }
 
 static void fold(mh_slab *slab) {
@@ -145,9 +148,17 @@ static bool use_slab(mh_region *region, mh_bin *bin, mh_slab *slab) {
    nearly full then stays within its first pages. */
 #define BACK_LEAST 16
 
+/* Counted in bytes at once; without the instruction the compiler would call a function. */
+static bool has_many(uint64_t bits) {
+  const uint64_t pairs = 0x5555555555555555, fours = 0x3333333333333333, eights = 0x0f0f0f0f0f0f0f0f;
+  bits -= bits >> 1 & pairs;
+  bits = (bits & fours) + (bits >> 2 & fours);
+  return ((bits + (bits >> 4)) & eights) * 0x0101010101010101 >> 56 >= BACK_LEAST;
+}
+
 static uint32_t next_word(const mh_slab *slab, uint32_t at) {
   for (uint32_t i = 0; i < slab->words; i++)
-    if (__builtin_popcountll(free_in_word(slab, i)) >= BACK_LEAST) return i;
+    if (has_many(free_in_word(slab, i))) return i;
   return at + 1 < slab->words ? at + 1 : 0;
 }
 

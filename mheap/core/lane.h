@@ -28,6 +28,7 @@ typedef struct mh_bin {
   mh_slab *slab;    /* they are in */
   mh_slab *partial; /* other slabs that have free blocks, the longest listed first: they */
   mh_slab *last;    /* have gathered the most of them */
+  uint64_t unused;  /* 64 bytes, aligned: found by a shift, one cache line */
 } mh_bin;
 
 struct mh_thread;
@@ -37,7 +38,7 @@ struct mh_lane {
   char *segments; /* of the region, like the next two: constant */
   mh_slab *slabs;
   uint64_t reach; /* bytes of address space from `segments` on */
-  mh_bin bins[MHEAP_CLASSES];
+  _Alignas(64) mh_bin bins[MHEAP_CLASSES];
   mh_lane *next;             /* of the heap */
   struct mh_thread *thread;  /* that owns it; NULL: idle */
   bool dead;                 /* its thread was not copied by fork, and may have been at work */
