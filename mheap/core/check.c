@@ -1,5 +1,5 @@
 /* check.c: mheap_check: drives the walk, confirms and reports findings, checks the keys. See
-   check.h. Takes no lock. */
+   check.h. Holds no lock while it looks; the region does not shrink meanwhile. */
 #include "check.h"
 
 #include <inttypes.h>
@@ -182,8 +182,10 @@ mheap_err mheap_check(mheap *heap, mheap_finding_fun *report,
   mheap_err failed = mh_heap_usable(heap);
   if (failed) return failed;
   mh_check check = {.heap = heap, .region = heap->region, .report = report, .progress = progress, .arg = arg};
+  mh_region_begin_walk(check.region);
   measure(&check);
   walk(&check);
+  mh_region_end_walk(check.region);
   if (progress != NULL) progress(arg, check.size, check.size);
   if (check.broken > 0)
     return mh_fail(mh_error(heap), MHEAP_ERR_CORRUPT,

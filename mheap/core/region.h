@@ -55,6 +55,7 @@ struct mh_region {
   pthread_mutex_t lock;       /* growth, the map, slices; the last lock in the order */
   struct mh_arena *arena;     /* see arena.h */
   uint64_t peak;              /* the most bytes in use during this attach */
+  uint32_t walkers;           /* between mh_region_begin_walk and mh_region_end_walk */
   void **map_parts;           /* addresses of the map's parts, NULL: not looked up yet */
   uint64_t map_parts_room;    /* entries in map_parts */
   mh_region *next;            /* the process's regions (registry.c) */
@@ -88,6 +89,10 @@ static inline mheap_err mh_region_begin(mh_region *region, mheap_error *error) {
 mheap_err mh_region_grow(mh_region *region, uint64_t size, mheap_error *error);
 /* Gives [size, region->size) back, unless readers are attached. */
 mheap_err mh_region_shrink(mh_region *region, uint64_t size);
+/* Between these two the region does not shrink, so that bookkeeping can be read without the
+   lock, which they take. */
+void mh_region_begin_walk(mh_region *region);
+void mh_region_end_walk(mh_region *region);
 /* Allocates disk space for [offset, offset + length), so that stores cannot end in SIGBUS. */
 mheap_err mh_region_back(mh_region *region, uint64_t offset, uint64_t length, mheap_error *error);
 /* Gives the pages of [offset, offset + length) back; they read as zero, or as before if refused. */

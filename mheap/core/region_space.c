@@ -224,9 +224,21 @@ mheap_err mh_region_grow(mh_region *region, uint64_t size, mheap_error *error) {
   return MHEAP_OK;
 }
 
+void mh_region_begin_walk(mh_region *region) {
+  pthread_mutex_lock(&region->lock);
+  region->walkers++;
+  pthread_mutex_unlock(&region->lock);
+}
+
+void mh_region_end_walk(mh_region *region) {
+  pthread_mutex_lock(&region->lock);
+  region->walkers--;
+  pthread_mutex_unlock(&region->lock);
+}
+
 mheap_err mh_region_shrink(mh_region *region, uint64_t size) {
   uint64_t old = mh_region_size(region);
-  if (size >= old || !mh_region_begin_taking(region)) return MHEAP_OK;
+  if (size >= old || region->walkers > 0 || !mh_region_begin_taking(region)) return MHEAP_OK;
   if (mh_region_is_whole(region, NULL) == MHEAP_OK) {
     set_size(region, size);
     mh_publish(&region->super->size, size);

@@ -37,6 +37,7 @@ static void release_all(void) {
 static void in_child(void) {
   for (mh_region *region = regions; region != NULL; region = region->next) {
     bool keep = region->anonymous;
+    region->walkers = 0;
     for (mheap *heap = region->heaps; heap != NULL; heap = heap->next) mh_lanes_after_fork(heap, keep);
     if (keep) continue;
     mh_os_close(region->lock_fd);

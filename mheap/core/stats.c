@@ -156,13 +156,14 @@ static mheap_err walk_segment(walk *w, uint64_t segment, uint64_t *next) {
 
 static mheap_err walk_region(mheap *heap, run_fun *fun, void *arg) {
   walk w = {.region = heap->region, .error = mh_error(heap), .fun = fun, .arg = arg};
+  mheap_err failed = MHEAP_OK;
+  mh_region_begin_walk(w.region);
   step(&w, (run){.kind = RUN_META, .bytes = MH_SLICE}); /* the superblock's */
-  for (uint64_t segment = 0; segment < mh_map_segments(w.region) && !w.stopped;) {
-    mheap_err failed = walk_segment(&w, segment, &segment);
-    if (failed) return failed;
-  }
-  flush_free(&w);
-  return MHEAP_OK;
+  for (uint64_t segment = 0; segment < mh_map_segments(w.region) && !w.stopped && !failed;)
+    failed = walk_segment(&w, segment, &segment);
+  mh_region_end_walk(w.region);
+  if (!failed) flush_free(&w);
+  return failed;
 }
 
 static mheap *readable(mheap *heap, mheap_err *failed) {

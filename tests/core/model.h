@@ -15,6 +15,18 @@ static inline unsigned test_scale(void) {
   return scale > 0 ? (unsigned)scale : 1;
 }
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define TEST_UNDER_TSAN true
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__) && !defined(TEST_UNDER_TSAN)
+#define TEST_UNDER_TSAN true
+#endif
+#ifndef TEST_UNDER_TSAN
+#define TEST_UNDER_TSAN false
+#endif
+
 /* ---- random numbers: splitmix64, so that a seed is a run ---- */
 
 static inline uint64_t random_next(uint64_t *state) {
