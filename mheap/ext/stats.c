@@ -82,6 +82,62 @@ static PyStructSequence_Desc mmstats_desc = {
 static PyStructSequence_Desc finding_desc = {
     "mheap.Finding", "Something Heap.check found.", finding_fields, 4};
 
+/* ---- HeapStats' repr: of eighty classes a heap uses few, so only those are shown ---- */
+
+static bool is_unused(PyObject *row, PyTypeObject *type) {
+  PyObject *runs = Py_IS_TYPE(row, type) ? PyStructSequence_GET_ITEM(row, 1) : NULL;
+  return runs != NULL && PyLong_CheckExact(runs) && PyObject_IsTrue(runs) == 0;
+}
+
+/* 0, or -1 with an exception; `part`, which may be NULL for one, is given away. */
+static int append_part(PyObject *parts, PyObject *part) {
+  int failed = part == NULL ? -1 : PyList_Append(parts, part);
+  Py_XDECREF(part);
+  return failed;
+}
+
+static PyObject *joined(PyObject *parts, const char *format) {
+  PyObject *comma = PyUnicode_FromString(", ");
+  PyObject *text = comma == NULL ? NULL : PyUnicode_Join(comma, parts);
+  Py_XDECREF(comma);
+  PyObject *whole = text == NULL ? NULL : PyUnicode_FromFormat(format, text);
+  Py_XDECREF(text);
+  return whole;
+}
+
+static PyObject *classes_text(PyObject *classes, PyTypeObject *type) {
+  if (!PyTuple_CheckExact(classes)) return PyObject_Repr(classes);
+  PyObject *parts = PyList_New(0);
+  int failed = parts == NULL ? -1 : 0;
+  for (Py_ssize_t i = 0; failed == 0 && i < PyTuple_GET_SIZE(classes); i++) {
+    PyObject *row = PyTuple_GET_ITEM(classes, i);
+    if (!is_unused(row, type)) failed = append_part(parts, PyObject_Repr(row));
+  }
+  if (failed == 0 && PyList_GET_SIZE(parts) < PyTuple_GET_SIZE(classes))
+    failed = append_part(parts, PyUnicode_FromString("..."));
+  PyObject *text = failed == 0 ? joined(parts, "(%U)") : NULL;
+  Py_XDECREF(parts);
+  return text;
+}
+
+/* The place of `classes`, whose row's type is that of `spans`, which follows. */
+#define CLASSES 8
+
+static PyObject *stats_repr(PyObject *self) {
+  PyTypeObject *row_type = Py_TYPE(PyStructSequence_GET_ITEM(self, CLASSES + 1));
+  PyObject *parts = PyList_New(0);
+  int failed = parts == NULL ? -1 : 0;
+  for (int i = 0; failed == 0 && stats_fields[i].name != NULL; i++) {
+    PyObject *value = PyStructSequence_GET_ITEM(self, i);
+    PyObject *text = i == CLASSES ? classes_text(value, row_type) : PyObject_Repr(value);
+    failed = append_part(parts, text == NULL ? NULL : PyUnicode_FromFormat("%s=%U", stats_fields[i].name, text));
+    Py_XDECREF(text);
+  }
+  PyObject *text = failed == 0 ? joined(parts, "mheap.HeapStats(%U)") : NULL;
+  Py_XDECREF(parts);
+  return text;
+}
+
 static PyTypeObject *make_type(PyObject *module, PyStructSequence_Desc *desc) {
   PyTypeObject *type = PyStructSequence_NewType(desc);
   if (type != NULL && PyModule_AddType(module, type) < 0) Py_CLEAR(type);
@@ -92,6 +148,7 @@ int mhx_stats_init(PyObject *module, mhx_state *state) {
   if ((state->info_type = make_type(module, &info_desc)) == NULL) return -1;
   if ((state->class_type = make_type(module, &class_desc)) == NULL) return -1;
   if ((state->stats_type = make_type(module, &stats_desc)) == NULL) return -1;
+  state->stats_type->tp_repr = stats_repr;
   if ((state->mmstats_type = make_type(module, &mmstats_desc)) == NULL) return -1;
   if ((state->finding_type = make_type(module, &finding_desc)) == NULL) return -1;
   return 0;

@@ -131,6 +131,16 @@ def test_size_grows_with_what_is_in_it(heap: mheap.Heap, heap_path: Path) -> Non
     assert heap_path.stat().st_size >= heap.size
 
 
+def test_the_repr_of_stats_shows_the_classes_that_are_used(heap: mheap.Heap) -> None:
+    heap.malloc(100)
+    stats = heap.stats()
+    [used] = [row for row in stats.classes if row.runs]
+    assert f"segments_free=0, classes=({used!r}, ...), spans={stats.spans!r}, " in repr(stats)
+    assert repr(stats).startswith(f"mheap.HeapStats(bytes_total={heap.size}, chunks_used=1, ")
+    assert repr(mheap.HeapStats([None] * 11)).count("None") == 11
+    assert "classes=()" in repr(mheap.HeapStats([*stats[:8], (), *stats[9:]]))
+
+
 def test_stats_count_blocks_by_class(heap: mheap.Heap) -> None:
     for _ in range(10):
         heap.malloc(100)
