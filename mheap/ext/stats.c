@@ -85,7 +85,8 @@ static PyStructSequence_Desc finding_desc = {
 /* ---- HeapStats' repr: of eighty classes a heap uses few, so only those are shown ---- */
 
 static bool is_unused(PyObject *row, PyTypeObject *type) {
-  PyObject *runs = Py_IS_TYPE(row, type) ? PyStructSequence_GET_ITEM(row, 1) : NULL;
+  bool is_row = Py_IS_TYPE(row, type) && PyTuple_Check(row) && PyTuple_GET_SIZE(row) > 1;
+  PyObject *runs = is_row ? PyTuple_GET_ITEM(row, 1) : NULL;
   return runs != NULL && PyLong_CheckExact(runs) && PyObject_IsTrue(runs) == 0;
 }
 
@@ -130,7 +131,8 @@ static PyObject *stats_repr(PyObject *self) {
   for (int i = 0; failed == 0 && stats_fields[i].name != NULL; i++) {
     PyObject *value = PyStructSequence_GET_ITEM(self, i);
     PyObject *text = i == CLASSES ? classes_text(value, row_type) : PyObject_Repr(value);
-    failed = append_part(parts, text == NULL ? NULL : PyUnicode_FromFormat("%s=%U", stats_fields[i].name, text));
+    const char *name = stats_fields[i].name;
+    failed = append_part(parts, text == NULL ? NULL : PyUnicode_FromFormat("%s=%U", name, text));
     Py_XDECREF(text);
   }
   PyObject *text = failed == 0 ? joined(parts, "mheap.HeapStats(%U)") : NULL;
