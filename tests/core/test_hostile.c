@@ -61,6 +61,10 @@ static void fill(mheap *heap, patient *p) {
   mheap_setkey(heap, 0, small);
   mheap_setkey(heap, 1, span);
   CHECK_EQ(mheap_setroot(heap, "name", 4, small), MHEAP_OK);
+  mh_space space = {0};
+  mh_dict root = {0};
+  mh_space_init(&space, heap);
+  if (CHECK_EQ(mh_root(&space, true, &root), MHEAP_OK)) use_store_objects(&space, &root);
 }
 
 static void fill_more(mheap *heap, patient *p) {

@@ -4,6 +4,7 @@
 #define MHEAP_TEST_USE_H
 
 #include "mheap/mheap.h"
+#include "objects/objects.h"
 #include "test.h"
 
 enum { USE_SEEN = 64, USE_OWN = 24 };
@@ -57,6 +58,108 @@ static inline void use_inspect(used *u) {
   }
 }
 
+/* ---- objects ---- */
+
+static inline void use_scalar(used *u, mh_space *space, uint64_t word) {
+  const uint64_t *limbs;
+  uint64_t count, bits;
+  mh_text text;
+  switch (mh_word_tag(word)) {
+    case MH_TAG_STR:
+    case MH_TAG_STR_REF:
+    case MH_TAG_BYTES:
+    case MH_TAG_BYTES_REF:
+      if (mh_text_read(space, word, &text) != MHEAP_OK) return;
+      for (uint64_t i = 0; i < text.length * text.kind; i += 1 + i / 64) u->sum += ((const uint8_t *)text.data)[i];
+      break;
+    case MH_TAG_INT_REF:
+      if (mh_limbs_read(space, word, &limbs, &count) == MHEAP_OK) u->sum += limbs[0] + limbs[count - 1];
+      break;
+    case MH_TAG_FLOAT_REF:
+      if (mh_float_read(space, word, &bits) == MHEAP_OK) u->sum += bits;
+      break;
+    default: u->sum += word;
+  }
+}
+
+static inline void use_value(used *u, mh_space *space, uint64_t word, unsigned depth);
+
+static inline void use_dict(used *u, mh_dict *dict, unsigned depth) {
+  mh_entry entry;
+  mh_key key;
+  uint64_t value;
+  uint32_t index = 0;
+  while (u->visits++ < 20000 && mh_dict_next(dict, &index, &entry) == MHEAP_OK) {
+    use_value(u, dict->space, entry.key, depth);
+    use_value(u, dict->space, entry.value, depth);
+    if (mh_key_of_word(dict->space, entry.key, &key) == MHEAP_OK) u->sum += mh_dict_get(dict, &key, &value);
+  }
+  for (index = UINT32_MAX; u->visits++ < 20000 && mh_dict_previous(dict, &index, &entry) == MHEAP_OK;) u->sum++;
+}
+
+static inline void use_value(used *u, mh_space *space, uint64_t word, unsigned depth) {
+  mh_dict dict;
+  mh_list list;
+  mh_items items;
+  if (!mh_word_is_container(word)) {
+    use_scalar(u, space, word);
+  } else if (depth > 0 && mh_word_tag(word) == MH_TAG_DICT_REF) {
+    if (mh_dict_at(space, mh_word_offset(word), &dict) == MHEAP_OK) use_dict(u, &dict, depth - 1);
+  } else if (depth > 0 && mh_list_at(space, mh_word_offset(word), &list) == MHEAP_OK) {
+    if (mh_list_items(&list, &items) != MHEAP_OK) return;
+    for (uint64_t i = 0; i < items.count && u->visits++ < 20000; i++) use_value(u, space, items.words[i], depth - 1);
+  }
+}
+
+/* A str, a list in a dict, numbers: of each kind one, in `dict`. */
+static inline void use_store_objects(mh_space *space, mh_dict *dict) {
+  static const char *const names[] = {"short", "a longer name than that", "list", "dict", "int", "float"};
+  const uint64_t limbs[3] = {1, 2, 3};
+  mh_list list;
+  mh_dict inner;
+  mh_key key;
+  uint64_t words[6] = {0}, item;
+  mh_str_new(space, 1, "a string of its own", 19, &words[0]);
+  mh_bytes_new(space, "some bytes, more than seven", 27, &words[1]);
+  if (mh_list_new(space, 4, &list) == MHEAP_OK) {
+    words[2] = mh_word_ref(MH_TAG_LIST_REF, list.offset);
+    for (int i = 0; i < 6; i++)
+      if (mh_int_new(space, i * INT64_C(1000000000000000000), &item) == MHEAP_OK) mh_list_append(&list, item);
+  }
+  if (mh_dict_new(space, 4, &inner) == MHEAP_OK) {
+    words[3] = mh_word_ref(MH_TAG_DICT_REF, inner.offset);
+    mh_key_int(space, &key, 12345);
+    mh_dict_set(&inner, &key, MH_CONST_TRUE);
+  }
+  mh_limbs_new(space, limbs, 3, &words[4]);
+  mh_float_new(space, 0x400921fb54442d18, &words[5]);
+  for (int i = 0; i < 6; i++) {
+    mh_key_text(space, &key, MH_TAG_STR_REF, 1, names[i], strlen(names[i]));
+    if (words[i] != 0 && mh_dict_set(dict, &key, words[i]) != MHEAP_OK) mh_release(space, words[i]);
+  }
+}
+
+static inline void use_objects(used *u, bool change) {
+  mh_space space = {0};
+  mh_dict root = {0};
+  mh_key key;
+  mh_space_init(&space, u->heap);
+  if (mh_root(&space, change, &root) != MHEAP_OK) return;
+  use_dict(u, &root, 4);
+  if (!change) return;
+  use_store_objects(&space, &root);
+  mh_key_text(&space, &key, MH_TAG_STR_REF, 1, "list", 4);
+  mh_dict_delete(&root, &key);
+  for (int i = 0; i < 40; i++) {
+    mh_key_int(&space, &key, i);
+    mh_dict_set(&root, &key, mh_word_int(i));
+  }
+  use_dict(u, &root, 4);
+  if (u->sum % 2 == 0) mh_dict_clear(&root);
+}
+
+/* ---- memory ---- */
+
 /* Sizes of small blocks, slabs of several slices, spans, huge spans. */
 static inline size_t use_size(unsigned i) {
   static const size_t sizes[] = {1, 16, 64, 100, 1000, 1024, 3000, 5000, 20000, 65536, 70000, 200000, 24, 4200000};
@@ -103,12 +206,17 @@ static inline void use_change(used *u) {
    Odd turns free first, and every other of them looks at nothing before. */
 static inline void use_heap(mheap *heap, bool change, uint64_t turn) {
   used u = {.heap = heap};
-  if (!change || turn % 4 != 3) use_inspect(&u);
+  if (!change || turn % 4 != 3) {
+    use_inspect(&u);
+    use_objects(&u, false);
+  }
   if (!change) return;
+  if (turn % 2 == 0) use_objects(&u, true);
   if (turn % 2 == 1) use_free(&u);
   use_change(&u);
   used again = {.heap = heap};
   use_inspect(&again);
+  use_objects(&again, true);
   mheap_sync(heap);
 }
 
