@@ -34,10 +34,10 @@
 /* ---- bytes of a file ---- */
 
 typedef struct image {
-  uint64_t size;                    /* of the file */
-  uint64_t pages;                   /* that are kept */
-  uint64_t *place;                  /* of each */
-  uint8_t (*bytes)[MH_PAGE];        /* of each */
+  uint64_t size;             /* of the file */
+  uint64_t pages;            /* that are kept */
+  uint64_t *place;           /* of each */
+  uint8_t (*bytes)[MH_PAGE]; /* of each */
 } image;
 
 static inline bool is_zero_page(const uint8_t *page) {
@@ -136,7 +136,7 @@ typedef void trial_fun(void *arg, uint64_t number);
 typedef void trial_name_fun(void *arg, uint64_t number, char *name, size_t size);
 
 typedef struct trials {
-  _Atomic uint64_t next;             /* the trial that runs, or the count of all */
+  _Atomic uint64_t next; /* the trial that runs, or the count of all */
   _Atomic uint64_t refused[MHEAP_ERR_COUNT_];
   _Atomic uint64_t worked, failures; /* heaps that attached; checks that failed in a child */
   uint64_t crashed, hung;            /* children that did not come back */
@@ -165,7 +165,10 @@ static inline void trials_report(trials *it, trial_name_fun *name, void *arg, in
   bool hung = WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM;
   name(arg, it->next, text, sizeof text);
   *(hung ? &it->hung : &it->crashed) += 1;
-  fprintf(stderr, "  %s: %s %d\n", text, hung ? "hung, signal" : WIFSIGNALED(status) ? "signal" : "exit",
+  fprintf(stderr, "  %s: %s %d\n", text,
+          hung                  ? "hung, signal"
+          : WIFSIGNALED(status) ? "signal"
+                                : "exit",
           WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 }
 
@@ -196,7 +199,8 @@ static inline uint64_t trials_refused(const trials *it) {
 static inline void trials_print(const trials *it) {
   printf("     %llu worked, refused:", (unsigned long long)it->worked);
   for (int i = 0; i < MHEAP_ERR_COUNT_; i++)
-    if (it->refused[i] > 0) printf(" %s %llu", mheap_err_name((mheap_err)i), (unsigned long long)it->refused[i]);
+    if (it->refused[i] > 0)
+      printf(" %s %llu", mheap_err_name((mheap_err)i), (unsigned long long)it->refused[i]);
   printf("; crashed %llu, hung %llu\n", (unsigned long long)it->crashed, (unsigned long long)it->hung);
 }
 

@@ -116,7 +116,9 @@ static void an_untouched_heap_attaches(void) {
 
 /* ---- things that are no files ---- */
 
-static void a_directory_is_refused(void) { refuses_in_all_modes(test_directory(), MHEAP_ERR_NOT_A_HEAP, "a directory"); }
+static void a_directory_is_refused(void) {
+  refuses_in_all_modes(test_directory(), MHEAP_ERR_NOT_A_HEAP, "a directory");
+}
 
 static int open_fifo(void *path) {
   alarm(10); /* opening a FIFO for reading waits for a writer, unless one asks not to */
@@ -183,7 +185,8 @@ static void paths_that_cannot_be_opened_say_why(void) {
   const struct {
     const char *path;
     int sys;
-  } list[] = {{"", ENOENT}, {slash, ENOTDIR}, {test_path("missing/x"), ENOENT}, {test_path(name), ENAMETOOLONG}};
+  } list[] = {
+      {"", ENOENT}, {slash, ENOTDIR}, {test_path("missing/x"), ENOENT}, {test_path(name), ENAMETOOLONG}};
   for (int i = 0; i < 4; i++)
     for (int mode = 0; mode < MODES; mode++) {
       mheap_error error = {0};
@@ -204,7 +207,8 @@ static void write_file(const char *path, const void *bytes, size_t length) {
 static void a_missing_file_is_not_made_where_it_must_exist(void) {
   char path[1024];
   snprintf(path, sizeof path, "%s", test_path("missing"));
-  const mheap_options list[] = {{.must_exist = true}, modes[READONLY], modes[SCRATCH], {.salvage = true, .must_exist = true}};
+  const mheap_options list[] = {
+      {.must_exist = true}, modes[READONLY], modes[SCRATCH], {.salvage = true, .must_exist = true}};
   for (int i = 0; i < 4; i++) {
     mheap_error error = {0};
     CHECK(mheap_open(path, &list[i], &error) == NULL);
@@ -233,12 +237,14 @@ static void files_of_other_programs_are_refused(void) {
   } list[] = {{"x", 1},
               {"\n", 1},
               {"hello, this is a text file\n", 27},
-              {"\x93mheap\n", 7},         /* a heap's magic, copied as text */
+              {"\x93mheap\n", 7}, /* a heap's magic, copied as text */
               {"\x93mheap\r\r\n", 9},
-              {"\x13mheap\r\n", 8},       /* through seven bits */
+              {"\x13mheap\r\n", 8}, /* through seven bits */
               {"SQLite format 3\0", 16},
-              {"\x7f""ELF\2\1\1", 7},
-              {"\x80\5\x95", 3},          /* a pickle */
+              {"\x7f"
+               "ELF\2\1\1",
+               7},
+              {"\x80\5\x95", 3}, /* a pickle */
               {"mmalloc", 7}};
   char path[1024];
   static uint8_t large[200000];
@@ -277,7 +283,8 @@ static void a_file_cut_inside_its_first_page_is_refused(void) {
 static void a_file_cut_behind_its_first_page_is_refused(void) {
   make_heap(false);
   uint64_t size = peek(AT(size));
-  for (uint64_t length = size - 1; length >= MH_PAGE; length -= length > 2 * MH_SLICE ? MH_SLICE / 2 + 1 : MH_PAGE / 2) {
+  for (uint64_t length = size - 1; length >= MH_PAGE;
+       length -= length > 2 * MH_SLICE ? MH_SLICE / 2 + 1 : MH_PAGE / 2) {
     CHECK_EQ(truncate(heap_path(), (off_t)length), 0);
     for (int mode = 0; mode < MODES; mode++) {
       mheap_error error = {0};
@@ -317,7 +324,8 @@ static void other_versions_are_refused(void) {
 static void the_other_byte_order_is_refused(void) {
   make_heap(false);
   poke(ID(byte_order), __builtin_bswap64(MH_BYTE_ORDER), 8, false);
-  refuses_in_all_modes(heap_path(), MHEAP_ERR_VERSION, "offset 0x8: written by a machine of the other byte order");
+  refuses_in_all_modes(heap_path(), MHEAP_ERR_VERSION,
+                       "offset 0x8: written by a machine of the other byte order");
 }
 
 static void another_word_size_is_refused(void) {
@@ -360,8 +368,9 @@ static void the_checksum_covers_the_identity(void) {
     mheap_error error = {0};
     image before = take_image(heap_path());
     CHECK(mheap_open(heap_path(), &modes[bit % MODES], &error) == NULL);
-    mheap_err wanted = at == ID(magic) ? MHEAP_ERR_NOT_A_HEAP
-                       : bit / 32 * 4 == ID(version) ? MHEAP_ERR_VERSION : MHEAP_ERR_CORRUPT;
+    mheap_err wanted = at == ID(magic)               ? MHEAP_ERR_NOT_A_HEAP
+                       : bit / 32 * 4 == ID(version) ? MHEAP_ERR_VERSION
+                                                     : MHEAP_ERR_CORRUPT;
     check_error(&error, wanted, heap_path(), "");
     if (wanted == MHEAP_ERR_CORRUPT) CHECK_EQ(error.offset, at == ID(byte_order) ? at : ID(checksum));
     check_untouched(heap_path(), &before);
@@ -448,7 +457,8 @@ static void rights_are_respected_and_reading_needs_none_to_write(void) {
 
 static void absurd_options_are_refused(void) {
   make_heap(false);
-  const mheap_options list[] = {{.mode = 4}, {.mode = -1}, {.max_size = UINT64_MAX}, {.max_size = (uint64_t)1 << 60}};
+  const mheap_options list[] = {
+      {.mode = 4}, {.mode = -1}, {.max_size = UINT64_MAX}, {.max_size = (uint64_t)1 << 60}};
   for (int i = 0; i < 4; i++) {
     mheap_error error = {0};
     image before = take_image(heap_path());
@@ -464,7 +474,8 @@ static void absurd_options_are_refused(void) {
 
 static void a_max_size_below_the_content_is_refused(void) {
   make_heap(false);
-  refuses(heap_path(), &(mheap_options){.mode = MHEAP_MODE_LIVE, .max_size = 65536}, MHEAP_ERR_ARGUMENT, "max_size");
+  refuses(heap_path(), &(mheap_options){.mode = MHEAP_MODE_LIVE, .max_size = 65536}, MHEAP_ERR_ARGUMENT,
+          "max_size");
   CHECK(attaches(&modes[LIVE]));
 }
 
@@ -474,7 +485,8 @@ static void a_sealed_file_is_only_read(void) {
   make_heap(false);
   poke(AT(state), MH_STATE_SEALED, 8, false);
   refuses(heap_path(), &modes[LIVE], MHEAP_ERR_READ_ONLY, "sealed");
-  refuses(heap_path(), &(mheap_options){.mode = MHEAP_MODE_LIVE, .salvage = true}, MHEAP_ERR_READ_ONLY, "sealed");
+  refuses(heap_path(), &(mheap_options){.mode = MHEAP_MODE_LIVE, .salvage = true}, MHEAP_ERR_READ_ONLY,
+          "sealed");
   image before = take_image(heap_path());
   CHECK(attaches(&modes[READONLY]));
   CHECK(attaches(&modes[SCRATCH]));
@@ -499,9 +511,10 @@ static void a_crashed_heap_attaches(void) {
   CHECK_EQ(epoch_of(), epoch + 1);
 }
 
-static const uint64_t owner_fields[] = {AT(owner) + offsetof(mh_owner, boot_id), AT(owner) + offsetof(mh_owner, boot_id) + 8,
-                                        AT(owner) + offsetof(mh_owner, device), AT(owner) + offsetof(mh_owner, inode),
-                                        AT(owner) + offsetof(mh_owner, mount_id)};
+static const uint64_t owner_fields[] = {
+    AT(owner) + offsetof(mh_owner, boot_id), AT(owner) + offsetof(mh_owner, boot_id) + 8,
+    AT(owner) + offsetof(mh_owner, device), AT(owner) + offsetof(mh_owner, inode),
+    AT(owner) + offsetof(mh_owner, mount_id)};
 
 /* Another boot, device, file or mount: what was stored may not be there. */
 static void make_unclean(int field) {
@@ -513,7 +526,8 @@ static void another_owner_is_refused_until_salvaged(void) {
   for (int field = 0; field < 5; field++) {
     make_unclean(field);
     refuses_in_all_modes(heap_path(), MHEAP_ERR_UNCLEAN, "salvage=True");
-    refuses(heap_path(), &(mheap_options){.mode = MHEAP_MODE_LIVE, .unsafe = true}, MHEAP_ERR_UNCLEAN, "salvage=True");
+    refuses(heap_path(), &(mheap_options){.mode = MHEAP_MODE_LIVE, .unsafe = true}, MHEAP_ERR_UNCLEAN,
+            "salvage=True");
     image before = take_image(heap_path());
     CHECK(attaches(&(mheap_options){.mode = MHEAP_MODE_READONLY, .unsafe = true}));
     CHECK(attaches(&(mheap_options){.mode = MHEAP_MODE_READONLY, .salvage = true}));
@@ -563,7 +577,8 @@ static void salvage_checks_first(void) {
   uint64_t word = MH_SLICE + offsetof(mh_segment_header, slice); /* the head of slice 1 */
   poke(word, 0xfff, 8, false);
   for (int mode = LIVE; mode < MODES; mode += SCRATCH)
-    refuses(heap_path(), &(mheap_options){.mode = modes[mode].mode, .salvage = true}, MHEAP_ERR_CORRUPT, "contradictions");
+    refuses(heap_path(), &(mheap_options){.mode = modes[mode].mode, .salvage = true}, MHEAP_ERR_CORRUPT,
+            "contradictions");
   CHECK_EQ(peek(AT(state)), MH_STATE_OPEN);
 }
 
@@ -575,18 +590,21 @@ static void salvage_of_a_sound_heap_is_attaching_it(void) {
   CHECK(attaches(&(mheap_options){.mode = MHEAP_MODE_LIVE, .salvage = true}));
 }
 
-TEST_MAIN(TEST(an_untouched_heap_attaches), TEST(a_directory_is_refused), TEST(a_fifo_is_refused_and_not_waited_for),
-          TEST(a_socket_is_refused), TEST(devices_are_refused), TEST(a_pipe_and_no_descriptor_at_all_are_refused),
-          TEST(paths_that_cannot_be_opened_say_why), TEST(a_missing_file_is_not_made_where_it_must_exist),
+TEST_MAIN(TEST(an_untouched_heap_attaches), TEST(a_directory_is_refused),
+          TEST(a_fifo_is_refused_and_not_waited_for), TEST(a_socket_is_refused), TEST(devices_are_refused),
+          TEST(a_pipe_and_no_descriptor_at_all_are_refused), TEST(paths_that_cannot_be_opened_say_why),
+          TEST(a_missing_file_is_not_made_where_it_must_exist),
           TEST(an_empty_file_is_a_heap_only_for_a_writer), TEST(files_of_other_programs_are_refused),
-          TEST(a_file_cut_inside_its_first_page_is_refused), TEST(a_file_cut_behind_its_first_page_is_refused),
-          TEST(a_heap_without_its_size_is_not_formatted), TEST(other_versions_are_refused),
-          TEST(the_other_byte_order_is_refused), TEST(another_word_size_is_refused),
-          TEST(unknown_incompatible_features_are_refused), TEST(unknown_read_only_compatible_features_exclude_writers),
+          TEST(a_file_cut_inside_its_first_page_is_refused),
+          TEST(a_file_cut_behind_its_first_page_is_refused), TEST(a_heap_without_its_size_is_not_formatted),
+          TEST(other_versions_are_refused), TEST(the_other_byte_order_is_refused),
+          TEST(another_word_size_is_refused), TEST(unknown_incompatible_features_are_refused),
+          TEST(unknown_read_only_compatible_features_exclude_writers),
           TEST(unknown_compatible_features_are_ignored), TEST(the_checksum_covers_the_identity),
           TEST(a_descriptor_that_cannot_write_is_no_live_heap),
           TEST(rights_are_respected_and_reading_needs_none_to_write), TEST(absurd_options_are_refused),
-          TEST(a_max_size_below_the_content_is_refused), TEST(a_sealed_file_is_only_read), TEST(a_crashed_heap_attaches),
-          TEST(another_owner_is_refused_until_salvaged), TEST(an_owner_without_its_checksum_is_another),
-          TEST(who_the_owner_was_does_not_matter), TEST(a_copy_of_an_open_heap_is_unclean), TEST(salvage_checks_first),
+          TEST(a_max_size_below_the_content_is_refused), TEST(a_sealed_file_is_only_read),
+          TEST(a_crashed_heap_attaches), TEST(another_owner_is_refused_until_salvaged),
+          TEST(an_owner_without_its_checksum_is_another), TEST(who_the_owner_was_does_not_matter),
+          TEST(a_copy_of_an_open_heap_is_unclean), TEST(salvage_checks_first),
           TEST(salvage_of_a_sound_heap_is_attaching_it))

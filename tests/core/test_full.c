@@ -17,7 +17,8 @@ static const mheap_options live = {.mode = MHEAP_MODE_LIVE};
 
 static void print_finding(void *arg, const mheap_finding *finding) {
   (void)arg;
-  if (finding->severity > 0) fprintf(stderr, "  0x%llx %s: %s\n", (unsigned long long)finding->offset, finding->what, finding->text);
+  if (finding->severity > 0)
+    fprintf(stderr, "  0x%llx %s: %s\n", (unsigned long long)finding->offset, finding->what, finding->text);
 }
 
 static void check_heap(mheap *heap) { CHECK_EQ(mheap_check(heap, print_finding, NULL, NULL), MHEAP_OK); }
@@ -32,7 +33,9 @@ typedef struct blocks {
   char *block[MOST];
 } blocks;
 
-static void write_block(char *block, size_t size, unsigned number) { memset(block, (int)(number % 251 + 1), size); }
+static void write_block(char *block, size_t size, unsigned number) {
+  memset(block, (int)(number % 251 + 1), size);
+}
 
 static bool block_is_whole(const char *block, size_t size, unsigned number) {
   return block[0] == (char)(number % 251 + 1) && memcmp(block, block + 1, size - 1) == 0;
@@ -168,7 +171,8 @@ static int sweep_disks(void *unused) {
     alarm(60);
     fill_disk(size, sizes[turn++ % 6]);
     if (test_failures > before)
-      fprintf(stderr, "  with a disk of %llu bytes, blocks of %zu\n", (unsigned long long)size, sizes[(turn - 1) % 6]);
+      fprintf(stderr, "  with a disk of %llu bytes, blocks of %zu\n", (unsigned long long)size,
+              sizes[(turn - 1) % 6]);
   }
   fill_disk(24 << 20, 5 << 20); /* huge spans */
   fill_disk(14 << 20, 2 << 20);
@@ -198,7 +202,9 @@ static int crash_on_full_disk(void *unused) {
   return 0;
 }
 
-static void a_full_disk_does_not_hinder_recovery(void) { CHECK_EQ(in_child_process(crash_on_full_disk, NULL), 0); }
+static void a_full_disk_does_not_hinder_recovery(void) {
+  CHECK_EQ(in_child_process(crash_on_full_disk, NULL), 0);
+}
 
 static int use_read_only_disk(void *unused) {
   mheap_error error = {0};
@@ -222,9 +228,7 @@ static void a_read_only_disk_can_be_read(void) { CHECK_EQ(in_child_process(use_r
 
 /* ---- limits of the process ---- */
 
-static bool limit(int what, uint64_t most) {
-  return setrlimit(what, &(struct rlimit){most, most}) == 0;
-}
+static bool limit(int what, uint64_t most) { return setrlimit(what, &(struct rlimit){most, most}) == 0; }
 
 /* The system would also send SIGXFSZ, which ends a process that does not expect it. */
 static int reach_file_size_limit(void *arg) {
@@ -498,7 +502,8 @@ static void in_every_mode(int (*act)(void *), uint64_t least) {
       cutting it = {path, lengths[i], (mheap_mode)mode};
       if (lengths[i] < least) continue;
       int status = in_child_process(act, &it);
-      if (!CHECK_EQ(status, 0)) fprintf(stderr, "  mode %d, cut to %llu bytes\n", mode, (unsigned long long)it.length);
+      if (!CHECK_EQ(status, 0))
+        fprintf(stderr, "  mode %d, cut to %llu bytes\n", mode, (unsigned long long)it.length);
     }
 }
 

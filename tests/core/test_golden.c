@@ -15,8 +15,8 @@ static const char *unpack(const char *name) {
 
 static void print_finding(void *arg, const mheap_finding *finding) {
   (void)arg;
-  fprintf(stderr, "  %d 0x%llx %s: %s\n", finding->severity, (unsigned long long)finding->offset, finding->what,
-          finding->text);
+  fprintf(stderr, "  %d 0x%llx %s: %s\n", finding->severity, (unsigned long long)finding->offset,
+          finding->what, finding->text);
 }
 
 static mheap *attach(const char *path, mheap_options options) {
@@ -30,7 +30,8 @@ static mheap *attach(const char *path, mheap_options options) {
 /* Read, written, and read again. */
 static void check_file(const char *name, void (*check)(mheap *heap)) {
   const char *path = unpack(name);
-  static const mheap_mode modes[] = {MHEAP_MODE_READONLY, MHEAP_MODE_SCRATCH, MHEAP_MODE_LIVE, MHEAP_MODE_LIVE};
+  static const mheap_mode modes[] = {MHEAP_MODE_READONLY, MHEAP_MODE_SCRATCH, MHEAP_MODE_LIVE,
+                                     MHEAP_MODE_LIVE};
   for (int i = 0; i < 4; i++) {
     mheap *heap = attach(path, (mheap_options){.mode = modes[i]});
     REQUIRE(heap != NULL);
@@ -116,32 +117,32 @@ static void the_superblock_of_version_1(void) {
   CHECK(pread(fd, head, 64, 0) == 64);
   CHECK(memcmp(head, "\x93mheap\r\n", 8) == 0);
   CHECK_EQ(file_word(fd, 8), 0x0102030405060708);
-  CHECK_EQ(file_word(fd, 16), 1 | (uint64_t)8 << 32); /* version, word size */
+  CHECK_EQ(file_word(fd, 16), 1 | (uint64_t)8 << 32);                     /* version, word size */
   CHECK_EQ(file_word(fd, 24) | file_word(fd, 32) | file_word(fd, 40), 0); /* features */
   CHECK(memcmp(head + 48, info.uuid, 16) == 0);
   CHECK(file_word(fd, 64) != 0 && file_word(fd, 72) != 0); /* hash seed */
-  CHECK_EQ(file_word(fd, 80), 16 | (uint64_t)22 << 32); /* bits of a slice, of a segment */
-  CHECK_EQ(file_word(fd, 88), 65536);  /* segment 0 */
-  CHECK_EQ(file_word(fd, 96), 32768);  /* segment map */
-  CHECK_EQ(file_word(fd, 104), 12288); /* heap table */
-  CHECK_EQ(file_word(fd, 112), 128 | (uint64_t)64 << 32); /* rows of heaps, of arenas */
-  CHECK_EQ(file_word(fd, 120), 20480); /* arena table */
-  CHECK_EQ(file_word(fd, 128), 4096);  /* keys */
+  CHECK_EQ(file_word(fd, 80), 16 | (uint64_t)22 << 32);    /* bits of a slice, of a segment */
+  CHECK_EQ(file_word(fd, 88), 65536);                      /* segment 0 */
+  CHECK_EQ(file_word(fd, 96), 32768);                      /* segment map */
+  CHECK_EQ(file_word(fd, 104), 12288);                     /* heap table */
+  CHECK_EQ(file_word(fd, 112), 128 | (uint64_t)64 << 32);  /* rows of heaps, of arenas */
+  CHECK_EQ(file_word(fd, 120), 20480);                     /* arena table */
+  CHECK_EQ(file_word(fd, 128), 4096);                      /* keys */
   CHECK_EQ(file_word(fd, 136), 1024 | (uint64_t)80 << 32); /* keys, size classes */
   for (uint64_t at = 144; at < 240; at += 8) CHECK_EQ(file_word(fd, at), 0); /* reserved */
   CHECK_EQ(file_word(fd, 240), info.created_ns);
   CHECK_EQ((uint32_t)file_word(fd, 248), 0); /* reserved, before the checksum */
-  CHECK_EQ(file_word(fd, 320), 0); /* state: clean */
+  CHECK_EQ(file_word(fd, 320), 0);           /* state: clean */
   CHECK_EQ(file_word(fd, 328), info.size);
   CHECK_EQ(file_word(fd, 336), info.generation);
   CHECK_EQ(file_word(fd, 344), info.epoch);
   CHECK_EQ(file_word(fd, 352), (uint64_t)GOLDEN_BASE);
   CHECK_EQ(file_word(fd, 360), 4194304 + 4194304 - 65536); /* placement */
   CHECK_EQ(file_word(fd, 376), GOLDEN_MAX);
-  CHECK_EQ(file_word(fd, 384), 0); /* the map has one part */
+  CHECK_EQ(file_word(fd, 384), 0);                           /* the map has one part */
   CHECK(file_word(fd, 392) != 0 && file_word(fd, 400) != 0); /* root, names */
-  CHECK_EQ(file_word(fd, 408) | file_word(fd, 416), 0); /* journal */
-  CHECK(file_word(fd, 424) > 4); /* births */
+  CHECK_EQ(file_word(fd, 408) | file_word(fd, 416), 0);      /* journal */
+  CHECK(file_word(fd, 424) > 4);                             /* births */
   for (uint64_t at = 432; at < 4096; at += 8) CHECK_EQ(file_word(fd, at), 0);
   CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
   close(fd);
@@ -149,11 +150,11 @@ static void the_superblock_of_version_1(void) {
 
 static void the_owner_of_version_1(void) {
   int fd = open(unpack("open"), O_RDONLY);
-  CHECK_EQ(file_word(fd, 320), 1); /* state: open */
-  CHECK(file_word(fd, 256) != 0 && file_word(fd, 264) != 0); /* boot id */
-  CHECK(file_word(fd, 280) != 0);                            /* inode */
+  CHECK_EQ(file_word(fd, 320), 1);                                          /* state: open */
+  CHECK(file_word(fd, 256) != 0 && file_word(fd, 264) != 0);                /* boot id */
+  CHECK(file_word(fd, 280) != 0);                                           /* inode */
   CHECK(file_word(fd, 296) != 0 && file_word(fd, 296) < (uint64_t)1 << 32); /* pid */
-  CHECK_EQ(file_word(fd, 304), 1);                           /* mode, reserved */
+  CHECK_EQ(file_word(fd, 304), 1);                                          /* mode, reserved */
   CHECK(file_word(fd, 312) != 0 && file_word(fd, 312) < (uint64_t)1 << 32); /* checksum */
   close(fd);
 }
@@ -162,12 +163,12 @@ static void the_tables_of_version_1(void) {
   int fd = open(unpack("used"), O_RDONLY);
   for (uint64_t key = 0; key < GOLDEN_KEYS; key++) CHECK(file_word(fd, 4096 + 8 * key) >= 131072);
   CHECK_EQ(file_word(fd, 4096 + 8 * GOLDEN_KEYS), 0);
-  CHECK_EQ(file_word(fd, 12288) & 1, 1);        /* the main heap's row is used */
-  CHECK_EQ(file_word(fd, 12288 + 32), 2);       /* its objects' heap is row 1 */
-  CHECK_EQ(file_word(fd, 12288 + 64), 1 | 8);   /* which holds objects */
-  CHECK_EQ(file_word(fd, 20480) & 1, 1);        /* the arena's row */
+  CHECK_EQ(file_word(fd, 12288) & 1, 1);                    /* the main heap's row is used */
+  CHECK_EQ(file_word(fd, 12288 + 32), 2);                   /* its objects' heap is row 1 */
+  CHECK_EQ(file_word(fd, 12288 + 64), 1 | 8);               /* which holds objects */
+  CHECK_EQ(file_word(fd, 20480) & 1, 1);                    /* the arena's row */
   CHECK_EQ(file_word(fd, 20488) | file_word(fd, 20496), 0); /* all of the region */
-  CHECK_EQ(file_word(fd, 32768) & 3, 1);        /* segments 0 and 1 have slices */
+  CHECK_EQ(file_word(fd, 32768) & 3, 1);                    /* segments 0 and 1 have slices */
   CHECK_EQ(file_word(fd, 32776) & 3, 1);
   CHECK_EQ(file_word(fd, 4096 + 8 * GOLDEN_HUGE), 65536 + 2 * 4194304);
   uint64_t huge = file_word(fd, 32768 + 16), body = file_word(fd, 32768 + 24);
@@ -189,7 +190,7 @@ static void the_segment_of_version_1(void) {
   uint64_t word = file_word(fd, span - 65536 * slice + 64 * slice); /* slice 0 of its segment has it */
   CHECK_EQ(span % 65536, 0);
   CHECK_EQ(word, 2 | 2 << 4 | (uint64_t)18 << 30); /* a span of 2 slices, heap 0, 18 pages */
-  uint64_t block = file_word(fd, 4096); /* of 1 byte: the first of a slab of 16-byte blocks */
+  uint64_t block = file_word(fd, 4096);            /* of 1 byte: the first of a slab of 16-byte blocks */
   slice = (block - 65536) / 65536;
   CHECK_EQ(block % 65536, 0);
   CHECK_EQ(file_word(fd, 65536 + 64 * slice), 1 | 1 << 4); /* a slab of 1 slice, class 0, heap 0 */
@@ -198,7 +199,7 @@ static void the_segment_of_version_1(void) {
   close(fd);
 }
 
-TEST_MAIN(TEST(an_empty_heap_is_empty), TEST(a_used_heap_holds_what_it_held), TEST(objects_are_what_they_were),
-          TEST(guarded_blocks_are_known_for_it), TEST(an_open_heap_is_salvaged), TEST(a_changed_byte_is_seen),
-          TEST(the_superblock_of_version_1), TEST(the_owner_of_version_1), TEST(the_tables_of_version_1),
-          TEST(the_segment_of_version_1))
+TEST_MAIN(TEST(an_empty_heap_is_empty), TEST(a_used_heap_holds_what_it_held),
+          TEST(objects_are_what_they_were), TEST(guarded_blocks_are_known_for_it),
+          TEST(an_open_heap_is_salvaged), TEST(a_changed_byte_is_seen), TEST(the_superblock_of_version_1),
+          TEST(the_owner_of_version_1), TEST(the_tables_of_version_1), TEST(the_segment_of_version_1))

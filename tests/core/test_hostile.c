@@ -42,7 +42,9 @@ static uint64_t offset_in(mheap *heap, const void *block) {
   return (uint64_t)(uintptr_t)block - info.base;
 }
 
-static uint64_t slice_of(mheap *heap, const void *block) { return (offset_in(heap, block) - MH_SLICE) / MH_SLICE; }
+static uint64_t slice_of(mheap *heap, const void *block) {
+  return (offset_in(heap, block) - MH_SLICE) / MH_SLICE;
+}
 
 /* Slabs of some classes, a span, free slices between, keys, a named root. */
 static void fill(mheap *heap, patient *p) {
@@ -68,7 +70,8 @@ static void fill(mheap *heap, patient *p) {
 }
 
 static void fill_more(mheap *heap, patient *p) {
-  for (int i = 0; i < 5; i++) CHECK(mheap_malloc(heap, 1000000) != NULL); /* so there are two segments of slices */
+  for (int i = 0; i < 5; i++)
+    CHECK(mheap_malloc(heap, 1000000) != NULL); /* so there are two segments of slices */
   char *huge = mheap_malloc(heap, 9000000);
   p->huge = (offset_in(heap, huge) - MH_SLICE) / MH_SEGMENT;
   CHECK(mheap_malloc(heap, 5000000) != NULL);
@@ -105,7 +108,9 @@ static patient crashed_patient(void) {
   return p;
 }
 
-static void ignore_overrun(mheap *heap, void *block, mheap_probe status) { (void)heap, (void)block, (void)status; }
+static void ignore_overrun(mheap *heap, void *block, mheap_probe status) {
+  (void)heap, (void)block, (void)status;
+}
 
 /* Blocks with guards around them. */
 static patient guarded_patient(void) {
@@ -187,33 +192,86 @@ typedef struct field {
 
 #define SUPER(field) {#field, offsetof(mh_superblock, field), sizeof(((mh_superblock *)0)->field)}
 #define IDENTITY(field) {"identity." #field, offsetof(mh_identity, field), sizeof(((mh_identity *)0)->field)}
-#define OWNER(field) \
-  {"owner." #field, offsetof(mh_superblock, owner) + offsetof(mh_owner, field), sizeof(((mh_owner *)0)->field)}
+#define OWNER(field)                                                            \
+  {"owner." #field, offsetof(mh_superblock, owner) + offsetof(mh_owner, field), \
+   sizeof(((mh_owner *)0)->field)}
 #define ROW(what, table, row, type, field) \
   {what "." #field, (table) + (row) * sizeof(type) + offsetof(type, field), 8}
 
 static const field superblock_fields[] = {
-    IDENTITY(magic), IDENTITY(byte_order), IDENTITY(version), IDENTITY(word_size), IDENTITY(compat),
-    IDENTITY(rocompat), IDENTITY(incompat), IDENTITY(uuid), IDENTITY(hash_seed), IDENTITY(slice_bits),
-    IDENTITY(segment_bits), IDENTITY(segment0), IDENTITY(map_offset), IDENTITY(heap_table), IDENTITY(heap_rows),
-    IDENTITY(arena_rows), IDENTITY(arena_table), IDENTITY(key_table), IDENTITY(key_rows), IDENTITY(size_classes),
-    IDENTITY(superseded_by), IDENTITY(fingerprint), IDENTITY(encryption), IDENTITY(page_sums), IDENTITY(relocations),
-    IDENTITY(created_ns), IDENTITY(reserved), IDENTITY(checksum),
-    OWNER(boot_id), OWNER(device), OWNER(inode), OWNER(mount_id), OWNER(pid), OWNER(mode), OWNER(reserved),
+    IDENTITY(magic),
+    IDENTITY(byte_order),
+    IDENTITY(version),
+    IDENTITY(word_size),
+    IDENTITY(compat),
+    IDENTITY(rocompat),
+    IDENTITY(incompat),
+    IDENTITY(uuid),
+    IDENTITY(hash_seed),
+    IDENTITY(slice_bits),
+    IDENTITY(segment_bits),
+    IDENTITY(segment0),
+    IDENTITY(map_offset),
+    IDENTITY(heap_table),
+    IDENTITY(heap_rows),
+    IDENTITY(arena_rows),
+    IDENTITY(arena_table),
+    IDENTITY(key_table),
+    IDENTITY(key_rows),
+    IDENTITY(size_classes),
+    IDENTITY(superseded_by),
+    IDENTITY(fingerprint),
+    IDENTITY(encryption),
+    IDENTITY(page_sums),
+    IDENTITY(relocations),
+    IDENTITY(created_ns),
+    IDENTITY(reserved),
+    IDENTITY(checksum),
+    OWNER(boot_id),
+    OWNER(device),
+    OWNER(inode),
+    OWNER(mount_id),
+    OWNER(pid),
+    OWNER(mode),
+    OWNER(reserved),
     OWNER(checksum),
-    SUPER(state), SUPER(size), SUPER(generation), SUPER(epoch), SUPER(base), SUPER(placement), SUPER(reserved_base),
-    SUPER(max_size), SUPER(map_directory), SUPER(root), SUPER(names), SUPER(journal), SUPER(journal_size),
-    SUPER(birth), SUPER(registry), SUPER(reserved),
-    {"key 0", MH_KEYS_OFFSET, 8}, {"key 1", MH_KEYS_OFFSET + 8, 8}, {"last key", MH_HEAPS_OFFSET - 8, 8},
-    ROW("heap 0", MH_HEAPS_OFFSET, 0, mh_heap_row, head), ROW("heap 0", MH_HEAPS_OFFSET, 0, mh_heap_row, arena),
-    ROW("heap 0", MH_HEAPS_OFFSET, 0, mh_heap_row, name), ROW("heap 0", MH_HEAPS_OFFSET, 0, mh_heap_row, root),
-    ROW("heap 0", MH_HEAPS_OFFSET, 0, mh_heap_row, objects), ROW("heap 0", MH_HEAPS_OFFSET, 0, mh_heap_row, reserved),
-    ROW("heap 1", MH_HEAPS_OFFSET, 1, mh_heap_row, objects), ROW("heap 1", MH_HEAPS_OFFSET, 1, mh_heap_row, head),
-    ROW("heap 1", MH_HEAPS_OFFSET, 1, mh_heap_row, arena), ROW("heap 127", MH_HEAPS_OFFSET, 127, mh_heap_row, head),
-    ROW("arena 0", MH_ARENAS_OFFSET, 0, mh_arena_row, head), ROW("arena 0", MH_ARENAS_OFFSET, 0, mh_arena_row, start),
-    ROW("arena 0", MH_ARENAS_OFFSET, 0, mh_arena_row, count), ROW("arena 0", MH_ARENAS_OFFSET, 0, mh_arena_row, reserved),
-    ROW("arena 1", MH_ARENAS_OFFSET, 1, mh_arena_row, head), ROW("arena 1", MH_ARENAS_OFFSET, 1, mh_arena_row, start),
-    ROW("arena 1", MH_ARENAS_OFFSET, 1, mh_arena_row, count), {"arena 63", MH_MAP_OFFSET - 8192 - 64, 8},
+    SUPER(state),
+    SUPER(size),
+    SUPER(generation),
+    SUPER(epoch),
+    SUPER(base),
+    SUPER(placement),
+    SUPER(reserved_base),
+    SUPER(max_size),
+    SUPER(map_directory),
+    SUPER(root),
+    SUPER(names),
+    SUPER(journal),
+    SUPER(journal_size),
+    SUPER(birth),
+    SUPER(registry),
+    SUPER(reserved),
+    {"key 0", MH_KEYS_OFFSET, 8},
+    {"key 1", MH_KEYS_OFFSET + 8, 8},
+    {"last key", MH_HEAPS_OFFSET - 8, 8},
+    ROW("heap 0", MH_HEAPS_OFFSET, 0, mh_heap_row, head),
+    ROW("heap 0", MH_HEAPS_OFFSET, 0, mh_heap_row, arena),
+    ROW("heap 0", MH_HEAPS_OFFSET, 0, mh_heap_row, name),
+    ROW("heap 0", MH_HEAPS_OFFSET, 0, mh_heap_row, root),
+    ROW("heap 0", MH_HEAPS_OFFSET, 0, mh_heap_row, objects),
+    ROW("heap 0", MH_HEAPS_OFFSET, 0, mh_heap_row, reserved),
+    ROW("heap 1", MH_HEAPS_OFFSET, 1, mh_heap_row, objects),
+    ROW("heap 1", MH_HEAPS_OFFSET, 1, mh_heap_row, head),
+    ROW("heap 1", MH_HEAPS_OFFSET, 1, mh_heap_row, arena),
+    ROW("heap 127", MH_HEAPS_OFFSET, 127, mh_heap_row, head),
+    ROW("arena 0", MH_ARENAS_OFFSET, 0, mh_arena_row, head),
+    ROW("arena 0", MH_ARENAS_OFFSET, 0, mh_arena_row, start),
+    ROW("arena 0", MH_ARENAS_OFFSET, 0, mh_arena_row, count),
+    ROW("arena 0", MH_ARENAS_OFFSET, 0, mh_arena_row, reserved),
+    ROW("arena 1", MH_ARENAS_OFFSET, 1, mh_arena_row, head),
+    ROW("arena 1", MH_ARENAS_OFFSET, 1, mh_arena_row, start),
+    ROW("arena 1", MH_ARENAS_OFFSET, 1, mh_arena_row, count),
+    {"arena 63", MH_MAP_OFFSET - 8192 - 64, 8},
 };
 
 static uint64_t header_at(uint64_t segment) { return mh_segment_offset(segment); }
@@ -280,10 +338,41 @@ static fields all_fields(const patient *p) {
 
 /* ---- values ---- */
 
-static const uint64_t fixed_values[] = {
-    0, 1, 2, 3, 7, 8, 15, 16, 63, 64, 80, 127, 128, 255, 4095, 4096, 12345, 65535, 65536, 65537, 131072, 4194304,
-    0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff, 0x100000000, ((uint64_t)1 << 47) - 65536, (uint64_t)1 << 47,
-    ((uint64_t)1 << 47) + 65536, INT64_MAX, (uint64_t)INT64_MIN, UINT64_MAX - 65535, UINT64_MAX - 1, UINT64_MAX};
+static const uint64_t fixed_values[] = {0,
+                                        1,
+                                        2,
+                                        3,
+                                        7,
+                                        8,
+                                        15,
+                                        16,
+                                        63,
+                                        64,
+                                        80,
+                                        127,
+                                        128,
+                                        255,
+                                        4095,
+                                        4096,
+                                        12345,
+                                        65535,
+                                        65536,
+                                        65537,
+                                        131072,
+                                        4194304,
+                                        0x7fffffff,
+                                        0x80000000,
+                                        0xfffffffe,
+                                        0xffffffff,
+                                        0x100000000,
+                                        ((uint64_t)1 << 47) - 65536,
+                                        (uint64_t)1 << 47,
+                                        ((uint64_t)1 << 47) + 65536,
+                                        INT64_MAX,
+                                        (uint64_t)INT64_MIN,
+                                        UINT64_MAX - 65535,
+                                        UINT64_MAX - 1,
+                                        UINT64_MAX};
 
 enum { FIXED = sizeof fixed_values / sizeof fixed_values[0], RELATIVE = 18, VALUES = FIXED + RELATIVE + 64 };
 
@@ -291,9 +380,10 @@ enum { FIXED = sizeof fixed_values / sizeof fixed_values[0], RELATIVE = 18, VALU
 static uint64_t value_of(unsigned n, uint64_t old, uint64_t size) {
   if (n < FIXED) return fixed_values[n];
   if (n >= FIXED + RELATIVE) return old ^ (uint64_t)1 << (n - FIXED - RELATIVE);
-  const uint64_t relative[RELATIVE] = {
-      old - 1, old + 1, old - 16, old + 16, old - MH_SLICE, old + MH_SLICE, old * 2, ~old, old << 8,
-      size, size - 1, size + 1, size - 8, size - 16, size - MH_SLICE, size + MH_SLICE, size / 2, size * 2};
+  const uint64_t relative[RELATIVE] = {old - 1,         old + 1,  old - 16, old + 16,  old - MH_SLICE,
+                                       old + MH_SLICE,  old * 2,  ~old,     old << 8,  size,
+                                       size - 1,        size + 1, size - 8, size - 16, size - MH_SLICE,
+                                       size + MH_SLICE, size / 2, size * 2};
   return relative[n - FIXED];
 }
 
@@ -328,8 +418,8 @@ static void field_trial_name(void *arg, uint64_t number, char *name, size_t size
   field_trials *all = arg;
   image_put(&all->patient->bytes, all->patient->fd);
   field_trial it = field_trial_of(all, number);
-  snprintf(name, size, "%s (offset 0x%" PRIx64 ") := 0x%" PRIx64 ", %s%s", it.field.name, it.field.at, it.value,
-           way_names[it.how], it.sealed ? ", sealed" : "");
+  snprintf(name, size, "%s (offset 0x%" PRIx64 ") := 0x%" PRIx64 ", %s%s", it.field.name, it.field.at,
+           it.value, way_names[it.how], it.sealed ? ", sealed" : "");
 }
 
 static bool is_covered(const field *it) { return it->at < sizeof(mh_identity); }
@@ -386,7 +476,8 @@ typedef struct bit_trials {
 static void bit_trial_name(void *arg, uint64_t number, char *name, size_t size) {
   bit_trials *all = arg;
   uint64_t bit = all->from * 8 + number * all->stride;
-  snprintf(name, size, "bit %u of byte 0x%" PRIx64 ", %s", (unsigned)(bit % 8), bit / 8, way_names[number % WAYS]);
+  snprintf(name, size, "bit %u of byte 0x%" PRIx64 ", %s", (unsigned)(bit % 8), bit / 8,
+           way_names[number % WAYS]);
 }
 
 static void run_bit_trial(void *arg, uint64_t number) {
@@ -503,7 +594,9 @@ static void lost_size_and_placement(patient *p) {
   set_word(p, offsetof(mh_superblock, placement), 0);
 }
 
-static void smaller_than_its_content(patient *p) { set_word(p, offsetof(mh_superblock, size), MH_REGION_MIN); }
+static void smaller_than_its_content(patient *p) {
+  set_word(p, offsetof(mh_superblock, size), MH_REGION_MIN);
+}
 
 static void last_epoch(patient *p) {
   set_word(p, offsetof(mh_superblock, epoch), UINT32_MAX - 1);
@@ -579,7 +672,8 @@ static void run_noise(void *arg, uint64_t number) {
   image_put(&p->bytes, p->fd);
   srandom((unsigned)number);
   for (int i = 0; i < 1 << number % 8; i++) {
-    uint64_t at = (uint64_t)random() % 4 == 0 ? (uint64_t)random() % 32 * 8 + 320 : (uint64_t)random() % (2 * MH_SLICE / 8) * 8;
+    uint64_t at = (uint64_t)random() % 4 == 0 ? (uint64_t)random() % 32 * 8 + 320
+                                              : (uint64_t)random() % (2 * MH_SLICE / 8) * 8;
     if ((uint64_t)random() % 3 == 0) at = head_at(0, 1 + (uint64_t)random() % 63);
     if (at < sizeof(mh_identity)) continue;
     set_word(p, at, (uint64_t)random() << random() % 60);
@@ -673,6 +767,7 @@ static void refused_files_leave_nothing_behind(void) {
   end_patient(&p);
 }
 
-TEST_MAIN(TEST(what_goes_wrong_is_noticed), TEST(untouched_heaps_work), TEST(refused_files_leave_nothing_behind),
-          TEST(shapes_no_heap_has), TEST(each_field_with_each_value), TEST(each_field_of_a_crashed_heap),
+TEST_MAIN(TEST(what_goes_wrong_is_noticed), TEST(untouched_heaps_work),
+          TEST(refused_files_leave_nothing_behind), TEST(shapes_no_heap_has),
+          TEST(each_field_with_each_value), TEST(each_field_of_a_crashed_heap),
           TEST(each_bit_of_a_small_heap), TEST(each_bit_of_a_guarded_heap), TEST(noise_in_the_metadata))

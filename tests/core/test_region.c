@@ -79,8 +79,8 @@ static uint64_t stored(const char *path, uint64_t at) {
 static void print_finding(void *arg, const mheap_finding *finding) {
   (void)arg;
   if (finding->severity == 0) return;
-  fprintf(stderr, "  %d 0x%llx %s: %s\n", finding->severity, (unsigned long long)finding->offset, finding->what,
-          finding->text);
+  fprintf(stderr, "  %d 0x%llx %s: %s\n", finding->severity, (unsigned long long)finding->offset,
+          finding->what, finding->text);
 }
 
 /* Sound in every part. */
@@ -98,8 +98,9 @@ static void make_heap(const char *path) {
 
 /* Occupies `length` bytes of address space and fills the first page. */
 static char *occupy(uint64_t address, uint64_t length) {
-  char *memory = mmap((void *)address, length, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (address ? MAP_FIXED_NOREPLACE : 0), -1, 0);
+  char *memory =
+      mmap((void *)address, length, PROT_READ | PROT_WRITE,
+           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (address ? MAP_FIXED_NOREPLACE : 0), -1, 0);
   if (!CHECK(memory != MAP_FAILED)) exit(2);
   memset(memory, 'o', 4096);
   return memory;
@@ -180,7 +181,8 @@ static void readers_and_scratch_leave_the_file_as_it_is(void) {
     heap = attach(path, &scratch);
     REQUIRE(heap != NULL);
     strcpy(mheap_getkey(heap, 0), "lost");
-    for (int i = 0; i < 100; i++) memset(mheap_malloc(heap, 100000), 1, 100000); /* beyond the file's end too */
+    for (int i = 0; i < 100; i++)
+      memset(mheap_malloc(heap, 100000), 1, 100000); /* beyond the file's end too */
     memset(mheap_malloc(heap, 9000000), 1, 9000000);
     CHECK_EQ(mheap_setkey(heap, 7, mheap_malloc(heap, 10)), MHEAP_OK);
     check_heap(heap);
@@ -278,7 +280,8 @@ static void what_is_behind_the_heap_only_makes_its_span_smaller(void) {
   CHECK_EQ(mheap_last_error(heap)->code, MHEAP_ERR_FULL);
   mheap_abandon(heap);
   mheap_error error;
-  CHECK_EQ(refused_with(path, &(mheap_options){.max_size = (uint64_t)2 << 30}, &error), MHEAP_ERR_BASE_IN_USE);
+  CHECK_EQ(refused_with(path, &(mheap_options){.max_size = (uint64_t)2 << 30}, &error),
+           MHEAP_ERR_BASE_IN_USE);
   vacate(occupant, MH_SLICE);
 }
 
@@ -371,7 +374,8 @@ static void findbase_names_a_free_place(void) {
   for (size_t size = 1; size < (size_t)1 << 40; size *= 37) {
     char *place = mheap_findbase(size);
     CHECK(place != NULL);
-    char *memory = mmap(place, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    char *memory = mmap(place, size, PROT_NONE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
     CHECK(memory == place);
     munmap(memory, size);
   }
@@ -535,7 +539,8 @@ static void space_is_not_taken_from_under_a_reader(void) {
   mheap *heap = attach(path, &live);
   REQUIRE(heap != NULL);
   fill(heap, blocks, 60, 300000);
-  mheap *reader = attach(path, &(mheap_options){.mode = MHEAP_MODE_READONLY, .unsafe = true, .relocate = true});
+  mheap *reader =
+      attach(path, &(mheap_options){.mode = MHEAP_MODE_READONLY, .unsafe = true, .relocate = true});
   REQUIRE(reader != NULL);
   uint64_t size = size_of(path), disk = disk_of(path);
   for (int i = 0; i < 60; i++) CHECK_EQ(mheap_free(heap, blocks[i]), MHEAP_OK);
@@ -581,7 +586,8 @@ static int come(void *arg) {
   mheap *heap = mheap_open(it->path, &options, &error);
   bool busy = excluded[it->holder][it->newcomer];
   if (!CHECK((heap == NULL) == busy))
-    fprintf(stderr, "  %s beside %s: %s\n", attachers[it->newcomer].name, attachers[it->holder].name, error.text);
+    fprintf(stderr, "  %s beside %s: %s\n", attachers[it->newcomer].name, attachers[it->holder].name,
+            error.text);
   if (heap != NULL) detach(heap);
   if (heap != NULL || !busy) return 0;
   CHECK_EQ(error.code, MHEAP_ERR_BUSY);
@@ -940,17 +946,20 @@ static void a_killed_process_loses_nothing(void) {
 }
 
 TEST_MAIN(TEST(identity_and_content_are_kept), TEST(two_files_have_two_identities),
-          TEST(readers_and_scratch_leave_the_file_as_it_is), TEST(stores_of_a_reader_are_refused_by_the_system),
+          TEST(readers_and_scratch_leave_the_file_as_it_is),
+          TEST(stores_of_a_reader_are_refused_by_the_system),
           TEST(a_heap_without_raw_addresses_attaches_anywhere), TEST(a_raw_address_fixes_the_base),
           TEST(an_occupied_base_is_refused_and_nothing_is_clobbered),
           TEST(what_is_behind_the_heap_only_makes_its_span_smaller), TEST(relocate_attaches_elsewhere),
           TEST(an_address_asked_for_is_honoured_or_refused), TEST(a_creator_may_choose_an_odd_base),
           TEST(findbase_names_a_free_place), TEST(anonymous_regions_live_until_detached),
-          TEST(anonymous_regions_are_placed_and_limited), TEST(max_size_is_honoured), TEST(an_empty_heap_is_small),
-          TEST(a_small_heap_grows_slice_by_slice), TEST(the_tail_goes_back_to_the_file), TEST(collecting_punches_holes),
-          TEST(space_is_not_taken_from_under_a_reader), TEST(attachments_exclude_each_other_as_the_table_says),
+          TEST(anonymous_regions_are_placed_and_limited), TEST(max_size_is_honoured),
+          TEST(an_empty_heap_is_small), TEST(a_small_heap_grows_slice_by_slice),
+          TEST(the_tail_goes_back_to_the_file), TEST(collecting_punches_holes),
+          TEST(space_is_not_taken_from_under_a_reader),
+          TEST(attachments_exclude_each_other_as_the_table_says),
           TEST(closing_the_file_elsewhere_does_not_unlock_it), TEST(the_callers_descriptor_stays_the_callers),
-          TEST(a_timeout_waits_until_the_file_is_free), TEST(a_timeout_ends), TEST(a_replaced_file_is_opened_anew),
-          TEST(a_forked_child_must_attach_anew), TEST(anonymous_memory_is_the_childs_own),
-          TEST(locks_go_with_the_process_that_took_them), TEST(an_abandoned_heap_loses_nothing),
-          TEST(a_killed_process_loses_nothing))
+          TEST(a_timeout_waits_until_the_file_is_free), TEST(a_timeout_ends),
+          TEST(a_replaced_file_is_opened_anew), TEST(a_forked_child_must_attach_anew),
+          TEST(anonymous_memory_is_the_childs_own), TEST(locks_go_with_the_process_that_took_them),
+          TEST(an_abandoned_heap_loses_nothing), TEST(a_killed_process_loses_nothing))

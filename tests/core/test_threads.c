@@ -120,7 +120,10 @@ static uint64_t live_blocks(const field *f) {
 
 static void start(worker *workers, field *f, unsigned threads, unsigned count, void *(*work)(void *)) {
   for (unsigned i = 0; i < threads; i++) {
-    workers[i] = (worker){.field = f, .number = i, .threads = threads, .operations = count,
+    workers[i] = (worker){.field = f,
+                          .number = i,
+                          .threads = threads,
+                          .operations = count,
                           .random = i + 1000 * threads + (uint64_t)count};
     CHECK(pthread_create(&workers[i].thread, NULL, work, &workers[i]) == 0);
   }
@@ -425,7 +428,7 @@ static void a_block_freed_by_two_others_at_once_is_freed_once(void) {
 }
 
 TEST_MAIN(TEST(private_frees), TEST(mixed_frees), TEST(producers_and_consumers), TEST(anonymous_memory),
-          TEST(collections_meanwhile), TEST(looks_meanwhile),
-          TEST(a_file_that_shrinks_was_not_cut_short), TEST(looks_while_the_tail_is_cut), TEST(threads_come_and_go),
+          TEST(collections_meanwhile), TEST(looks_meanwhile), TEST(a_file_that_shrinks_was_not_cut_short),
+          TEST(looks_while_the_tail_is_cut), TEST(threads_come_and_go),
           TEST(a_hundred_threads_share_what_is_left_behind), TEST(a_thread_may_hand_its_lane_back_and_go_on),
           TEST(two_threads_empty_the_same_slabs), TEST(a_block_freed_by_two_others_at_once_is_freed_once))

@@ -70,7 +70,8 @@ static inline void use_scalar(used *u, mh_space *space, uint64_t word) {
     case MH_TAG_BYTES:
     case MH_TAG_BYTES_REF:
       if (mh_text_read(space, word, &text) != MHEAP_OK) return;
-      for (uint64_t i = 0; i < text.length * text.kind; i += 1 + i / 64) u->sum += ((const uint8_t *)text.data)[i];
+      for (uint64_t i = 0; i < text.length * text.kind; i += 1 + i / 64)
+        u->sum += ((const uint8_t *)text.data)[i];
       break;
     case MH_TAG_INT_REF:
       if (mh_limbs_read(space, word, &limbs, &count) == MHEAP_OK) u->sum += limbs[0] + limbs[count - 1];
@@ -94,7 +95,8 @@ static inline void use_dict(used *u, mh_dict *dict, unsigned depth) {
     use_value(u, dict->space, entry.value, depth);
     if (mh_key_of_word(dict->space, entry.key, &key) == MHEAP_OK) u->sum += mh_dict_get(dict, &key, &value);
   }
-  for (index = UINT32_MAX; u->visits++ < 20000 && mh_dict_previous(dict, &index, &entry) == MHEAP_OK;) u->sum++;
+  for (index = UINT32_MAX; u->visits++ < 20000 && mh_dict_previous(dict, &index, &entry) == MHEAP_OK;)
+    u->sum++;
 }
 
 static inline void use_value(used *u, mh_space *space, uint64_t word, unsigned depth) {
@@ -107,7 +109,8 @@ static inline void use_value(used *u, mh_space *space, uint64_t word, unsigned d
     if (mh_dict_at(space, mh_word_offset(word), &dict) == MHEAP_OK) use_dict(u, &dict, depth - 1);
   } else if (depth > 0 && mh_list_at(space, mh_word_offset(word), &list) == MHEAP_OK) {
     if (mh_list_items(&list, &items) != MHEAP_OK) return;
-    for (uint64_t i = 0; i < items.count && u->visits++ < 20000; i++) use_value(u, space, items.words[i], depth - 1);
+    for (uint64_t i = 0; i < items.count && u->visits++ < 20000; i++)
+      use_value(u, space, items.words[i], depth - 1);
   }
 }
 
@@ -162,7 +165,8 @@ static inline void use_objects(used *u, bool change) {
 
 /* Sizes of small blocks, slabs of several slices, spans, huge spans. */
 static inline size_t use_size(unsigned i) {
-  static const size_t sizes[] = {1, 16, 64, 100, 1000, 1024, 3000, 5000, 20000, 65536, 70000, 200000, 24, 4200000};
+  static const size_t sizes[] = {1,    16,    64,    100,   1000,   1024, 3000,
+                                 5000, 20000, 65536, 70000, 200000, 24,   4200000};
   return sizes[i % (sizeof sizes / sizeof sizes[0])];
 }
 
@@ -182,7 +186,8 @@ static inline void use_free(used *u) {
 static inline void use_change(used *u) {
   char *own[USE_OWN];
   for (unsigned i = 0; i < USE_OWN; i++) {
-    own[i] = i % 7 == 6 ? mheap_memalign(u->heap, (size_t)64 << (i % 12), use_size(i)) : mheap_malloc(u->heap, use_size(i));
+    own[i] = i % 7 == 6 ? mheap_memalign(u->heap, (size_t)64 << (i % 12), use_size(i))
+                        : mheap_malloc(u->heap, use_size(i));
     use_write(own[i], use_size(i));
   }
   for (unsigned i = 0; i < u->count; i++) {

@@ -32,7 +32,10 @@ static inline char golden_byte(int n, size_t at) {
 
 static inline const char *golden_name(int n, size_t *length) {
   static char long_name[300];
-  static const char *const names[] = {"first", "gr\xc3\xbc\xc3\x9f" "e", "\xe2\x98\x83", long_name};
+  static const char *const names[] = {"first",
+                                      "gr\xc3\xbc\xc3\x9f"
+                                      "e",
+                                      "\xe2\x98\x83", long_name};
   memset(long_name, 'n', sizeof long_name - 1);
   *length = strlen(names[n]);
   return names[n];
@@ -90,8 +93,19 @@ static const uint16_t golden_wide[5] = {0x3b1, 0x3b2, 0x3b3, 0x20ac, 0x41};
 static const uint32_t golden_widest[3] = {0x1f600, 0x41, 0x10ffff};
 
 static inline void golden_key(mh_space *space, int n, mh_key *key) {
-  static const char *const names[] = {"none", "true", "int", "negative", "big", "round", "tenth", "text", "wide",
-                                      "widest", "bytes", "the name of a list", "the name of a dict"};
+  static const char *const names[] = {"none",
+                                      "true",
+                                      "int",
+                                      "negative",
+                                      "big",
+                                      "round",
+                                      "tenth",
+                                      "text",
+                                      "wide",
+                                      "widest",
+                                      "bytes",
+                                      "the name of a list",
+                                      "the name of a dict"};
   if (n == 13) mh_key_int(space, key, 7);
   else mh_key_text(space, key, MH_TAG_STR_REF, 1, names[n], strlen(names[n]));
 }
@@ -148,7 +162,8 @@ static inline void golden_store_objects(mheap *heap) {
   }
 }
 
-static inline bool golden_is_text(mh_space *space, uint64_t word, unsigned kind, const void *data, uint64_t length) {
+static inline bool golden_is_text(mh_space *space, uint64_t word, unsigned kind, const void *data,
+                                  uint64_t length) {
   mh_text text;
   return mh_text_read(space, word, &text) == MHEAP_OK && text.kind == kind && text.length == length &&
          memcmp(text.data, data, kind * length) == 0;
@@ -235,7 +250,9 @@ enum { GOLDEN_GUARDED = 20 };
 
 static inline size_t golden_guarded_size(int n) { return 10 + 13 * (size_t)n; }
 
-static inline void golden_ignore(mheap *heap, void *block, mheap_probe status) { (void)heap, (void)block, (void)status; }
+static inline void golden_ignore(mheap *heap, void *block, mheap_probe status) {
+  (void)heap, (void)block, (void)status;
+}
 
 static inline void golden_store_guarded(mheap *heap) {
   CHECK_EQ(mheap_mcheck(heap, golden_ignore, false), MHEAP_OK);

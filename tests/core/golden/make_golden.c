@@ -16,8 +16,8 @@ static void die(const char *what) {
 
 static void pack(const char *directory, const char *name) {
   char command[2000];
-  snprintf(command, sizeof command, "gzip -9n <'%s/%s' >'%s/v%d-%s.heap.gz'", test_directory(), name, directory,
-           MH_FORMAT_VERSION, name);
+  snprintf(command, sizeof command, "gzip -9n <'%s/%s' >'%s/v%d-%s.heap.gz'", test_directory(), name,
+           directory, MH_FORMAT_VERSION, name);
   if (system(command) != 0) die(command);
 }
 
