@@ -849,11 +849,12 @@ static void locks_go_with_the_process_that_took_them(void) {
   if (child == 0) {
     mheap *heap = mheap_open(path, NULL, NULL);
     char *block = mheap_malloc(heap, 10);
-    if ((grandchild = fork()) == 0) {
+    if (fork() == 0) {
+      grandchild = getpid(); /* told from here, so that what a fork does in the child is done */
+      if (write(ends[1], &grandchild, sizeof grandchild) != sizeof grandchild) _exit(1);
       for (;;) block[0]++, usleep(1000); /* has the mapping still */
     }
-    if (write(ends[1], &grandchild, sizeof grandchild) == sizeof grandchild) pause();
-    _exit(1);
+    for (;;) pause();
   }
   REQUIRE(read(ends[0], &grandchild, sizeof grandchild) == sizeof grandchild);
   CHECK_EQ(refused_with(path, &live, &error), MHEAP_ERR_BUSY);
