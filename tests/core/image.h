@@ -25,7 +25,9 @@
 #define __SANITIZE_ADDRESS__ 1
 #endif
 #endif
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_THREAD__)
+#define TEST_SANITIZED 4 /* slower, and looking for what one thread cannot do */
+#elif defined(__SANITIZE_ADDRESS__)
 #define TEST_SANITIZED 1
 #else
 #define TEST_SANITIZED 0
@@ -45,8 +47,10 @@ static inline bool is_zero_page(const uint8_t *page) {
 }
 
 static inline void image_keep(image *it, uint64_t place, const uint8_t *page) {
-  it->place = realloc(it->place, (it->pages + 1) * sizeof *it->place);
-  it->bytes = realloc(it->bytes, (it->pages + 1) * sizeof *it->bytes);
+  if ((it->pages & (it->pages - 1)) == 0) { /* room for twice as many at every power of two */
+    it->place = realloc(it->place, 2 * (it->pages + 1) * sizeof *it->place);
+    it->bytes = realloc(it->bytes, 2 * (it->pages + 1) * sizeof *it->bytes);
+  }
   it->place[it->pages] = place;
   memcpy(it->bytes[it->pages++], page, MH_PAGE);
 }
