@@ -226,6 +226,35 @@ static int use_read_only_disk(void *unused) {
 
 static void a_read_only_disk_can_be_read(void) { CHECK_EQ(in_child_process(use_read_only_disk, NULL), 0); }
 
+/* Without /proc a descriptor cannot be opened anew, nor is it known which boot this is. */
+static int work_without_proc(void *unused) {
+  mheap_error error = {0};
+  (void)unused;
+  if (!make_namespace()) return 0;
+  set_disk(4 << 20);
+  if (!CHECK(mount("tmpfs", "/proc", "tmpfs", 0, NULL) == 0)) return 1;
+  mheap *heap = mheap_open(disk_path(), NULL, &error), *second;
+  if (!CHECK(heap != NULL)) return fprintf(stderr, "%s\n", error.text), 1;
+  CHECK(mheap_malloc(heap, 100000) != NULL);
+  for (int mode = MHEAP_MODE_LIVE; mode <= MHEAP_MODE_SCRATCH; mode++) {
+    second = mheap_open(disk_path(), &(mheap_options){.mode = (mheap_mode)mode, .relocate = true}, &error);
+    CHECK(second == NULL && error.code == MHEAP_ERR_BUSY);
+  }
+  check_heap(heap);
+  CHECK_EQ(mheap_detach(heap, &error), MHEAP_OK);
+  heap = mheap_open(disk_path(), NULL, &error); /* nothing is left locked */
+  if (!CHECK(heap != NULL)) return 1;
+  CHECK(mheap_malloc(heap, 10) != NULL);
+  mheap_abandon(heap);
+  CHECK(mheap_open(disk_path(), NULL, &error) == NULL);
+  CHECK_EQ(error.code, MHEAP_ERR_UNCLEAN);
+  heap = mheap_open(disk_path(), &(mheap_options){.salvage = true}, &error);
+  CHECK(heap != NULL && mheap_detach(heap, &error) == MHEAP_OK);
+  return 0;
+}
+
+static void a_system_without_proc_will_do(void) { CHECK_EQ(in_child_process(work_without_proc, NULL), 0); }
+
 /* ---- limits of the process ---- */
 
 static bool limit(int what, uint64_t most) { return setrlimit(what, &(struct rlimit){most, most}) == 0; }
@@ -534,6 +563,7 @@ int main(int argc, char **argv) {
   static const test_case cases[] = {TEST(a_full_disk_is_an_error_and_no_signal),
                                     TEST(a_full_disk_does_not_hinder_recovery),
                                     TEST(a_read_only_disk_can_be_read),
+                                    TEST(a_system_without_proc_will_do),
                                     TEST(a_limit_on_file_size_is_a_full_heap_and_no_signal),
                                     TEST(a_file_beyond_the_limit_stays_usable),
                                     TEST(little_address_space_makes_a_smaller_span),
