@@ -1,0 +1,182 @@
+/* audit.c: see audit.h. */
+#include "audit.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+
+#include "objects/objects.h"
+#include "objects/value.h"
+
+/* ---- complaints ---- */
+
+void audit_complain(audit *a, const char *format, ...) {
+  va_list arguments;
+  a->complaints++;
+  if (a->quiet) return;
+  va_start(arguments, format);
+  fputs("audit: ", stderr);
+  vfprintf(stderr, format, arguments);
+  fputc('\n', stderr);
+  va_end(arguments);
+}
+
+static void complain_of_finding(void *arg, const mheap_finding *finding) {
+  if (finding->severity > 0)
+    audit_complain(arg, "%s at 0x%" PRIx64 ": %s", finding->what, finding->offset, finding->text);
+}
+
+/* ---- blocks in use ---- */
+
+static bool list_block(void *arg, void *block, size_t usable) {
+  audit *a = arg;
+  if (a->count == a->room) {
+    a->room = a->room == 0 ? 1024 : 2 * a->room;
+    a->blocks = realloc(a->blocks, a->room * sizeof *a->blocks);
+  }
+  a->blocks[a->count++] =
+      (audit_block){.offset = (uint64_t)((char *)block - heap_base(a->heap)), .usable = usable};
+  return true;
+}
+
+static bool list_object(void *arg, void *block, size_t usable) {
+  audit *a = arg;
+  list_block(a, block, usable);
+  a->blocks[a->count - 1].object = true;
+  return true;
+}
+
+static int by_offset(const void *x, const void *y) {
+  uint64_t a = ((const audit_block *)x)->offset, b = ((const audit_block *)y)->offset;
+  return (a > b) - (a < b);
+}
+
+void audit_begin(audit *a, mheap *heap, bool quiet) {
+  *a = (audit){.heap = heap, .quiet = quiet};
+  mheap_err code = mheap_check(heap, complain_of_finding, NULL, a);
+  if (code) audit_complain(a, "check: %s", mheap_last_error(heap)->text);
+  code = mheap_visit_blocks(heap, list_block, a);
+  if (!code && heap->own != NULL) code = mheap_visit_blocks(heap->own, list_object, a);
+  if (code) audit_complain(a, "visiting blocks: %s", mheap_last_error(heap)->text);
+  if (a->count > 0) qsort(a->blocks, a->count, sizeof *a->blocks, by_offset);
+}
+
+void audit_end(audit *a) {
+  free(a->blocks);
+  a->blocks = NULL;
+  a->count = a->room = 0;
+}
+
+audit_block *audit_find(audit *a, uint64_t offset) {
+  audit_block key = {.offset = offset};
+  return a->count == 0 ? NULL : bsearch(&key, a->blocks, a->count, sizeof key, by_offset);
+}
+
+void audit_expect(audit *a, const model_block *block, const uint64_t *seed) {
+  audit_block *found = audit_find(a, block->offset);
+  if (found == NULL) {
+    audit_complain(a, "the block at 0x%" PRIx64 ", %" PRIu64 " bytes, is not in use", block->offset,
+                   block->size);
+    return;
+  }
+  if (found->explained || found->object)
+    audit_complain(a, "two owners of the block at 0x%" PRIx64, block->offset);
+  found->explained = true;
+  if (found->usable < block->size)
+    audit_complain(a, "the block at 0x%" PRIx64 " holds %" PRIu64 " bytes, not %" PRIu64, block->offset,
+                   found->usable, block->size);
+  else if (seed != NULL && !pattern_is_prefix(heap_base(a->heap) + block->offset, block->size, *seed))
+    audit_complain(a, "the block at 0x%" PRIx64 ", %" PRIu64 " bytes, lost its contents", block->offset,
+                   block->size);
+}
+
+size_t audit_unexplained(const audit *a) {
+  size_t count = 0;
+  for (size_t i = 0; i < a->count; i++) count += !a->blocks[i].explained;
+  return count;
+}
+
+void audit_free(audit *a, const audit_block *block) {
+  void *address = heap_base(a->heap) + block->offset;
+  mheap_err code = block->object ? mh_own_free(a->heap, address) : mheap_free(a->heap, address);
+  if (code) audit_complain(a, "free: %s", mheap_last_error(a->heap)->text);
+}
+
+/* ---- objects ---- */
+
+#define EMPTY_DICT 1
+
+static uint64_t mix(uint64_t digest, uint64_t value) {
+  digest = (digest ^ value) * 0x9fb21c651e98df25u;
+  return digest ^ digest >> 32;
+}
+
+static void explain(audit *a, uint64_t offset, const char *what) {
+  audit_block *found = audit_find(a, offset);
+  if (found == NULL) audit_complain(a, "%s at 0x%" PRIx64 " is reachable, but not in use", what, offset);
+  else if (found->explained || !found->object)
+    audit_complain(a, "%s at 0x%" PRIx64 " is reachable, and somebody's block", what, offset);
+  else found->explained = true;
+}
+
+static uint64_t digest_word(audit *a, mh_space *space, uint64_t word);
+
+static uint64_t digest_dict(audit *a, mh_space *space, uint64_t offset) {
+  mh_dict dict;
+  mh_entry entry;
+  uint32_t index = 0;
+  uint64_t digest = EMPTY_DICT;
+  const mh_container *container = mh_at(space->region, offset);
+  if (container->part != 0) explain(a, container->part, "a dict's table");
+  if (mh_dict_at(space, offset, &dict) != MHEAP_OK) return 0;
+  mheap_err code;
+  while ((code = mh_dict_next(&dict, &index, &entry)) == MHEAP_OK)
+    digest = mix(mix(digest, digest_word(a, space, entry.key)), digest_word(a, space, entry.value));
+  if (code != MHEAP_ERR_NOT_FOUND) audit_complain(a, "a dict: %s", mheap_last_error(a->heap)->text);
+  return digest;
+}
+
+static uint64_t digest_list(audit *a, mh_space *space, uint64_t offset) {
+  mh_list list;
+  mh_items items;
+  uint64_t digest = 2;
+  const mh_container *container = mh_at(space->region, offset);
+  if (container->part != 0) explain(a, container->part, "a list's items");
+  if (mh_list_at(space, offset, &list) != MHEAP_OK || mh_list_items(&list, &items) != MHEAP_OK) {
+    audit_complain(a, "a list: %s", mheap_last_error(a->heap)->text);
+    return 0;
+  }
+  for (uint64_t i = 0; i < items.count; i++) digest = mix(digest, digest_word(a, space, items.words[i]));
+  return digest;
+}
+
+static uint64_t digest_text(mh_space *space, uint64_t word) {
+  mh_text text;
+  uint64_t digest = 3;
+  if (mh_text_read(space, word, &text) != MHEAP_OK) return 0;
+  for (uint64_t i = 0; i < text.length * text.kind; i++)
+    digest = mix(digest, ((const uint8_t *)text.data)[i]);
+  return digest;
+}
+
+static uint64_t digest_word(audit *a, mh_space *space, uint64_t word) {
+  if (!mh_word_is_ref(word)) return word;
+  explain(a, mh_word_offset(word), "an object");
+  switch (mh_word_tag(word)) {
+    case MH_TAG_DICT_REF: return digest_dict(a, space, mh_word_offset(word));
+    case MH_TAG_LIST_REF: return digest_list(a, space, mh_word_offset(word));
+    case MH_TAG_STR_REF:
+    case MH_TAG_BYTES_REF: return digest_text(space, word);
+    default: return *((const uint64_t *)mh_at(space->region, mh_word_offset(word)) + 1);
+  }
+}
+
+uint64_t audit_objects(audit *a) {
+  mh_space space = {0};
+  mh_space_init(&space, a->heap);
+  uint64_t root = space.region->super->root, names = space.region->super->names, digest = 0;
+  if (root != 0) digest = digest_word(a, &space, mh_word_ref(MH_TAG_DICT_REF, root));
+  if (digest == EMPTY_DICT) digest = 0; /* the same as none: it is made before what is put in */
+  if (names == 0) return digest;
+  uint64_t of_names = digest_word(a, &space, mh_word_ref(MH_TAG_DICT_REF, names));
+  return of_names == EMPTY_DICT ? digest : mix(digest, of_names);
+}

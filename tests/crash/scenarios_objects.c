@@ -1,0 +1,188 @@
+/* scenarios_objects.c: scenarios of objects: dicts, lists and named roots. See scenarios.h. */
+#include "objects/objects.h"
+#include "objects/value.h"
+
+#include "scenarios.h"
+
+static mh_space space; /* of the process that runs the scenario */
+
+static void must(const stage *s, mheap_err code, const char *what) {
+  if (code != MHEAP_OK) stage_fail(what, s->heap);
+}
+
+static mh_dict root_of(stage *s) {
+  mh_dict root;
+  mh_space_init(&space, s->heap);
+  must(s, mh_root(&space, true, &root), "root");
+  return root;
+}
+
+static mh_key key_of(const char *text) {
+  mh_key key;
+  mh_key_text(&space, &key, MH_TAG_STR_REF, 1, text, strlen(text));
+  return key;
+}
+
+static uint64_t text_of(stage *s, const char *text) {
+  uint64_t word;
+  must(s, mh_str_new(&space, 1, text, strlen(text), &word), "str");
+  return word;
+}
+
+static void set(stage *s, const char *name, uint64_t word) {
+  mh_dict root = root_of(s);
+  mh_key key = key_of(name);
+  must(s, mh_dict_set(&root, &key, word), "dict set");
+}
+
+static void remove_key(stage *s, const char *name) {
+  mh_dict root = root_of(s);
+  mh_key key = key_of(name);
+  must(s, mh_dict_delete(&root, &key), "dict delete");
+}
+
+static void set_numbered(stage *s, int i) {
+  char name[40];
+  root_of(s);
+  snprintf(name, sizeof name, "a key of some length %d", i);
+  set(s, name, i % 2 == 0 ? mh_word_int(i) : text_of(s, name));
+}
+
+/* ---- what is there before ---- */
+
+static void dict_of(stage *s, int count) {
+  for (int i = 0; i < 5; i++) stage_malloc(s, 100);
+  for (int i = 0; i < count; i++) set_numbered(s, i);
+}
+static void no_root(stage *s) { stage_malloc(s, 100); }
+static void dict_of_1(stage *s) { dict_of(s, 1); }
+static void dict_of_3(stage *s) { dict_of(s, 3); }
+static void dict_of_20(stage *s) { dict_of(s, 20); }
+
+/* The next entry makes it grow: `least` entries at least. */
+static void full_dict(stage *s, uint32_t least) {
+  const mh_table *table;
+  mh_table_counts counts = {0};
+  dict_of(s, 1);
+  for (int i = 1;; i++) {
+    mh_dict root = root_of(s);
+    must(s, mh_dict_table(&root, &table), "table");
+    must(s, mh_table_read(&space, table, &counts), "counts");
+    if (counts.used == table->capacity && counts.used >= least) return;
+    set_numbered(s, i);
+  }
+}
+static void full_dict_with_tags(stage *s) { full_dict(s, 2); }
+static void largest_dict_with_tags(stage *s) { full_dict(s, MH_TABLE_TAGGED); }
+static void full_dict_with_slots(stage *s) { full_dict(s, 40); }
+
+static void list_of(stage *s, int count) {
+  mh_list list;
+  root_of(s);
+  must(s, mh_list_new(&space, 0, &list), "list");
+  for (int i = 0; i < count; i++)
+    must(s, mh_list_append(&list, text_of(s, "an item of some length")), "append");
+  set(s, "list", mh_word_ref(MH_TAG_LIST_REF, list.offset));
+}
+static void list_of_0(stage *s) { list_of(s, 0); }
+static void list_of_3(stage *s) { list_of(s, 3); }
+
+/* Appends until the items' block is full. */
+static mh_list the_list(stage *s) {
+  mh_dict root = root_of(s);
+  mh_key key = key_of("list");
+  uint64_t word;
+  mh_list list;
+  must(s, mh_dict_get(&root, &key, &word), "the list");
+  must(s, mh_list_at(&space, mh_word_offset(word), &list), "the list");
+  return list;
+}
+static void full_list(stage *s) {
+  mh_items items;
+  list_of(s, 1);
+  mh_list list = the_list(s);
+  for (;;) {
+    must(s, mh_list_items(&list, &items), "items");
+    if (items.start + items.count == items.capacity) return;
+    must(s, mh_list_append(&list, mh_word_int(5)), "append");
+  }
+}
+
+/* ---- operations ---- */
+
+static void insert_inline(stage *s) {
+  root_of(s);
+  set(s, "short", mh_word_int(1));
+}
+static void insert_text(stage *s) { set_numbered(s, 1001); }
+static void insert_first(stage *s) { set_numbered(s, 0); }
+static void replace_value(stage *s) {
+  root_of(s);
+  set(s, "a key of some length 1", text_of(s, "another value, as long"));
+}
+static void delete_first(stage *s) { remove_key(s, "a key of some length 0"); }
+static void delete_last(stage *s) { remove_key(s, "a key of some length 2"); }
+static void delete_with_text(stage *s) { remove_key(s, "a key of some length 1"); }
+static void clear(stage *s) {
+  mh_dict root = root_of(s);
+  must(s, mh_dict_clear(&root), "clear");
+}
+static void nest(stage *s) {
+  mh_dict dict;
+  root_of(s);
+  must(s, mh_dict_new(&space, 0, &dict), "dict");
+  mh_key key = key_of("inner");
+  must(s, mh_dict_set(&dict, &key, text_of(s, "a value within")), "dict set");
+  set(s, "outer", mh_word_ref(MH_TAG_DICT_REF, dict.offset));
+}
+static void append(stage *s) {
+  mh_list list = the_list(s);
+  must(s, mh_list_append(&list, text_of(s, "one more item, as long")), "append");
+}
+static void replace_item(stage *s) {
+  mh_list list = the_list(s);
+  must(s, mh_list_set(&list, 1, mh_word_int(1)), "set item");
+}
+static void insert_item(stage *s) {
+  mh_list list = the_list(s);
+  uint64_t word = mh_word_int(9);
+  must(s, mh_list_splice(&list, 1, 0, &word, 1), "insert");
+}
+static void drop_item(stage *s) {
+  mh_list list = the_list(s);
+  must(s, mh_list_splice(&list, 2, 1, NULL, 0), "drop");
+}
+static void set_root(stage *s) { must(s, mheap_setroot(s->heap, "name", 4, s->blocks[0]), "setroot"); }
+static void set_long_root(stage *s) {
+  must(s, mheap_setroot(s->heap, "a longer name", 13, s->blocks[0]), "setroot");
+}
+static void named(stage *s) {
+  stage_malloc(s, 100);
+  set_root(s);
+}
+static void remove_root(stage *s) { must(s, mheap_setroot(s->heap, "name", 4, NULL), "setroot"); }
+
+const scenario object_scenarios[] = {
+    {"dict_is_made", no_root, insert_first, false, false},
+    {"dict_insert_inline", dict_of_1, insert_inline, false, false},
+    {"dict_insert_text", dict_of_3, insert_text, false, false},
+    {"dict_with_tags_grows", full_dict_with_tags, insert_text, false, false},
+    {"dict_with_tags_gets_slots", largest_dict_with_tags, insert_text, false, false},
+    {"dict_with_slots_grows", full_dict_with_slots, insert_text, false, false},
+    {"dict_replace", dict_of_20, replace_value, false, false},
+    {"dict_delete_first", dict_of_20, delete_first, false, false},
+    {"dict_delete_text", dict_of_20, delete_with_text, false, false},
+    {"dict_delete_last", dict_of_3, delete_last, false, false},
+    {"dict_clear", dict_of_20, clear, false, false},
+    {"dict_nested", dict_of_3, nest, false, false},
+    {"list_append_to_empty", list_of_0, append, false, false},
+    {"list_append", list_of_3, append, false, false},
+    {"list_append_grows", full_list, append, false, false},
+    {"list_replace", list_of_3, replace_item, false, false},
+    {"list_insert", list_of_3, insert_item, false, false},
+    {"list_drop_last", list_of_3, drop_item, false, false},
+    {"root_is_named", named, set_long_root, false, false},
+    {"root_first_named", no_root, set_root, false, false},
+    {"root_removed", named, remove_root, false, false},
+    {NULL, NULL, NULL, false, false},
+};

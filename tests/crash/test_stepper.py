@@ -1,0 +1,58 @@
+"""SIGKILL between any two instructions of an operation leaves it done or not done, and no leak.
+
+Every image that the file goes through is judged by a fresh process: see stepper.c. The controls
+apply an operation's stores in another order, or drop one, and must be caught.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from c_tools import run
+
+SOURCES = [Path(__file__).with_name(name) for name in ("scenarios.c", "scenarios_objects.c")]
+NAMES = [
+    name for source in SOURCES for name in re.findall(r'^    \{"(\w+)",', source.read_text(), re.MULTILINE)
+]
+
+# These find what an earlier attach left and write nothing, until something is changed.
+WITHOUT_STORES = {"attach", "attach_two_segments"}
+CONTROLS = [
+    "malloc_adds_a_segment",
+    "malloc_a_huge_block",
+    "dict_with_tags_gets_slots",
+    "list_append",
+    "attach_a_new_file",
+]
+
+
+def step(programs: Path, directory: Path, *arguments: str) -> str:
+    return run(programs / "crash_stepper", directory, *arguments, timeout=120)
+
+
+def test_every_operation_is_known(programs: Path) -> None:
+    listed = subprocess.run([programs / "crash_stepper", "-l"], capture_output=True, text=True, check=True)
+    assert listed.stdout.split() == NAMES
+    assert len(NAMES) > 50
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_operation_is_done_or_not_done(name: str, programs: Path, memory_directory: Path) -> None:
+    output = step(programs, memory_directory, name)
+    found = re.search(rf"^{name}: (\d+) images in (\d+) instructions, 0 bad$", output, re.MULTILINE)
+    assert found, output
+    images, instructions = map(int, found.groups())
+    assert instructions > 10
+    assert (images == 0) == (name in WITHOUT_STORES), output
+
+
+@pytest.mark.parametrize("how", ["reversed", "dropped"])
+@pytest.mark.parametrize("name", CONTROLS)
+def test_the_judge_sees_stores_that_are(how: str, name: str, programs: Path, memory_directory: Path) -> None:
+    output = step(programs, memory_directory, f"--{how}", name)
+    found = re.search(rf"^{name}: (\d+) images {how}, (\d+) caught$", output, re.MULTILINE)
+    assert found, output
+    assert int(found[2]) > 0
