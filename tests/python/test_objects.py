@@ -9,7 +9,9 @@ import os
 import pickle
 import signal
 import struct
+import subprocess
 import sys
+import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -610,3 +612,46 @@ def test_memory_of_python_is_given_back(root: PersistentDict) -> None:
     work()
     gc.collect()
     assert [sys.getrefcount(kind) for kind in types] == before
+
+
+CHANGE_FOR_EVER = """
+import sys, mheap
+
+with mheap.open(sys.argv[1], mode="live") as heap:
+    print("ready", flush=True)
+    for i in range(sys.maxsize):
+        heap.root[f"key {i % 500}"] = {"list": ["x" * (i % 900)] * (i % 7), "int": 2 ** (i % 200)}
+        if i % 3 == 0:
+            heap.root.pop(f"key {i * 7 % 500}", None)
+"""
+
+
+def test_checking_beside_a_writer_is_harmless(heap_path: Path) -> None:
+    """What was checked may have changed when it is used: nothing is read twice."""
+    command = [sys.executable, "-c", CHANGE_FOR_EVER, str(heap_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+        try:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == b"ready\n"
+            for _ in range(3000):
+                with mheap.open(heap_path, mode="readonly", unsafe=True) as heap:
+                    heap.check()
+        finally:
+            writer.kill()
+
+
+def test_checking_while_other_threads_store_is_harmless(heap_path: Path) -> None:
+    with mheap.open(heap_path, mode="live") as heap:
+        ended = threading.Event()
+
+        def store() -> None:
+            for i in range(60_000):
+                heap.root[i % 3000] = {"list": ["x" * (i % 900)] * (i % 7), "int": 2 ** (i % 200)}
+            ended.set()
+
+        thread = threading.Thread(target=store)
+        thread.start()
+        while not ended.is_set():
+            heap.check()
+        thread.join()
+        assert heap.check()

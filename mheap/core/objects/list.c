@@ -10,7 +10,7 @@ mheap_err mh_items_open(mh_space *space, uint64_t offset, mh_items *items) {
   if (offset % 16 != 0 || !mh_in_region(space->region, offset, sizeof(mh_items_block)))
     return mh_corrupt(space, offset, "items beyond the region", mh_region_size(space->region), offset);
   mh_items_block *block = mh_at(space->region, offset);
-  uint64_t head = block->head, range = mh_read(&block->range);
+  uint64_t head = mh_read(&block->head), range = mh_read(&block->range);
   items->block = block;
   items->capacity = mh_head_length(head);
   items->count = (uint32_t)range;

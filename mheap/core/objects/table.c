@@ -42,7 +42,7 @@ mheap_err mh_table_open(mh_space *space, uint64_t offset, mh_table *table) {
   if (offset % 16 != 0 || !mh_in_region(space->region, offset, sizeof(mh_table_block)))
     return mh_corrupt(space, offset, "a table beyond the region", mh_region_size(space->region), offset);
   mh_table_block *block = mh_at(space->region, offset);
-  uint64_t head = block->head;
+  uint64_t head = mh_read(&block->head);
   uint32_t capacity = (uint32_t)mh_head_length(head);
   unsigned log2 = head & 0xff;
   bool tagged = capacity <= MH_TABLE_TAGGED;
@@ -86,7 +86,7 @@ mheap_err mh_table_bad_counts(mh_space *space, const mh_table *table) {
 /* ---- finding ---- */
 
 static inline mheap_err entry_is(mh_space *space, const mh_table *table, const mh_key *key, uint32_t index) {
-  uint64_t stored = table->entries[index].key;
+  uint64_t stored = mh_read(&table->entries[index].key);
   if (stored == MH_WORD_ABSENT) return MHEAP_ERR_NOT_FOUND;
   if (stored == key->word || mh_key_is_text(space, key, stored)) return MHEAP_OK;
   return mh_key_equals(space, key, stored);

@@ -101,10 +101,11 @@ mheap_err mh_text_read(mh_space *space, uint64_t word, mh_text *text) {
   mh_text_block *block = mh_object_at(space, word);
   if (block == NULL) return MHEAP_ERR_CORRUPT;
   uint64_t offset = mh_word_offset(word), before = 8;
-  text->kind = kind_of(mh_head_type(block->head));
-  text->length = mh_head_length(block->head);
+  uint64_t head = mh_read(&block->head); /* once: somebody may be writing */
+  text->kind = kind_of(mh_head_type(head));
+  text->length = mh_head_length(head);
   if (text->length == MH_LENGTH_ESCAPE) {
-    text->length = block->text;
+    text->length = mh_read(&block->text);
     before = 16;
   }
   uint64_t room = mh_region_size(space->region) - offset - before;

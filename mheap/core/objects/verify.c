@@ -3,7 +3,9 @@
    Owns, for the time of one walk: a counter for every 16 bytes of the region (pages that no
    object lies in are never touched), and the list of objects seen, which is also the queue of
    those to be looked into. Each object is looked into once, so a walk costs what the objects
-   cost, whatever they refer to. */
+   cost, whatever they refer to.
+
+   Somebody may be writing meanwhile: a word is read once, then checked, then used. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,6 +23,7 @@ typedef struct mh_walk {
   void *arg;
   uint64_t broken;
   uint32_t *counts; /* references found, by offset / 16 */
+  uint64_t size;    /* of the region when the walk began, which it may outgrow */
   uint64_t counts_bytes;
   uint64_t *seen;   /* references, each object once */
   uint64_t seen_count, seen_room;
@@ -141,6 +144,7 @@ static bool visit(mh_walk *walk, uint64_t word, uint64_t place) {
     found_error(walk);
     return false;
   }
+  if (mh_word_offset(word) >= walk->size) return false;
   uint32_t *count = count_of(walk, mh_word_offset(word));
   if (*count < UINT32_MAX) ++*count;
   if (*count == 1 && remember(walk, word)) check_object(walk, word);
@@ -165,11 +169,11 @@ static bool is_long_and_known(mh_walk *walk, uint64_t word) {
   return mh_head_length(*(uint64_t *)mh_at(walk->space.region, mh_word_offset(word))) > LONG_KEY;
 }
 
-/* Is the entry found by its key? False when it makes no sense to go on. */
-static bool check_lookup(mh_walk *walk, const mh_table *table, uint32_t index) {
+/* Is the entry found by its key, which was visited? False when it makes no sense to go on. */
+static bool check_lookup(mh_walk *walk, const mh_table *table, uint32_t index, uint64_t stored) {
   mh_key key;
   uint32_t at;
-  uint64_t stored = table->entries[index].key, place = mh_offset(walk->space.region, &table->entries[index]);
+  uint64_t place = mh_offset(walk->space.region, &table->entries[index]);
   if (is_long_and_known(walk, stored)) return true;
   mheap_err failed = mh_key_of_word(&walk->space, stored, &key);
   if (!failed) failed = mh_table_find(&walk->space, table, &key, &at);
@@ -188,11 +192,11 @@ static void check_entries(mh_walk *walk, const mh_table *table, const mh_table_c
   if (!look_up) found(walk, 1, table->offset, "the slots of a table are too crowded to look keys up");
   for (uint32_t i = 0; i < counts->used && !walk->failed; i++) {
     if (!mh_table_is_live(table, counts, i)) continue;
-    uint64_t place = mh_offset(walk->space.region, &table->entries[i]);
+    uint64_t place = mh_offset(walk->space.region, &table->entries[i]), key = mh_read(&table->entries[i].key);
     live++;
-    bool is_key = visit(walk, table->entries[i].key, place);
-    visit(walk, table->entries[i].value, place + offsetof(mh_entry, value));
-    if (look_up && is_key) look_up = check_lookup(walk, table, i);
+    bool is_key = visit(walk, key, place);
+    visit(walk, mh_read(&table->entries[i].value), place + offsetof(mh_entry, value));
+    if (look_up && is_key) look_up = check_lookup(walk, table, i, key);
   }
   if (live != counts->live)
     found(walk, 1, table->offset + offsetof(mh_table_block, counts),
@@ -201,6 +205,7 @@ static void check_entries(mh_walk *walk, const mh_table *table, const mh_table_c
 
 /* A part belongs to one container: counted, so that a second one is noticed. */
 static bool check_part(mh_walk *walk, uint64_t offset, uint64_t bytes) {
+  if (offset >= walk->size) return false;
   uint64_t usable = mh_block_usable(&walk->space, offset);
   if (usable < bytes)
     found(walk, 1, offset, "a part of %" PRIu64 " bytes: expected a block in use of as many, found %" PRIu64,
@@ -232,7 +237,7 @@ static void check_items(mh_walk *walk, uint64_t part) {
   }
   if (!check_part(walk, part, mh_items_bytes(&items))) return;
   for (uint64_t i = 0; i < items.count && !walk->failed; i++)
-    visit(walk, items.words[i], mh_offset(walk->space.region, &items.words[i]));
+    visit(walk, mh_read(&items.words[i]), mh_offset(walk->space.region, &items.words[i]));
 }
 
 /* ---- containers ---- */
@@ -282,7 +287,8 @@ static void walk_all(mh_walk *walk) {
 mheap_err mh_objects_check(mheap *heap, mheap_finding_fun *report, void *arg) {
   mh_walk walk = {.report = report, .arg = arg, .seen_room = 8192};
   mh_space_init(&walk.space, heap);
-  walk.counts_bytes = mh_region_size(walk.space.region) / 16 * sizeof *walk.counts;
+  walk.size = mh_region_size(walk.space.region);
+  walk.counts_bytes = walk.size / 16 * sizeof *walk.counts;
   walk.counts = mh_os_table(walk.counts_bytes);
   walk.seen = mh_os_table(8 * walk.seen_room);
   if (walk.counts == NULL || walk.seen == NULL)
