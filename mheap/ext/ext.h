@@ -105,6 +105,9 @@ void **mhx_objects_slot(PyObject *heap_obj);
 
 /* Detaches. 0, or -1 with an exception: the heap is then still attached. Closed: nothing to do. */
 int mhx_detach(mhx_handle *handle);
+/* Detaching failed, and nobody is left to hear of it: writes the exception that is set to
+   sys.unraisablehook and abandons the heap. */
+void mhx_give_up(mhx_handle *handle);
 static inline bool mhx_is_closed(const mhx_handle *handle) { return handle->heap == NULL && !handle->adrift; }
 
 /* ---- all attached handles ------------------------------------------------------- */

@@ -208,6 +208,16 @@ int mhx_detach(mhx_handle *handle) {
   return 0;
 }
 
+void mhx_give_up(mhx_handle *handle) {
+  PyErr_WriteUnraisable((PyObject *)handle);
+  mhx_objects_detach((PyObject *)handle);
+  mheap *heap = handle->heap;
+  handle->heap = NULL;
+  handle->adrift = false;
+  mhx_handles_remove(handle);
+  if (heap != NULL) mheap_abandon(heap);
+}
+
 /* ---- at exit ---- */
 
 /* The next handle of this interpreter that has not been tried. Trying may run Python code,
@@ -229,8 +239,10 @@ PyObject *mhx_detach_all(PyObject *module, PyObject *unused) {
   if (tried == NULL) return NULL;
   for (mhx_handle *handle; (handle = next_to_detach(tried)) != NULL;) {
     if (PyList_Append(tried, (PyObject *)handle) < 0) break;
+    if (mhx_detach(handle) == 0) continue;
     /* Views that are still out: nothing is lost, the next attach repairs. */
-    if (mhx_detach(handle) < 0) PyErr_Clear();
+    if (PyErr_ExceptionMatches(PyExc_BufferError) || handle->uses != NULL) PyErr_Clear();
+    else mhx_give_up(handle);
   }
   Py_DECREF(tried);
   if (PyErr_Occurred()) return NULL;

@@ -33,14 +33,7 @@ static void finalize(PyObject *self) {
   if (mhx_is_closed(handle)) return;
   mhx_pending pending = mhx_pending_take();
   if (handle->forks == mhx_forks) warn_unclosed(handle);
-  if (mhx_detach(handle) < 0) {
-    PyErr_WriteUnraisable(self);
-    mheap *heap = handle->heap;
-    handle->heap = NULL;
-    handle->adrift = false;
-    mhx_handles_remove(handle);
-    if (heap != NULL) mheap_abandon(heap);
-  }
+  if (mhx_detach(handle) < 0) mhx_give_up(handle);
   mhx_pending_restore(&pending);
 }
 
@@ -63,9 +56,12 @@ static PyObject *repr(PyObject *self) {
   const char *mode = mhx_mode_name(handle->mode);
   mheap_info info;
   PyObject *text;
-  if (handle->heap == NULL || handle->forks != mhx_forks || mheap_get_info(handle->heap, &info) != MHEAP_OK)
-    text = PyUnicode_FromFormat("<mheap.Heap %U, %s, %s>", name, mode,
-                                mhx_is_closed(handle) ? "closed" : "inherited over a fork");
+  const char *state = NULL;
+  if (mhx_is_closed(handle)) state = "closed";
+  else if (handle->heap == NULL || handle->forks != mhx_forks) state = "inherited over a fork";
+  else if (mheap_get_info(handle->heap, &info) != MHEAP_OK) state = "damaged";
+  if (state != NULL)
+    text = PyUnicode_FromFormat("<mheap.Heap %U, %s, %s>", name, mode, state);
   else
     text = PyUnicode_FromFormat("<mheap.Heap %U, %s, %llu bytes, attached>", name, mode,
                                 (unsigned long long)info.size);

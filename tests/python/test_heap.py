@@ -284,6 +284,23 @@ def test_weak_references(heap_path: Path) -> None:
     assert there() is None
 
 
+def test_an_exit_says_once_what_it_cannot_detach(heap_path: Path, run_python: Any) -> None:
+    code = (
+        "import mheap, os, sys\n"
+        "heap = mheap.open(sys.argv[1], mode='live')\n"
+        "heap.root['a'] = list(range(100_000))\n"
+        "os.truncate(sys.argv[1], 0)\n"
+        "try: heap.root['a'][-1]\n"
+        "except mheap.CorruptHeap: print(repr(heap).rpartition(' ')[2])\n"
+    )
+    done = run_python(code, heap_path)
+    assert done.stdout == "damaged>\n"
+    cut, ignored, error = done.stderr.splitlines()
+    assert "cut short" in cut
+    assert ignored.startswith("Exception ignored in: <mheap.Heap ")
+    assert error.startswith("mheap.errors.CorruptHeap: ")
+
+
 def test_an_exit_detaches_what_is_open(heap_path: Path, run_python: Any) -> None:
     code = (
         "import mheap, sys\n"
