@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -113,4 +114,6 @@ def main(args: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # whatever the locale: data is never lost to '?'
-    sys.exit(_run(args))
+    if sys.stderr is None:  # closed: print() would take stdout in its place
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
+    sys.exit(_run(args) if sys.stdout is not None else _fail("standard output is closed", 1))

@@ -29,6 +29,7 @@ bool mh_os_same_file(int fd, const char *path);
 /* The name the kernel has for fd, into buffer[size], or "descriptor N". */
 void mh_os_path(int fd, char *buffer, size_t size);
 
+/* Descriptors of ours are never those of the standard streams. */
 int mh_os_open(const char *path, bool writable, bool create, int *fd);
 /* A descriptor of its own for the same file: a new open file description if that can be
    had (then *shared is false), else a duplicate, whose locks are shared with fd's. */

@@ -82,10 +82,21 @@ void mh_os_path(int fd, char *buffer, size_t size) {
   else buffer[length] = '\0';
 }
 
+/* Where standard error was closed, a heap that got its number would be written over by messages. */
+static int above_standard_streams(int *fd) {
+  if (*fd < 0) return errno;
+  if (*fd > STDERR_FILENO) return 0;
+  int low = *fd, failed = 0;
+  *fd = fcntl(low, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  if (*fd < 0) failed = errno;
+  close(low);
+  return failed;
+}
+
 int mh_os_open(const char *path, bool writable, bool create, int *fd) {
   int flags = (writable ? O_RDWR : O_RDONLY) | (create ? O_CREAT : 0) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
   *fd = open(path, flags, 0666);
-  return *fd < 0 ? errno : 0;
+  return above_standard_streams(fd);
 }
 
 int mh_os_reopen(int fd, bool writable, int *own, bool *shared) {
@@ -93,7 +104,7 @@ int mh_os_reopen(int fd, bool writable, int *own, bool *shared) {
   snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
   *shared = mh_os_open(link, writable, false, own) != 0;
   if (!*shared) return 0;
-  *own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  *own = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
   return *own < 0 ? errno : 0;
 }
 

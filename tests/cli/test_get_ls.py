@@ -182,6 +182,26 @@ def test_a_reader_that_has_enough_is_no_error(sample: Path, heap_path: Path) -> 
     assert len(done.stdout.splitlines()) == 2
 
 
+@pytest.mark.parametrize(
+    ("closed", "code", "text"), [(">&-", 1, ""), ("2>&-", 0, "slash"), ("<&-", 0, "slash")]
+)
+def test_closed_streams(sample: Path, closed: str, code: int, text: str) -> None:
+    command = f'"$0" -m mheap get "$1" "$2" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, sample, r"a\/b"],
+        capture_output=True,
+        text=True,
+        cwd=sample.parent,
+    )
+    assert (done.returncode, done.stdout.strip()) == (code, text)
+    assert done.stderr == ("mheap: standard output is closed\n" if code else "")
+    command = f'"$0" -m mheap get "$1" nothing {closed} 2>&-'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, sample], capture_output=True, cwd=sample.parent
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
+
+
 def test_deep_nesting_does_not_recurse(run: Run, heap_path: Path) -> None:
     with mheap.open(heap_path, mode="live") as heap:
         heap.root["deep"] = []

@@ -517,3 +517,14 @@ def test_a_killed_writer_leaves_a_heap(heap_path: Path, run_python: Any) -> None
         assert address is not None
         assert heap.usable_size(address) >= 1000
         heap.free(address)
+
+
+def test_standard_streams_that_are_closed_do_not_become_the_heap(heap_path: Path, run_python: Any) -> None:
+    code = (
+        "import mheap, os, sys\n"
+        "for fd in range(3): os.close(fd)\n"
+        "with mheap.open(sys.argv[1], mode='live') as heap:\n"
+        "    with mheap.attach(heap.fileno(), mode='readonly', unsafe=True) as again:\n"
+        "        os._exit(100 if min(heap.fileno(), again.fileno()) > 2 else 1)\n"
+    )
+    assert run_python(code, heap_path, check=False).returncode == 100
