@@ -477,9 +477,17 @@ static void punch_slices(mh_region *region, uint64_t segment) {
   state->backed &= ~state->free;
 }
 
+/* Free segments in a row are one hole. */
 void mh_arena_punch(mh_region *region) {
-  for (uint64_t segment = 0; segment < mh_map_segments(region); segment++) {
-    if (mh_segment_of(region, segment)->kind == MH_RUN_HEADER) punch_slices(region, segment);
-    else if (is_free(region, segment)) mh_region_punch(region, mh_segment_offset(segment), MH_SEGMENT);
+  uint64_t count = mh_map_segments(region), free = 0;
+  for (uint64_t segment = 0; segment <= count; segment++) {
+    bool slices = segment < count && mh_segment_of(region, segment)->kind == MH_RUN_HEADER;
+    if (segment < count && !slices && is_free(region, segment)) {
+      free++;
+      continue;
+    }
+    if (free > 0) mh_region_punch(region, mh_segment_offset(segment - free), free * MH_SEGMENT);
+    if (slices) punch_slices(region, segment);
+    free = 0;
   }
 }

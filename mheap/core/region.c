@@ -172,7 +172,7 @@ static void take_over(mh_region *region, const mh_owner *self) {
     mh_publish(&super->state, MH_STATE_CLEAN); /* no owner is believed while one is written */
     super->owner = *self;
   }
-  mh_publish(&super->epoch, super->epoch + 1);
+  mh_publish(&super->epoch, super->epoch + 1 < UINT32_MAX ? super->epoch + 1 : 1);
 }
 
 /* A store to a block that a reflink copy shares needs a new one, and on a full disk that would
@@ -195,11 +195,12 @@ mheap_err mh_region_begin_slowly(mh_region *region, mheap_error *error) {
   pthread_mutex_lock(&region->lock);
   if (!region->open && region->mode == MHEAP_MODE_LIVE && !region->anonymous) {
     mh_owner self = mh_owner_make(region->device, region->inode, region->mount_id, region->mode);
-    if (super->state == MH_STATE_OPEN) take_over(region, &self);
+    uint64_t before = super->state;
+    if (before == MH_STATE_OPEN) take_over(region, &self);
     else super->owner = self;
     mh_publish(&super->state, MH_STATE_OPEN);
     failed = mh_os_sync(region->fd);
-    if (failed) mh_publish(&super->state, MH_STATE_CLEAN);
+    if (failed) mh_publish(&super->state, before);
   }
   region->open = !failed;
   pthread_mutex_unlock(&region->lock);

@@ -2,8 +2,7 @@
 #include "space.h"
 
 void mh_space_init(mh_space *space, mheap *heap) {
-  space->heap = heap;
-  space->region = heap->region;
+  *space = (mh_space){.heap = heap, .region = heap->region};
   memcpy(space->seed, heap->region->super->identity.hash_seed, sizeof space->seed);
 }
 
