@@ -145,12 +145,21 @@ static void drop(mheap *heap) {
   mh_os_table_free(heap, HANDLE_BYTES);
 }
 
+static pthread_mutex_t default_lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic(mheap *) default_heap;
+
+/* Which whoever passes NULL relies on. */
+static bool is_default(const mheap *heap) {
+  return heap == NULL || heap == atomic_load_explicit(&default_heap, memory_order_relaxed);
+}
+
 mheap_err mheap_detach(mheap *heap, mheap_error *error) {
-  mh_region *region = heap->region;
+  if (is_default(heap))
+    return mh_fail(error, MHEAP_ERR_ARGUMENT, "the default heap goes with the process: it cannot be detached");
   tidy(heap);
-  mheap_err code = mh_region_finish(region, error);
+  mheap_err code = mh_region_finish(heap->region, mh_error(heap));
   if (code) {
-    if (error != NULL) heap->error = *error;
+    if (error != NULL) *error = heap->error;
     return code;
   }
   mheap_abandon(heap);
@@ -158,12 +167,14 @@ mheap_err mheap_detach(mheap *heap, mheap_error *error) {
 }
 
 void mheap_abandon(mheap *heap) {
+  if (is_default(heap)) return;
   mh_region *region = heap->region;
   drop(heap);
   mh_region_abandon(region);
 }
 
 mheap_err mheap_sync(mheap *heap) {
+  if (heap == NULL) return MHEAP_OK; /* the default heap, which has no file */
   mheap_err code = mh_heap_usable(heap);
   return code ? code : mh_region_sync(heap->region, mh_error(heap));
 }
@@ -184,9 +195,6 @@ mheap_err mheap_collect(mheap *heap, bool force) {
 }
 
 /* ---- the default heap ---- */
-
-static pthread_mutex_t default_lock = PTHREAD_MUTEX_INITIALIZER;
-static _Atomic(mheap *) default_heap;
 
 mheap *mheap_default(void) {
   mheap *heap = atomic_load_explicit(&default_heap, memory_order_acquire);

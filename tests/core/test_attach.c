@@ -590,7 +590,20 @@ static void salvage_of_a_sound_heap_is_attaching_it(void) {
   CHECK(attaches(&(mheap_options){.mode = MHEAP_MODE_LIVE, .salvage = true}));
 }
 
-TEST_MAIN(TEST(an_untouched_heap_attaches), TEST(a_directory_is_refused),
+static void the_default_heap_stays(void) {
+  mheap_error error = {0};
+  void *block = mheap_malloc(NULL, 5);
+  REQUIRE(block != NULL);
+  CHECK_EQ(mheap_detach(mheap_default(), &error), MHEAP_ERR_ARGUMENT);
+  CHECK_CONTAINS(error.text, "default heap");
+  CHECK_EQ(mheap_detach(NULL, NULL), MHEAP_ERR_ARGUMENT);
+  mheap_abandon(mheap_default());
+  mheap_abandon(NULL);
+  CHECK_EQ(mheap_sync(NULL), MHEAP_OK);
+  CHECK_EQ(mheap_free(NULL, block), MHEAP_OK);
+}
+
+TEST_MAIN(TEST(the_default_heap_stays), TEST(an_untouched_heap_attaches), TEST(a_directory_is_refused),
           TEST(a_fifo_is_refused_and_not_waited_for), TEST(a_socket_is_refused), TEST(devices_are_refused),
           TEST(a_pipe_and_no_descriptor_at_all_are_refused), TEST(paths_that_cannot_be_opened_say_why),
           TEST(a_missing_file_is_not_made_where_it_must_exist),

@@ -138,11 +138,13 @@ MHEAP_API mheap *mheap_attach(int fd, const mheap_options *options, mheap_error 
 MHEAP_API mheap *mheap_open(const char *path, const mheap_options *options, mheap_error *error);
 
 /* Syncs, marks the file clean, unmaps, closes. The heap and all pointers into it are gone
-   on success; on failure the heap is still attached and usable for mheap_last_error. */
+   on success; on failure the heap is still attached and usable for mheap_last_error. The default
+   heap, and NULL, are refused with MHEAP_ERR_ARGUMENT. */
 MHEAP_API mheap_err mheap_detach(mheap *heap, mheap_error *error);
 
 /* Unmaps and closes without syncing and without marking the file clean: what the death of
-   the process would leave. For a handle that must go when detach fails, and for tests. */
+   the process would leave. For a handle that must go when detach fails, and for tests. Leaves the
+   default heap, and NULL, alone. */
 MHEAP_API void mheap_abandon(mheap *heap);
 
 /* Makes everything stored so far durable (one fdatasync). Nothing to do for anonymous memory. */
