@@ -57,8 +57,15 @@ def bytes_text(count: int) -> str:
 # ---- gathering ----
 
 
+def _is_set(heap: mheap.Heap, key: int) -> bool:
+    try:
+        return heap.getkey(key) is not None
+    except mheap.InvalidPointer:  # to a block that is gone, with the end of the file
+        return True
+
+
 def _roots(heap: mheap.Heap, has_root: bool) -> dict[str, Any]:
-    keys = [key for key in range(_core.KEYS) if heap.getkey(key) is not None]
+    keys = [key for key in range(_core.KEYS) if _is_set(heap, key)]
     return {"root_items": len(heap.root) if has_root else None, "names": list(heap.roots), "keys": keys}
 
 

@@ -257,8 +257,13 @@ void *mheap_getkey(mheap *heap, int key) {
     return NULL;
   }
   if (offset >= MH_SLICE && mh_in_region(region, offset, 1)) return mh_at(region, offset);
-  mh_fail_corrupt(mh_error(heap), region->path, MH_KEYS_OFFSET + 8 * (uint64_t)key, "offset of a key", 0,
-                  offset);
+  if (offset < MH_SLICE || offset >= MH_OFFSET_MAX)
+    mh_fail_corrupt(mh_error(heap), region->path, MH_KEYS_OFFSET + 8 * (uint64_t)key, "offset of a key", 0,
+                    offset);
+  else
+    mh_fail(mh_error(heap), MHEAP_ERR_POINTER,
+            "%s: key %d leads to 0x%llx, behind the heap's end: the block was freed; set the key anew",
+            region->path, key, (unsigned long long)offset);
   return NULL;
 }
 

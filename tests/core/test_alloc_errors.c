@@ -183,8 +183,17 @@ static void foreign_pointers_are_refused(void) {
   int local;
   static int global;
   void *from_libc = malloc(100), *theirs = mheap_malloc(other, 100), *anonymous = mheap_malloc(NULL, 100);
-  void *const pointers[] = {&local, &global, from_libc, theirs, anonymous, (void *)16, (void *)1, (void *)-16,
-                            (void *)UINTPTR_MAX, (void *)((uintptr_t)1 << 63), (void *)fresh};
+  void *const pointers[] = {&local,
+                            &global,
+                            from_libc,
+                            theirs,
+                            anonymous,
+                            (void *)16,
+                            (void *)1,
+                            (void *)-16,
+                            (void *)UINTPTR_MAX,
+                            (void *)((uintptr_t)1 << 63),
+                            (void *)fresh};
   mheap_malloc(heap, 100);
   for (size_t i = 0; i < sizeof pointers / sizeof pointers[0]; i++)
     check_refusal(heap, pointers[i], MHEAP_ERR_POINTER);

@@ -87,7 +87,7 @@ static void every_class_fills_its_slab(void) {
 }
 
 static void spans_and_huge_blocks_at_their_boundaries(void) {
-  const size_t sizes[] = {64 * KIB,     64 * KIB + 1, 128 * KIB,  SPAN_MAX - 1,    SPAN_MAX,
+  const size_t sizes[] = {64 * KIB,     64 * KIB + 1, 128 * KIB,   SPAN_MAX - 1,    SPAN_MAX,
                           SPAN_MAX + 1, SEGMENT,      SEGMENT + 1, 2 * SEGMENT - 1, 2 * SEGMENT + 4097};
   mheap *heap = fresh("large.heap");
   for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
@@ -160,8 +160,8 @@ static void realloc_stays_within_a_class(void) {
 
 /* Through every kind and back, the contents come along. */
 static void realloc_keeps_the_contents(void) {
-  const size_t sizes[] = {1,       40,       500,        1025,        30000,       70 * KIB, 3 * MIB, 5 * MIB,
-                          9 * MIB, 5 * MIB,  65 * KIB,   64 * KIB,    1024,        17,       0,       4 * MIB,
+  const size_t sizes[] = {1,       40,       500,          1025,     30000,       70 * KIB, 3 * MIB, 5 * MIB,
+                          9 * MIB, 5 * MIB,  65 * KIB,     64 * KIB, 1024,        17,       0,       4 * MIB,
                           100,     SPAN_MAX, SPAN_MAX + 1, SPAN_MAX, 2 * SEGMENT, 16};
   mheap *heap = fresh("realloc.heap");
   size_t size = 16;
@@ -431,6 +431,34 @@ static void a_later_attach_uses_the_holes(void) {
   REQUIRE(heap_detach(heap));
 }
 
+static bool is_nowhere(void *arg, const char *name, size_t length, void *block) {
+  (void)name;
+  *(int *)arg += length == 4 && block == NULL;
+  return true;
+}
+
+/* A key, or a name, that outlives its block is the user's mistake, not a contradiction. */
+static void keys_of_freed_blocks_are_no_corruption(void) {
+  mheap *heap = fresh("keys.heap");
+  char *block = mheap_malloc(heap, 5 * MIB);
+  CHECK_EQ(mheap_setkey(heap, 3, block), MHEAP_OK);
+  CHECK_EQ(mheap_setroot(heap, "name", 4, block), MHEAP_OK);
+  CHECK(mheap_getkey(heap, 3) == block && mheap_getroot(heap, "name", 4) == block);
+  CHECK_EQ(mheap_free(heap, block), MHEAP_OK);
+  CHECK_EQ(mheap_collect(heap, true), MHEAP_OK);
+  CHECK(mheap_getkey(heap, 3) == NULL);
+  CHECK_EQ(mheap_last_error(heap)->code, MHEAP_ERR_POINTER);
+  CHECK(mheap_getroot(heap, "name", 4) == NULL);
+  CHECK_EQ(mheap_last_error(heap)->code, MHEAP_ERR_POINTER);
+  int nowhere = 0;
+  CHECK_EQ(mheap_visit_roots(heap, is_nowhere, &nowhere), MHEAP_OK);
+  CHECK_EQ(nowhere, 1);
+  CHECK(heap_is_sound(heap));
+  CHECK_EQ(mheap_setroot(heap, "name", 4, NULL), MHEAP_OK);
+  CHECK_EQ(mheap_setkey(heap, 3, NULL), MHEAP_OK);
+  CHECK(heap_detach(heap));
+}
+
 /* ---- long random sequences ---- */
 
 #define SLOTS 600
@@ -440,8 +468,8 @@ typedef struct walk {
   mheap_options options;
   mheap *heap;
   uint64_t random;
-  size_t most;      /* bytes in a block */
-  unsigned live;    /* blocks in use */
+  size_t most;   /* bytes in a block */
+  unsigned live; /* blocks in use */
   model_block blocks[SLOTS];
 } walk;
 
@@ -467,9 +495,10 @@ static void step_allocate(walk *w, model_block *block) {
   switch (random_below(&w->random, 8)) {
     case 0: address = mheap_calloc(w->heap, size, 1); break;
     case 1: address = mheap_realloc(w->heap, NULL, size); break;
-    case 2: address = mheap_memalign(w->heap, alignment, size);
-            CHECK_EQ((uintptr_t)address % alignment, 0);
-            break;
+    case 2:
+      address = mheap_memalign(w->heap, alignment, size);
+      CHECK_EQ((uintptr_t)address % alignment, 0);
+      break;
     default: address = mheap_malloc(w->heap, size);
   }
   if (!is_given(w, address)) return;
@@ -530,8 +559,8 @@ static void run_walk(walk *w, unsigned steps, unsigned reattach_every) {
     if (i % 401 == 0) CHECK_EQ(mheap_collect(w->heap, i % 802 == 0), MHEAP_OK);
     if (reattach_every != 0 && i % reattach_every == 0) reattach(w);
   }
-  if (test_failures != failures) fprintf(stderr, "this walk ended with the random state %llu\n",
-                                         (unsigned long long)w->random);
+  if (test_failures != failures)
+    fprintf(stderr, "this walk ended with the random state %llu\n", (unsigned long long)w->random);
   free_everything(w);
 }
 
@@ -620,6 +649,6 @@ TEST_MAIN(TEST(good_size_is_close_to_what_was_asked), TEST(every_class_and_its_b
           TEST(free_neighbours_become_one_run), TEST(empty_slabs_become_a_run),
           TEST(collect_returns_the_tail_of_the_file), TEST(forced_collect_punches_holes),
           TEST(a_huge_block_may_grow_over_returned_segments), TEST(a_full_heap_is_usable_and_loses_nothing),
-          TEST(a_later_attach_uses_the_holes), TEST(random_walk_through_reattach),
-          TEST(random_walk_in_anonymous_memory), TEST(random_walk_in_scratch_mode),
-          TEST(visit_blocks_sees_each_once))
+          TEST(a_later_attach_uses_the_holes), TEST(keys_of_freed_blocks_are_no_corruption),
+          TEST(random_walk_through_reattach), TEST(random_walk_in_anonymous_memory),
+          TEST(random_walk_in_scratch_mode), TEST(visit_blocks_sees_each_once))

@@ -151,3 +151,21 @@ def test_roots_of_a_closed_heap_are_gone(heap: mheap.Heap) -> None:
         list(roots)
     with pytest.raises(mheap.ClosedHeap):
         _ = heap.roots
+
+
+def test_a_root_may_outlive_its_block(heap: mheap.Heap) -> None:
+    """It then leads nowhere, which is no corruption; it can be listed, and removed."""
+    block = heap.malloc(5 << 20)
+    heap.roots["name"] = block
+    heap.setkey(5, block)
+    heap.free(block)
+    heap.collect(force=True)
+    with pytest.raises(mheap.InvalidPointer, match="its block was freed"):
+        heap.roots["name"]
+    with pytest.raises(mheap.InvalidPointer, match="the block was freed"):
+        heap.getkey(5)
+    assert list(heap.roots) == ["name"]
+    assert heap.check()
+    del heap.roots["name"]
+    heap.setkey(5, None)
+    assert len(heap.roots) == 0

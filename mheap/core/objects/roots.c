@@ -101,13 +101,13 @@ mheap_err mheap_setroot(mheap *heap, const char *name, size_t length, void *bloc
   return failed;
 }
 
-/* The block a stored value of the names leads to. */
+/* The block a stored value of the names leads to; NULL: it was freed, and the heap ends before it. */
 static mheap_err block_of(mh_space *space, uint64_t word, void **block) {
   uint64_t offset = (uint64_t)mh_word_to_int(word);
-  if (mh_word_tag(word) != MH_TAG_INT || !mh_in_region(space->region, offset, 1))
+  if (mh_word_tag(word) != MH_TAG_INT || offset < MH_SLICE || offset >= MH_OFFSET_MAX)
     return mh_corrupt(space, space->region->super->names, "the offset of a named root",
                       mh_region_size(space->region), word);
-  *block = mh_at(space->region, offset);
+  *block = mh_in_region(space->region, offset, 1) ? mh_at(space->region, offset) : NULL;
   return MHEAP_OK;
 }
 
@@ -129,6 +129,10 @@ void *mheap_getroot(mheap *heap, const char *name, size_t length) {
   pthread_mutex_unlock(&names_lock);
   if (failed == MHEAP_ERR_NOT_FOUND)
     mh_fail(mh_error(heap), MHEAP_ERR_NOT_FOUND, "there is no root named \"%.*s\"", (int)length, name);
+  if (!failed && block == NULL)
+    mh_fail(mh_error(heap), MHEAP_ERR_POINTER,
+            "%s: the root \"%.*s\" leads behind the heap's end: its block was freed; name another, or none",
+            heap->region->path, (int)length, name);
   if (!failed) failed = mh_heap_raw(space.heap);
   return failed ? NULL : block;
 }

@@ -179,15 +179,18 @@ MHEAP_API size_t mheap_good_size(size_t size);
 #define MHEAP_KEYS 1024
 
 /* Numbered roots, 0 to MHEAP_KEYS-1. `block` must point into this heap's region, or be NULL
-   to clear the key. */
+   to clear the key. A key does not keep its block from being freed: getkey then returns a
+   pointer to no block, or NULL with MHEAP_ERR_POINTER where the heap ends before it. */
 MHEAP_API mheap_err mheap_setkey(mheap *heap, int key, void *block);
 MHEAP_API void *mheap_getkey(mheap *heap, int key);
 
 /* Named roots: any UTF-8 name of 1 to 4095 bytes. set with NULL removes the name. get
-   returns NULL with MHEAP_ERR_NOT_FOUND when there is none. */
+   returns NULL with MHEAP_ERR_NOT_FOUND when there is none, and does as getkey when its
+   block was freed. */
 MHEAP_API mheap_err mheap_setroot(mheap *heap, const char *name, size_t length, void *block);
 MHEAP_API void *mheap_getroot(mheap *heap, const char *name, size_t length);
-/* Calls visit for every named root, in the order they were first set, until it returns false. */
+/* Calls visit for every named root, in the order they were first set, until it returns false.
+   `block` is NULL where getroot would fail with MHEAP_ERR_POINTER. */
 MHEAP_API mheap_err mheap_visit_roots(mheap *heap,
                                       bool (*visit)(void *arg, const char *name, size_t length, void *block),
                                       void *arg);
