@@ -90,3 +90,35 @@ mheap_err mh_fail_corrupt(mheap_error *error, const char *path, uint64_t offset,
   error->found = found;
   return MHEAP_ERR_CORRUPT;
 }
+
+/* ---- last errors ---- */
+
+#define REMEMBERED 4
+
+/* Not of the model that fast paths need: an error may cost a call. */
+static __thread struct {
+  const mheap *heap;
+  unsigned long used;
+  mheap_error error;
+} last[REMEMBERED];
+static __thread unsigned long uses;
+
+mheap_error *mh_error_of(const mheap *heap) {
+  int oldest = 0;
+  for (int i = 0; i < REMEMBERED; i++) {
+    if (last[i].heap == heap) {
+      last[i].used = ++uses;
+      return &last[i].error;
+    }
+    if (last[i].used < last[oldest].used) oldest = i;
+  }
+  last[oldest].heap = heap;
+  last[oldest].used = ++uses;
+  mh_error_clear(&last[oldest].error);
+  return &last[oldest].error;
+}
+
+void mh_error_forget(const mheap *heap) {
+  for (int i = 0; i < REMEMBERED; i++)
+    if (last[i].heap == heap) last[i].heap = NULL, last[i].used = 0;
+}

@@ -21,4 +21,10 @@ mheap_err mh_fail_corrupt(mheap_error *error, const char *path, uint64_t offset,
 
 void mh_error_clear(mheap_error *error);
 
+/* The calling thread's last error in the heap at this address: a few heaps are remembered, the
+   one asked for longest ago is forgotten for another. */
+mheap_error *mh_error_of(const mheap *heap);
+/* The heap is gone, and another may come to lie there. */
+void mh_error_forget(const mheap *heap);
+
 #endif

@@ -21,6 +21,7 @@ static_assert(2 * sizeof(mheap) <= HANDLE_BYTES, "two handles fit their table");
 static void handle_init(mheap *heap, mh_region *region, uint32_t row) {
   heap->region = region;
   heap->row = row;
+  mh_error_forget(heap);
   pthread_mutex_init(&heap->lock, NULL);
   mh_registry_add_heap(region, heap);
 }
@@ -78,7 +79,7 @@ static mheap_err check_before_salvage(int fd, const char *path, const mheap_opti
   mheap *heap = handle_for(region, error);
   if (heap == NULL) return MHEAP_ERR_CORRUPT;
   mheap_err code = mheap_check(heap, NULL, NULL, NULL);
-  if (code && error != NULL) *error = heap->error;
+  if (code && error != NULL) *error = *mh_error(heap);
   mheap_abandon(heap);
   return code;
 }
@@ -159,7 +160,7 @@ mheap_err mheap_detach(mheap *heap, mheap_error *error) {
   tidy(heap);
   mheap_err code = mh_region_finish(heap->region, mh_error(heap));
   if (code) {
-    if (error != NULL) *error = heap->error;
+    if (error != NULL) *error = *mh_error(heap);
     return code;
   }
   mheap_abandon(heap);
@@ -213,7 +214,7 @@ const mheap_error *mheap_last_error(const mheap *heap) {
   static const mheap_error no_memory = {
       .code = MHEAP_ERR_NO_MEMORY, .sys = ENOMEM, .text = "no address space for the default heap"};
   if (heap == NULL) heap = mheap_default();
-  return heap != NULL ? &heap->error : &no_memory;
+  return heap != NULL ? mh_error(heap) : &no_memory;
 }
 
 /* ---- numbered roots ---- */

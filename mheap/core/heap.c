@@ -101,8 +101,9 @@ mheap_err mheap_free(mheap *heap, void *block) {
 
 /* The error of the objects' heap is the heap's own. */
 static mheap_err pass_on(mheap *heap) {
-  heap->error = heap->own->error;
-  return heap->error.code;
+  mheap_error *error = mh_error(heap);
+  *error = *mh_error(heap->own);
+  return error->code;
 }
 
 static mheap_err no_objects(mheap *heap) {

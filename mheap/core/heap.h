@@ -1,8 +1,7 @@
 /* heap.h: a heap, the thing that allocates; the descriptor of the public API.
 
-   Owns: the handle, its lanes, its hooks (guards, trace) and its last error. Calls region.h,
-   segment.h, slab.h, span.h, huge.h, lane.h. Knows nothing of objects, but holds a pointer
-   for them, which it never follows. */
+   Owns: the handle, its lanes, its hooks (guards, trace). Calls region.h, segment.h, span.h,
+   block.h, lane.h. Knows nothing of objects but that their blocks lie in a heap of their own. */
 #ifndef MHEAP_HEAP_H
 #define MHEAP_HEAP_H
 
@@ -17,8 +16,7 @@ struct mheap {
   bool hooked;              /* calls take the slow path: guards or a trace are on */
   mh_hooks *hooks;          /* see hooks.h; NULL: none */
   _Atomic(mh_lane *) lanes; /* all lanes of this heap in this process, by lane->next; only added to */
-  pthread_mutex_t lock;     /* lanes' list, hooks, last error; before region->lock */
-  mheap_error error;        /* the last one */
+  pthread_mutex_t lock;     /* lanes' list, hooks; before region->lock */
   mheap *own;               /* the heap of its objects' blocks; NULL: this is one, or its row is damaged */
   mheap *next;              /* handles on the same region */
 };
@@ -48,8 +46,9 @@ static inline mh_heap_row *mh_heap_row_of(const mheap *heap) {
 /* The heap for a `md` that may be NULL. */
 mheap *mh_heap_of(mheap *heap);
 
-/* The error to fill for this heap; what the public functions pass down. */
-static inline mheap_error *mh_error(mheap *heap) { return &heap->error; }
+/* This thread's last error in `heap`: what the public functions pass down. A thread's own, so
+   that no other thread's mistake is taken for the reason of a failure, or of a success. */
+static inline mheap_error *mh_error(const mheap *heap) { return mh_error_of(heap); }
 
 /* Refuses, with an error, a heap that must not be changed now (read-only, forked). */
 mheap_err mh_heap_writable(mheap *heap);

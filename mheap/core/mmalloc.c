@@ -32,10 +32,7 @@ static int errno_of(const mheap_error *error) {
 /* "If the last operation failed": so every operation begins without an error. */
 static mheap *begin(void *md) {
   mheap *heap = mh_heap_of(md);
-  if (heap == NULL || __atomic_load_n(&heap->error.code, __ATOMIC_RELAXED) == MHEAP_OK) return heap;
-  pthread_mutex_lock(&heap->lock);
-  mh_error_clear(mh_error(heap));
-  pthread_mutex_unlock(&heap->lock);
+  if (heap != NULL) mh_error_clear(mh_error(heap));
   return heap;
 }
 

@@ -153,7 +153,8 @@ MHEAP_API mheap_err mheap_sync(mheap *heap);
 /* The process's default heap, in anonymous memory, made on first use. */
 MHEAP_API mheap *mheap_default(void);
 
-/* The last error of this heap; code MHEAP_OK when there was none. heap NULL: of the default heap. */
+/* This thread's last error in this heap (of the few heaps it used last); code MHEAP_OK when
+   there was none. heap NULL: the default heap. Valid until the thread's next call. */
 MHEAP_API const mheap_error *mheap_last_error(const mheap *heap);
 
 /* ---- blocks: heap NULL is the default heap in all of them --------------------- */
