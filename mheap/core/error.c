@@ -1,11 +1,14 @@
-/* error.c: filling an mheap_error, and the names of the codes. Calls nothing of the core. */
+/* error.c: filling an mheap_error, and the names of the codes. Calls os.h. */
 #include "error.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "os.h"
 
 static const char *const names[MHEAP_ERR_COUNT_] = {
     [MHEAP_OK] = "OK",
@@ -93,32 +96,48 @@ mheap_err mh_fail_corrupt(mheap_error *error, const char *path, uint64_t offset,
 
 /* ---- last errors ---- */
 
-#define REMEMBERED 4
+/* Not thread-local variables: beside those of the fast paths they would have to fit into what
+   the loader keeps for libraries that come late. */
+typedef struct memory {
+  struct {
+    const mheap *heap;
+    unsigned long used;
+    mheap_error error;
+  } last[4];
+  unsigned long uses;
+} memory;
 
-/* Not of the model that fast paths need: an error may cost a call. */
-static __thread struct {
-  const mheap *heap;
-  unsigned long used;
-  mheap_error error;
-} last[REMEMBERED];
-static __thread unsigned long uses;
+static pthread_key_t memory_key;
+static pthread_once_t memory_once = PTHREAD_ONCE_INIT;
+
+static void free_memory(void *of_thread) { mh_os_table_free(of_thread, sizeof(memory)); }
+static void make_memory_key(void) { pthread_key_create(&memory_key, free_memory); }
+
+/* Of this thread; one for all threads where there is no memory left. */
+static memory *thread_memory(void) {
+  static memory shared;
+  pthread_once(&memory_once, make_memory_key);
+  memory *own = pthread_getspecific(memory_key);
+  if (own == NULL && (own = mh_os_table(sizeof *own)) != NULL) pthread_setspecific(memory_key, own);
+  return own != NULL ? own : &shared;
+}
 
 mheap_error *mh_error_of(const mheap *heap) {
+  memory *own = thread_memory();
   int oldest = 0;
-  for (int i = 0; i < REMEMBERED; i++) {
-    if (last[i].heap == heap) {
-      last[i].used = ++uses;
-      return &last[i].error;
-    }
-    if (last[i].used < last[oldest].used) oldest = i;
+  for (int i = 0; i < 4; i++) {
+    bool found = own->last[i].heap == heap;
+    if (found || own->last[i].used < own->last[oldest].used) oldest = i;
+    if (found) break;
   }
-  last[oldest].heap = heap;
-  last[oldest].used = ++uses;
-  mh_error_clear(&last[oldest].error);
-  return &last[oldest].error;
+  if (own->last[oldest].heap != heap) mh_error_clear(&own->last[oldest].error);
+  own->last[oldest].heap = heap;
+  own->last[oldest].used = ++own->uses;
+  return &own->last[oldest].error;
 }
 
 void mh_error_forget(const mheap *heap) {
-  for (int i = 0; i < REMEMBERED; i++)
-    if (last[i].heap == heap) last[i].heap = NULL, last[i].used = 0;
+  memory *own = thread_memory();
+  for (int i = 0; i < 4; i++)
+    if (own->last[i].heap == heap) own->last[i].heap = NULL, own->last[i].used = 0;
 }

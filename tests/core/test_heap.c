@@ -335,6 +335,20 @@ static void collect_returns_the_tail_of_the_file(void) {
   CHECK(heap_detach(heap));
 }
 
+/* An attach that ended without a detach left an empty slab: nobody uses its segment now. */
+static void forced_collect_finds_what_an_earlier_attach_left(void) {
+  const char *path = test_path("left.heap");
+  mheap *heap = heap_at(path, NULL);
+  CHECK_EQ(mheap_free(heap, mheap_malloc(heap, 50000)), MHEAP_OK);
+  mheap_abandon(heap);
+  CHECK(file_size(path) > HEAP_MIN);
+  heap = heap_at(path, NULL);
+  CHECK_EQ(mheap_collect(heap, true), MHEAP_OK);
+  CHECK_EQ(file_size(path), HEAP_MIN);
+  CHECK(heap_is_sound(heap));
+  CHECK(heap_detach(heap));
+}
+
 static void forced_collect_punches_holes(void) {
   const char *path = test_path("holes.heap");
   mheap *heap = heap_at(path, NULL);
@@ -647,8 +661,9 @@ TEST_MAIN(TEST(good_size_is_close_to_what_was_asked), TEST(every_class_and_its_b
           TEST(a_span_grows_into_free_neighbours_and_shrinks), TEST(a_huge_block_grows_and_shrinks_in_place),
           TEST(memalign_gives_every_power_of_two), TEST(alignment_outlives_the_attach),
           TEST(free_neighbours_become_one_run), TEST(empty_slabs_become_a_run),
-          TEST(collect_returns_the_tail_of_the_file), TEST(forced_collect_punches_holes),
-          TEST(a_huge_block_may_grow_over_returned_segments), TEST(a_full_heap_is_usable_and_loses_nothing),
-          TEST(a_later_attach_uses_the_holes), TEST(keys_of_freed_blocks_are_no_corruption),
-          TEST(random_walk_through_reattach), TEST(random_walk_in_anonymous_memory),
-          TEST(random_walk_in_scratch_mode), TEST(visit_blocks_sees_each_once))
+          TEST(collect_returns_the_tail_of_the_file), TEST(forced_collect_finds_what_an_earlier_attach_left),
+          TEST(forced_collect_punches_holes), TEST(a_huge_block_may_grow_over_returned_segments),
+          TEST(a_full_heap_is_usable_and_loses_nothing), TEST(a_later_attach_uses_the_holes),
+          TEST(keys_of_freed_blocks_are_no_corruption), TEST(random_walk_through_reattach),
+          TEST(random_walk_in_anonymous_memory), TEST(random_walk_in_scratch_mode),
+          TEST(visit_blocks_sees_each_once))

@@ -207,7 +207,7 @@ def test_check_reports_what_is_broken_and_where(heap: mheap.Heap, heap_path: Pat
     heap.close()
     content = bytearray(heap_path.read_bytes())
     place = content.find(offset.to_bytes(8, "little"))
-    content[place : place + 8] = (2**40).to_bytes(8, "little")
+    content[place : place + 8] = (2**50).to_bytes(8, "little")
     heap_path.write_bytes(content)
     findings: list[mheap.Finding] = []
     with mheap.open(heap_path, mode="readonly") as reader:
