@@ -180,12 +180,21 @@ mheap_err mheap_sync(mheap *heap) {
   return code ? code : mh_region_sync(heap->region, mh_error(heap));
 }
 
+/* Segments not used since attach may hold empty slabs, of a process that was killed. */
+static bool open_some(mh_region *region) {
+  pthread_mutex_lock(&region->lock);
+  bool more = mh_arena_open_some(region);
+  pthread_mutex_unlock(&region->lock);
+  return more;
+}
+
 mheap_err mheap_collect(mheap *heap, bool force) {
   heap = mh_heap_of(heap);
   if (heap == NULL) return MHEAP_ERR_NO_MEMORY;
   mheap_err code = mh_heap_writable(heap);
   if (!code) code = mh_region_is_whole(heap->region, mh_error(heap));
   if (code) return code;
+  while (force && open_some(heap->region)) continue;
   mh_lanes_collect(heap);
   if (heap->own != NULL) mh_lanes_collect(heap->own);
   pthread_mutex_lock(&heap->region->lock);

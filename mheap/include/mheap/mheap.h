@@ -198,8 +198,8 @@ MHEAP_API mheap_err mheap_visit_roots(mheap *heap,
 
 /* ---- space ---------------------------------------------------------------------- */
 
-/* Gives empty slabs back; force: also pages to the system and the file (tail truncated,
-   holes punched, unless a reader is attached). */
+/* Gives empty slabs back; force: also those of segments not used since attach, and pages to
+   the system and the file (tail truncated, holes punched, unless a reader is attached). */
 MHEAP_API mheap_err mheap_collect(mheap *heap, bool force);
 
 /* Hands this thread's lanes back, in all heaps. Live blocks stay valid. Automatic at thread exit. */
