@@ -305,7 +305,7 @@ class Machine(RuleBasedStateMachine):
             self.settle(*work[len(reports)])
         self.verify()
 
-    def work(self, work: list[tuple[str, int, int]], report: Callable[[int, int], None]) -> None:
+    def work(self, work: list[tuple[str, int, int]], report: Callable[..., object]) -> None:
         """In the child: the model is its own copy, and goes along."""
         self.heap = mheap.open(self.path, mode="live")
         for verb, number, size in work:
@@ -347,7 +347,7 @@ class Machine(RuleBasedStateMachine):
 
 
 def run_and_kill(
-    body: Callable[[Callable[..., None]], object], acknowledged: int, pause: float
+    body: Callable[[Callable[..., object]], object], acknowledged: int, pause: float
 ) -> list[tuple[int, ...]]:
     """What a forked child said before it was killed: `pause` seconds behind so many reports."""
     reading, writing = os.pipe()
