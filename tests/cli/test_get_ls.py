@@ -197,9 +197,9 @@ def test_closed_streams(sample: Path, closed: str, code: int, text: str) -> None
     assert done.stderr == ("mheap: standard output is closed\n" if code else "")
     command = f'"$0" -m mheap get "$1" nothing {closed} 2>&-'
     done = subprocess.run(
-        ["sh", "-c", command, sys.executable, sample], capture_output=True, cwd=sample.parent
+        ["sh", "-c", command, sys.executable, sample], capture_output=True, text=True, cwd=sample.parent
     )
-    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
 
 
 def test_deep_nesting_does_not_recurse(run: Run, heap_path: Path) -> None:
