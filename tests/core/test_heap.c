@@ -451,6 +451,40 @@ static bool is_nowhere(void *arg, const char *name, size_t length, void *block) 
   return true;
 }
 
+/* Beyond 16 GiB the segment map needs parts of its own; most of this file is a hole. */
+static void a_heap_larger_than_the_first_part_of_the_map(void) {
+  const size_t far = (size_t)16 << 30;
+  const char *path = test_path("large.heap");
+  mheap *heap = heap_at(path, NULL);
+  char *near = mheap_memalign(heap, far, 100), *block = mheap_memalign(heap, far, 5 * MIB);
+  REQUIRE(near != NULL && block != NULL);
+  CHECK((uintptr_t)block % far == 0 && block >= near + far);
+  pattern_fill(near, 100, 1);
+  pattern_fill(block, 5 * MIB, 2);
+  uint64_t offset = (uint64_t)(block - heap_base(heap)), near_offset = (uint64_t)(near - heap_base(heap));
+  CHECK(mheap_realloc(heap, block, 30 * MIB) == block);
+  for (int turn = 0; turn < 3; turn++) {
+    if (turn == 1) mheap_abandon(heap);
+    else REQUIRE(heap_detach(heap));
+    heap = heap_at(path, NULL);
+    near = heap_base(heap) + near_offset;
+    block = heap_base(heap) + offset;
+    CHECK(pattern_is(near, 100, 1) && pattern_is_prefix(block, 5 * MIB, 2));
+    CHECK_EQ(mheap_usable_size(heap, block), 30 * MIB);
+    CHECK_EQ(heap_blocks(heap), 2);
+    CHECK(heap_is_sound(heap));
+    char *another = mheap_malloc(heap, 9 * MIB);
+    CHECK(another != NULL && another != block);
+    CHECK_EQ(mheap_free(heap, another), MHEAP_OK);
+  }
+  CHECK_EQ(mheap_free(heap, block), MHEAP_OK);
+  CHECK_EQ(mheap_free(heap, near), MHEAP_OK);
+  CHECK(mheap_malloc(heap, 5000) != NULL);
+  CHECK(heap_is_sound(heap));
+  CHECK(heap_detach(heap));
+  CHECK(file_size(path) < MIB);
+}
+
 /* A key, or a name, that outlives its block is the user's mistake, not a contradiction. */
 static void keys_of_freed_blocks_are_no_corruption(void) {
   mheap *heap = fresh("keys.heap");
@@ -664,6 +698,6 @@ TEST_MAIN(TEST(good_size_is_close_to_what_was_asked), TEST(every_class_and_its_b
           TEST(collect_returns_the_tail_of_the_file), TEST(forced_collect_finds_what_an_earlier_attach_left),
           TEST(forced_collect_punches_holes), TEST(a_huge_block_may_grow_over_returned_segments),
           TEST(a_full_heap_is_usable_and_loses_nothing), TEST(a_later_attach_uses_the_holes),
-          TEST(keys_of_freed_blocks_are_no_corruption), TEST(random_walk_through_reattach),
-          TEST(random_walk_in_anonymous_memory), TEST(random_walk_in_scratch_mode),
-          TEST(visit_blocks_sees_each_once))
+          TEST(a_heap_larger_than_the_first_part_of_the_map), TEST(keys_of_freed_blocks_are_no_corruption),
+          TEST(random_walk_through_reattach), TEST(random_walk_in_anonymous_memory),
+          TEST(random_walk_in_scratch_mode), TEST(visit_blocks_sees_each_once))

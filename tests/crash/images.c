@@ -1,6 +1,7 @@
 /* images.c: see images.h. */
 #include "images.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,9 @@
 #include <unistd.h>
 
 #define SLICE ((uint64_t)65536)
-#define SLICES (IMAGES_MOST / SLICE)
+#define UNITS (IMAGES_MOST / IMAGES_UNIT)
+
+static const char zero[IMAGES_UNIT];
 
 static void die(const char *what) {
   perror(what);
@@ -26,41 +29,56 @@ static uint64_t file_size(int fd) {
   return (uint64_t)st.st_size;
 }
 
-static char *reserve(void) {
-  void *memory =
-      mmap(NULL, IMAGES_MOST, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+/* Zeroed; what is not touched costs nothing. */
+static void *reserve(uint64_t size) {
+  void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) die("mmap");
   return memory;
 }
 
-/* Holes stay holes in memory: pages that are zero are not written to. */
-static void copy_sparsely(char *to, const char *from, uint64_t size) {
-  static const char zero[IMAGES_UNIT];
-  for (uint64_t at = 0; at < size; at += IMAGES_UNIT) {
-    size_t n = size - at < IMAGES_UNIT ? size - at : IMAGES_UNIT;
-    if (memcmp(from + at, zero, n) != 0) memcpy(to + at, from + at, n);
-  }
+/* The next unit at or behind `at` that the file has bytes for; IMAGES_MOST: none. */
+static uint64_t next_data(int fd, uint64_t at) {
+  off_t found = lseek(fd, (off_t)at, SEEK_DATA);
+  if (found >= 0) return (uint64_t)found / IMAGES_UNIT * IMAGES_UNIT;
+  if (errno != ENXIO) die("lseek");
+  return IMAGES_MOST;
+}
+
+static void copy_unit(images *im, uint64_t at) {
+  if (memcmp(im->file + at, zero, IMAGES_UNIT) == 0) return;
+  memcpy(im->now + at, im->file + at, IMAGES_UNIT);
+  im->used[at / IMAGES_UNIT] = 1;
 }
 
 void images_begin(images *im, int fd) {
   *im = (images){.fd = fd, .size = file_size(fd)};
   im->file = mmap(NULL, IMAGES_MOST, PROT_READ, MAP_SHARED, fd, 0);
   if (im->file == MAP_FAILED) die("mmap");
-  im->now = reserve();
-  im->watched = calloc(SLICES, 1);
-  copy_sparsely(im->now, im->file, im->size);
+  im->now = reserve(IMAGES_MOST);
+  im->used = reserve(UNITS);
+  for (uint64_t at = 0; (at = next_data(fd, at)) < im->size; at += IMAGES_UNIT) copy_unit(im, at);
 }
 
 void images_end(images *im) {
   munmap((void *)(uintptr_t)im->file, IMAGES_MOST);
   munmap(im->now, IMAGES_MOST);
-  free(im->watched);
+  munmap(im->used, UNITS);
   free(im->changes);
   free(im->words);
 }
 
+static void unwatch(images *im, uint64_t slice) {
+  size_t kept = 0;
+  for (size_t i = 0; i < im->watched_count; i++)
+    if (im->watched[i] != slice) im->watched[kept++] = im->watched[i];
+  im->watched_count = kept;
+}
+
 void images_watch(images *im, uint64_t offset, uint64_t length, bool watched) {
-  for (uint64_t i = offset / SLICE; i < SLICES && i * SLICE < offset + length; i++) im->watched[i] = watched;
+  for (uint64_t slice = offset / SLICE; slice * SLICE < offset + length; slice++) {
+    unwatch(im, slice);
+    if (watched && im->watched_count < IMAGES_WATCHED) im->watched[im->watched_count++] = slice;
+  }
 }
 
 /* ---- recording ---- */
@@ -81,10 +99,9 @@ static void add_change(images *im, image_change change) {
   im->changes[im->count++] = change;
 }
 
-static void compare_unit(images *im, uint64_t at, bool ignore_zeros) {
-  static const char zero[IMAGES_UNIT];
+static void compare_unit(images *im, uint64_t at) {
   if (memcmp(im->now + at, im->file + at, IMAGES_UNIT) == 0) return;
-  if (ignore_zeros && memcmp(im->file + at, zero, IMAGES_UNIT) == 0) return;
+  im->used[at / IMAGES_UNIT] = 1;
   for (uint64_t word = at; word < at + IMAGES_UNIT; word += 8) {
     uint64_t value;
     memcpy(&value, im->file + word, 8);
@@ -96,37 +113,55 @@ static void compare_unit(images *im, uint64_t at, bool ignore_zeros) {
 
 /* Bytes behind the end are gone: should the file grow again, they are zero. */
 void images_resize(images *im, uint64_t size) {
-  if (size < im->size) madvise(im->now + size, IMAGES_MOST - size, MADV_DONTNEED);
+  if (size < im->size) {
+    madvise(im->now + size, IMAGES_MOST - size, MADV_DONTNEED);
+    memset(im->used + size / IMAGES_UNIT, 0, (im->size - size) / IMAGES_UNIT);
+  }
   im->size = size;
 }
 
-static void compare(images *im, uint64_t instruction, bool all) {
+static void compare_slice(images *im, uint64_t slice) {
+  for (uint64_t at = slice * SLICE; at < (slice + 1) * SLICE && at < im->size; at += IMAGES_UNIT)
+    compare_unit(im, at);
+}
+
+void images_step(images *im, uint64_t instruction) {
   image_change change = {.instruction = instruction, .size = file_size(im->fd), .first = im->word_count};
   bool resized = change.size != im->size;
   images_resize(im, change.size);
-  for (uint64_t slice = 0; slice * SLICE < im->size; slice++) {
-    if (!all && !im->watched[slice]) continue;
-    for (uint64_t at = slice * SLICE; at < (slice + 1) * SLICE && at < im->size; at += IMAGES_UNIT)
-      compare_unit(im, at, all);
-  }
+  for (size_t i = 0; i < im->watched_count; i++) compare_slice(im, im->watched[i]);
   change.count = im->word_count - change.first;
   if (resized || change.count > 0) add_change(im, change);
 }
 
-void images_step(images *im, uint64_t instruction) { compare(im, instruction, false); }
-
 bool images_are_complete(images *im) {
-  size_t before = im->count;
-  compare(im, 0, true);
-  return im->count == before;
+  for (uint64_t at = 0; (at = next_data(im->fd, at)) < im->size; at += IMAGES_UNIT)
+    if (memcmp(im->now + at, im->file + at, IMAGES_UNIT) != 0 &&
+        memcmp(im->file + at, zero, IMAGES_UNIT) != 0)
+      return false;
+  return file_size(im->fd) == im->size;
 }
 
 /* ---- replaying ---- */
 
+/* The next used unit, as next_data. */
+static uint64_t next_used(const uint8_t *used, uint64_t at, uint64_t size) {
+  const uint8_t *found = memchr(used + at / IMAGES_UNIT, 1, (size - at) / IMAGES_UNIT);
+  return found == NULL ? size : (uint64_t)(found - used) * IMAGES_UNIT;
+}
+
 image_base images_base(const images *im) {
-  image_base base = {.bytes = reserve(), .size = im->size};
-  copy_sparsely(base.bytes, im->now, im->size);
+  image_base base = {.bytes = reserve(IMAGES_MOST), .used = reserve(UNITS), .size = im->size};
+  for (uint64_t at = 0; (at = next_used(im->used, at, im->size)) < im->size; at += IMAGES_UNIT) {
+    memcpy(base.bytes + at, im->now + at, IMAGES_UNIT);
+    base.used[at / IMAGES_UNIT] = 1;
+  }
   return base;
+}
+
+void images_base_end(image_base *base) {
+  munmap(base->bytes, IMAGES_MOST);
+  munmap(base->used, UNITS);
 }
 
 void images_apply(images *im, size_t i) {
@@ -138,22 +173,25 @@ void images_apply_words(images *im, size_t i) {
   const image_change *change = &im->changes[i];
   for (size_t n = 0; n < change->count; n++) {
     const image_word *word = &im->words[change->first + n];
-    if (word->offset + 8 <= im->size) memcpy(im->now + word->offset, &word->value, 8);
+    if (word->offset + 8 > im->size) continue;
+    memcpy(im->now + word->offset, &word->value, 8);
+    im->used[word->offset / IMAGES_UNIT] = 1;
   }
 }
 
 void images_rewind(images *im, const image_base *base) {
   images_resize(im, 0);
   im->size = base->size;
-  copy_sparsely(im->now, base->bytes, base->size);
+  for (uint64_t at = 0; (at = next_used(base->used, at, base->size)) < base->size; at += IMAGES_UNIT) {
+    memcpy(im->now + at, base->bytes + at, IMAGES_UNIT);
+    im->used[at / IMAGES_UNIT] = 1;
+  }
 }
 
 void images_write(images *im) {
-  static const char zero[IMAGES_UNIT];
   if (ftruncate(im->fd, 0) != 0 || ftruncate(im->fd, (off_t)im->size) != 0) die("ftruncate");
-  for (uint64_t at = 0; at < im->size; at += IMAGES_UNIT) {
+  for (uint64_t at = 0; (at = next_used(im->used, at, im->size)) < im->size; at += IMAGES_UNIT) {
     size_t n = im->size - at < IMAGES_UNIT ? im->size - at : IMAGES_UNIT;
-    if (memcmp(im->now + at, zero, n) == 0) continue;
     if (pwrite(im->fd, im->now + at, n, (off_t)at) != (ssize_t)n) die("pwrite");
   }
 }

@@ -7,8 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define IMAGES_MOST ((uint64_t)128 << 20) /* bytes of a file that can be followed */
-#define IMAGES_UNIT 4096                  /* compared at once */
+#define IMAGES_MOST ((uint64_t)64 << 30) /* bytes of a file that can be followed; most of it holes */
+#define IMAGES_UNIT 4096                 /* compared at once */
+#define IMAGES_WATCHED 512
 
 typedef struct image_change { /* by one instruction */
   uint64_t instruction;
@@ -22,10 +23,12 @@ typedef struct image_word {
 
 typedef struct images {
   int fd;
-  const char *file; /* the file itself, mapped, up to IMAGES_MOST */
-  char *now;        /* the image of now */
-  uint64_t size;    /* of it */
-  uint8_t *watched; /* a flag a slice: compared after each instruction */
+  const char *file;                 /* the file itself, mapped, up to IMAGES_MOST */
+  char *now;                        /* the image of now */
+  uint64_t size;                    /* of it */
+  uint8_t *used;                    /* a flag a unit: others of the image of now are zero */
+  uint64_t watched[IMAGES_WATCHED]; /* slices that are compared after each instruction */
+  size_t watched_count;
   image_change *changes;
   size_t count, room;
   image_word *words;
@@ -35,7 +38,7 @@ typedef struct images {
 /* Begins with what is in the file. The slices to follow are chosen by images_watch. */
 void images_begin(images *im, int fd);
 void images_end(images *im);
-/* Of [offset, offset + length), within a file of any size: is it compared? */
+/* Are the slices of [offset, offset + length) compared, should the file have them? */
 void images_watch(images *im, uint64_t offset, uint64_t length, bool watched);
 /* Compares; records what the last instruction changed. */
 void images_step(images *im, uint64_t instruction);
@@ -45,9 +48,11 @@ bool images_are_complete(images *im);
 /* Back to the first image: `base` is what images_begin saw. */
 typedef struct image_base {
   char *bytes;
+  uint8_t *used;
   uint64_t size;
 } image_base;
 image_base images_base(const images *im);
+void images_base_end(image_base *base);
 /* Applies change `i` to the image of now; or its words alone, where they are within it. */
 void images_apply(images *im, size_t i);
 void images_apply_words(images *im, size_t i);

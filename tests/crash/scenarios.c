@@ -57,6 +57,18 @@ static void calloc_100(stage *s) { must(s, mheap_calloc(s->heap, 10, 10) != NULL
 static void memalign_span(stage *s) { must(s, mheap_memalign(s->heap, MIB, 3 * SLICE) != NULL, "memalign"); }
 static void memalign_huge(stage *s) { must(s, mheap_memalign(s->heap, 16 * MIB, 100) != NULL, "memalign"); }
 
+static void memalign_far(stage *s) {
+  must(s, mheap_memalign(s->heap, (size_t)16 << 30, 100) != NULL, "memalign");
+}
+
+/* 16 GiB before another such block, so that that one's segment has a number above 4095. */
+static void a_far_block(stage *s) {
+  some_blocks(s);
+  s->blocks[s->count] = mheap_memalign(s->heap, (size_t)16 << 30, 100);
+  must(s, s->blocks[s->count] != NULL, "memalign");
+  stage_fill(s->heap, s->blocks[s->count++]);
+}
+
 static void nothing(stage *s) { (void)s; }
 
 /* The bin's word is used up, its slab is not. */
@@ -226,6 +238,7 @@ const scenario raw_scenarios[] = {
     {"calloc", some_blocks, calloc_100, false, false},
     {"memalign_a_span", some_blocks, memalign_span, false, false},
     {"memalign_beyond_a_segment", some_blocks, memalign_huge, false, false},
+    {"memalign_beyond_the_maps_first_part", a_far_block, memalign_far, false, false},
     {"free_to_the_bin", some_blocks, free_first, false, false},
     {"free_to_a_full_slab", a_full_slab_behind_the_bin, free_first, false, false},
     {"free_the_last_of_a_slab", a_slab_with_one_block, free_first, false, false},
