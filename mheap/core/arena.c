@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "decode.h"
 #include "os.h"
 
 #define OPEN_AT_ONCE 4   /* segments a call opens before it rather grows: bounds a pause */
@@ -36,7 +37,7 @@ static uint32_t stored_slices(const mh_region *region, uint64_t segment, uint32_
   if (header->magic != MH_SEGMENT_MAGIC || header->index != segment) return slices;
   while (last > 1 && header->slice[last - 2].head == 0) last--;
   if (last == 1) return 1;
-  count = mh_field(header->slice[last - 2].head, MH_HEAD_COUNT_SHIFT, MH_HEAD_COUNT_BITS);
+  count = mh_run_head_of(header->slice[last - 2].head).count;
   return count > 0 && last - 1 + count < slices ? last - 1 + count : slices;
 }
 

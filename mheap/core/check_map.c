@@ -83,8 +83,8 @@ void mh_check_directory(mh_check *check, uint64_t unused) {
 
 /* ---- words ---- */
 
-static uint64_t count_of(uint64_t word) { return mh_field(word, MH_MAP_COUNT_SHIFT, MH_MAP_COUNT_BITS); }
-static uint64_t kind_of(uint64_t word) { return mh_field(word, 0, MH_MAP_KIND_BITS); }
+static uint64_t count_of(uint64_t word) { return mh_map_fields_of(word).count; }
+static uint64_t kind_of(uint64_t word) { return mh_map_fields_of(word).kind; }
 
 /* The bits of a word that have a meaning. */
 static uint64_t known_bits(uint64_t kind) {
@@ -100,7 +100,7 @@ static uint64_t known_bits(uint64_t kind) {
 }
 
 static void check_arena(mh_check *check, uint64_t at, uint64_t segment, uint64_t count, uint64_t word) {
-  uint64_t row = mh_field(word, MH_MAP_ARENA_SHIFT, MH_MAP_ARENA_BITS);
+  uint64_t row = mh_map_fields_of(word).arena;
   const mh_arena_row *arena = (const mh_arena_row *)mh_at(check->region, MH_ARENAS_OFFSET) + row;
   if (row >= MH_ARENAS || !(mh_read(&arena->head) & MH_ARENA_USED)) {
     mh_check_found(check, 1, at, "map", "segment %" PRIu64 ": expected an arena in use, found row %" PRIu64,
@@ -130,24 +130,23 @@ static void check_bodies(mh_check *check, uint64_t segment, uint64_t count) {
 }
 
 static void check_huge(mh_check *check, uint64_t at, uint64_t segment, uint64_t word) {
-  uint64_t count = count_of(word), heap = mh_field(word, MH_MAP_HEAP_SHIFT, MH_MAP_HEAP_BITS);
-  uint64_t pages = mh_field(word, MH_MAP_PAGES_SHIFT, MH_MAP_PAGES_BITS) + 1;
+  mh_map_fields huge = mh_map_fields_of(word);
   uint64_t room = check->size - mh_segment_offset(segment);
-  if (!mh_check_heap_used(check, heap))
-    mh_check_found(check, 1, at, "map", "segment %" PRIu64 ": expected a heap in use, found row %" PRIu64,
-                   segment, heap);
-  check_arena(check, at, segment, count, word);
-  if (count == 0 || (count - 1) * MH_SEGMENT + pages * MH_PAGE > room) {
+  if (!mh_check_heap_used(check, huge.heap))
+    mh_check_found(check, 1, at, "map", "segment %" PRIu64 ": expected a heap in use, found row %u", segment,
+                   huge.heap);
+  check_arena(check, at, segment, huge.count, word);
+  if (huge.count == 0 || mh_huge_bytes(huge.count, huge.pages) > room) {
     mh_check_found(check, 1, at, "map",
                    "segment %" PRIu64 ": expected a huge span within the region, found %" PRIu64 " segments",
-                   segment, count);
+                   segment, huge.count);
     return;
   }
-  check_bodies(check, segment, count);
+  check_bodies(check, segment, huge.count);
 }
 
 static void check_slices(mh_check *check, uint64_t at, uint64_t segment, uint64_t word) {
-  uint64_t epoch = word >> MH_MAP_EPOCH_SHIFT, now = mh_read(&check->region->super->epoch);
+  uint64_t epoch = mh_map_fields_of(word).epoch, now = mh_read(&check->region->super->epoch);
   check_arena(check, at, segment, 1, word);
   if (epoch > now)
     mh_check_found(check, 1, at, "map",

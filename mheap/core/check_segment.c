@@ -15,8 +15,7 @@ static uint32_t slice_of(uint64_t offset) { return (uint32_t)((offset - MH_SLICE
 /* The header of a segment that has one and whose header can be touched. */
 static const mh_segment_header *header_of(mh_check *check, uint64_t segment) {
   uint64_t word, at;
-  if (!mh_check_word(check, segment, &word, &at) || mh_field(word, 0, MH_MAP_KIND_BITS) != MH_MAP_SLICES)
-    return NULL;
+  if (!mh_check_word(check, segment, &word, &at) || mh_map_fields_of(word).kind != MH_MAP_SLICES) return NULL;
   return mh_check_at(check, mh_segment_offset(segment), MH_SLICE);
 }
 
@@ -183,15 +182,14 @@ static bool in_run(const mh_segment_header *header, uint32_t slice, uint64_t wit
 static bool in_huge(mh_check *check, uint64_t segment, uint64_t offset) {
   uint64_t word, at;
   mh_check_word(check, segment, &word, &at);
-  if (mh_field(word, 0, MH_MAP_KIND_BITS) == MH_MAP_BODY) {
-    uint64_t back = mh_field(word, MH_MAP_COUNT_SHIFT, MH_MAP_COUNT_BITS);
-    if (back == 0 || back > segment) return false;
-    mh_check_word(check, segment -= back, &word, &at);
+  mh_map_fields found = mh_map_fields_of(word);
+  if (found.kind == MH_MAP_BODY) {
+    if (found.count == 0 || found.count > segment) return false;
+    mh_check_word(check, segment -= found.count, &word, &at);
+    found = mh_map_fields_of(word);
   }
-  if (mh_field(word, 0, MH_MAP_KIND_BITS) != MH_MAP_HUGE) return false;
-  uint64_t count = mh_field(word, MH_MAP_COUNT_SHIFT, MH_MAP_COUNT_BITS);
-  uint64_t pages = mh_field(word, MH_MAP_PAGES_SHIFT, MH_MAP_PAGES_BITS) + 1;
-  return count != 0 && offset - mh_segment_offset(segment) < (count - 1) * MH_SEGMENT + pages * MH_PAGE;
+  return found.kind == MH_MAP_HUGE && found.count != 0 &&
+         offset - mh_segment_offset(segment) < mh_huge_bytes(found.count, found.pages);
 }
 
 bool mh_check_in_block(mh_check *check, uint64_t offset) {

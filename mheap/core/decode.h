@@ -1,9 +1,17 @@
-/* decode.h: stored words taken apart, unchecked, for the code that inspects a heap (check,
-   stats). Every field is as hostile as the word it came from. Calls nothing. */
+/* decode.h: stored words taken apart, unchecked. Every field is as hostile as the word it came
+   from, until mh_run_head_is_valid, or mh_map_get, has looked at it. Calls nothing. */
 #ifndef MHEAP_DECODE_H
 #define MHEAP_DECODE_H
 
-#include "segment.h"
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "classes.h"
+#include "layout.h"
+
+static inline uint32_t mh_field(uint64_t word, uint32_t shift, uint32_t bits) {
+  return (uint32_t)(word >> shift & (((uint64_t)1 << bits) - 1));
+}
 
 /* A slice descriptor's head. */
 typedef struct mh_run_head {
@@ -24,6 +32,48 @@ static inline mh_run_head mh_run_head_of(uint64_t word) {
       .pages = mh_field(word, MH_HEAD_PAGES_SHIFT, MH_HEAD_PAGES_BITS),
       .rest = (uint32_t)(word >> (MH_HEAD_PAGES_SHIFT + MH_HEAD_PAGES_BITS)),
   };
+}
+
+/* Does it describe a run within the `room` slices from its own on? */
+static inline bool mh_run_head_is_valid(const mh_run_head *h, uint32_t room) {
+  const uint32_t pages = MH_SLICE / MH_PAGE;
+  if (h->count == 0 || h->count > room || h->heap >= MH_HEAPS) return false;
+  switch (h->kind) {
+    case MH_SLICE_SLAB:
+      return h->class < MHEAP_CLASSES && h->count == mh_classes[h->class].slices && h->pages == 0;
+    case MH_SLICE_SPAN:
+      return h->class == 0 && h->pages > (h->count - 1) * pages && h->pages <= h->count * pages;
+    case MH_SLICE_INTERNAL: return h->class == 0 && h->pages == 0;
+    default: return false;
+  }
+}
+
+/* A word of the segment map. */
+typedef struct mh_map_fields {
+  uint32_t kind;  /* mh_map_kind */
+  uint32_t arena; /* SLICES, HUGE: row */
+  uint32_t hint;  /* SLICES */
+  uint32_t epoch; /* SLICES */
+  uint32_t heap;  /* HUGE: row */
+  uint32_t pages; /* HUGE: of the last segment, 1 to 1024 */
+  uint64_t count; /* HUGE: segments; BODY: how far back the head is */
+} mh_map_fields;
+
+static inline mh_map_fields mh_map_fields_of(uint64_t word) {
+  return (mh_map_fields){
+      .kind = mh_field(word, 0, MH_MAP_KIND_BITS),
+      .arena = mh_field(word, MH_MAP_ARENA_SHIFT, MH_MAP_ARENA_BITS),
+      .hint = mh_field(word, MH_MAP_HINT_SHIFT, 2),
+      .epoch = (uint32_t)(word >> MH_MAP_EPOCH_SHIFT),
+      .heap = mh_field(word, MH_MAP_HEAP_SHIFT, MH_MAP_HEAP_BITS),
+      .pages = mh_field(word, MH_MAP_PAGES_SHIFT, MH_MAP_PAGES_BITS) + 1,
+      .count = mh_field(word, MH_MAP_COUNT_SHIFT, MH_MAP_COUNT_BITS),
+  };
+}
+
+/* The bytes a huge span of `count` > 0 segments offers. */
+static inline uint64_t mh_huge_bytes(uint64_t count, uint32_t pages) {
+  return (count - 1) * MH_SEGMENT + pages * MH_PAGE;
 }
 
 /* A word of a bitmap, which other threads may be changing. */

@@ -3,7 +3,7 @@
 
 #include <inttypes.h>
 
-#include "segment.h"
+#include "decode.h"
 
 uint64_t mh_map_segments(const mh_region *region) {
   return (mh_region_size(region) - MH_SLICE + MH_SEGMENT - 1) / MH_SEGMENT;
@@ -57,15 +57,16 @@ uint64_t mh_map_word_offset(mh_region *region, uint64_t segment) {
 /* ---- believing a word ---- */
 
 static mh_map_entry take_apart(uint64_t word, uint64_t segment) {
+  mh_map_fields f = mh_map_fields_of(word);
   return (mh_map_entry){
-      .kind = (mh_map_kind)mh_field(word, 0, MH_MAP_KIND_BITS),
+      .kind = (mh_map_kind)f.kind,
       .head = segment,
-      .count = mh_field(word, MH_MAP_COUNT_SHIFT, MH_MAP_COUNT_BITS),
-      .pages = mh_field(word, MH_MAP_PAGES_SHIFT, MH_MAP_PAGES_BITS) + 1,
-      .heap = mh_field(word, MH_MAP_HEAP_SHIFT, MH_MAP_HEAP_BITS),
-      .arena = mh_field(word, MH_MAP_ARENA_SHIFT, MH_MAP_ARENA_BITS),
-      .hint = mh_field(word, MH_MAP_HINT_SHIFT, 2),
-      .epoch = (uint32_t)(word >> MH_MAP_EPOCH_SHIFT),
+      .count = f.count,
+      .pages = f.pages,
+      .heap = f.heap,
+      .arena = f.arena,
+      .hint = f.hint,
+      .epoch = f.epoch,
   };
 }
 

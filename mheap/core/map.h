@@ -5,6 +5,7 @@
 #ifndef MHEAP_MAP_H
 #define MHEAP_MAP_H
 
+#include "decode.h"
 #include "region.h"
 
 /* A word, taken apart. */
@@ -37,7 +38,7 @@ uint64_t mh_map_body(uint64_t back);
 
 /* The bytes a huge span's block has: usable size. */
 static inline uint64_t mh_map_huge_bytes(const mh_map_entry *entry) {
-  return (entry->count - 1) * MH_SEGMENT + (uint64_t)entry->pages * MH_PAGE;
+  return mh_huge_bytes(entry->count, entry->pages);
 }
 /* Offset of a segment's first byte. */
 static inline uint64_t mh_segment_offset(uint64_t segment) { return MH_SLICE + segment * MH_SEGMENT; }

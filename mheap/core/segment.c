@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "decode.h"
 #include "map.h"
 
 #define ALL_SLICES (~(uint64_t)1) /* of a whole segment: the header is slice 0 */
@@ -39,36 +40,9 @@ uint64_t mh_head_internal(uint32_t slices) {
   return MH_SLICE_INTERNAL | (uint64_t)slices << MH_HEAD_COUNT_SHIFT;
 }
 
-typedef struct head_fields {
-  uint32_t kind, count, class, heap, pages;
-} head_fields;
-
-static head_fields take_apart(uint64_t head) {
-  return (head_fields){
-      .kind = mh_field(head, 0, MH_HEAD_KIND_BITS),
-      .count = mh_field(head, MH_HEAD_COUNT_SHIFT, MH_HEAD_COUNT_BITS),
-      .class = mh_field(head, MH_HEAD_CLASS_SHIFT, MH_HEAD_CLASS_BITS),
-      .heap = mh_field(head, MH_HEAD_HEAP_SHIFT, MH_HEAD_HEAP_BITS),
-      .pages = mh_field(head, MH_HEAD_PAGES_SHIFT, MH_HEAD_PAGES_BITS),
-  };
-}
-
-/* May a head say this of slice `first` of a segment with these slices? */
-static bool head_is_valid(const head_fields *h, uint32_t first, uint64_t slices) {
-  if (h->count == 0 || first + h->count > MH_SEGMENT_SLICES) return false;
-  if ((mask_of(first, h->count) & ~slices) != 0 || h->heap >= MH_HEAPS) return false;
-  switch (h->kind) {
-    case MH_SLICE_SLAB:
-      return h->class < MHEAP_CLASSES && h->count == mh_classes[h->class].slices && h->pages == 0;
-    case MH_SLICE_SPAN: return h->class == 0 && h->pages > (h->count - 1) * 16 && h->pages <= h->count * 16;
-    case MH_SLICE_INTERNAL: return h->class == 0 && h->pages == 0;
-    default: return false;
-  }
-}
-
 /* ---- entries ---- */
 
-static void fill_slab(mh_region *region, mh_slab *slab, const head_fields *h) {
+static void fill_slab(mh_region *region, mh_slab *slab, const mh_run_head *h) {
   const mh_class *class = &mh_classes[h->class];
   uint64_t index = mh_slab_index(region, slab);
   slab->bits = &mh_segment_header_of(region, index / MH_SEGMENT_SLICES)->bitmaps[index % MH_SEGMENT_SLICES];
@@ -79,7 +53,7 @@ static void fill_slab(mh_region *region, mh_slab *slab, const head_fields *h) {
   slab->words = (uint8_t)((class->blocks + 63) / 64);
 }
 
-static void fill_run(mh_region *region, mh_slab *run, const head_fields *h) {
+static void fill_run(mh_region *region, mh_slab *run, const mh_run_head *h) {
   static const uint8_t kinds[] = {MH_RUN_FREE, MH_RUN_SLAB, MH_RUN_SPAN, MH_RUN_INTERNAL};
   memset(run, 0, sizeof *run);
   run->kind = kinds[h->kind];
@@ -129,10 +103,11 @@ static mheap_err check_header(mh_region *region, uint64_t segment, mheap_error *
 /* All heads are checked before anything is believed, so that a bad one changes nothing. */
 static mheap_err check_heads(mh_region *region, uint64_t segment, uint64_t slices, mheap_error *error) {
   const mh_segment_header *header = mh_segment_header_of(region, segment);
-  for (uint32_t i = 1; i < MH_SEGMENT_SLICES && (slices >> i & 1);) {
+  uint32_t room = 1 + (uint32_t)__builtin_popcountll(slices);
+  for (uint32_t i = 1; i < room;) {
     uint64_t head = header->slice[i - 1].head;
-    head_fields h = take_apart(head);
-    if (head != 0 && !head_is_valid(&h, i, slices))
+    mh_run_head h = mh_run_head_of(head);
+    if (head != 0 && !mh_run_head_is_valid(&h, room - i))
       return mh_fail_corrupt(error, region->path,
                              mh_segment_offset(segment) + offsetof(mh_segment_header, slice) + 64 * (i - 1),
                              "descriptor of a slice", 0, head);
@@ -153,7 +128,7 @@ static void open_runs(mh_region *region, uint64_t segment, uint64_t slices) {
   clear_entries(entries + 1, MH_SEGMENT_SLICES - 1);
   state->free = slices;
   for (uint32_t i = 1; i < MH_SEGMENT_SLICES && (slices >> i & 1);) {
-    head_fields h = take_apart(header->slice[i - 1].head);
+    mh_run_head h = mh_run_head_of(header->slice[i - 1].head);
     if (h.kind == MH_SLICE_FREE) {
       i++;
       continue;
@@ -245,7 +220,7 @@ static void clear_words(uint64_t *words, uint32_t count) {
 mh_slab *mh_run_make(mh_region *region, uint64_t segment, uint32_t first, uint64_t head) {
   mh_segment *state = mh_segment_of(region, segment);
   mh_slab *run = (mh_slab *)state + first;
-  head_fields h = take_apart(head);
+  mh_run_head h = mh_run_head_of(head);
   state->free &= ~mask_of(first, h.count);
   fill_run(region, run, &h);
   if (h.kind == MH_SLICE_SLAB) { /* the words in use; what the rest holds does not matter */
@@ -270,7 +245,7 @@ void mh_run_resize(mh_region *region, mh_slab *run, uint32_t count, uint64_t hea
   uint64_t index = mh_slab_index(region, run);
   mh_segment *state = mh_segment_of(region, index / MH_SEGMENT_SLICES);
   uint32_t first = index % MH_SEGMENT_SLICES, old = run->slices;
-  head_fields h = take_apart(head);
+  mh_run_head h = mh_run_head_of(head);
   mh_publish(mh_slab_head(region, run), head);
   fill_run(region, run, &h);
   if (count > old) state->free &= ~mask_of(first, count);

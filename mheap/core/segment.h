@@ -116,8 +116,4 @@ uint64_t mh_head_slab(uint32_t class, uint32_t heap);
 uint64_t mh_head_span(uint32_t slices, uint32_t pages, uint32_t heap);
 uint64_t mh_head_internal(uint32_t slices);
 
-static inline uint32_t mh_field(uint64_t word, uint32_t shift, uint32_t bits) {
-  return (uint32_t)(word >> shift & (((uint64_t)1 << bits) - 1));
-}
-
 #endif
