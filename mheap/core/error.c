@@ -81,17 +81,26 @@ mheap_err mh_fail_system(mheap_error *error, int sys, const char *path, const ch
   return code;
 }
 
-mheap_err mh_fail_corrupt(mheap_error *error, const char *path, uint64_t offset, const char *what,
-                          uint64_t expected, uint64_t found) {
+static mheap_err contradiction(mheap_error *error, const char *path, uint64_t offset, const char *what,
+                               uint64_t expected, uint64_t found, const char *remedy) {
   mh_fail(error, MHEAP_ERR_CORRUPT,
-          "%s: offset 0x%" PRIx64 ": %s: expected 0x%" PRIx64 ", found 0x%" PRIx64
-          "; see `mheap check`, or restore a copy",
-          path, offset, what, expected, found);
+          "%s: offset 0x%" PRIx64 ": %s: expected 0x%" PRIx64 ", found 0x%" PRIx64 "; %s", path, offset, what,
+          expected, found, remedy);
   if (error == NULL) return MHEAP_ERR_CORRUPT;
   error->offset = offset;
   error->expected = expected;
   error->found = found;
   return MHEAP_ERR_CORRUPT;
+}
+
+mheap_err mh_fail_corrupt(mheap_error *error, const char *path, uint64_t offset, const char *what,
+                          uint64_t expected, uint64_t found) {
+  return contradiction(error, path, offset, what, expected, found, "see `mheap check`, or restore a copy");
+}
+
+mheap_err mh_fail_unreadable(mheap_error *error, const char *path, uint64_t offset, const char *what,
+                             uint64_t expected, uint64_t found) {
+  return contradiction(error, path, offset, what, expected, found, "restore a copy");
 }
 
 /* ---- last errors ---- */

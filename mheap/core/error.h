@@ -19,6 +19,10 @@ mheap_err mh_fail_system(mheap_error *error, int sys, const char *path, const ch
 mheap_err mh_fail_corrupt(mheap_error *error, const char *path, uint64_t offset, const char *what,
                           uint64_t expected, uint64_t found);
 
+/* The same of what nobody gets past, `mheap check` neither: only a copy is advised. */
+mheap_err mh_fail_unreadable(mheap_error *error, const char *path, uint64_t offset, const char *what,
+                             uint64_t expected, uint64_t found);
+
 void mh_error_clear(mheap_error *error);
 
 /* The calling thread's last error in the heap at this address: a few heaps are remembered, the

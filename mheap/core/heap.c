@@ -163,11 +163,11 @@ size_t mh_own_usable_size(mheap *heap, const void *block) {
 mheap *mh_heap_of(mheap *heap) { return heap != NULL ? heap : mheap_default(); }
 
 mheap_err mh_heap_usable(mheap *heap) {
-  if (unlikely(heap->region->cut)) return mh_region_is_whole(heap->region, mh_error(heap));
-  if (!heap->region->forked) return MHEAP_OK;
-  return mh_fail(mh_error(heap), MHEAP_ERR_FORKED,
-                 "%s: this handle belongs to the parent process; attach the file anew in the child",
-                 heap->region->path);
+  if (unlikely(heap->region->forked))
+    return mh_fail(mh_error(heap), MHEAP_ERR_FORKED,
+                   "%s: this handle belongs to the parent process; attach the file anew in the child",
+                   heap->region->path);
+  return unlikely(heap->region->cut) ? mh_region_is_whole(heap->region, mh_error(heap)) : MHEAP_OK;
 }
 
 mheap_err mh_heap_writable(mheap *heap) {

@@ -2,6 +2,7 @@
 #include "region_space.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "map.h"
@@ -93,15 +94,20 @@ static mheap_err refused(mh_region *region, uint64_t address, bool stored, int s
   return code;
 }
 
+static mheap_err misplaced(mh_region *region, uint64_t asked, uint64_t placement, mheap_error *error) {
+  char where[64] = "at";
+  uint64_t residue = mh_placement_residue(placement);
+  if (residue != 0) snprintf(where, sizeof where, "0x%llx bytes behind", (unsigned long long)residue);
+  return mh_fail(error, MHEAP_ERR_ARGUMENT,
+                 "%s: base address 0x%llx: this heap must lie %s a multiple of 0x%llx; ask for 0x%llx",
+                 region->path, (unsigned long long)asked, where,
+                 (unsigned long long)mh_placement_alignment(placement),
+                 (unsigned long long)placed(asked, placement));
+}
+
 static mheap_err reserve_asked(mh_region *region, uint64_t asked, const mh_superblock *stored, uint64_t least,
                                bool exact, mheap_error *error) {
-  if (placed(asked, stored->placement) != asked)
-    return mh_fail(error, MHEAP_ERR_ARGUMENT,
-                   "%s: base address 0x%llx is not %llu bytes from a multiple of %llu; ask for 0x%llx",
-                   region->path, (unsigned long long)asked,
-                   (unsigned long long)mh_placement_residue(stored->placement),
-                   (unsigned long long)mh_placement_alignment(stored->placement),
-                   (unsigned long long)placed(asked, stored->placement));
+  if (placed(asked, stored->placement) != asked) return misplaced(region, asked, stored->placement, error);
   int failed = reserve_at(region, asked, least, exact);
   return failed ? refused(region, asked, false, failed, error) : MHEAP_OK;
 }
@@ -192,8 +198,8 @@ mheap_err mh_region_is_whole(mh_region *region, mheap_error *error) {
     if (failed) return mh_fail_system(error, failed, region->path, "looking at the file");
     if (found >= size && !region->cut) return MHEAP_OK;
   }
-  return mh_fail_corrupt(error, region->path, found,
-                         "the file was cut short while attached: bytes it should have", size, found);
+  return mh_fail_unreadable(error, region->path, found,
+                            "the file was cut short while attached: bytes it should have", size, found);
 }
 
 /* Extends the file sparsely: disk space comes with mh_region_back. Bytes a killed writer

@@ -4,13 +4,15 @@
    os.h. Every number of the region is checked before it is used; the first contradiction
    ends a walk with MHEAP_ERR_CORRUPT. Takes region->lock for the moment a segment's
    descriptors are copied, never while a caller's function runs. */
-#include "decode.h"
 #include "classes.h"
+#include "decode.h"
 #include "heap.h"
 #include "hooks.h"
 #include "map.h"
 #include "os.h"
+#include "segment.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -57,16 +59,6 @@ static void step(walk *w, run it) {
   if (!w->stopped && !w->fun(w->arg, &it)) w->stopped = true;
 }
 
-/* Does this head describe a run within `room` slices? */
-static bool head_is_valid(const mh_run_head *head, uint32_t room) {
-  if (head->count == 0 || head->count > room || head->heap >= MH_HEAPS) return false;
-  switch (head->kind) {
-    case MH_SLICE_SLAB: return head->class < MHEAP_CLASSES && head->count == mh_classes[head->class].slices;
-    case MH_SLICE_SPAN: return head->pages != 0 && (head->pages + 15) / 16 == head->count;
-    default: return head->kind == MH_SLICE_INTERNAL;
-  }
-}
-
 static const mh_segment_header *header_at(const walk *w, uint64_t segment) {
   return mh_at(w->region, mh_segment_offset(segment));
 }
@@ -83,7 +75,7 @@ static mheap_err copy_heads(walk *w, uint64_t segment) {
   for (uint32_t slice = 1; slice < room;) {
     uint64_t word = w->slices[slice] = mh_read(&header->slice[slice - 1].head);
     mh_run_head head = mh_run_head_of(word);
-    if (word != 0 && !head_is_valid(&head, room - slice))
+    if (word != 0 && !mh_run_head_is_valid(&head, room - slice))
       return mh_fail_corrupt(w->error, w->region->path, mh_offset(w->region, &header->slice[slice - 1]),
                              "slice descriptor", 0, word);
     slice += word != 0 ? head.count : 1;
@@ -166,6 +158,16 @@ static mheap_err walk_region(mheap *heap, run_fun *fun, void *arg) {
   return failed;
 }
 
+/* Refuses a call without a place for its result. */
+static mheap_err no_place(mheap *heap, const char *what) {
+  heap = mh_heap_of(heap);
+  if (heap == NULL) return MHEAP_ERR_NO_MEMORY;
+  mheap_error *error = mh_error(heap);
+  mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: %s is NULL; give the address of one", heap->region->path, what);
+  error->sys = EINVAL;
+  return error->code;
+}
+
 static mheap *readable(mheap *heap, mheap_err *failed) {
   heap = mh_heap_of(heap);
   *failed = heap == NULL ? MHEAP_ERR_NO_MEMORY : mh_heap_usable(heap);
@@ -234,6 +236,7 @@ static bool count_run(void *arg, const run *it) {
 
 mheap_err mheap_get_stats(mheap *heap, mheap_stats *stats) {
   mheap_err failed;
+  if (stats == NULL) return no_place(heap, "mheap_get_stats: stats");
   memset(stats, 0, sizeof *stats);
   for (unsigned i = 0; i < MHEAP_CLASSES; i++) stats->classes[i].block_size = mh_classes[i].size;
   heap = readable(heap, &failed);
@@ -276,6 +279,7 @@ static bool visit_run(void *arg, const run *it) {
 
 mheap_err mheap_visit_blocks(mheap *heap, mheap_visit_fun *visit, void *arg) {
   mheap_err failed;
+  if (visit == NULL) return no_place(heap, "mheap_visit_blocks: visit");
   heap = readable(heap, &failed);
   if (heap == NULL) return failed;
   return walk_region(heap, visit_run, &(visitor){.heap = heap, .visit = visit, .arg = arg});
@@ -308,6 +312,7 @@ static void get_stored(const mh_superblock *super, mheap_info *info) {
 
 mheap_err mheap_get_info(mheap *heap, mheap_info *info) {
   mheap_err failed;
+  if (info == NULL) return no_place(heap, "mheap_get_info: info");
   memset(info, 0, sizeof *info);
   heap = readable(heap, &failed);
   if (heap == NULL) return failed;

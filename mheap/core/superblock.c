@@ -52,8 +52,8 @@ static mheap_err check_magic(const mh_identity *id, size_t got, const char *path
     return MHEAP_ERR_NOT_A_HEAP;
   }
   if (got < sizeof(mh_superblock))
-    return mh_fail_corrupt(error, path, got, "the file ends inside its superblock", sizeof(mh_superblock),
-                           got);
+    return mh_fail_unreadable(error, path, got, "the file ends inside its superblock", sizeof(mh_superblock),
+                              got);
   return MHEAP_OK;
 }
 
@@ -63,8 +63,8 @@ static mheap_err check_version(const mh_identity *id, const char *path, mheap_er
         error, MHEAP_ERR_VERSION,
         "%s: offset 0x8: written by a machine of the other byte order; dump it there and load it here", path);
   if (id->byte_order != MH_BYTE_ORDER)
-    return mh_fail_corrupt(error, path, offsetof(mh_identity, byte_order), "byte order mark", MH_BYTE_ORDER,
-                           id->byte_order);
+    return mh_fail_unreadable(error, path, offsetof(mh_identity, byte_order), "byte order mark",
+                              MH_BYTE_ORDER, id->byte_order);
   if (id->version != MH_FORMAT_VERSION)
     return mh_fail(
         error, MHEAP_ERR_VERSION,
@@ -72,8 +72,8 @@ static mheap_err check_version(const mh_identity *id, const char *path, mheap_er
         path, id->version, mheap_version(), MH_FORMAT_VERSION);
   uint32_t sum = identity_checksum(id);
   if (sum != id->checksum)
-    return mh_fail_corrupt(error, path, offsetof(mh_identity, checksum), "checksum of the superblock", sum,
-                           id->checksum);
+    return mh_fail_unreadable(error, path, offsetof(mh_identity, checksum), "checksum of the superblock", sum,
+                              id->checksum);
   if (id->word_size != 8)
     return mh_fail(error, MHEAP_ERR_VERSION,
                    "%s: offset 0x14: word size %u, this mheap (%s) uses 8; use the mheap that wrote it", path,
@@ -116,7 +116,7 @@ static mheap_err check_all(const expectation *list, size_t count, const char *pa
   for (size_t i = 0; i < count; i++)
     if (list[i].rule != NULL && !list[i].expected) return out_of_range(&list[i], path, error);
     else if (list[i].rule == NULL && list[i].expected != list[i].found)
-      return mh_fail_corrupt(error, path, list[i].offset, list[i].what, list[i].expected, list[i].found);
+      return mh_fail_unreadable(error, path, list[i].offset, list[i].what, list[i].expected, list[i].found);
   return MHEAP_OK;
 }
 
@@ -181,8 +181,8 @@ static mheap_err check_changing(const mh_superblock *s, uint64_t file_size, cons
   mheap_err failed = check_all(list, sizeof list / sizeof list[0], path, error);
   if (failed) return failed;
   if (file_size < s->size)
-    return mh_fail_corrupt(error, path, file_size, "the file was cut short: bytes it should have", s->size,
-                           file_size);
+    return mh_fail_unreadable(error, path, file_size, "the file was cut short: bytes it should have", s->size,
+                              file_size);
   return MHEAP_OK;
 }
 

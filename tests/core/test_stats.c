@@ -1,6 +1,8 @@
 /* test_stats.c: what mheap_get_stats, mheap_visit_blocks and mheap_get_info tell. */
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "classes.h"
 #include "mheap/mheap.h"
@@ -178,6 +180,44 @@ static void info_of_anonymous_memory_has_no_file(void) {
   CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
 }
 
+static void a_result_without_a_place_is_an_argument_error(void) {
+  mheap *heap = new_heap();
+  REQUIRE(heap != NULL);
+  CHECK_EQ(mheap_get_info(heap, NULL), MHEAP_ERR_ARGUMENT);
+  CHECK_CONTAINS(mheap_last_error(heap)->text, "info is NULL");
+  CHECK_EQ(mheap_last_error(heap)->sys, EINVAL);
+  CHECK_EQ(mheap_get_stats(heap, NULL), MHEAP_ERR_ARGUMENT);
+  CHECK_CONTAINS(mheap_last_error(heap)->text, "stats is NULL");
+  CHECK_EQ(mheap_last_error(heap)->sys, EINVAL);
+  CHECK_EQ(mheap_visit_blocks(heap, NULL, NULL), MHEAP_ERR_ARGUMENT);
+  CHECK_EQ(mheap_get_info(NULL, NULL), MHEAP_ERR_ARGUMENT);
+  CHECK_EQ(mheap_get_stats(NULL, NULL), MHEAP_ERR_ARGUMENT);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
+/* Even where the file was cut short as well: the parent's trouble is not the child's. */
+static void info_is_refused_in_a_forked_child(void) {
+  const char *path = test_path("forked.heap");
+  mheap_error error;
+  mheap_info info;
+  mheap *heap = mheap_open(path, NULL, &error);
+  REQUIRE(heap != NULL);
+  volatile char *block = mheap_malloc(heap, 300000);
+  REQUIRE(block != NULL);
+  for (int cut = 0; cut < 2; cut++) {
+    if (cut) {
+      REQUIRE_EQ(truncate(path, 65536), 0);
+      block[200000] = 1; /* is covered, and noted */
+    }
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) _exit(mheap_get_info(heap, &info) == MHEAP_ERR_FORKED ? 0 : 1);
+    REQUIRE_EQ(waitpid(child, &status, 0), child);
+    CHECK_EQ(status, 0);
+  }
+  mheap_abandon(heap);
+}
+
 /* ---- what a file may say ---- */
 
 static void a_contradiction_is_an_error_that_names_its_place(void) {
@@ -191,12 +231,16 @@ static void a_contradiction_is_an_error_that_names_its_place(void) {
   REQUIRE((heap = mheap_open(path, &readonly, &error)) != NULL);
 
   int fd = open(path, O_RDWR);
-  uint64_t at = MH_SLICE + offsetof(mh_segment_header, slice), bad = 0xff7;
-  REQUIRE_EQ(pwrite(fd, &bad, 8, (off_t)at), 8);
+  uint64_t at = MH_SLICE + offsetof(mh_segment_header, slice), was, bad[2] = {0xff7};
+  REQUIRE_EQ(pread(fd, &was, 8, (off_t)at), 8);
+  bad[1] = was | (uint64_t)1 << MH_HEAD_PAGES_SHIFT; /* a slab with pages: what is refused when it is used */
   mheap_stats stats;
-  CHECK_EQ(mheap_get_stats(heap, &stats), MHEAP_ERR_CORRUPT);
-  CHECK_EQ(mheap_last_error(heap)->offset, at);
-  CHECK_EQ(mheap_last_error(heap)->found, bad);
+  for (int i = 0; i < 2; i++) {
+    REQUIRE_EQ(pwrite(fd, &bad[i], 8, (off_t)at), 8);
+    CHECK_EQ(mheap_get_stats(heap, &stats), MHEAP_ERR_CORRUPT);
+    CHECK_EQ(mheap_last_error(heap)->offset, at);
+    CHECK_EQ(mheap_last_error(heap)->found, bad[i]);
+  }
   seen none = {.heap = heap};
   CHECK_EQ(mheap_visit_blocks(heap, see, &none), MHEAP_ERR_CORRUPT);
   close(fd);
@@ -224,5 +268,6 @@ static void a_truncated_file_is_an_error_and_no_signal(void) {
 TEST_MAIN(TEST(an_empty_heap_holds_nothing), TEST(every_block_is_counted_as_large_as_it_is),
           TEST(freed_blocks_are_counted_as_free), TEST(blocks_are_visited_in_the_order_of_their_addresses),
           TEST(a_visitor_may_free_what_it_visits), TEST(info_of_a_file_matches_what_the_system_says),
-          TEST(info_of_anonymous_memory_has_no_file), TEST(a_contradiction_is_an_error_that_names_its_place),
+          TEST(info_of_anonymous_memory_has_no_file), TEST(a_result_without_a_place_is_an_argument_error),
+          TEST(info_is_refused_in_a_forked_child), TEST(a_contradiction_is_an_error_that_names_its_place),
           TEST(a_truncated_file_is_an_error_and_no_signal))

@@ -181,7 +181,8 @@ MHEAP_API size_t mheap_good_size(size_t size);
 
 /* Numbered roots, 0 to MHEAP_KEYS-1. `block` must point into this heap's region, or be NULL
    to clear the key. A key does not keep its block from being freed: getkey then returns a
-   pointer to no block, or NULL with MHEAP_ERR_POINTER where the heap ends before it. */
+   pointer to no block, or NULL with MHEAP_ERR_POINTER where the heap ends before it. A key that is
+   not set gives NULL too, and no error: mheap_last_error(heap)->code is then MHEAP_OK. */
 MHEAP_API mheap_err mheap_setkey(mheap *heap, int key, void *block);
 MHEAP_API void *mheap_getkey(mheap *heap, int key);
 
@@ -264,10 +265,12 @@ typedef struct mheap_stats {
 } mheap_stats;
 
 /* Counts by walking the region; costs a read of every segment's header. A heap that other
-   threads use meanwhile is counted approximately. */
+   threads use meanwhile is counted approximately. The counts are of the whole region: blocks of
+   every heap in it, those of objects and of named roots included. */
 MHEAP_API mheap_err mheap_get_stats(mheap *heap, mheap_stats *stats);
 
-/* A block in use. Return false to stop. */
+/* A block in use. Return false to stop. Only blocks of this heap are visited, none of objects or
+   named roots: so there may be fewer than mheap_get_stats counts. */
 typedef bool mheap_visit_fun(void *arg, void *block, size_t usable);
 MHEAP_API mheap_err mheap_visit_blocks(mheap *heap, mheap_visit_fun *visit, void *arg);
 
@@ -302,7 +305,10 @@ typedef void mheap_check_fun(mheap *heap, void *block, mheap_probe status);
 /* From now on blocks get a guard on either side, checked when they are freed, resized or
    probed; `report` NULL prints and aborts. Refused with MHEAP_ERR_ARGUMENT when blocks are
    in use already, unless `force`: those are then not checked. Blocks with a guard stay
-   readable and can be freed by later attaches without mheap_mcheck. */
+   readable and can be freed by later attaches without mheap_mcheck.
+   What happens when `report` returns: after TAIL the call goes on, and the block is freed or
+   resized; after HEAD it stays in use as it is, since what the heap knew of it is gone: free
+   returns MHEAP_ERR_OVERRUN, realloc NULL; after FREE, MHEAP_ERR_DOUBLE_FREE and NULL. */
 MHEAP_API mheap_err mheap_mcheck(mheap *heap, mheap_check_fun *report, bool force);
 MHEAP_API mheap_probe mheap_mprobe(mheap *heap, void *block);
 
