@@ -1,6 +1,5 @@
 """Attaching: mheap.attach and mheap.open."""
-# Importing pathlib would cost more than importing mheap:
-# ruff: noqa: PTH
+# os.path, since importing pathlib would cost more than importing mheap.
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def file_argument(function: _F) -> _F:
-    return click.argument("file", type=click.Path(exists=True))(function)
+    return click.argument("file", type=click.Path())(function)
 
 
 def json_option(function: _F) -> _F:

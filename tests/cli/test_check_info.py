@@ -176,6 +176,9 @@ def test_a_file_cut_short_is_one_line(run: Run, sample: Path, command: str, leng
     assert done.returncode == 1
     assert one_line(done.stderr)
     assert sample.stat().st_size == length
+    # What no attach gets past, `mheap check` does not either.
+    assert "mheap check" not in done.stderr
+    assert "restore a copy" in done.stderr or length < 8
 
 
 @pytest.mark.parametrize("command", ALL)
@@ -210,10 +213,22 @@ def test_noise_is_survived(run: Run, sample: Path, seed: int) -> None:
 # ---- usage ----
 
 
-def test_a_missing_file_or_argument_is_usage(run: Run, tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_a_heap_at_fault(run: Run, tmp_path: Path) -> None:
+    none = tmp_path / "none"
+    for args in (["info", none], ["check", none], ["ls", none], ["get", none, "key"]):
+        done = run(*args)
+        assert (done.returncode, done.stdout) == (1, ""), args
+        assert one_line(done.stderr)
+        assert str(none) in done.stderr
+        assert "No such file" in done.stderr
+    done = run("check", "--json", none)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]["name"] == "HeapFileNotFound"
+
+
+def test_an_absent_argument_is_usage(run: Run, tmp_path: Path) -> None:
     none = tmp_path / "none"
     for args in (
-        ["info", none],
         ["info"],
         ["get", tmp_path],
         ["nonsense"],
