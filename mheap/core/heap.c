@@ -186,10 +186,22 @@ static mheap_err too_large(mheap *heap, uint64_t size) {
                  heap->region->path, size);
 }
 
-static void *slab_malloc(mh_lane *lane, uint32_t class, mheap_error *error) {
+/* Where there was no room: for how much, in front of the reason. */
+static void *no_room(mheap *heap, uint64_t size) {
+  mheap_error *error = mh_error(heap), why = *error;
+  const char *path = heap->region->path;
+  size_t length = strlen(path);
+  if (why.code != MHEAP_ERR_FULL || strncmp(why.text, path, length) != 0) return NULL;
+  const char *reason = why.text + length + strspn(why.text + length, ": ");
+  mh_fail(error, MHEAP_ERR_FULL, "%s: no room for %" PRIu64 " bytes: %s", path, size, reason);
+  error->sys = why.sys;
+  return NULL;
+}
+
+static void *slab_malloc(mheap *heap, mh_lane *lane, uint32_t class, uint64_t size) {
   mh_bin *bin = &lane->bins[class];
   while (bin->ready == 0)
-    if (mh_lane_refill(lane, class, error) != MHEAP_OK) return NULL;
+    if (mh_lane_refill(lane, class, mh_error(heap)) != MHEAP_OK) return no_room(heap, size);
   return take(bin);
 }
 
@@ -208,9 +220,10 @@ static void note_placement(mh_region *region, uint64_t alignment) {
 static void *allocate(mheap *heap, mh_lane *lane, uint64_t size, uint64_t alignment) {
   uint64_t fit = (size + alignment - 1) & ~(alignment - 1); /* a class that is a multiple exists up to here */
   if (fit <= MH_CLASS_MAX_SIZE && alignment <= MH_CLASS_MAX_SIZE)
-    return slab_malloc(lane, aligned_class(size, alignment), mh_error(heap));
+    return slab_malloc(heap, lane, aligned_class(size, alignment), size);
   void *block = mh_span_malloc(heap, size, alignment, mh_error(heap));
-  if (block != NULL && alignment > MH_SLICE) note_placement(heap->region, alignment);
+  if (block == NULL) return no_room(heap, size);
+  if (alignment > MH_SLICE) note_placement(heap->region, alignment);
   return block;
 }
 
@@ -232,7 +245,7 @@ void *mh_heap_malloc(mheap *heap, size_t size, size_t alignment) {
 static void *malloc_slowly(mheap *heap, size_t size) {
   if (heap == NULL) return (heap = mheap_default()) != NULL ? mheap_malloc(heap, size) : NULL;
   mh_lane *lane = mh_lane_now(heap);
-  if (lane != NULL && size <= SMALL_MAX) return slab_malloc(lane, small_class(size), mh_error(heap));
+  if (lane != NULL && size <= SMALL_MAX) return slab_malloc(heap, lane, small_class(size), size);
   return unlikely(heap->hooked) ? mh_hooks_malloc(heap, size, 16) : mh_heap_malloc(heap, size, 16);
 }
 

@@ -244,6 +244,10 @@ def test_a_full_heap_raises_and_goes_on(heap_path: Any) -> None:
         used = heap.mmstats().chunks_used
         assert used > 0
         heap.free(heap.malloc(100))
+        with pytest.raises(
+            mheap.HeapFull, match=r"no room for 20000000 bytes: .* may grow to 8388608; .*max_size="
+        ):
+            heap.malloc(20_000_000)
 
 
 def test_a_readonly_heap_refuses_to_allocate(heap: mheap.Heap) -> None:
