@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Literal, Protocol, TypeAlias
 
     from mheap._core import Heap
+    from mheap.errors import MheapError
 
     _Mode: TypeAlias = Literal["live", "readonly", "scratch"]
 
@@ -103,18 +104,41 @@ def _create(name: str, timeout: float, max_size: int | None, relocate: bool, sal
 
     from filelock import FileLock, Timeout
 
-    from mheap.errors import HeapBusy
+    from mheap.errors import HeapBusy, MheapError
 
     start = time.monotonic()
+    lock = name + ".lock"
+    ours = not os.path.lexists(lock)
     try:
-        with FileLock(name + ".lock", timeout=-1 if timeout < 0 else timeout):
+        with FileLock(lock, timeout=-1 if timeout < 0 else timeout):
             left = timeout if timeout < 0 else max(0.0, timeout - (time.monotonic() - start))
-            return _open(name, "live", left, max_size, relocate, salvage)
+            try:
+                return _open(name, "live", left, max_size, relocate, salvage)
+            except BaseException:
+                if ours and _is_to_be_created(name):
+                    os.unlink(lock)
+                raise
     except Timeout:
         raise HeapBusy(
             f"{name}: another process is creating it (it holds {name}.lock); try again, or give a timeout",
             filename=name,
         ) from None
+    except MheapError:
+        raise
+    except OSError as error:
+        raise _cannot_lock(name, lock, error) from None
+
+
+def _cannot_lock(name: str, lock: str, error: OSError) -> MheapError:
+    import errno
+
+    from mheap.errors import HeapFull, HeapOSError, ReadOnlyHeap
+
+    number = error.errno or errno.EIO
+    special = {errno.ENOSPC: HeapFull, errno.EDQUOT: HeapFull, errno.EROFS: ReadOnlyHeap}
+    kind = special.get(number) or HeapOSError.of(number)
+    text = f"{name}: locking {lock} to create the heap: {os.strerror(number)} (errno {number})"
+    return kind(text, errno=number, filename=name)
 
 
 def _is_to_be_created(name: str) -> bool:

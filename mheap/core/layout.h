@@ -93,7 +93,7 @@ typedef struct mh_identity {
 /* Who has the region open for writing, or had it when it died. Written while `state`
    is not OPEN, or unchanged, so a kill in the middle of it harms nothing. */
 typedef struct mh_owner {
-  uint8_t boot_id[16]; /*  0 the kernel's boot id */
+  uint8_t boot_id[16]; /*  0 the kernel's boot id; 0: not known, the same as no other */
   uint64_t device;     /* 16 of the file as its writer saw it */
   uint64_t inode;      /* 24 */
   uint64_t mount_id;   /* 32 */

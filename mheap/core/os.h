@@ -24,6 +24,8 @@ typedef struct mh_os_identity { /* of an open file; any length of name is NUL-te
 
 int mh_os_identify(int fd, mh_os_identity *identity);
 int mh_os_file_sizes(int fd, uint64_t *size, uint64_t *disk);
+/* Bytes that this user may still allocate on fd's file system. */
+int mh_os_disk_left(int fd, uint64_t *left);
 /* Does `path` name the file that is open as fd? */
 bool mh_os_same_file(int fd, const char *path);
 /* The name the kernel has for fd, into buffer[size], or "descriptor N". */
@@ -31,6 +33,9 @@ void mh_os_path(int fd, char *buffer, size_t size);
 
 /* Descriptors of ours are never those of the standard streams. */
 int mh_os_open(const char *path, bool writable, bool create, int *fd);
+/* The same for a new file, writable: EEXIST where there is one, or a link. */
+int mh_os_create(const char *path, int *fd);
+int mh_os_remove(const char *path);
 /* A descriptor of its own for the same file: a new open file description if that can be
    had (then *shared is false), else a duplicate, whose locks are shared with fd's. */
 int mh_os_reopen(int fd, bool writable, int *own, bool *shared);

@@ -18,6 +18,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -68,6 +69,13 @@ int mh_os_file_sizes(int fd, uint64_t *size, uint64_t *disk) {
   return 0;
 }
 
+int mh_os_disk_left(int fd, uint64_t *left) {
+  struct statvfs system;
+  if (fstatvfs(fd, &system) != 0) return errno;
+  *left = (uint64_t)system.f_bavail * system.f_frsize;
+  return 0;
+}
+
 bool mh_os_same_file(int fd, const char *path) {
   struct stat open_file, named;
   return fstat(fd, &open_file) == 0 && stat(path, &named) == 0 && open_file.st_dev == named.st_dev &&
@@ -98,6 +106,13 @@ int mh_os_open(const char *path, bool writable, bool create, int *fd) {
   *fd = open(path, flags, 0666);
   return above_standard_streams(fd);
 }
+
+int mh_os_create(const char *path, int *fd) {
+  *fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0666);
+  return above_standard_streams(fd);
+}
+
+int mh_os_remove(const char *path) { return unlink(path) == 0 ? 0 : errno; }
 
 int mh_os_reopen(int fd, bool writable, int *own, bool *shared) {
   char link[40];

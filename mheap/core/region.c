@@ -109,7 +109,25 @@ static mheap_err read_superblock(mh_region *region, const mheap_options *options
   mh_superblock_make(super, options->max_size ? whole_slices(options->max_size) : MH_DEFAULT_SPAN);
   fit_placement(super, options);
   failed = mh_os_write(region->fd, super, sizeof *super, 0);
+  if (failed) mh_os_truncate(region->fd, 0); /* as it was */
   return failed ? mh_fail_system(error, failed, region->path, "writing a new superblock") : MHEAP_OK;
+}
+
+#define SALVAGE "salvage=True checks all of it and attaches it if it is whole"
+
+static mheap_err unclean(const mh_region *region, const mh_owner *owner, const mh_owner *self,
+                         mheap_error *error) {
+  if (mh_owner_knows_boot(owner) && mh_owner_knows_boot(self))
+    return mh_fail(error, MHEAP_ERR_UNCLEAN,
+                   "%s: it was open for writing when the machine went down, or this is a copy made while it "
+                   "was open; " SALVAGE,
+                   region->path);
+  return mh_fail(error, MHEAP_ERR_UNCLEAN,
+                 "%s: it was not detached, and whether a process was killed or the machine went down is not "
+                 "known, since /proc/sys/kernel/random/boot_id %s; %s" SALVAGE,
+                 region->path,
+                 mh_owner_knows_boot(self) ? "could not be read by who had it open" : "cannot be read here",
+                 mh_owner_knows_boot(self) ? "" : "mount /proc, or ");
 }
 
 /* The crash of a process leaves every store; anything else does not, and is refused. */
@@ -125,12 +143,7 @@ static mheap_err check_state(mh_region *region, const mh_superblock *super, cons
                    "%s: its formatting was interrupted; attach it for writing to finish", region->path);
   if (super->state != MH_STATE_OPEN || options->salvage || region->unsafe) return MHEAP_OK;
   mh_owner self = mh_owner_make(region->device, region->inode, region->mount_id, region->mode);
-  if (mh_owner_same(&super->owner, &self)) return MHEAP_OK;
-  return mh_fail(
-      error, MHEAP_ERR_UNCLEAN,
-      "%s: it was open for writing when the machine went down, or this is a copy made while it was open; "
-      "salvage=True attaches it if `mheap check` finds it whole",
-      region->path);
+  return mh_owner_same(&super->owner, &self) ? MHEAP_OK : unclean(region, &super->owner, &self, error);
 }
 
 /* ---- attaching ---- */
@@ -291,6 +304,7 @@ static mh_region *finish(mh_region *region, mheap_err code, const mheap_options 
                          mheap_error *error) {
   if (!code) code = take_possession(region, region->fresh, options, error);
   if (code) {
+    if (region->fresh && !region->anonymous) mh_os_truncate(region->fd, 0); /* as it was */
     region_free(region);
     return NULL;
   }
@@ -311,10 +325,29 @@ mh_region *mh_region_attach(int fd, const mheap_options *options, mheap_error *e
 
 /* ---- by path ---- */
 
+static int open_path(const char *path, const mheap_options *options, int *fd, bool *created) {
+  bool writing = options->mode == 0 || options->mode == MHEAP_MODE_LIVE;
+  int failed = mh_os_open(path, writing, false, fd);
+  *created = false;
+  if (failed != ENOENT || !writing || options->must_exist) return failed;
+  failed = mh_os_create(path, fd);
+  *created = !failed;
+  return failed == EEXIST ? mh_os_open(path, true, true, fd) : failed; /* made meanwhile; a link to nothing */
+}
+
+/* A file that this attach created goes when it fails. Whoever opened it meanwhile holds its lock, or
+   comes to see that the name is gone. */
+static void remove_created(const char *path, int fd) {
+  uint64_t size, disk;
+  if (mh_region_lock_unused(fd) && mh_os_file_sizes(fd, &size, &disk) == 0 && size == 0 &&
+      mh_os_same_file(fd, path))
+    mh_os_remove(path);
+}
+
 /* Opens `path`; *again when the name came to mean another file before it was locked. */
 static mh_region *open_once(const char *path, const mheap_options *options, bool *again, mheap_error *error) {
-  bool writing = options->mode == 0 || options->mode == MHEAP_MODE_LIVE;
-  int fd, failed = mh_os_open(path, writing, writing && !options->must_exist, &fd);
+  bool created;
+  int fd, failed = open_path(path, options, &fd, &created);
   *again = false;
   if (failed == EISDIR)
     mh_fail(error, MHEAP_ERR_NOT_A_HEAP, "%s: a directory, not a heap; give the path of a file", path);
@@ -335,6 +368,7 @@ static mh_region *open_once(const char *path, const mheap_options *options, bool
       region = finish(region, code, options, error);
     }
   }
+  if (created && region == NULL && !*again) remove_created(path, fd);
   mh_os_close(fd);
   return region;
 }

@@ -43,6 +43,8 @@ static int try_all(mh_region *region, const want *list, int count) {
   return 0;
 }
 
+bool mh_region_lock_unused(int fd) { return mh_os_lock(fd, WRITER, true) == 0; }
+
 static mheap_err busy(const mh_region *region, mheap_error *error) {
   const char *who =
       region->mode == MHEAP_MODE_LIVE ? "another handle has it open" : "a live writer has it open";

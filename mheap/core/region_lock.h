@@ -19,6 +19,9 @@
 /* Takes the locks of region->mode on region->lock_fd, waiting up to `timeout` seconds. */
 mheap_err mh_region_lock_file(mh_region *region, double timeout, bool sealed, mheap_error *error);
 void mh_region_unlock_file(mh_region *region);
+/* Of a file that no region of the caller's has open: takes it for as long as fd is open, if no
+   writer has it. */
+bool mh_region_lock_unused(int fd);
 /* May space be taken from under those who map the file? If so no reader can come until the
    matching call of end. */
 bool mh_region_begin_taking(mh_region *region);

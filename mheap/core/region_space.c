@@ -202,6 +202,16 @@ mheap_err mh_region_is_whole(mh_region *region, mheap_error *error) {
                             "the file was cut short while attached: bytes it should have", size, found);
 }
 
+/* A full disk: what is left of it is told, since less may have been wanted otherwise. */
+static mheap_err no_space(mh_region *region, int sys, const char *doing, mheap_error *error) {
+  char text[160];
+  uint64_t left;
+  if (sys != ENOSPC || mh_os_disk_left(region->fd, &left) != 0)
+    return mh_fail_system(error, sys, region->path, doing);
+  snprintf(text, sizeof text, "%s, with %llu bytes left on its file system", doing, (unsigned long long)left);
+  return mh_fail_system(error, sys, region->path, text);
+}
+
 /* Extends the file sparsely: disk space comes with mh_region_back. Bytes a killed writer
    left behind `size` are dropped first, so that what is grown reads as zeros. */
 static mheap_err extend_file(mh_region *region, uint64_t size, mheap_error *error) {
@@ -209,7 +219,7 @@ static mheap_err extend_file(mh_region *region, uint64_t size, mheap_error *erro
   if (code) return code;
   int failed = mh_os_truncate(region->fd, mh_region_size(region));
   if (!failed) failed = mh_os_truncate(region->fd, size);
-  return failed ? mh_fail_system(error, failed, region->path, "growing the file") : MHEAP_OK;
+  return failed ? no_space(region, failed, "growing the file", error) : MHEAP_OK;
 }
 
 mheap_err mh_region_grow(mh_region *region, uint64_t size, mheap_error *error) {
@@ -217,7 +227,7 @@ mheap_err mh_region_grow(mh_region *region, uint64_t size, mheap_error *error) {
   if (size <= old) return MHEAP_OK;
   if (size > region->span)
     return mh_fail(error, MHEAP_ERR_FULL,
-                   "%s: full: %llu bytes are in use and it may have %llu; attach it with a larger max_size=",
+                   "%s: the heap has %llu bytes and may grow to %llu; attach it with a larger max_size=",
                    region->path, (unsigned long long)old, (unsigned long long)region->span);
   bool file = !region->anonymous && region->mode == MHEAP_MODE_LIVE;
   mheap_err code = file ? extend_file(region, size, error) : MHEAP_OK;
@@ -264,7 +274,7 @@ mheap_err mh_region_back(mh_region *region, uint64_t offset, uint64_t length, mh
                    "%s: this file system cannot allocate space ahead, and a full disk would then kill "
                    "the process: keep live heaps on ext4, XFS, btrfs without reflinks, or tmpfs",
                    region->path);
-  return failed ? mh_fail_system(error, failed, region->path, "allocating space in the file") : MHEAP_OK;
+  return failed ? no_space(region, failed, "allocating space in the file", error) : MHEAP_OK;
 }
 
 void mh_region_punch(mh_region *region, uint64_t offset, uint64_t length) {

@@ -209,14 +209,19 @@ mheap_err mh_superblock_check(const mh_superblock *super, size_t got, uint64_t f
 
 mh_owner mh_owner_make(uint64_t device, uint64_t inode, uint64_t mount_id, mheap_mode mode) {
   mh_owner owner = {.device = device, .inode = inode, .mount_id = mount_id, .mode = mode};
-  if (!mh_os_boot_id(owner.boot_id)) mh_os_random(owner.boot_id, sizeof owner.boot_id); /* same as no other */
+  if (!mh_os_boot_id(owner.boot_id)) memset(owner.boot_id, 0, sizeof owner.boot_id);
   owner.pid = mh_os_pid();
   owner.checksum = mh_crc32c(&owner, offsetof(mh_owner, checksum));
   return owner;
 }
 
+bool mh_owner_knows_boot(const mh_owner *owner) {
+  static const uint8_t unknown[sizeof owner->boot_id];
+  return memcmp(owner->boot_id, unknown, sizeof unknown) != 0;
+}
+
 bool mh_owner_same(const mh_owner *a, const mh_owner *b) {
-  return a->checksum == mh_crc32c(a, offsetof(mh_owner, checksum)) &&
+  return a->checksum == mh_crc32c(a, offsetof(mh_owner, checksum)) && mh_owner_knows_boot(a) &&
          memcmp(a->boot_id, b->boot_id, sizeof a->boot_id) == 0 && a->device == b->device &&
          a->inode == b->inode && a->mount_id == b->mount_id;
 }

@@ -23,6 +23,8 @@ mheap_err mh_superblock_check(const mh_superblock *super, size_t got, uint64_t f
 
 /* The owner record for a file identity, checksum included. */
 mh_owner mh_owner_make(uint64_t device, uint64_t inode, uint64_t mount_id, mheap_mode mode);
+/* False: the boot id could not be read, and is 0, which is the same as no other. */
+bool mh_owner_knows_boot(const mh_owner *owner);
 /* Was it written in this boot, for this very file? Then every store of its writer is there. */
 bool mh_owner_same(const mh_owner *a, const mh_owner *b);
 

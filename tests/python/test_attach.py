@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import signal
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -191,6 +192,65 @@ def test_creating_waits_for_the_lock_on_the_path(heap_path: Path) -> None:
             mheap.open(heap_path, mode="live", timeout=0.2)
         assert time.monotonic() - start >= 0.2
     mheap.open(heap_path, mode="live").close()
+
+
+def test_what_a_failed_creation_made_goes(tmp_path: Path, run_python: Any) -> None:
+    path, lock = tmp_path / "new.heap", tmp_path / "new.heap.lock"
+    with pytest.raises(mheap.InvalidArgument):
+        mheap.open(path, mode="live", max_size=1 << 60)
+    assert list(tmp_path.iterdir()) == []
+    code = """
+        import resource, sys
+        import mheap
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
+        try:
+            mheap.open(sys.argv[1], mode="live")
+        except mheap.HeapFull:
+            print("full")
+    """
+    assert run_python(textwrap.dedent(code), path).stdout == "full\n"
+    assert list(tmp_path.iterdir()) == []
+    path.touch()  # what was there before stays, and so does the lock's file
+    lock.touch()
+    assert run_python(textwrap.dedent(code), path).stdout == "full\n"
+    assert sorted(tmp_path.iterdir()) == [path, lock]
+    assert path.stat().st_size == 0
+
+
+def test_a_link_to_nothing_names_what_is_to_be_created(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("target")
+    mheap.open(tmp_path / "link", mode="live").close()
+    assert (tmp_path / "target").stat().st_size > 0
+
+
+def test_few_descriptors_are_an_error_of_ours(tmp_path: Path, run_python: Any) -> None:
+    code = """
+        import errno, os, resource, sys
+        import filelock, mheap, mheap.errors
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+        held = []
+        try:
+            while True:
+                held.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError:
+            pass
+        refused = 0
+        for number in range(20):
+            path = f"{sys.argv[1]}/{number}.heap"
+            try:
+                mheap.open(path, mode="live").close()
+                break
+            except mheap.MheapError as error:
+                assert isinstance(error, OSError) and error.errno == errno.EMFILE, repr(error)
+                assert error.filename == path and path in str(error), error
+                refused += 1
+            os.close(held.pop())
+            assert os.listdir(sys.argv[1]) == []
+        print(refused)
+    """
+    assert int(run_python(textwrap.dedent(code), tmp_path).stdout) >= 3
 
 
 def test_an_existing_heap_needs_no_lock_on_the_path(heap_path: Path) -> None:
