@@ -53,8 +53,8 @@ def attach(
     Raises NotAHeap, CorruptHeap, VersionMismatch, UncleanHeap, BaseAddressInUse, HeapBusy,
     HeapFull, NoMemory, InvalidArgument or HeapOSError.
     """
-    path = _path_of(fd)
-    return _core.attach(fd, path, mode, baseaddr, max_size, timeout, relocate, salvage, unsafe, False)
+    path, called = _path_of(fd)
+    return _core.attach(fd, path, called, mode, baseaddr, max_size, timeout, relocate, salvage, unsafe, False)
 
 
 def open(
@@ -84,7 +84,7 @@ def open(
 
 def reopen(path: str, mode: _Mode) -> Heap:
     """Attach a heap that was pickled: an existing file, at once."""
-    return _core.attach(path, path, mode, None, None, 0.0, False, False, False, True)
+    return _core.attach(path, path, path, mode, None, None, 0.0, False, False, False, True)
 
 
 def _open(
@@ -96,7 +96,7 @@ def _open(
     salvage: bool,
     unsafe: bool = False,
 ) -> Heap:
-    return _core.attach(name, name, mode, None, max_size, timeout, relocate, salvage, unsafe, False)
+    return _core.attach(name, name, name, mode, None, max_size, timeout, relocate, salvage, unsafe, False)
 
 
 def _create(name: str, timeout: float, max_size: int | None, relocate: bool, salvage: bool) -> Heap:
@@ -156,11 +156,17 @@ def _is_to_be_created(name: str) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_size == 0
 
 
-def _path_of(fd: int | _HasFileno) -> str | None:
-    """The path a descriptor was opened by, if it still has one."""
+def _path_of(fd: int | _HasFileno) -> tuple[str | None, str]:
+    """The path a descriptor was opened by, if it still has one; and what to call it."""
     number = fd if isinstance(fd, int) else fd.fileno()
     try:
         path = os.readlink(f"/proc/self/fd/{number}")
-        return path if os.path.samestat(os.stat(path), os.fstat(number)) else None
     except OSError:
-        return None
+        return None, "anonymous" if number == -1 else f"descriptor {number}"
+    try:
+        if os.path.samestat(os.stat(path), os.fstat(number)):
+            return path, path
+    except OSError:
+        pass
+    gone = path.endswith(" (deleted)")
+    return None, f"unlinked {path.removesuffix(' (deleted)')!r}" if gone else f"unreachable {path!r}"

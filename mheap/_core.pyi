@@ -198,6 +198,7 @@ class Heap:
 def attach(
     target: str | int | _HasFileno,
     path: str | None,
+    name: str,
     mode: _Mode,
     base: SupportsIndex | None,
     max_size: SupportsIndex | None,

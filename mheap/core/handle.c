@@ -157,8 +157,11 @@ static bool is_default(const mheap *heap) {
 mheap_err mheap_detach(mheap *heap, mheap_error *error) {
   if (is_default(heap))
     return mh_fail(error, MHEAP_ERR_ARGUMENT, "the default heap is not detached: it goes with the process");
-  tidy(heap);
-  mheap_err code = mh_region_finish(heap->region, mh_error(heap));
+  mheap_err code = heap->region->forked ? MHEAP_OK : mheap_mtrace(heap, NULL);
+  if (!code) {
+    tidy(heap);
+    code = mh_region_finish(heap->region, mh_error(heap));
+  }
   if (code) {
     if (error != NULL) *error = *mh_error(heap);
     return code;

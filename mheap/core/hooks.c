@@ -6,7 +6,9 @@
 #include "hooks.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +27,7 @@
 struct mh_hooks {
   pthread_mutex_t lock; /* of the trace */
   _Atomic(FILE *) trace;
+  int lost; /* errno of the first line of the trace that could not be written */
   bool guards;
   mheap_check_fun *report; /* NULL, and plain NULL too: print and abort */
   void (*plain)(void);     /* GNU mmcheck's */
@@ -217,30 +220,43 @@ static bool guards_are_on(const mheap *heap) { return heap->hooks->guards; }
 
 /* ---- the trace ---- */
 
-static void write_where(FILE *trace, const void *caller) {
+/* A full disk does not stop the program; whoever ends the trace is told. */
+static void note_lost(mh_hooks *hooks, bool failed) {
+  if (failed && hooks->lost == 0) hooks->lost = errno != 0 ? errno : EIO;
+}
+
+__attribute__((format(printf, 3, 4))) static void put(mh_hooks *hooks, FILE *trace, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  note_lost(hooks, vfprintf(trace, format, args) < 0);
+  va_end(args);
+}
+
+static void write_where(mh_hooks *hooks, FILE *trace, const void *caller) {
   Dl_info info;
   if (caller == NULL) return;
   if (dladdr(caller, &info) == 0 || info.dli_fname == NULL) {
-    fprintf(trace, "@ [%p] ", caller);
+    put(hooks, trace, "@ [%p] ", caller);
     return;
   }
   uintptr_t at = (uintptr_t)caller;
-  fprintf(trace, "@ %s:", info.dli_fname);
+  put(hooks, trace, "@ %s:", info.dli_fname);
   if (info.dli_sname != NULL)
-    fprintf(trace, "(%s+0x%" PRIxPTR ")", info.dli_sname, at - (uintptr_t)info.dli_saddr);
-  fprintf(trace, "[0x%" PRIxPTR "] ", at - (uintptr_t)info.dli_fbase);
+    put(hooks, trace, "(%s+0x%" PRIxPTR ")", info.dli_sname, at - (uintptr_t)info.dli_saddr);
+  put(hooks, trace, "[0x%" PRIxPTR "] ", at - (uintptr_t)info.dli_fbase);
 }
 
-static void write_line(FILE *trace, const void *caller, char sign, const void *data) {
+static void write_line(mheap *heap, FILE *trace, const void *caller, char sign, const void *data) {
   if (trace == NULL) return;
-  write_where(trace, caller);
-  fprintf(trace, "%c %p\n", sign, data);
+  write_where(heap->hooks, trace, caller);
+  put(heap->hooks, trace, "%c %p\n", sign, data);
 }
 
-static void write_sized(FILE *trace, const void *caller, char sign, const void *data, size_t size) {
+static void write_sized(mheap *heap, FILE *trace, const void *caller, char sign, const void *data,
+                        size_t size) {
   if (trace == NULL) return;
-  write_where(trace, caller);
-  fprintf(trace, "%c %p 0x%zx\n", sign, data, size);
+  write_where(heap->hooks, trace, caller);
+  put(heap->hooks, trace, "%c %p 0x%zx\n", sign, data, size);
 }
 
 /* Between these two nobody else's call comes between a call and its line. NULL: not traced. */
@@ -262,7 +278,7 @@ void *mh_hooks_malloc_from(mheap *heap, size_t size, size_t alignment, const voi
   FILE *trace = trace_begin(heap);
   void *data =
       guards_are_on(heap) ? guarded_malloc(heap, size, alignment) : mh_heap_malloc(heap, size, alignment);
-  write_sized(trace, caller, '+', data, size);
+  write_sized(heap, trace, caller, '+', data, size);
   trace_end(heap, trace);
   return data;
 }
@@ -280,10 +296,10 @@ void *mh_hooks_realloc_from(mheap *heap, void *data, size_t size, const void *ca
   FILE *trace = trace_begin(heap);
   void *moved = failed ? NULL : resize(heap, block, data, size);
   if (moved != NULL) {
-    write_line(trace, caller, '<', data);
-    write_sized(trace, caller, '>', moved, size);
+    write_line(heap, trace, caller, '<', data);
+    write_sized(heap, trace, caller, '>', moved, size);
   } else {
-    write_sized(trace, caller, '!', data, size);
+    write_sized(heap, trace, caller, '!', data, size);
   }
   trace_end(heap, trace);
   return moved;
@@ -294,7 +310,7 @@ mheap_err mh_hooks_free_from(mheap *heap, void *data, const void *caller) {
   char *block = NULL;
   mheap_err failed = guards_are_on(heap) ? check_block(heap, data, &block) : MHEAP_OK;
   FILE *trace = trace_begin(heap);
-  write_line(trace, caller, '-', data);
+  write_line(heap, trace, caller, '-', data);
   bool guarded = block != NULL && block != data;
   if (!failed) failed = guarded ? free_guarded(heap, block, data) : mh_heap_free(heap, data);
   trace_end(heap, trace);
@@ -386,31 +402,51 @@ mheap_probe mheap_mprobe(mheap *heap, void *block) {
   return status == PROBE_INSIDE ? MHEAP_PROBE_DISABLED : status;
 }
 
-static void replace_trace(mheap *heap, mh_hooks *hooks, FILE *file) {
-  pthread_mutex_lock(&hooks->lock);
+/* hooks->lock is held. */
+static void begin_trace(mh_hooks *hooks, FILE *file) {
+  put(hooks, file, "= Start\n"); /* also makes stdio take its buffer now, not inside a call */
+  if (hooks->lost == 0) atomic_store(&hooks->trace, file);
+}
+
+static void end_trace(mh_hooks *hooks) {
   FILE *old = atomic_exchange(&hooks->trace, NULL);
-  if (old != NULL) {
-    fputs("= End\n", old);
-    fflush(old);
-  }
-  if (file != NULL) fputs("= Start\n", file); /* also makes stdio take its buffer now, not inside a call */
-  atomic_store(&hooks->trace, file);
+  if (old == NULL) return;
+  put(hooks, old, "= End\n");
+  note_lost(hooks, fflush(old) != 0);
+}
+
+/* Ends a trace, and begins another unless lines of the first were lost: returns the errno then. */
+static int replace_trace(mheap *heap, mh_hooks *hooks, FILE *file) {
+  pthread_mutex_lock(&hooks->lock);
+  end_trace(hooks);
+  if (file != NULL && hooks->lost == 0) begin_trace(hooks, file);
+  int lost = hooks->lost;
+  hooks->lost = 0;
   settle(heap);
   pthread_mutex_unlock(&hooks->lock);
+  return lost;
+}
+
+/* Whatever became of the heap, its trace can be ended; but a forked child's is its parent's. */
+static mheap_err may_trace(mheap *heap, const FILE *file) {
+  return file == NULL && !heap->region->forked ? MHEAP_OK : mh_heap_usable(heap);
 }
 
 mheap_err mheap_mtrace(mheap *heap, FILE *file) {
   heap = mh_heap_of(heap);
   if (heap == NULL) return MHEAP_ERR_NO_MEMORY;
-  mheap_err failed = mh_heap_usable(heap);
+  mheap_err failed = may_trace(heap, file);
   if (failed || (file == NULL && heap->hooks == NULL)) return failed;
   pthread_mutex_lock(&heap->lock);
   mh_hooks *hooks = hooks_of(heap);
   pthread_mutex_unlock(&heap->lock);
   if (hooks == NULL) return MHEAP_ERR_NO_MEMORY;
-  replace_trace(heap, hooks, file);
+  int lost = replace_trace(heap, hooks, file);
   mh_lanes_forget(heap);
-  return MHEAP_OK;
+  if (lost == 0) return MHEAP_OK;
+  mh_fail_system(mh_error(heap), lost, heap->region->path, "writing the trace, of which lines are lost");
+  mh_error(heap)->code = MHEAP_ERR_SYSTEM; /* it is not the heap that is full */
+  return MHEAP_ERR_SYSTEM;
 }
 
 void mh_hooks_end(mheap *heap) {

@@ -82,6 +82,8 @@ void *mmalloc_attach(int fd, void *baseaddr) {
 void *mmalloc_detach(void *md) {
   if (md == NULL) return NULL; /* the default heap goes with the process */
   mheap_error error = {0};
+  mheap_mtrace(md,
+               NULL); /* a trace that was lost keeps nobody from detaching: who asked for it is not asked */
   if (mheap_detach(md, &error) == MHEAP_OK) return NULL;
   errno = errno_of(&error);
   return md;

@@ -93,7 +93,7 @@ static int flag_of(PyObject *value, bool *flag) {
   return is < 0 ? -1 : 0;
 }
 
-enum { TARGET, PATH, MODE, BASE, MAX_SIZE, TIMEOUT, RELOCATE, SALVAGE, UNSAFE, MUST_EXIST, COUNT };
+enum { TARGET, PATH, NAME, MODE, BASE, MAX_SIZE, TIMEOUT, RELOCATE, SALVAGE, UNSAFE, MUST_EXIST, COUNT };
 
 static int options_of(PyObject *const *args, mheap_options *options) {
   if (mode_of(args[MODE], &options->mode) < 0) return -1;
@@ -125,7 +125,7 @@ static int target_of(PyObject *value, target *what, PyObject **encoded) {
 
 /* ---- handles ---- */
 
-static PyObject *new_handle(mhx_state *state, mheap *heap, mheap_mode mode, PyObject *path) {
+static PyObject *new_handle(mhx_state *state, mheap *heap, mheap_mode mode, PyObject *path, PyObject *name) {
   mhx_handle *handle = (mhx_handle *)state->heap_type->tp_alloc(state->heap_type, 0);
   if (handle == NULL) {
     mheap_abandon(heap);
@@ -135,6 +135,7 @@ static PyObject *new_handle(mhx_state *state, mheap *heap, mheap_mode mode, PyOb
   handle->forks = mhx_forks;
   handle->mode = mode;
   handle->path = Py_NewRef(path);
+  handle->name = Py_NewRef(name);
   handle->state = state;
   handle->interpreter = PyInterpreterState_Get();
   mhx_handles_add(handle);
@@ -150,7 +151,7 @@ static PyObject *attach(PyObject *module, PyObject *const *args, Py_ssize_t narg
   mheap *heap = attach_waiting(&what, options, args[PATH]);
   Py_XDECREF(encoded);
   if (heap == NULL) return NULL;
-  return new_handle(mhx_state_of(module), heap, options.mode, args[PATH]);
+  return new_handle(mhx_state_of(module), heap, options.mode, args[PATH], args[NAME]);
 }
 
 mheap *mhx_open_inherited(PyObject *path) {
@@ -176,8 +177,8 @@ static PyObject *findbase(PyObject *module, PyObject *value) {
 }
 
 PyDoc_STRVAR(attach_doc,
-"attach($module, target, path, mode, base, max_size, timeout, relocate,\n"
-"       salvage, unsafe, must_exist, /)\n--\n\n"
+"attach($module, target, path, name, mode, base, max_size, timeout,\n"
+"       relocate, salvage, unsafe, must_exist, /)\n--\n\n"
 "What mheap.attach and mheap.open stand on; use those.");
 
 PyDoc_STRVAR(findbase_doc,

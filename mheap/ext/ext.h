@@ -60,6 +60,7 @@ typedef struct mhx_handle {
   bool adrift;              /* forked: the parent's mapping was given up, no reader is attached yet */
   mheap_mode mode;
   PyObject *path;           /* str; None: anonymous, or a file that has no name */
+  PyObject *name;           /* str: what to call a heap without a path */
   Py_ssize_t views;         /* exported buffers, and other pins: refuse detach */
   mhx_use *uses;            /* calls under way */
   PyThread_type_lock idle;  /* released when `uses` becomes empty; NULL: nobody waits */
@@ -103,7 +104,8 @@ void mhx_unpin(PyObject *heap_obj);
    mhx_objects_detach(heap_obj) returns, which is called before the heap goes. */
 void **mhx_objects_slot(PyObject *heap_obj);
 
-/* Detaches. 0, or -1 with an exception: the heap is then still attached. Closed: nothing to do. */
+/* Detaches. 0, or -1 with an exception: the heap is then still attached, unless only lines of its
+   trace were lost. Closed: nothing to do. */
 int mhx_detach(mhx_handle *handle);
 /* Detaching failed, and nobody is left to hear of it: writes the exception that is set to
    sys.unraisablehook and abandons the heap. */
@@ -229,9 +231,11 @@ static inline mhx_guard *mhx_guard_of(mhx_handle *handle) {
 }
 /* Probes a block that is about to be freed or resized. 0: go on; -1: an exception. */
 int mhx_guard_check(mhx_handle *handle, void *block);
+/* Ends the trace, if there is one. false: lines of it were lost, *error says why. */
+bool mhx_guard_end_trace(mhx_guard *guard, mheap *heap, mheap_error *error);
 /* Forgets on_error and closes the trace, which the core has ended. */
 void mhx_guard_clear(mhx_guard *guard);
-/* Does that for the default heap, ending its trace. */
-void mhx_guard_clear_default(void);
+/* Does that for the default heap, ending its trace. 0, or -1 with an exception. */
+int mhx_guard_clear_default(void);
 
 #endif

@@ -136,20 +136,32 @@ static FILE *open_trace(PyObject *file) {
   return stream;
 }
 
+bool mhx_guard_end_trace(mhx_guard *guard, mheap *heap, mheap_error *error) {
+  if (guard->trace == NULL) return true;
+  bool whole = mheap_mtrace(heap, NULL) == MHEAP_OK;
+  if (!whole) *error = *mheap_last_error(heap);
+  fclose(guard->trace);
+  guard->trace = NULL;
+  return whole;
+}
+
 static PyObject *op_mmtrace(mhx_handle *handle, PyObject *const *args) {
   FILE *stream = NULL;
+  mheap_error error;
   if (args[0] != Py_None && (stream = open_trace(args[0])) == NULL) return NULL;
-  mheap *heap = mhx_live(handle);
-  mheap_err result = heap != NULL ? mheap_mtrace(heap, stream) : MHEAP_ERR_ARGUMENT;
-  if (result != MHEAP_OK) {
-    if (heap != NULL) mhx_raise(heap);
-    if (stream != NULL) fclose(stream);
-    return NULL;
-  }
   mhx_guard *guard = mhx_guard_of(handle);
-  if (guard->trace != NULL) fclose(guard->trace);
-  guard->trace = stream;
-  Py_RETURN_NONE;
+  mheap *heap = mhx_live(handle);
+  bool good = heap != NULL && mhx_guard_end_trace(guard, heap, &error);
+  if (good && stream != NULL && mheap_mtrace(heap, stream) != MHEAP_OK) {
+    error = *mheap_last_error(heap);
+    good = false;
+  }
+  if (good) {
+    guard->trace = stream;
+    Py_RETURN_NONE;
+  }
+  if (stream != NULL) fclose(stream);
+  return heap != NULL ? mhx_raise_error_at(&error, handle != NULL ? handle->path : NULL) : NULL;
 }
 
 /* ---- the end ---- */
@@ -161,9 +173,12 @@ void mhx_guard_clear(mhx_guard *guard) {
   Py_CLEAR(guard->on_error);
 }
 
-void mhx_guard_clear_default(void) {
-  if (mhx_default_guard.trace != NULL) mheap_mtrace(NULL, NULL);
+int mhx_guard_clear_default(void) {
+  mheap_error error;
+  bool whole = mhx_guard_end_trace(&mhx_default_guard, NULL, &error);
   mhx_guard_clear(&mhx_default_guard);
+  if (!whole) mhx_raise_error(&error);
+  return whole ? 0 : -1;
 }
 
 MHX_BOTH(mprobe, 1)
@@ -185,7 +200,8 @@ MHX_BOTH(mmtrace, 1)
   "Writes a line for every allocation call to `file`, as glibc's mtrace does.\n\n"                   \
   "`file` is a path, which is written anew, or an open file, which must have a fileno() and\n"       \
   "is duplicated. None ends the trace; so do another one and detach. Raises OSError when the\n"      \
-  "file cannot be opened."
+  "file cannot be opened or begun. What cannot be written later is lost, and raises HeapOSError\n"    \
+  "where the trace ends: it has ended then, no other was begun, and detach has detached."
 
 #define KEYWORDS METH_FASTCALL | METH_KEYWORDS
 

@@ -201,11 +201,15 @@ int mhx_detach(mhx_handle *handle) {
   /* In this order: calls under way use what the objects' side has, too. */
   if (may_detach(handle) < 0 || wait_until_idle(handle) < 0) return -1;
   mhx_objects_detach((PyObject *)handle);
+  mheap_error lost;
+  bool traced = handle->heap != NULL && !is_inherited(handle),
+       whole = !traced || mhx_guard_end_trace(&handle->guard, handle->heap, &lost);
   if (handle->heap != NULL && detach_core(handle) < 0) return -1;
   handle->adrift = false;
   mhx_handles_remove(handle);
   mhx_guard_clear(&handle->guard);
-  return 0;
+  if (!whole) mhx_raise_error_at(&lost, handle->path);
+  return whole ? 0 : -1;
 }
 
 void mhx_give_up(mhx_handle *handle) {
@@ -246,6 +250,6 @@ PyObject *mhx_detach_all(PyObject *module, PyObject *unused) {
   }
   Py_DECREF(tried);
   if (PyErr_Occurred()) return NULL;
-  mhx_guard_clear_default();
+  if (mhx_guard_clear_default() < 0) return NULL;
   Py_RETURN_NONE;
 }

@@ -45,13 +45,14 @@ static void dealloc(PyObject *self) {
   if (handle->weakrefs != NULL) PyObject_ClearWeakRefs(self);
   mhx_guard_clear(&handle->guard);
   Py_CLEAR(handle->path);
+  Py_CLEAR(handle->name);
   type->tp_free(self);
   Py_DECREF(type);
 }
 
 static PyObject *repr(PyObject *self) {
   mhx_handle *handle = (mhx_handle *)self;
-  PyObject *name = handle->path == Py_None ? PyUnicode_FromString("anonymous") : PyObject_Repr(handle->path);
+  PyObject *name = handle->path == Py_None ? Py_NewRef(handle->name) : PyObject_Repr(handle->path);
   if (name == NULL) return NULL;
   const char *mode = mhx_mode_name(handle->mode);
   mheap_info info;
@@ -142,8 +143,9 @@ static PyObject *op_fileno(mhx_handle *handle, PyObject *const *args) {
 static PyObject *op___reduce__(mhx_handle *handle, PyObject *const *args) {
   (void)args;
   if (handle->path == Py_None) {
-    PyErr_SetString(PyExc_TypeError,
-                    "cannot pickle an anonymous heap: it has no path that another process could attach");
+    PyErr_Format(PyExc_TypeError,
+                 "cannot pickle this heap (%U): it has no path that another process could attach",
+                 handle->name);
     return NULL;
   }
   PyObject *module = PyImport_ImportModule("mheap._attach");

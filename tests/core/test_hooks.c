@@ -1,4 +1,5 @@
 /* test_hooks.c: guards find what was written beyond a block, and the trace says who called. */
+#include <errno.h>
 #include <pthread.h>
 
 #include "layout.h"
@@ -306,6 +307,31 @@ static void detach_ends_the_trace(void) {
   fclose(file);
 }
 
+static void lost_lines_are_told_where_the_trace_ends(void) {
+  mheap_error error;
+  mheap *heap = mheap_attach(-1, NULL, NULL);
+  FILE *full = fopen("/dev/full", "w"), *good = tmpfile(), *unbuffered = fopen("/dev/full", "w");
+  REQUIRE(heap != NULL && full != NULL && good != NULL && unbuffered != NULL);
+  setvbuf(unbuffered, NULL, _IONBF, 0);
+  CHECK_EQ(mheap_mtrace(heap, unbuffered), MHEAP_ERR_SYSTEM); /* not even begun */
+  CHECK_EQ(mheap_mtrace(heap, NULL), MHEAP_OK);
+  CHECK_EQ(mheap_mtrace(heap, full), MHEAP_OK);
+  CHECK(mheap_malloc(heap, 10) != NULL);
+  CHECK_EQ(mheap_mtrace(heap, good), MHEAP_ERR_SYSTEM);
+  CHECK_EQ(mheap_last_error(heap)->sys, ENOSPC);
+  CHECK_CONTAINS(mheap_last_error(heap)->text, "lines are lost");
+  CHECK_EQ(ftell(good), 0);
+  CHECK_EQ(mheap_mtrace(heap, full), MHEAP_OK);
+  CHECK_EQ(mheap_detach(heap, &error), MHEAP_ERR_SYSTEM);
+  CHECK_EQ(error.sys, ENOSPC);
+  CHECK_EQ(mheap_mtrace(heap, good), MHEAP_OK); /* still attached */
+  CHECK_EQ(mheap_detach(heap, &error), MHEAP_OK);
+  CHECK(ftell(good) > 0);
+  fclose(unbuffered);
+  fclose(full);
+  fclose(good);
+}
+
 typedef struct crew {
   mheap *heap;
   unsigned tries;
@@ -395,4 +421,5 @@ TEST_MAIN(TEST(whole_blocks_raise_no_report), TEST(calloc_and_memalign_are_guard
           TEST(realloc_keeps_contents_and_guards), TEST(blocks_in_use_refuse_mcheck_unless_forced),
           TEST(guarded_blocks_outlive_mcheck), TEST(a_heap_of_guarded_blocks_needs_no_force),
           TEST(every_thread_takes_the_guarded_way), TEST(the_trace_has_a_line_a_call),
-          TEST(detach_ends_the_trace), TEST(lines_of_threads_are_whole_and_in_order))
+          TEST(detach_ends_the_trace), TEST(lost_lines_are_told_where_the_trace_ends),
+          TEST(lines_of_threads_are_whole_and_in_order))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import pickle
 import signal
 import textwrap
 import threading
@@ -403,6 +404,12 @@ def test_an_unlinked_file_has_no_path(heap_path: Path) -> None:
         with mheap.attach(file) as heap:
             assert heap.path is None
             assert heap.fileno() >= 0
+            assert (
+                repr(heap) == f"<mheap.Heap unlinked {str(heap_path)!r}, live, {heap.size} bytes, attached>"
+            )
+            with pytest.raises(TypeError, match=rf"\(unlinked '{heap_path}'\): it has no path"):
+                pickle.dumps(heap)
+        assert repr(heap) == f"<mheap.Heap unlinked {str(heap_path)!r}, live, closed>"
 
 
 def test_minus_one_is_anonymous_memory() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import re
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -221,6 +224,62 @@ def test_lines_are_in_the_file_at_once(heap: mheap.Heap, tmp_path: Path) -> None
     heap.mmtrace(tmp_path / "trace")
     heap.malloc(77)
     assert "0x4d" in (tmp_path / "trace").read_text()
+
+
+def broken_pipe(heap: mheap.Heap | None) -> None:
+    """A trace whose first line could be written, and no other can."""
+    reader, writer = os.pipe()
+    mheap.mmtrace(heap, writer)
+    os.close(writer)
+    os.close(reader)
+    mheap.free(heap, mheap.malloc(heap, 10))
+
+
+def test_a_trace_that_cannot_be_begun_is_refused(heap: mheap.Heap) -> None:
+    with pytest.raises(mheap.HeapOSError, match="lines are lost: No space left") as caught:
+        heap.mmtrace("/dev/full")
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == heap.path
+    heap.malloc(10)
+    heap.mmtrace(None)
+
+
+def test_lines_that_are_lost_are_told_where_the_trace_ends(heap: mheap.Heap, tmp_path: Path) -> None:
+    broken_pipe(heap)
+    with pytest.raises(mheap.HeapOSError, match="lines are lost") as caught:
+        heap.mmtrace(None)
+    assert caught.value.errno == heap.errno() == errno.EPIPE
+    heap.mmtrace(None)
+    broken_pipe(heap)
+    with pytest.raises(mheap.HeapOSError):
+        heap.mmtrace(tmp_path / "trace")  # not begun
+    exercise(heap)
+    assert (tmp_path / "trace").read_text() == ""
+    heap.mmtrace(tmp_path / "trace")
+    exercise(heap)
+    heap.mmtrace(None)
+    assert signs((tmp_path / "trace").read_text()) == "+<>-+-"
+
+
+def test_detach_tells_of_lost_lines_and_has_detached(heap: mheap.Heap, heap_path: Path) -> None:
+    broken_pipe(heap)
+    with pytest.raises(mheap.HeapOSError, match="lines are lost"):
+        heap.close()
+    assert heap.closed
+    heap.close()
+    with mheap.open(heap_path, mode="live") as again:
+        assert again.info().state == "clean"
+
+
+def test_lines_of_the_default_heaps_trace_that_are_lost_are_told_at_exit(run_python: Any) -> None:
+    code = """
+        import os, mheap
+        reader, writer = os.pipe()
+        mheap.mmtrace(None, writer)
+        os.close(reader)
+        mheap.malloc(None, 10)
+    """
+    assert "lines are lost" in run_python(textwrap.dedent(code)).stderr
 
 
 def test_files_that_cannot_be_traced_to(heap: mheap.Heap, tmp_path: Path) -> None:

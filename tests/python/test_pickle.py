@@ -67,7 +67,7 @@ def test_unpickling_makes_no_file(heap: mheap.Heap, heap_path: Path) -> None:
 
 @pytest.mark.parametrize("refused", [pickle.dumps, copy.copy, copy.deepcopy])
 def test_anonymous_heaps_refuse_and_say_why(anonymous: mheap.Heap, refused: Any) -> None:
-    with pytest.raises(TypeError, match="anonymous heap: it has no path"):
+    with pytest.raises(TypeError, match=r"this heap \(anonymous\): it has no path"):
         refused(anonymous)
 
 

@@ -312,7 +312,11 @@ typedef void mheap_check_fun(mheap *heap, void *block, mheap_probe status);
 MHEAP_API mheap_err mheap_mcheck(mheap *heap, mheap_check_fun *report, bool force);
 MHEAP_API mheap_probe mheap_mprobe(mheap *heap, void *block);
 
-/* Writes a line per call in glibc's mtrace format to `file`; NULL ends the trace. */
+/* Writes a line per call in glibc's mtrace format to `file`; NULL ends the trace, as do another
+   file and mheap_detach. A file whose first line cannot be written is refused. Calls do not fail
+   where later lines cannot; whoever ends the trace is told, by MHEAP_ERR_SYSTEM with the errno in
+   `sys`. It has ended then, no other has begun, and mheap_detach has left the heap attached: call
+   it again. */
 MHEAP_API mheap_err mheap_mtrace(mheap *heap, FILE *file);
 
 #ifdef __cplusplus
