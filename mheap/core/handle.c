@@ -149,10 +149,10 @@ static void drop(mheap *heap) {
 static pthread_mutex_t default_lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic(mheap *) default_heap;
 
+const mheap *mh_default_made(void) { return atomic_load_explicit(&default_heap, memory_order_relaxed); }
+
 /* Which whoever passes NULL relies on. */
-static bool is_default(const mheap *heap) {
-  return heap == NULL || heap == atomic_load_explicit(&default_heap, memory_order_relaxed);
-}
+static bool is_default(const mheap *heap) { return heap == NULL || heap == mh_default_made(); }
 
 mheap_err mheap_detach(mheap *heap, mheap_error *error) {
   if (is_default(heap))

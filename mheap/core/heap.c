@@ -1,8 +1,6 @@
 /* heap.c: malloc and free. See heap.h; the public contract is mheap.h.
 
-   The fast paths are at the top: no lock, no system call, no allocation. Everything that is
-   unusual (no lane yet, an exhausted bin, another thread's slab, large blocks, hooks, a heap
-   that must not be changed) fails one of their tests and goes the slow way. */
+   The fast paths are fast.h's, and at the top the public entries to them; the slow ways follow. */
 #include "heap.h"
 
 #include <errno.h>
@@ -10,91 +8,64 @@
 #include <string.h>
 
 #include "block.h"
+#include "fast.h"
 #include "hooks.h"
 #include "lane.h"
 #include "registry.h"
 #include "span.h"
 #include "superblock.h"
 
-#define likely(x) __builtin_expect(!!(x), 1)
-#define unlikely(x) __builtin_expect(!!(x), 0)
 #define SMALL_MAX MH_SMALL_MAX
 
-/* ---- fast paths ---- */
-
-static inline uint64_t load(const uint64_t *word) {
-  return atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)word, memory_order_relaxed);
-}
-
-/* The next block of a bin that has one ready. One store hands it out. */
-static inline void *take(mh_bin *bin) {
-  uint64_t ready = bin->ready, i = (uint64_t)__builtin_ctzll(ready);
-  bin->ready = ready & (ready - 1);
-  atomic_store_explicit((_Atomic uint64_t *)bin->word, load(bin->word) | (uint64_t)1 << i,
-                        memory_order_release);
-  return bin->block + i * bin->size;
-}
+/* ---- fast paths; see fast.h ---- */
 
 static void *allocate(mheap *heap, mh_lane *lane, uint64_t size, uint64_t alignment);
 
-/* Out of line, always: inlined, they made the fast paths save registers on every call. */
 #define slow __attribute__((noinline, cold))
 static slow void *malloc_slowly(mheap *heap, size_t size);
-static slow mheap_err free_slowly(mheap *heap, void *block);
 
-/* The class of a size up to SMALL_MAX, by sixteenths: quicker than computing it. */
-static inline uint32_t small_class(size_t size) { return mh_small_classes[(size + 15) / 16]; }
+/* NULL names the default heap, whose lane a thread has at hand beside that of the heap it used last. */
+static __attribute__((noinline)) void *default_malloc(size_t size) {
+  mh_lane *lane = mh_lane_default();
+  if (likely(lane != NULL && size <= SMALL_MAX)) {
+    mh_bin *bin = &lane->bins[mh_small_class(size)];
+    if (likely(bin->ready != 0)) return mh_take(bin);
+  }
+  mheap *heap = mheap_default();
+  return heap != NULL ? malloc_slowly(heap, size) : NULL;
+}
 
 void *mheap_malloc(mheap *heap, size_t size) {
   mh_lane *lane = mh_lane_now(heap);
   if (likely(lane != NULL && size <= SMALL_MAX)) {
-    mh_bin *bin = &lane->bins[small_class(size)];
-    if (likely(bin->ready != 0)) return take(bin);
+    mh_bin *bin = &lane->bins[mh_small_class(size)];
+    if (likely(bin->ready != 0)) return mh_take(bin);
   }
-  return malloc_slowly(heap, size);
-}
-
-/* Frees the block `distance` bytes into a slab: by plain stores if the slab is this lane's,
-   else by one atomic or, after the same checks. */
-static inline mheap_err free_in(mheap *heap, mh_lane *lane, mh_slab *slab, void *block, uint32_t distance,
-                                bool own) {
-  uint32_t index = (uint32_t)((uint64_t)distance * slab->reciprocal >> 32), i = index / 64;
-  uint64_t bit = (uint64_t)1 << index % 64;
-  if (unlikely(index * slab->size != distance || index >= slab->blocks)) return free_slowly(heap, block);
-  uint64_t used = load(&slab->bits->alloc[i]);
-  if (unlikely((used & bit) == 0 || (load(&slab->bits->freed[i]) & bit) != 0))
-    return free_slowly(heap, block);
-  if (!own) return mh_lane_free_remote(lane, slab, i, bit) ? MHEAP_OK : free_slowly(heap, block);
-  used &= ~bit;
-  atomic_store_explicit((_Atomic uint64_t *)&slab->bits->alloc[i], used, memory_order_release);
-  if (slab->place != MH_PLACE_BIN && unlikely(used == 0 || slab->place == MH_PLACE_FULL))
-    mh_lane_freed(lane, slab);
-  return MHEAP_OK;
+  return heap == NULL ? default_malloc(size) : malloc_slowly(heap, size);
 }
 
 /* Another thread's slab, of this heap; anything else is for the slow path to name. */
-static __attribute__((noinline)) mheap_err free_remotely(mheap *heap, mh_lane *lane, mh_slab *slab,
-                                                         void *block) {
+__attribute__((noinline)) mheap_err mh_free_remotely(mheap *heap, mh_lane *lane, mh_slab *slab, void *block) {
   if (slab->kind == MH_RUN_BODY) slab -= slab->back;
   mh_lane *owner = atomic_load_explicit(&slab->lane, memory_order_acquire);
-  if (owner == NULL || owner->heap != heap) return free_slowly(heap, block);
+  if (owner == NULL || owner->heap != heap) return mh_free_slowly(heap, block);
   uint64_t start = (uint64_t)(slab - lane->slabs) * MH_SLICE,
            distance = (uint64_t)((char *)block - lane->segments) - start;
-  return free_in(heap, lane, slab, block, (uint32_t)distance, owner == lane);
+  return mh_free_in(heap, lane, slab, block, (uint32_t)distance, owner == lane);
+}
+
+static __attribute__((noinline)) mheap_err default_free(void *block) {
+  mh_lane *lane = mh_lane_default();
+  if (likely(lane != NULL)) return mh_free_with(lane->heap, lane, block);
+  mheap *heap = block != NULL ? mheap_default() : NULL;
+  if (heap != NULL) return mh_free_slowly(heap, block);
+  return block == NULL ? MHEAP_OK : MHEAP_ERR_NO_MEMORY;
 }
 
 mheap_err mheap_free(mheap *heap, void *block) {
   mh_lane *lane = mh_lane_now(heap);
-  if (likely(lane != NULL)) {
-    uint64_t distance = (uint64_t)((char *)block - lane->segments);
-    if (likely(distance < lane->reach)) {
-      mh_slab *slab = &lane->slabs[distance / MH_SLICE];
-      if (likely(atomic_load_explicit(&slab->lane, memory_order_relaxed) == lane))
-        return free_in(heap, lane, slab, block, (uint32_t)(distance % MH_SLICE), true);
-      return free_remotely(heap, lane, slab, block);
-    }
-  }
-  return free_slowly(heap, block);
+  if (likely(lane != NULL)) return mh_free_with(heap, lane, block);
+  return heap == NULL ? default_free(block) : mh_free_slowly(heap, block);
 }
 
 /* ---- the same for objects ---- */
@@ -131,8 +102,8 @@ static void *own_malloc_slowly(mheap *heap, size_t size) {
 void *mh_own_malloc(mheap *heap, size_t size) {
   mh_lane *lane = mh_own_lane_now(heap->own);
   if (likely(lane != NULL && size <= SMALL_MAX)) {
-    mh_bin *bin = &lane->bins[small_class(size)];
-    if (likely(bin->ready != 0)) return take(bin);
+    mh_bin *bin = &lane->bins[mh_small_class(size)];
+    if (likely(bin->ready != 0)) return mh_take(bin);
   }
   return own_malloc_slowly(heap, size);
 }
@@ -144,8 +115,8 @@ mheap_err mh_own_free(mheap *heap, void *block) {
   if (likely(lane != NULL && distance < lane->reach)) {
     mh_slab *slab = &lane->slabs[distance / MH_SLICE];
     if (likely(atomic_load_explicit(&slab->lane, memory_order_relaxed) == lane))
-      return free_in(own, lane, slab, block, (uint32_t)(distance % MH_SLICE), true) ? pass_on(heap)
-                                                                                    : MHEAP_OK;
+      return mh_free_in(own, lane, slab, block, (uint32_t)(distance % MH_SLICE), true) ? pass_on(heap)
+                                                                                       : MHEAP_OK;
   }
   if (own == NULL) return no_objects(heap);
   return mh_heap_free(own, block) ? pass_on(heap) : MHEAP_OK;
@@ -202,7 +173,7 @@ static void *slab_malloc(mheap *heap, mh_lane *lane, uint32_t class, uint64_t si
   mh_bin *bin = &lane->bins[class];
   while (bin->ready == 0)
     if (mh_lane_refill(lane, class, mh_error(heap)) != MHEAP_OK) return no_room(heap, size);
-  return take(bin);
+  return mh_take(bin);
 }
 
 /* The smallest class that holds `size` and whose blocks are multiples of `alignment`. */
@@ -240,12 +211,18 @@ void *mh_heap_malloc(mheap *heap, size_t size, size_t alignment) {
   return allocate(heap, lane, size ? size : 1, alignment < 16 ? 16 : alignment);
 }
 
-/* A lane that was used last has passed every test already: only its bin is exhausted, as every
-   tenth time with blocks of random sizes. */
+/* This thread's lane in `heap` if it is at hand. */
+static mh_lane *lane_at_hand(const mheap *heap) {
+  mh_lane *lane = mh_lane_now(heap), *other = mh_lane_default();
+  return lane != NULL || other == NULL || other->heap != heap ? lane : other;
+}
+
+/* A lane that is at hand has passed every test already: only its bin is exhausted, as every
+   tenth time with blocks of random sizes, or the block is not small. */
 static void *malloc_slowly(mheap *heap, size_t size) {
-  if (heap == NULL) return (heap = mheap_default()) != NULL ? mheap_malloc(heap, size) : NULL;
-  mh_lane *lane = mh_lane_now(heap);
-  if (lane != NULL && size <= SMALL_MAX) return slab_malloc(heap, lane, small_class(size), size);
+  mh_lane *lane = lane_at_hand(heap);
+  if (lane != NULL && size <= MH_CLASS_MAX_SIZE)
+    return slab_malloc(heap, lane, mh_class_of(size ? size : 1), size);
   return unlikely(heap->hooked) ? mh_hooks_malloc(heap, size, 16) : mh_heap_malloc(heap, size, 16);
 }
 
@@ -282,7 +259,7 @@ static mheap_err free_in_slab(mheap *heap, mh_lane *lane, const mh_block *block)
   uint32_t i = block->index / 64;
   uint64_t bit = (uint64_t)1 << block->index % 64;
   if (atomic_load_explicit(&slab->lane, memory_order_acquire) == lane) {
-    uint64_t used = load(&slab->bits->alloc[i]) & ~bit;
+    uint64_t used = mh_load(&slab->bits->alloc[i]) & ~bit;
     atomic_store_explicit((_Atomic uint64_t *)&slab->bits->alloc[i], used, memory_order_release);
     mh_lane_freed(lane, slab);
     return MHEAP_OK;
@@ -314,9 +291,8 @@ mheap_err mh_heap_free(mheap *heap, void *data) {
   return mh_span_free(heap, &block, mh_error(heap));
 }
 
-static mheap_err free_slowly(mheap *heap, void *block) {
+slow mheap_err mh_free_slowly(mheap *heap, void *block) {
   if (block == NULL) return MHEAP_OK;
-  if (heap == NULL) return (heap = mheap_default()) != NULL ? mheap_free(heap, block) : MHEAP_ERR_NO_MEMORY;
   return unlikely(heap->hooked) ? mh_hooks_free(heap, block) : mh_heap_free(heap, block);
 }
 

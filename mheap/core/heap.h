@@ -45,6 +45,8 @@ static inline mh_heap_row *mh_heap_row_of(const mheap *heap) {
 
 /* The heap for a `md` that may be NULL. */
 mheap *mh_heap_of(mheap *heap);
+/* The calling thread's default heap; NULL: it is not made yet. */
+const mheap *mh_default_made(void);
 
 /* This thread's last error in `heap`: what the public functions pass down. A thread's own, so
    that no other thread's mistake is taken for the reason of a failure, or of a success. */

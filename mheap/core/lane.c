@@ -353,9 +353,21 @@ static void forget(_Atomic(const mheap *) *remembered, const mheap *heap) {
     atomic_store_explicit(remembered, mh_no_heap, memory_order_relaxed);
 }
 
+/* The one place that makes a thread's next call in this heap go the slow way. */
+static void forget_heap(mh_thread *thread, const mheap *heap) {
+  mh_lane *lane = atomic_load_explicit(&thread->default_lane, memory_order_relaxed);
+  forget(&thread->heap, heap);
+  forget(&thread->own_heap, heap);
+  if (lane != NULL && lane->heap == heap)
+    atomic_store_explicit(&thread->default_lane, NULL, memory_order_relaxed);
+}
+
 void mh_lane_remember(mh_lane *lane) {
-  mh_this_thread.lane = lane;
-  atomic_store_explicit(&mh_this_thread.heap, lane->heap, memory_order_relaxed);
+  mh_thread *thread = &mh_this_thread;
+  thread->lane = lane;
+  atomic_store_explicit(&thread->heap, lane->heap, memory_order_relaxed);
+  if (lane->heap == mh_default_made())
+    atomic_store_explicit(&thread->default_lane, lane, memory_order_relaxed);
 }
 
 void mh_own_lane_remember(mh_lane *lane) {
@@ -367,8 +379,7 @@ static void unlink_lane(mh_thread *thread, mh_lane *lane) {
   mh_lane **link = &thread->lanes;
   while (*link != NULL && *link != lane) link = &(*link)->thread_next;
   if (*link != NULL) *link = lane->thread_next;
-  forget(&thread->heap, lane->heap);
-  forget(&thread->own_heap, lane->heap);
+  forget_heap(thread, lane->heap);
   lane->thread = NULL;
 }
 
@@ -438,10 +449,7 @@ mh_lane *mh_lane_of(mheap *heap, mheap_error *error) {
   if (lane == NULL) {
     watch(thread);
     lane = take_lane(heap, thread, error);
-    if (lane == NULL) return NULL;
   }
-  thread->lane = lane;
-  atomic_store_explicit(&thread->heap, heap->hooked ? NULL : heap, memory_order_relaxed);
   return lane;
 }
 
@@ -473,11 +481,8 @@ void mh_lanes_collect(mheap *heap) {
 }
 
 void mh_lanes_forget_now(mheap *heap) {
-  for (mh_lane *lane = heap->lanes; lane != NULL; lane = lane->next) {
-    if (lane->thread == NULL) continue;
-    forget(&lane->thread->heap, heap);
-    forget(&lane->thread->own_heap, heap);
-  }
+  for (mh_lane *lane = heap->lanes; lane != NULL; lane = lane->next)
+    if (lane->thread != NULL) forget_heap(lane->thread, heap);
 }
 
 void mh_lanes_forget(mheap *heap) {

@@ -54,8 +54,9 @@ typedef struct mh_thread {
   mh_lane *lane;
   _Atomic(const mheap *) own_heap; /* the same for objects */
   mh_lane *own_lane;
-  mh_lane *lanes; /* all of them */
-  bool watched;   /* the thread's end will be noticed */
+  _Atomic(mh_lane *) default_lane; /* of this thread's default heap; NULL: go the slow way */
+  mh_lane *lanes;                  /* all of them */
+  bool watched;                    /* the thread's end will be noticed */
 } mh_thread;
 
 #define mh_no_heap ((const mheap *)1) /* not NULL, which is the name of the default heap */
@@ -71,7 +72,11 @@ static inline mh_lane *mh_own_lane_now(const mheap *heap) {
   mh_thread *thread = &mh_this_thread;
   return atomic_load_explicit(&thread->own_heap, memory_order_relaxed) == heap ? thread->own_lane : NULL;
 }
-/* Makes the next call of the above find `lane`. */
+/* This thread's lane in its default heap, for calls that name no heap; NULL: not known. */
+static inline mh_lane *mh_lane_default(void) {
+  return atomic_load_explicit(&mh_this_thread.default_lane, memory_order_relaxed);
+}
+/* Makes the next call of the above find `lane`; the only setter of default_lane. */
 void mh_lane_remember(mh_lane *lane);
 void mh_own_lane_remember(mh_lane *lane);
 
