@@ -50,6 +50,7 @@ typedef struct mhx_use {
 typedef struct mhx_guard {
   bool checking;       /* mmcheck is on */
   PyObject *on_error;  /* called with what it finds; NULL: raise */
+  PyInterpreterState *interpreter; /* of on_error: another one, on the default heap, raises */
   FILE *trace;         /* of mmtrace; NULL: none */
 } mhx_guard;
 
@@ -235,7 +236,8 @@ int mhx_guard_check(mhx_handle *handle, void *block);
 bool mhx_guard_end_trace(mhx_guard *guard, mheap *heap, mheap_error *error);
 /* Forgets on_error and closes the trace, which the core has ended. */
 void mhx_guard_clear(mhx_guard *guard);
-/* Does that for the default heap, ending its trace. 0, or -1 with an exception. */
+/* At the end of an interpreter: forgets its on_error on the default heap; with the main one the
+   heap's trace ends. 0, or -1 with an exception. */
 int mhx_guard_clear_default(void);
 
 #endif

@@ -49,8 +49,9 @@ int mhx_guard_check(mhx_handle *handle, void *block) {
   if (heap == NULL) return -1;
   mheap_probe status = mheap_mprobe(heap, block);
   if (status <= MHEAP_PROBE_OK) return 0;
-  PyObject *result = guard->on_error != NULL ? call_on_error(guard->on_error, handle, block, status)
-                                             : raise_found(block, status);
+  bool own = guard->on_error != NULL && guard->interpreter == PyInterpreterState_Get();
+  PyObject *result =
+      own ? call_on_error(guard->on_error, handle, block, status) : raise_found(block, status);
   Py_XDECREF(result);
   if (result == NULL) return -1;
   told = block;
@@ -73,6 +74,7 @@ static PyObject *mmcheck(mhx_handle *handle, PyObject *on_error, PyObject *force
   guard->checking = true;
   PyObject *old = guard->on_error;
   guard->on_error = on_error != Py_None ? Py_NewRef(on_error) : NULL;
+  guard->interpreter = PyInterpreterState_Get();
   Py_XDECREF(old);
   Py_RETURN_NONE;
 }
@@ -175,6 +177,8 @@ void mhx_guard_clear(mhx_guard *guard) {
 
 int mhx_guard_clear_default(void) {
   mheap_error error;
+  if (mhx_default_guard.interpreter == PyInterpreterState_Get()) Py_CLEAR(mhx_default_guard.on_error);
+  if (PyInterpreterState_Get() != PyInterpreterState_Main()) return 0;
   bool whole = mhx_guard_end_trace(&mhx_default_guard, NULL, &error);
   mhx_guard_clear(&mhx_default_guard);
   if (!whole) mhx_raise_error(&error);

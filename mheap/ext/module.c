@@ -73,6 +73,10 @@ static void release(void *module) { clear(module); }
 
 static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, exec},
+#if PY_VERSION_HEX >= 0x030c0000
+    /* They share what guards the core's and the binding's state: one GIL. Others are refused. */
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_SUPPORTED},
+#endif
     {0, NULL},
 };
 
