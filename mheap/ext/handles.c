@@ -177,8 +177,9 @@ static int wait_until_idle(mhx_handle *handle) {
   return 0;
 }
 
-/* A failed detach leaves the heap attached, and the handle open; a parent's heap that a
-   forked child inherited is only let go. */
+/* A failed detach leaves the heap attached, and the handle open, unless its file was cut short:
+   that cannot be mended, so it is said once, and the heap let go. A parent's heap that a forked
+   child inherited is only let go. */
 static int detach_core(mhx_handle *handle) {
   bool inherited = is_inherited(handle);
   mheap *heap = handle->heap;
@@ -188,9 +189,10 @@ static int detach_core(mhx_handle *handle) {
   Py_BEGIN_ALLOW_THREADS
   if (inherited) mheap_abandon(heap);
   else result = mheap_detach(heap, &error);
+  if (result == MHEAP_ERR_CORRUPT) mheap_abandon(heap);
   Py_END_ALLOW_THREADS
   if (result == MHEAP_OK) return 0;
-  handle->heap = heap;
+  if (result != MHEAP_ERR_CORRUPT) handle->heap = heap;
   mhx_raise_error_at(&error, handle->path);
   return -1;
 }
@@ -204,12 +206,15 @@ int mhx_detach(mhx_handle *handle) {
   mheap_error lost;
   bool traced = handle->heap != NULL && !is_inherited(handle),
        whole = !traced || mhx_guard_end_trace(&handle->guard, handle->heap, &lost);
-  if (handle->heap != NULL && detach_core(handle) < 0) return -1;
+  int failed = handle->heap != NULL ? detach_core(handle) : 0;
+  if (failed && handle->heap != NULL) return -1;
   handle->adrift = false;
   mhx_handles_remove(handle);
-  mhx_guard_clear(&handle->guard);
-  if (!whole) mhx_raise_error_at(&lost, handle->path);
-  return whole ? 0 : -1;
+  mhx_pending pending = mhx_pending_take();
+  mhx_guard_clear(&handle->guard); /* may run Python code */
+  mhx_pending_restore(&pending);
+  if (!failed && !whole) mhx_raise_error_at(&lost, handle->path);
+  return failed || !whole ? -1 : 0;
 }
 
 void mhx_give_up(mhx_handle *handle) {

@@ -233,7 +233,8 @@ MHX_METHOD_ONLY(__reduce__, 0)
 #define DETACH                                                                                      \
   "Syncs, marks the file clean, unmaps it. Addresses in the heap are then meaningless.\n\n"         \
   "Detaching again does nothing. Raises BufferError while views of the heap are exported, and\n"    \
-  "what the system says when syncing fails; the heap is then still attached."
+  "what the system says when syncing fails; the heap is then still attached. A heap whose file\n"    \
+  "was cut short by another program raises CorruptHeap once, and is closed: nothing is left to save."
 #define ERRNO                                                                                       \
   "errno of the last failed call on this heap, when it was a system call that failed; else 0."
 

@@ -40,6 +40,28 @@ static void a_heap_goes_on_where_it_stopped(void) {
   CHECK(mmalloc_detach(md) == NULL);
 }
 
+/* Detaching says so every time, as of any failure; mheap_abandon lets go, lock and all. */
+static void a_heap_whose_file_was_cut_short_is_let_go(void) {
+  int fd = open_file("cut.heap");
+  void *md = mmalloc_attach(fd, 0);
+  REQUIRE(md != NULL);
+  CHECK(mmalloc(md, 1000000) != NULL);
+  CHECK_EQ(ftruncate(fd, 65536), 0);
+  for (int i = 0; i < 2; i++) {
+    errno = 0;
+    CHECK(mmalloc_detach(md) == md);
+    CHECK_EQ(errno, EUCLEAN);
+    CHECK_CONTAINS(mheap_last_error(md)->text, "cut short");
+  }
+  CHECK(mmalloc_attach(fd, 0) == NULL);
+  CHECK_EQ(errno, EBUSY);
+  mheap_abandon(md);
+  CHECK_EQ(ftruncate(fd, 0), 0);
+  md = mmalloc_attach(fd, 0);
+  CHECK(md != NULL && mmalloc_detach(md) == NULL);
+  close(fd);
+}
+
 static void keys_are_refused_outside_their_range_and_region(void) {
   void *md = mmalloc_attach(-1, 0);
   REQUIRE(md != NULL);
@@ -281,10 +303,10 @@ static void mmtrace_writes_where_the_environment_says(void) {
   CHECK_CONTAINS(text, "= Start\n");
 }
 
-TEST_MAIN(TEST(a_heap_goes_on_where_it_stopped), TEST(keys_are_refused_outside_their_range_and_region),
-          TEST(attach_fails_with_errno), TEST(a_base_address_is_honoured_or_refused),
-          TEST(blocks_work_in_a_heap_of_ones_own), TEST(blocks_work_in_the_default_heap),
-          TEST(size_0_gives_null), TEST(failures_change_nothing),
+TEST_MAIN(TEST(a_heap_goes_on_where_it_stopped), TEST(a_heap_whose_file_was_cut_short_is_let_go),
+          TEST(keys_are_refused_outside_their_range_and_region), TEST(attach_fails_with_errno),
+          TEST(a_base_address_is_honoured_or_refused), TEST(blocks_work_in_a_heap_of_ones_own),
+          TEST(blocks_work_in_the_default_heap), TEST(size_0_gives_null), TEST(failures_change_nothing),
           TEST(mmalloc_errno_is_of_the_last_operation), TEST(mmstats_counts),
           TEST(mmcheck_calls_the_function), TEST(mmcheckf_can_be_forced),
           TEST(mmtrace_writes_where_the_environment_says))

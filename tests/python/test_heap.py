@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
 import re
 import time
 import uuid
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -282,6 +284,97 @@ def test_weak_references(heap_path: Path) -> None:
     del heap
     gc.collect()
     assert there() is None
+
+
+# ---- a file that was cut short beneath ----
+
+
+def cut(path: Path) -> mheap.Heap:
+    heap = mheap.open(path, mode="live")
+    heap.root["a"] = list(range(100_000))
+    os.truncate(path, 65536)
+    return heap
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+WAYS: dict[str, Callable[[mheap.Heap], None]] = {
+    "close": mheap.Heap.close,
+    "detach": mheap.Heap.detach,
+    "function": mheap.detach,
+    "with": lambda heap: heap.__exit__(None, None, None),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_closing_a_heap_that_was_cut_short_says_so_once(heap_path: Path, way: str) -> None:
+    before = descriptors()
+    heap = cut(heap_path)
+    size = heap_path.stat().st_size
+    with pytest.raises(mheap.CorruptHeap, match="cut short") as caught:
+        WAYS[way](heap)
+    assert str(heap_path) in str(caught.value)
+    assert caught.value.filename == str(heap_path)
+    assert caught.value.found == size
+    assert caught.value.expected is not None
+    assert caught.value.expected > size
+    assert heap.closed
+    assert descriptors() == before
+    heap.close()
+    with pytest.raises(mheap.ClosedHeap):
+        heap.malloc(1)
+    assert heap_path.stat().st_size == size
+    os.truncate(heap_path, 0)
+    mheap.open(heap_path, mode="live").close()  # nobody holds the lock
+
+
+def test_views_keep_a_heap_that_was_cut_short(heap_path: Path) -> None:
+    heap = mheap.open(heap_path, mode="live")
+    view = heap.view(heap.malloc(1_000_000), 1)
+    os.truncate(heap_path, 65536)
+    with pytest.raises(BufferError):
+        heap.close()
+    assert not heap.closed
+    view.release()
+    with pytest.raises(mheap.CorruptHeap):
+        heap.close()
+    assert heap.closed
+
+
+def test_what_checks_and_traces_a_heap_goes_with_it(heap_path: Path, tmp_path: Path) -> None:
+    class OnError:
+        def __call__(self, *_: object) -> None: ...
+
+    on_error = OnError()
+    there = weakref.ref(on_error)
+    before = descriptors()
+    heap = mheap.open(heap_path, mode="live")
+    heap.mmcheck(on_error)
+    heap.mmtrace(tmp_path / "trace")
+    heap.malloc(1_000_000)
+    os.truncate(heap_path, 65536)
+    del on_error
+    with pytest.raises(mheap.CorruptHeap):
+        heap.close()
+    assert there() is None
+    assert descriptors() == before
+    assert (tmp_path / "trace").read_text().endswith("= End\n")
+
+
+def test_a_cut_heap_that_is_forgotten_says_so_once(heap_path: Path, run_python: Any) -> None:
+    code = (
+        "import mheap, os, sys, warnings\n"
+        "warnings.simplefilter('ignore')\n"
+        "heap = mheap.open(sys.argv[1], mode='live')\n"
+        "heap.malloc(1_000_000)\n"
+        "os.truncate(sys.argv[1], 65536)\n"
+        "del heap\n"
+    )
+    said = run_python(code, heap_path).stderr
+    assert said.startswith("Exception ignored in: <mheap.Heap ")
+    assert said.count("CorruptHeap") == 1
 
 
 def test_an_exit_says_once_what_it_cannot_detach(heap_path: Path, run_python: Any) -> None:

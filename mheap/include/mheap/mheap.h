@@ -39,6 +39,7 @@
      end is lost. mheap handles the SIGBUS (it then passes on those of others): the lost part
      reads as zeros, a line on standard error says so, and from then on every call in that
      heap fails with MHEAP_ERR_CORRUPT. Stores through pointers of the program's own are lost.
+     mheap_detach fails too, every time: mheap_abandon lets such a heap go.
    - Network file systems, and disks that acknowledge writes they lose, are out of scope. */
 #ifndef MHEAP_H
 #define MHEAP_H
@@ -138,8 +139,10 @@ MHEAP_API mheap *mheap_attach(int fd, const mheap_options *options, mheap_error 
 MHEAP_API mheap *mheap_open(const char *path, const mheap_options *options, mheap_error *error);
 
 /* Syncs, marks the file clean, unmaps, closes. The heap and all pointers into it are gone
-   on success; on failure the heap is still attached and usable for mheap_last_error. The default
-   heap, and NULL, are refused with MHEAP_ERR_ARGUMENT. */
+   on success; on failure the heap is still attached and usable for mheap_last_error: try again
+   once the reason is gone, or let go with mheap_abandon, which is all that is left after
+   MHEAP_ERR_CORRUPT (the file was cut short). The default heap, and NULL, are refused with
+   MHEAP_ERR_ARGUMENT. */
 MHEAP_API mheap_err mheap_detach(mheap *heap, mheap_error *error);
 
 /* Unmaps and closes without syncing and without marking the file clean: what the death of

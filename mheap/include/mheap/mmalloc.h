@@ -40,7 +40,9 @@ extern "C" {
    heap; anonymous memory for -1. At `baseaddr`, or if that is NULL where it was before. The
    descriptor may be closed afterwards. NULL, with errno set, on failure. */
 MHEAP_API void *mmalloc_attach(int fd, void *baseaddr);
-/* Syncs, unmaps, closes. NULL on success; on failure md, still usable. */
+/* Syncs, unmaps, closes. NULL on success; on failure md, still usable: once the reason is gone it
+   can be detached, and mheap_abandon(md) lets it go at any time, as is needed for one whose file
+   was cut short. */
 MHEAP_API void *mmalloc_detach(void *md);
 /* errno of the last operation on md, if a system call failed in it; else 0. */
 MHEAP_API int mmalloc_errno(void *md);
