@@ -177,6 +177,10 @@ void mheap_abandon(mheap *heap) {
   mh_region_abandon(region);
 }
 
+void mheap_hold(mheap *heap, bool hold) {
+  if (heap != NULL) heap->region->held = hold;
+}
+
 mheap_err mheap_sync(mheap *heap) {
   if (heap == NULL) return MHEAP_OK; /* the default heap, which has no file */
   mheap_err code = mh_heap_usable(heap);

@@ -27,7 +27,7 @@ typedef struct mh_slab mh_slab;
 
 struct mh_region {
   /* What the fast paths read. Constant while attached, but for `size`. */
-  char *base;            /* address of the superblock */
+  char *base;            /* address of the superblock; NULL: forked, and another took its place */
   char *segments;        /* address of segment 0 */
   mh_slab *slabs;        /* one entry a slice of the span, by (address - segments) >> 16 */
   mh_superblock *super;  /* == base */
@@ -38,6 +38,7 @@ struct mh_region {
   bool anonymous;          /* no file behind it */
   _Atomic bool open;       /* the file says, durably, that it is open for writing */
   bool forked;             /* in a child, and the region belongs to the parent */
+  _Atomic bool held;       /* see mheap_hold */
   _Atomic bool cut;        /* somebody cut the file short, and pages that were lost were touched */
   bool unsafe;             /* a reader beside a live writer */
   _Atomic bool named_base; /* super->base is set: raw addresses were handed out */
@@ -111,6 +112,10 @@ static inline uint64_t mh_region_size(const mh_region *region) {
 static inline uint64_t mh_region_file_bytes(const mh_region *region) {
   uint64_t size = mh_region_size(region);
   return region->mode == MHEAP_MODE_SCRATCH && region->fresh_from < size ? region->fresh_from : size;
+}
+/* Does this region hold the address, mapped or only reserved? */
+static inline bool mh_region_holds(const mh_region *region, const void *address) {
+  return region->base != NULL && (uint64_t)((const char *)address - region->base) < region->span;
 }
 /* May `length` bytes at this offset, both read from a file, be touched? */
 static inline bool mh_in_region(const mh_region *region, uint64_t offset, uint64_t length) {

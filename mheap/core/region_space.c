@@ -1,4 +1,5 @@
-/* region_space.c: see region_space.h and "space" in region.h. Calls os.h and region_lock.h. */
+/* region_space.c: see region_space.h and "space" in region.h. Calls os.h, registry.h and
+   region_lock.h. */
 #include "region_space.h"
 
 #include <errno.h>
@@ -8,6 +9,7 @@
 #include "map.h"
 #include "os.h"
 #include "region_lock.h"
+#include "registry.h"
 #include "segment.h"
 #include "superblock.h"
 
@@ -52,6 +54,15 @@ static int reserve_at(mh_region *region, uint64_t address, uint64_t least, bool 
   return 0;
 }
 
+/* The same for an address that it must be: in a forked child the parent's mapping, which is dead
+   there, goes. Nobody else's does: what comes between is found in the way as ever. */
+static int reserve_there(mh_region *region, uint64_t address, uint64_t least, bool exact) {
+  int failed = reserve_at(region, address, least, exact);
+  if (failed == EEXIST && mh_registry_clear(address, region->span))
+    failed = reserve_at(region, address, least, exact);
+  return failed;
+}
+
 /* Anywhere: over-reserve by the alignment, keep the aligned part. */
 static int reserve_anywhere(mh_region *region, uint64_t placement, uint64_t least, bool exact) {
   uint64_t alignment = mh_placement_alignment(placement), span = region->span;
@@ -83,13 +94,15 @@ static int reserve_by_uuid(mh_region *region, const mh_superblock *stored, uint6
 }
 
 static mheap_err refused(mh_region *region, uint64_t address, bool stored, int sys, mheap_error *error) {
+  bool kept = sys == EEXIST && mh_registry_keeps(address, region->span);
   mheap_err code = mh_fail(
       error, sys == ENOMEM ? MHEAP_ERR_NO_MEMORY : MHEAP_ERR_BASE_IN_USE,
       "%s: %s 0x%llx: %llu bytes there are %s in this process; %s", region->path,
       stored ? "its base address is fixed at" : "the base address asked for is", (unsigned long long)address,
       (unsigned long long)region->span, sys == ENOMEM ? "more than the system grants" : "taken",
-      stored ? "relocate=True attaches it elsewhere (raw addresses stored inside then need mending)"
-             : "ask for another, or none");
+      kept     ? "by a heap inherited over a fork, of which there are views: release them, or close it"
+      : stored ? "relocate=True attaches it elsewhere (raw addresses stored inside then need mending)"
+               : "ask for another, or none");
   if (error != NULL) error->sys = sys == EEXIST ? EADDRINUSE : sys;
   return code;
 }
@@ -108,7 +121,7 @@ static mheap_err misplaced(mh_region *region, uint64_t asked, uint64_t placement
 static mheap_err reserve_asked(mh_region *region, uint64_t asked, const mh_superblock *stored, uint64_t least,
                                bool exact, mheap_error *error) {
   if (placed(asked, stored->placement) != asked) return misplaced(region, asked, stored->placement, error);
-  int failed = reserve_at(region, asked, least, exact);
+  int failed = reserve_there(region, asked, least, exact);
   return failed ? refused(region, asked, false, failed, error) : MHEAP_OK;
 }
 
@@ -124,7 +137,7 @@ mheap_err mh_region_reserve(mh_region *region, const mh_superblock *stored, cons
     mheap_err code = reserve_asked(region, asked, stored, least, exact, error);
     if (code) return code;
   } else if (fixed != 0) {
-    failed = reserve_at(region, fixed, least, exact);
+    failed = reserve_there(region, fixed, least, exact);
     if (failed && options->relocate) failed = reserve_by_uuid(region, stored, least, exact);
     if (failed) return refused(region, fixed, true, failed, error);
   } else if ((failed = reserve_by_uuid(region, stored, least, exact)) != 0) {

@@ -56,9 +56,7 @@ static void in_child(void) {
    the region is being used, so that nobody is detaching it. */
 static bool cover_lost(void *address) {
   mh_region *region = regions;
-  while (region != NULL &&
-         !((char *)address >= region->base && (char *)address < region->base + region->span))
-    region = region->next;
+  while (region != NULL && !mh_region_holds(region, address)) region = region->next;
   uint64_t length, disk;
   if (region == NULL || region->anonymous || mh_os_file_sizes(region->fd, &length, &disk) != 0) return false;
   uint64_t page = mh_host_pages() * MH_PAGE, from = (length + page - 1) / page * page,
@@ -121,11 +119,36 @@ bool mh_registry_writes(uint64_t device, uint64_t inode) {
   return found;
 }
 
+static bool is_parents(const mh_region *region, uint64_t address, uint64_t length) {
+  uint64_t base = (uint64_t)region->base;
+  return region->forked && base != 0 && base < address + length && address < base + region->span;
+}
+
+bool mh_registry_clear(uint64_t address, uint64_t length) {
+  bool any = false;
+  pthread_mutex_lock(&lock);
+  for (mh_region *r = regions; r != NULL; r = r->next) {
+    if (!is_parents(r, address, length) || r->held) continue;
+    mh_os_release(r->base, r->span);
+    r->base = NULL;
+    any = true;
+  }
+  pthread_mutex_unlock(&lock);
+  return any;
+}
+
+bool mh_registry_keeps(uint64_t address, uint64_t length) {
+  pthread_mutex_lock(&lock);
+  mh_region *r = regions;
+  while (r != NULL && !is_parents(r, address, length)) r = r->next;
+  pthread_mutex_unlock(&lock);
+  return r != NULL;
+}
+
 mh_region *mh_registry_find(const void *address) {
   pthread_mutex_lock(&lock);
   mh_region *r = regions;
-  while (r != NULL && !((const char *)address >= r->base && (const char *)address < r->base + r->span))
-    r = r->next;
+  while (r != NULL && !mh_region_holds(r, address)) r = r->next;
   pthread_mutex_unlock(&lock);
   return r;
 }

@@ -15,6 +15,12 @@ void mh_registry_remove_heap(mh_region *region, mheap *heap);
 /* Has this process attached that file for writing already? */
 bool mh_registry_writes(uint64_t device, uint64_t inode);
 
+/* In a forked child: takes away the mappings of the parent's regions that lie in these bytes and
+   are not held. Was there one? Whoever uses such a region is refused before he touches it. */
+bool mh_registry_clear(uint64_t address, uint64_t length);
+/* Does a region of the parent's lie there, because it is held? */
+bool mh_registry_keeps(uint64_t address, uint64_t length);
+
 /* The region an address lies in, or NULL. */
 mh_region *mh_registry_find(const void *address);
 

@@ -30,6 +30,7 @@ typedef struct target {
 
 static mheap *attach_once(const target *what, const mheap_options *options, mheap_error *error) {
   mheap *heap;
+  mhx_hold_inherited();
   Py_BEGIN_ALLOW_THREADS
   heap = what->path != NULL ? mheap_open(what->path, options, error) : mheap_attach(what->fd, options, error);
   Py_END_ALLOW_THREADS
@@ -159,6 +160,7 @@ mheap *mhx_open_inherited(PyObject *path) {
   if (!PyUnicode_FSConverter(path, &encoded)) return NULL;
   mheap_options options = {.mode = MHEAP_MODE_READONLY, .must_exist = true};
   mheap_error error = {.code = MHEAP_OK};
+  mhx_hold_inherited();
   mheap *heap = mheap_open(PyBytes_AS_STRING(encoded), &options, &error);
   Py_DECREF(encoded);
   if (heap != NULL) return heap;

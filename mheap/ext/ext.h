@@ -105,8 +105,8 @@ void mhx_unpin(PyObject *heap_obj);
    mhx_objects_detach(heap_obj) returns, which is called before the heap goes. */
 void **mhx_objects_slot(PyObject *heap_obj);
 
-/* Detaches. 0, or -1 with an exception: the heap is then still attached, unless only lines of its
-   trace were lost. Closed: nothing to do. */
+/* Detaches. 0, or -1 with an exception: the heap is then still attached, unless its file was cut
+   short, or only lines of its trace were lost. Closed: nothing to do. */
 int mhx_detach(mhx_handle *handle);
 /* Detaching failed, and nobody is left to hear of it: writes the exception that is set to
    sys.unraisablehook and abandons the heap. */
@@ -122,6 +122,9 @@ mhx_handle *mhx_handles_find(const mheap *heap);
 /* Gives up what the default heap holds, and detaches every handle of this interpreter
    that is still attached: at exit. */
 PyObject *mhx_detach_all(PyObject *module, PyObject *unused);
+/* Before every attach: in a forked child it may take the place of a parent's heap, but not under
+   views, or calls, that are still on that. */
+void mhx_hold_inherited(void);
 /* Watches for forks, once a process. */
 int mhx_watch_forks(void);
 

@@ -33,7 +33,12 @@ mhx_handle *mhx_handles_find(const mheap *heap) {
 
 /* ---- forks ---- */
 
-static void count_fork(void) { mhx_forks++; }
+static unsigned long forker; /* the thread that forked, the only one that lives on */
+
+static void count_fork(void) {
+  mhx_forks++;
+  forker = PyThread_get_thread_ident();
+}
 
 int mhx_watch_forks(void) {
   static bool watching;
@@ -51,21 +56,28 @@ static bool is_inherited(mhx_handle *handle) {
   return handle->forks != mhx_forks && handle->path != Py_None;
 }
 
-/* Only the thread that forked lives on in the child: the calls of others have no end there. */
+/* The calls of the parent's other threads have no end in the child. */
 static void forget_lost_uses(mhx_handle *handle) {
-  unsigned long me = PyThread_get_thread_ident();
   for (mhx_use **link = &handle->uses; *link != NULL;) {
-    if ((*link)->thread == me) link = &(*link)->next;
+    if ((*link)->thread == forker) link = &(*link)->next;
     else *link = (*link)->next;
   }
   handle->idle = NULL;
+}
+
+void mhx_hold_inherited(void) {
+  for (mhx_handle *handle = attached; handle != NULL && mhx_forks > 0; handle = handle->following) {
+    if (handle->heap == NULL) continue;
+    if (handle->forks != mhx_forks) forget_lost_uses(handle);
+    mheap_hold(handle->heap, handle->views > 0 || handle->uses != NULL);
+  }
 }
 
 /* The parent's mapping and its descriptor go. */
 static int cast_adrift(mhx_handle *handle) {
   if (handle->views > 0 || handle->uses != NULL) {
     mhx_refuse(MHEAP_ERR_FORKED, "this handle was inherited over a fork, with views or calls still on the "
-               "parent's memory: release them, or open the heap again by its path");
+               "parent's memory: release them first");
     return -1;
   }
   mhx_objects_detach((PyObject *)handle);

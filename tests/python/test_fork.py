@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import operator
 import os
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -192,6 +193,122 @@ def test_views_of_the_parent_keep_a_child_from_attaching(heap_path: Path) -> Non
         view.release()
 
 
+# ---- attaching anew, where the parent's mapping lies: a raw address fixed the base ----
+
+
+@pytest.mark.parametrize("mode", ["readonly", "scratch"])
+def test_a_child_opens_a_heap_with_a_fixed_base_anew(heap_path: Path, mode: Any) -> None:
+    address = filled(heap_path)
+    with mheap.open(heap_path, mode=mode) as heap:
+
+        def body() -> None:
+            for _ in range(3):
+                with mheap.open(heap_path, mode=mode) as own:
+                    assert own.getkey(0) == address
+                    assert bytes(own.view(address, 7)) == b"content"
+                    with pytest.raises(mheap.BaseAddressInUse):
+                        mheap.open(heap_path, mode=mode)  # as in every process: one is there
+                    with pytest.raises(mheap.BaseAddressInUse):
+                        heap.getkey(0)
+            assert heap.getkey(0) == address
+            heap.close()
+
+        in_child(body)
+        assert bytes(heap.view(address, 7)) == b"content"
+
+
+def test_a_child_goes_on_writing_when_the_parent_is_done(heap_path: Path) -> None:
+    address = filled(heap_path)
+    heap = mheap.open(heap_path, mode="live")
+    heap.free(heap.malloc(100))
+    parent_is_done, done = os.pipe()
+    child = os.fork()
+    if child == 0:
+        failed = 1
+        try:
+            os.close(done)
+            os.read(parent_is_done, 1)
+            with mheap.open(heap_path, mode="live") as own:
+                own.view(address, 7)[:] = b"changed"
+            failed = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(failed)
+    heap.close()
+    os.close(done)
+    os.close(parent_is_done)
+    assert os.waitpid(child, 0)[1] == 0
+    with mheap.open(heap_path, mode="readonly") as heap:
+        assert bytes(heap.view(address, 7)) == b"changed"
+
+
+def test_nothing_is_attached_in_the_place_of_what_is_viewed(heap_path: Path, tmp_path: Path) -> None:
+    address = filled(heap_path)
+    other_path = tmp_path / "other.heap"
+    other_address = filled(other_path)
+    with mheap.open(heap_path, mode="readonly") as heap, mheap.open(other_path, mode="readonly"):
+        view = heap.view(address, 7)
+
+        def body() -> None:
+            with pytest.raises(mheap.BaseAddressInUse, match=r"inherited over a fork.*release"):
+                mheap.open(heap_path, mode="readonly")
+            with mheap.open(other_path, mode="readonly") as own:  # of which there are no views
+                assert bytes(own.view(other_address, 7)) == b"content"
+            assert bytes(view) == b"content"
+            view.release()
+            with mheap.open(heap_path, mode="readonly") as own:
+                assert bytes(own.view(address, 7)) == b"content"
+
+        in_child(body)
+        view.release()
+
+
+def test_calls_of_the_parents_threads_are_not_in_the_way(heap_path: Path) -> None:
+    address = filled(heap_path)
+    inside, go_on = threading.Event(), threading.Event()
+
+    def wait(*_: object) -> None:
+        inside.set()
+        go_on.wait()
+
+    with mheap.open(heap_path, mode="readonly") as heap:
+        thread = threading.Thread(target=lambda: heap.check(progress=wait))
+        thread.start()
+        inside.wait()
+
+        def body() -> None:
+            with mheap.open(heap_path, mode="readonly") as own:
+                assert own.getkey(0) == address
+
+        try:
+            in_child(body)
+        finally:
+            go_on.set()
+            thread.join()
+
+
+def test_the_call_that_forked_keeps_its_memory(heap_path: Path) -> None:
+    filled(heap_path)
+    calls = []
+
+    def fork_once(*_: object) -> None:
+        calls.append(1)
+        if len(calls) > 1:
+            return
+
+        def body() -> None:
+            for _ in range(2):
+                with pytest.raises(mheap.BaseAddressInUse, match="inherited"):
+                    mheap.open(heap_path, mode="readonly")
+
+        in_child(body)
+
+    with mheap.open(heap_path, mode="readonly") as heap:
+        assert heap.check(progress=fork_once)
+    assert calls
+
+
 def test_anonymous_memory_is_the_childs_own_copy_or_refused() -> None:
     with mheap.attach(-1) as heap:
         address = heap.malloc(16)
@@ -243,3 +360,13 @@ def test_handles_are_sent_to_processes(heap_path: Path, method: str) -> None:
     with context.Pool(1) as pool, mheap.open(heap_path, mode="readonly") as heap:
         # Not a function of this file: the new process need not find that.
         assert pool.apply_async(operator.methodcaller("getkey", 0), (heap,)).get(60) == address
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_processes_that_inherited_a_handle_can_be_sent_it(heap_path: Path, method: str) -> None:
+    """Pool tells nobody of an OSError in unpickling, and waits for ever."""
+    address = filled(heap_path)
+    context = multiprocessing.get_context(method)
+    with mheap.open(heap_path, mode="readonly") as heap, context.Pool(2) as pool:
+        answers = pool.map_async(operator.methodcaller("getkey", 0), [heap] * 10, chunksize=1)
+        assert answers.get(30) == [address] * 10

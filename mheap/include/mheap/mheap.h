@@ -34,7 +34,10 @@
      address. The address is fixed in the file once a pointer was handed out; if that place
      is taken, attach fails with MHEAP_ERR_BASE_IN_USE unless `relocate` is given.
    - After a fork the child must not use the parent's handle: calls fail with
-     MHEAP_ERR_FORKED, stores by the child through old pointers go to the shared file.
+     MHEAP_ERR_FORKED, stores by the child through old pointers go to the shared file. The
+     child attaches anew; where that needs the address at which an inherited heap still lies,
+     the inherited mapping goes and old pointers are no longer valid, unless it is held
+     (mheap_hold).
    - If somebody else truncates the file while it is attached, what was stored behind the new
      end is lost. mheap handles the SIGBUS (it then passes on those of others): the lost part
      reads as zeros, a line on standard error says so, and from then on every call in that
@@ -149,6 +152,12 @@ MHEAP_API mheap_err mheap_detach(mheap *heap, mheap_error *error);
    the process would leave. For a handle that must go when detach fails, and for tests. Leaves the
    default heap, and NULL, alone. */
 MHEAP_API void mheap_abandon(mheap *heap);
+
+/* In a forked child: may an attach that needs the address at which this heap of the parent's lies
+   replace its mapping? It may, unless the heap is held; it then fails with
+   MHEAP_ERR_BASE_IN_USE. Hold what is still read through pointers. Calls on an inherited heap,
+   replaced or not, fail with MHEAP_ERR_FORKED; it can be detached or abandoned. */
+MHEAP_API void mheap_hold(mheap *heap, bool hold);
 
 /* Makes everything stored so far durable (one fdatasync). Nothing to do for anonymous memory. */
 MHEAP_API mheap_err mheap_sync(mheap *heap);
