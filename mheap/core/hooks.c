@@ -39,23 +39,33 @@ static uint64_t guard_check(const mheap *heap, const char *data, uint64_t size) 
   return MH_GUARD_MAGIC ^ size ^ mh_offset(heap->region, data);
 }
 
+/* Does a guard that says `log` belong to data so far into its block? */
+static bool shift_is(const char *block, uint64_t shift, unsigned log) {
+  uint64_t stored;
+  if (log != MH_GUARD_STORED) return log < 48 && shift % GUARD == 0 && shift == (uint64_t)1 << log;
+  memcpy(&stored, block, sizeof stored);
+  return shift >= MH_GUARD_STORED_LEAST && shift == stored;
+}
+
 /* The bytes asked for, if an intact guard of a block of `usable` bytes stands before data. */
 static bool guard_read(const mheap *heap, const char *block, uint64_t usable, const char *data,
                        size_t *size) {
   uint64_t shift = (uint64_t)(data - block);
-  if (shift < GUARD || shift % GUARD != 0 || usable < MH_GUARD_TAIL || shift > usable - MH_GUARD_TAIL)
-    return false;
+  if (shift < GUARD || usable < MH_GUARD_TAIL || shift > usable - MH_GUARD_TAIL) return false;
   mh_guard guard;
   memcpy(&guard, data - GUARD, GUARD);
   *size = guard.size & SIZE_MASK;
   unsigned log = (unsigned)(guard.size >> SHIFT_BIT);
-  return guard.check == guard_check(heap, data, guard.size) && log < 48 && shift == (uint64_t)1 << log &&
+  return guard.check == guard_check(heap, data, guard.size) && shift_is(block, shift, log) &&
          *size <= usable - MH_GUARD_TAIL - shift;
 }
 
-static void guard_write(const mheap *heap, char *block, uint64_t usable, uint64_t shift, size_t size) {
+/* `log` is that of shift, or MH_GUARD_STORED. */
+static void guard_write(const mheap *heap, char *block, uint64_t usable, uint64_t shift, unsigned log,
+                        size_t size) {
   char *data = block + shift;
-  mh_guard guard = {.size = size | (uint64_t)__builtin_ctzll(shift) << SHIFT_BIT};
+  mh_guard guard = {.size = size | (uint64_t)log << SHIFT_BIT};
+  if (log == MH_GUARD_STORED) memcpy(block, &shift, sizeof shift);
   guard.check = guard_check(heap, data, guard.size);
   memcpy(data - GUARD, &guard, GUARD);
   memset(data + size, MH_GUARD_FILL, usable - shift - size);
@@ -76,12 +86,17 @@ static bool row_is_guarded(const mheap *heap) {
 void *mh_guard_data(mheap *heap, void *block_start, size_t *usable) {
   char *block = block_start;
   size_t size;
-  for (uint64_t shift = GUARD; row_is_guarded(heap) && shift < *usable; shift *= 2)
+  uint64_t stored;
+  if (!row_is_guarded(heap)) return block;
+  for (uint64_t shift = GUARD; shift < *usable; shift *= 2)
     if (guard_read(heap, block, *usable, block + shift, &size)) {
       *usable = size;
       return block + shift;
     }
-  return block;
+  memcpy(&stored, block, sizeof stored);
+  if (stored >= *usable || !guard_read(heap, block, *usable, block + stored, &size)) return block;
+  *usable = size;
+  return block + stored;
 }
 
 static bool guard_of(mheap *heap, void *block_start, const void *data, size_t *size) {
@@ -104,13 +119,20 @@ static mheap_err not_a_block(mheap *heap, const void *data) {
                  "%p: expected the start of a block, found the inside of one", data);
 }
 
+/* Done twice, nothing. The data may lie anywhere. */
+static void spoil(char *data) {
+  uint64_t check;
+  memcpy(&check, data - sizeof check, sizeof check);
+  check = ~check;
+  memcpy(data - sizeof check, &check, sizeof check);
+}
+
 /* The guard is spoiled first, so that whoever gets the memory next, unguarded, is not taken for
    guarded; a kill between the two stores leaves a block that nobody can free. */
 static mheap_err free_guarded(mheap *heap, void *block_start, void *data) {
-  uint64_t *check = (uint64_t *)data - 1;
-  *check = ~*check;
+  spoil(data);
   mheap_err failed = mh_heap_free(heap, block_start);
-  if (failed) *check = ~*check;
+  if (failed) spoil(data);
   return failed;
 }
 
@@ -121,9 +143,11 @@ mheap_err mh_guard_free(mheap *heap, void *block_start, void *data) {
 
 static void *guarded_malloc(mheap *heap, size_t size, size_t alignment);
 
-/* Always to a new block, so that a kill at any instant finds an intact guard. */
+/* Always to a new block, so that a kill at any instant finds an intact guard. What was aligned
+   beside its start is not, afterwards. */
 static void *move_guarded(mheap *heap, void *block_start, void *data, size_t size, bool guarded) {
-  size_t old, alignment = (size_t)((char *)data - (char *)block_start);
+  size_t old, shift = (size_t)((char *)data - (char *)block_start);
+  size_t alignment = (shift & (shift - 1)) == 0 ? shift : GUARD;
   if (!guard_of(heap, block_start, data, &old)) {
     not_a_block(heap, data);
     return NULL;
@@ -147,7 +171,36 @@ static void *guarded_malloc(mheap *heap, size_t size, size_t alignment) {
   if (absurd) return mh_heap_malloc(heap, size, alignment); /* which says what is wrong with it */
   char *block = mh_heap_malloc(heap, shift + size + MH_GUARD_TAIL, shift);
   if (block == NULL) return NULL;
-  guard_write(heap, block, mh_heap_usable_size(heap, block), shift, size);
+  unsigned log = (unsigned)__builtin_ctzll(shift);
+  guard_write(heap, block, mh_heap_usable_size(heap, block), shift, log, size);
+  return block + shift;
+}
+
+/* ---- aligned beside the start ---- */
+
+/* So far into an aligned block that `offset` bytes further on it is aligned again, with room for
+   the guard. */
+static uint64_t shift_for(uint64_t alignment, uint64_t offset) {
+  uint64_t shift = (alignment - offset % alignment) % alignment;
+  if (shift < MH_GUARD_STORED_LEAST)
+    shift += (MH_GUARD_STORED_LEAST - shift + alignment - 1) / alignment * alignment;
+  return shift;
+}
+
+static void mark_guarded(mheap *heap) {
+  pthread_mutex_lock(&heap->lock);
+  if (!row_is_guarded(heap)) mh_heap_set_guarded(heap);
+  pthread_mutex_unlock(&heap->lock);
+}
+
+static void *shifted_malloc(mheap *heap, size_t size, size_t alignment, size_t offset) {
+  bool absurd = alignment >= MH_OFFSET_MAX / 2 || size >= MH_OFFSET_MAX;
+  if (absurd) return mh_heap_malloc(heap, size, alignment); /* which says what is wrong with it */
+  uint64_t shift = shift_for(alignment, offset);
+  char *block = mh_heap_malloc(heap, shift + size + MH_GUARD_TAIL, alignment);
+  if (block == NULL) return NULL;
+  if (!row_is_guarded(heap)) mark_guarded(heap);
+  guard_write(heap, block, mh_heap_usable_size(heap, block), shift, MH_GUARD_STORED, size);
   return block + shift;
 }
 
@@ -176,8 +229,7 @@ static void complain(mheap *heap, void *data, mheap_probe status) {
 /* A guard that was spoiled when its block was freed. */
 static bool was_freed(mheap *heap, const char *data) {
   uint64_t offset = mh_offset(heap->region, data);
-  if (offset % GUARD != 0 || offset < MH_SLICE + GUARD || !mh_in_region(heap->region, offset - GUARD, GUARD))
-    return false;
+  if (offset < MH_SLICE + GUARD || !mh_in_region(heap->region, offset - GUARD, GUARD)) return false;
   mh_guard guard;
   memcpy(&guard, data - GUARD, GUARD);
   return guard.check == ~guard_check(heap, data, guard.size);
@@ -189,8 +241,8 @@ static mheap_probe probe_unguarded(mheap *heap, char *block, size_t usable, cons
   size_t shift = (size_t)(data - block);
   if (mh_guard_data(heap, block, &usable) != block) return PROBE_INSIDE;
   if (shift == 0) return MHEAP_PROBE_DISABLED;
-  bool place = shift >= GUARD && (shift & (shift - 1)) == 0 && row_is_guarded(heap);
-  return place ? MHEAP_PROBE_HEAD : PROBE_INSIDE;
+  bool place = shift >= GUARD && ((shift & (shift - 1)) == 0 || shift_is(block, shift, MH_GUARD_STORED));
+  return place && row_is_guarded(heap) ? MHEAP_PROBE_HEAD : PROBE_INSIDE;
 }
 
 /* What is at data, which is handed in as the pointer of a block; *block is where that block
@@ -278,6 +330,14 @@ void *mh_hooks_malloc_from(mheap *heap, size_t size, size_t alignment, const voi
   FILE *trace = trace_begin(heap);
   void *data =
       guards_are_on(heap) ? guarded_malloc(heap, size, alignment) : mh_heap_malloc(heap, size, alignment);
+  write_sized(heap, trace, caller, '+', data, size);
+  trace_end(heap, trace);
+  return data;
+}
+
+void *mh_hooks_malloc_at_from(mheap *heap, size_t size, size_t alignment, size_t offset, const void *caller) {
+  FILE *trace = heap->hooked ? trace_begin(heap) : NULL;
+  void *data = shifted_malloc(heap, size, alignment, offset);
   write_sized(heap, trace, caller, '+', data, size);
   trace_end(heap, trace);
   return data;

@@ -7,6 +7,10 @@
      | … | size | check | what the caller may use   | fill … fill |
      '------ shift -----'
 
+   `shift` is a power of two, and the alignment. A block that is aligned beside its start (memory
+   whose address plus an offset is a multiple) has a guard too, checking or not, since `shift` must
+   be found again; it is then any number, and stands at the block's start.
+
    While heap->hooked is set the public functions hand every call to mh_hooks_*, which call
    the heap's own mh_heap_* underneath. Blocks keep their guards when the heap is attached
    without mmcheck later: mh_guard_* are for a pointer into a block that is not its start. */
@@ -21,10 +25,16 @@ void *mh_hooks_realloc_from(mheap *heap, void *data, size_t size, const void *ca
 mheap_err mh_hooks_free_from(mheap *heap, void *data, const void *caller);
 size_t mh_hooks_usable_size(mheap *heap, const void *data);
 
+/* A block that begins `offset` bytes before a multiple of alignment, a power of two; heap->hooked or not. */
+void *mh_hooks_malloc_at_from(mheap *heap, size_t size, size_t alignment, size_t offset, const void *caller);
+
 /* What the public functions call. Inlined, so that the caller in the trace is theirs. */
 #define MH_INLINED static inline __attribute__((always_inline))
 MH_INLINED void *mh_hooks_malloc(mheap *heap, size_t size, size_t alignment) {
   return mh_hooks_malloc_from(heap, size, alignment, __builtin_return_address(0));
+}
+MH_INLINED void *mh_hooks_malloc_at(mheap *heap, size_t size, size_t alignment, size_t offset) {
+  return mh_hooks_malloc_at_from(heap, size, alignment, offset, __builtin_return_address(0));
 }
 MH_INLINED void *mh_hooks_realloc(mheap *heap, void *data, size_t size) {
   return mh_hooks_realloc_from(heap, data, size, __builtin_return_address(0));

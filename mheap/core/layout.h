@@ -247,14 +247,18 @@ typedef struct mh_segment_header {
 /* ---- guards -------------------------------------------------------------------
    A block of a heap whose boundaries are checked (mmcheck): the pointer handed out is
    `shift` bytes into the block, this stands right before it, and the bytes from its end
-   to the block's are MH_GUARD_FILL. */
+   to the block's are MH_GUARD_FILL. So has one whose address plus an offset is aligned, though
+   nothing be checked: there `shift` is any number, and the block's first word. Who does not know
+   of that kind cannot free it, and takes the whole block for what was handed out. */
 typedef struct mh_guard {
-  uint64_t size;  /* bytes asked for | log2(shift) << 48 */
+  uint64_t size;  /* bytes asked for | (log2(shift), or MH_GUARD_STORED) << 48 */
   uint64_t check; /* MH_GUARD_MAGIC ^ size ^ offset of the data */
 } mh_guard;
 #define MH_GUARD_MAGIC 0x9e0fad1dc0de51a7
 #define MH_GUARD_FILL 0xd7
-#define MH_GUARD_TAIL 16 /* at least so many bytes of fill */
+#define MH_GUARD_TAIL 16   /* at least so many bytes of fill */
+#define MH_GUARD_STORED 63 /* in place of log2(shift): it is the block's first word */
+#define MH_GUARD_STORED_LEAST (8 + sizeof(mh_guard)) /* that it then is at least */
 
 /* ---- what the compiler can check ---------------------------------------------- */
 #define MH_FREEZE(type, field, at) \
