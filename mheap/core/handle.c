@@ -10,6 +10,7 @@
 #include "lane.h"
 #include "map.h"
 #include "os.h"
+#include "region_pages.h"
 #include "registry.h"
 
 /* The handle of a heap and that of its objects' heap are one table. */
@@ -209,6 +210,18 @@ mheap_err mheap_collect(mheap *heap, bool force) {
   if (force) mh_arena_punch(heap->region);
   pthread_mutex_unlock(&heap->region->lock);
   return MHEAP_OK;
+}
+
+mheap_err mheap_collapse(mheap *heap) {
+  heap = mh_heap_of(heap);
+  if (heap == NULL) return MHEAP_ERR_NO_MEMORY;
+  mheap_err code = mh_heap_usable(heap);
+  if (!code) code = mh_region_is_whole(heap->region, mh_error(heap));
+  if (code) return code;
+  mh_region_begin_walk(heap->region);
+  code = mh_pages_collapse(heap->region, mh_error(heap));
+  mh_region_end_walk(heap->region);
+  return code;
 }
 
 /* ---- the default heap ---- */

@@ -1,4 +1,4 @@
-/* os.h: the operating system, as mheap needs it. Implemented by os_linux.c alone.
+/* os.h: the operating system, as mheap needs it. Implemented by os_linux*.c alone.
 
    Contract: addresses, offsets and lengths are multiples of the host's page and lengths are
    over 0, unless said otherwise; a call returns 0 or an errno value and has no effect then.
@@ -65,7 +65,8 @@ size_t mh_os_page(void);
 /* Address space, inaccessible, at `address` (NULL: anywhere) or EEXIST; never clobbers. */
 int mh_os_reserve(void *address, uint64_t length, void **got);
 void mh_os_release(void *address, uint64_t length);
-/* Maps a file over a part of a reservation. */
+/* Maps a file over a part of a reservation. Pages of a pool (hugetlbfs) are set aside for what a
+   private mapping may change, for no other. */
 int mh_os_map(void *address, uint64_t length, int fd, uint64_t offset, bool writable, bool shared);
 /* Makes a part of a reservation plain zeroed memory. */
 int mh_os_commit(void *address, uint64_t length);
@@ -73,12 +74,19 @@ int mh_os_commit(void *address, uint64_t length);
 int mh_os_decommit(void *address, uint64_t length);
 /* Forgets the contents of anonymous pages; they read as zero. */
 void mh_os_discard(void *address, uint64_t length);
-/* Brings pages in, writable, ahead of the stores. A failure means only that they fault. */
-void mh_os_populate(void *address, uint64_t length);
+/* Brings pages in, writable, ahead of the stores. A failure means that they fault: EINVAL where
+   the kernel cannot do it, or they are not writable; other numbers where the faults would fail. */
+int mh_os_populate(void *address, uint64_t length);
+bool mh_os_can_populate(void);
 /* Zeroed memory for the process's own tables, not from malloc; NULL when there is none.
    Pages that are never touched cost nothing. */
 void *mh_os_table(uint64_t length);
 void mh_os_table_free(void *table, uint64_t length);
+
+/* Makes a part of a reservation inaccessible, or back again; contents stay. */
+int mh_os_protect(void *address, uint64_t length, bool accessible);
+/* Is all of it mapped? */
+bool mh_os_is_mapped(void *address, uint64_t length);
 
 /* Plain zeroed memory in place of what was mapped there. Safe in a signal handler. */
 int mh_os_cover(void *address, uint64_t length);
@@ -88,6 +96,40 @@ int mh_os_cover(void *address, uint64_t length);
 void mh_os_watch_lost_pages(bool (*lost)(void *address));
 /* A line on standard error: the two strings. Safe in a signal handler. */
 void mh_os_complain(const char *subject, const char *what);
+
+/* ---- huge pages and NUMA nodes (os_linux_huge.c) ---- */
+
+/* The page of a file on hugetlbfs, else 0; *transparent: a file system in memory, whose files may
+   have huge pages, *wanted: and which gives them unasked. */
+uint64_t mh_os_file_pages(int fd, bool *transparent, bool *wanted);
+/* Makes a part of a reservation plain zeroed memory on huge pages of this size, all brought in;
+   address and length are multiples of it. Returns how many bytes could be had, from the start on:
+   the rest stays reserved, and *why says why. */
+uint64_t mh_os_commit_huge(void *address, uint64_t length, uint64_t page, int node, int *why);
+/* Asks for transparent huge pages. */
+int mh_os_advise_huge(void *address, uint64_t length);
+/* May there be any? */
+bool mh_os_has_transparent(void);
+/* Makes what is there transparent huge pages, now. */
+int mh_os_collapse(void *address, uint64_t length);
+/* Copies a huge page of private memory to small pages, in its place. Safe in a signal handler. */
+bool mh_os_make_small(void *address, uint64_t page);
+
+/* One more than the highest NUMA node. */
+int mh_os_nodes(void);
+bool mh_os_has_node(int node);
+/* From now on pages come from this node, as long as it has some. */
+int mh_os_prefer_node(void *address, uint64_t length, int node);
+/* The node of the page at an address that was touched; -1: not known. */
+int mh_os_node_of(void *address);
+
+typedef struct mh_os_pages { /* of a range of addresses */
+  uint64_t largest;          /* page size of the mappings: the largest */
+  uint64_t bytes_1g, bytes_2m, bytes_other, bytes_transparent;
+} mh_os_pages;
+
+/* As the kernel counts them; false: it does not. */
+bool mh_os_count_pages(const void *address, uint64_t length, mh_os_pages *pages);
 
 /* ---- the rest ---- */
 

@@ -1,4 +1,5 @@
-/* os_linux.c: os.h on Linux; the only file that calls the operating system. Owns nothing. */
+/* os_linux.c: os.h on Linux; with os_linux_huge.c the only code that calls the operating system.
+   Owns nothing. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -239,8 +240,12 @@ void mh_os_release(void *address, uint64_t length) { munmap(address, length); }
 
 int mh_os_map(void *address, uint64_t length, int fd, uint64_t offset, bool writable, bool shared) {
   int prot = PROT_READ | (writable ? PROT_WRITE : 0);
-  int flags = MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE | MAP_NORESERVE);
-  return mmap(address, length, prot, flags, fd, (off_t)offset) == MAP_FAILED ? errno : 0;
+  bool ignored, pool = mh_os_file_pages(fd, &ignored, &ignored) != 0;
+  int flags = MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE) | (shared == pool ? MAP_NORESERVE : 0);
+  if (mmap(address, length, prot, flags, fd, (off_t)offset) != MAP_FAILED) return 0;
+  int failed = errno;
+  if (pool) mh_os_decommit(address, length); /* refused half way, it leaves a hole */
+  return failed;
 }
 
 int mh_os_commit(void *address, uint64_t length) {
@@ -254,7 +259,20 @@ int mh_os_decommit(void *address, uint64_t length) {
 
 void mh_os_discard(void *address, uint64_t length) { madvise(address, length, MADV_DONTNEED); }
 
-void mh_os_populate(void *address, uint64_t length) { madvise(address, length, MADV_POPULATE_WRITE); }
+int mh_os_populate(void *address, uint64_t length) {
+  return madvise(address, length, MADV_POPULATE_WRITE) == 0 ? 0 : errno;
+}
+
+bool mh_os_can_populate(void) {
+  return madvise((void *)(uintptr_t)mh_os_page(), 0, MADV_POPULATE_WRITE) == 0;
+}
+
+int mh_os_protect(void *address, uint64_t length, bool accessible) {
+  return mprotect(address, length, accessible ? PROT_READ | PROT_WRITE : PROT_NONE) == 0 ? 0 : errno;
+}
+
+/* Where the flags ask for nothing, that is all this call does. */
+bool mh_os_is_mapped(void *address, uint64_t length) { return msync(address, length, MS_ASYNC) == 0; }
 
 void *mh_os_table(uint64_t length) {
   int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;

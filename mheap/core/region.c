@@ -11,6 +11,7 @@
 #include "map.h"
 #include "os.h"
 #include "region_lock.h"
+#include "region_pages.h"
 #include "region_space.h"
 #include "registry.h"
 #include "segment.h"
@@ -21,7 +22,7 @@
 
 /* ---- making and dropping the struct ---- */
 
-static mh_region *region_new(const char *name, const mheap_options *options, mheap_error *error) {
+mh_region *mh_region_new(const char *name, const mheap_options *options, mheap_error *error) {
   mh_region *region = mh_os_table(REGION_BYTES);
   if (region == NULL) {
     mh_fail_system(error, ENOMEM, name, "making the region's record");
@@ -30,6 +31,8 @@ static mh_region *region_new(const char *name, const mheap_options *options, mhe
   region->mode = options->mode == 0 ? MHEAP_MODE_LIVE : options->mode;
   region->unsafe = options->unsafe && region->mode == MHEAP_MODE_READONLY;
   region->fd = region->lock_fd = -1;
+  region->pages.grain = MH_SLICE;
+  region->pages.node = -1;
   region->path = (char *)(region + 1);
   pthread_mutex_init(&region->lock, NULL);
   return region;
@@ -46,7 +49,7 @@ static void region_free(mh_region *region) {
   mh_os_table_free(region, REGION_BYTES);
 }
 
-static void set_path(mh_region *region, const char *path) {
+void mh_region_set_path(mh_region *region, const char *path) {
   size_t room = REGION_BYTES - sizeof *region, length = strlen(path);
   if (length >= room) length = room - 1;
   memcpy(region->path, path, length);
@@ -74,8 +77,9 @@ static void fill_first(mh_region *region) {
 }
 
 static mheap_err format_file(mh_region *region, mheap_error *error) {
-  int failed = mh_os_truncate(region->fd, MH_REGION_MIN);
-  if (!failed) failed = mh_os_allocate(region->fd, 0, MH_REGION_MIN);
+  uint64_t size = mh_pages_end(region, MH_REGION_MIN);
+  int failed = mh_os_truncate(region->fd, size);
+  if (!failed) failed = mh_os_allocate(region->fd, 0, region->pages.hugetlb ? size : MH_REGION_MIN);
   if (failed) {
     mh_os_truncate(region->fd, 0);
     return mh_fail_system(error, failed, region->path, "making room for a new heap");
@@ -83,11 +87,56 @@ static mheap_err format_file(mh_region *region, mheap_error *error) {
   return MHEAP_OK;
 }
 
-/* A base that the creator names is honoured even where segments are not aligned there. */
-static void fit_placement(mh_superblock *super, const mheap_options *options) {
+/* A base that the creator names is honoured even where segments are not aligned there, but not
+   where pages would not be. */
+static void fit_placement(const mh_region *region, mh_superblock *super, const mheap_options *options) {
+  super->placement = mh_pages_placement(region);
   uint64_t alignment = mh_placement_alignment(super->placement),
            residue = mh_placement_residue(super->placement);
-  if (options->base != NULL && (uint64_t)options->base % alignment != residue) super->placement = MH_SLICE;
+  if (region->pages.hugetlb == 0 && options->base != NULL && (uint64_t)options->base % alignment != residue)
+    super->placement = MH_SLICE;
+}
+
+static void new_superblock(const mh_region *region, const mheap_options *options, mh_superblock *super) {
+  mh_superblock_make(super, options->max_size ? whole_slices(options->max_size) : MH_DEFAULT_SPAN);
+  fit_placement(region, super, options);
+}
+
+/* Files on hugetlbfs cannot be written, only mapped. The magic number comes last, so that what a
+   kill in the middle leaves is known (see was_interrupted). */
+static void store_superblock(mh_region *region, const mh_superblock *super) {
+  const size_t magic = sizeof super->identity.magic;
+  uint64_t word;
+  memcpy(&word, super, magic);
+  mh_publish(&region->super->identity.byte_order, super->identity.byte_order);
+  memcpy((char *)region->super + magic, (const char *)super + magic, sizeof *super - magic);
+  mh_publish((uint64_t *)region->super, word);
+}
+
+void mh_region_format(mh_region *region, const mh_superblock *super) {
+  if (region->pages.may_be_dirty) memset(region->base, 0, MH_SLICE);
+  region->fresh = true;
+  store_superblock(region, super);
+  fill_first(region);
+}
+
+/* What a kill in the middle of store_superblock, or before it, leaves of a file on hugetlbfs: one
+   page, zero but for the superblock, which has no magic number yet. Costs a read of all of it. */
+static bool was_interrupted(mh_region *region, const mh_superblock *super, uint64_t size) {
+  static const mh_superblock none;
+  uint64_t order = super->identity.byte_order;
+  bool blank = memcmp(super, &none, sizeof none) == 0;
+  if (region->pages.hugetlb == 0 || size != region->pages.hugetlb) return false;
+  if (memcmp(super, &none, sizeof super->identity.magic) != 0 || (order != MH_BYTE_ORDER && !blank))
+    return false;
+  char *buffer = mh_os_table(MH_SLICE);
+  bool zero = buffer != NULL;
+  for (uint64_t at = sizeof *super; zero && at < size; at += sizeof *super) {
+    size_t got;
+    zero = mh_os_read(region->fd, buffer, sizeof *super, at, &got) == 0 && memcmp(buffer, &none, got) == 0;
+  }
+  if (buffer != NULL) mh_os_table_free(buffer, MH_SLICE);
+  return zero;
 }
 
 /* ---- what the file says ---- */
@@ -101,13 +150,15 @@ static mheap_err read_superblock(mh_region *region, const mheap_options *options
   int failed = mh_os_read(region->fd, super, sizeof *super, 0, &got);
   if (!failed) failed = mh_os_file_sizes(region->fd, &size, &disk);
   if (failed) return mh_fail_system(error, failed, region->path, "reading the superblock");
-  if (size > 0 || !writing || options->must_exist)
-    return size == 0
-               ? mh_fail(error, MHEAP_ERR_NOT_A_HEAP,
-                         "%s: an empty file, not a heap; attach it for writing to make it one", region->path)
-               : mh_superblock_check(super, got, size, writing, region->path, error);
-  mh_superblock_make(super, options->max_size ? whole_slices(options->max_size) : MH_DEFAULT_SPAN);
-  fit_placement(super, options);
+  bool empty = size == 0 || (writing && was_interrupted(region, super, size));
+  if (size == 0 && (!writing || options->must_exist))
+    return mh_fail(error, MHEAP_ERR_NOT_A_HEAP,
+                   "%s: an empty file, not a heap; attach it for writing to make it one", region->path);
+  /* While it is formatted, a file that grows by huge pages is no longer than it must be either. */
+  if (super->size == 0 && size <= mh_pages_end(region, MH_REGION_MIN)) size = MH_REGION_MIN;
+  if (!empty) return mh_superblock_check(super, got, size, writing, region->path, error);
+  new_superblock(region, options, super);
+  if (region->pages.hugetlb != 0) return MHEAP_OK; /* store_superblock does it */
   failed = mh_os_write(region->fd, super, sizeof *super, 0);
   if (failed) mh_os_truncate(region->fd, 0); /* as it was */
   return failed ? mh_fail_system(error, failed, region->path, "writing a new superblock") : MHEAP_OK;
@@ -154,27 +205,29 @@ static mheap_err choose_span(mh_region *region, const mh_superblock *super, cons
                               : super->max_size ? super->max_size
                                                 : MH_DEFAULT_SPAN);
   if (region->span < MH_REGION_MIN) region->span = MH_REGION_MIN;
+  region->span = mh_pages_end(region, region->span);
   if (region->span >= super->size) return MHEAP_OK;
   if (options->max_size == 0) {
-    region->span = super->size;
+    region->span = mh_pages_end(region, super->size);
     return MHEAP_OK;
   }
   return mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: max_size %llu is less than the %llu bytes in use",
                  region->path, (unsigned long long)options->max_size, (unsigned long long)super->size);
 }
 
-static mheap_err map_all(mh_region *region, const mh_superblock *super, const mheap_options *options,
+static mheap_err map_all(mh_region *region, mh_superblock *super, const mheap_options *options,
                          mheap_error *error) {
-  mheap_err code = choose_span(region, super, options, error);
+  mheap_err code = mh_pages_fit(region, super, options, error);
+  if (!code) code = choose_span(region, super, options, error);
   if (!code) code = mh_region_reserve(region, super, options, error);
   if (!code) code = mh_region_make_tables(region, error);
   if (!code && super->size == 0 && !region->anonymous) code = format_file(region, error);
   if (!code) code = mh_region_map(region, super->size == 0 ? MH_REGION_MIN : super->size, error);
   if (code && super->size == 0 && !region->anonymous) mh_os_truncate(region->fd, 0); /* as it was */
   if (code) return code;
-  if (region->anonymous) memcpy(region->super, super, sizeof *super);
   region->fresh = super->size == 0;
-  if (region->fresh) fill_first(region);
+  if (region->fresh && (region->anonymous || region->pages.hugetlb != 0)) mh_region_format(region, super);
+  else if (region->fresh) fill_first(region);
   return MHEAP_OK;
 }
 
@@ -239,7 +292,7 @@ static mheap_err open_own(mh_region *region, int fd, mheap_error *error) {
   char name[4096];
   mh_os_identity id;
   mh_os_path(fd, name, sizeof name);
-  if (region->path[0] == '\0') set_path(region, name);
+  if (region->path[0] == '\0') mh_region_set_path(region, name);
   int failed = mh_os_identify(fd, &id);
   if (failed) return mh_fail_system(error, failed, region->path, "looking at the file");
   if (!id.regular)
@@ -266,6 +319,7 @@ static mheap_err open_own(mh_region *region, int fd, mheap_error *error) {
 static mheap_err attach_file(mh_region *region, int fd, const mheap_options *options, mheap_error *error) {
   mh_superblock super;
   mheap_err code = open_own(region, fd, error);
+  if (!code) code = mh_pages_choose(region, options, error);
   /* A sealed file needs no locks: it never changes. What is read before locking only decides that. */
   if (!code && region->mode != MHEAP_MODE_LIVE) code = read_superblock(region, options, &super, error);
   bool sealed = !code && region->mode != MHEAP_MODE_LIVE && super.state == MH_STATE_SEALED;
@@ -281,17 +335,21 @@ static mheap_err attach_file(mh_region *region, int fd, const mheap_options *opt
 static mheap_err attach_memory(mh_region *region, const mheap_options *options, mheap_error *error) {
   mh_superblock super;
   region->anonymous = true;
-  set_path(region, "anonymous memory");
+  mh_region_set_path(region, "anonymous memory");
   if (region->mode != MHEAP_MODE_LIVE)
     return mh_fail(error, MHEAP_ERR_ARGUMENT, "anonymous memory has the mode live only");
-  mh_superblock_make(&super, options->max_size ? whole_slices(options->max_size) : MH_DEFAULT_SPAN);
-  fit_placement(&super, options);
+  mheap_err code = mh_pages_choose(region, options, error);
+  if (code) return code;
+  new_superblock(region, options, &super);
   return map_all(region, &super, options, error);
 }
 
 static mheap_err check_options(const mheap_options *options, mheap_error *error) {
   if (options->mode > MHEAP_MODE_SCRATCH)
     return mh_fail(error, MHEAP_ERR_ARGUMENT, "attach: no mode has the number %d", (int)options->mode);
+  if (options->huge_pages > MHEAP_PAGES_1G || options->huge_pages < 0)
+    return mh_fail(error, MHEAP_ERR_ARGUMENT, "attach: no kind of huge pages has the number %d",
+                   (int)options->huge_pages);
   if (options->max_size > MH_OFFSET_MAX / 2)
     return mh_fail(error, MHEAP_ERR_ARGUMENT,
                    "attach: max_size %llu is more than %llu, the most a region can have",
@@ -300,8 +358,8 @@ static mheap_err check_options(const mheap_options *options, mheap_error *error)
 }
 
 /* Salvage and everything later need a working region first; so this is the last step. */
-static mh_region *finish(mh_region *region, mheap_err code, const mheap_options *options,
-                         mheap_error *error) {
+mh_region *mh_region_made(mh_region *region, mheap_err code, const mheap_options *options,
+                          mheap_error *error) {
   if (!code) code = take_possession(region, region->fresh, options, error);
   if (code) {
     if (region->fresh && !region->anonymous) mh_os_truncate(region->fd, 0); /* as it was */
@@ -317,10 +375,10 @@ mh_region *mh_region_attach(int fd, const mheap_options *options, mheap_error *e
   static const mheap_options defaults;
   if (options == NULL) options = &defaults;
   if (check_options(options, error) != MHEAP_OK) return NULL;
-  mh_region *region = region_new("attach", options, error);
+  mh_region *region = mh_region_new("attach", options, error);
   if (region == NULL) return NULL;
   mheap_err code = fd == -1 ? attach_memory(region, options, error) : attach_file(region, fd, options, error);
-  return finish(region, code, options, error);
+  return mh_region_made(region, code, options, error);
 }
 
 /* ---- by path ---- */
@@ -356,16 +414,16 @@ static mh_region *open_once(const char *path, const mheap_options *options, bool
             "%s: a socket, or a device that is not there, not a heap; give the path of a file", path);
   else if (failed) mh_fail_system(error, failed, path, "opening the file");
   if (failed) return NULL;
-  mh_region *region = region_new(path, options, error);
+  mh_region *region = mh_region_new(path, options, error);
   if (region != NULL) {
-    set_path(region, path);
+    mh_region_set_path(region, path);
     mheap_err code = attach_file(region, fd, options, error);
     *again = !code && !mh_os_same_file(region->fd, path);
     if (*again) {
       region_free(region);
       region = NULL;
     } else {
-      region = finish(region, code, options, error);
+      region = mh_region_made(region, code, options, error);
     }
   }
   if (created && region == NULL && !*again) remove_created(path, fd);

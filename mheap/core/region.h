@@ -10,7 +10,7 @@
      '------------------------ size ----------------'
 
    Invariant: size = superblock.size, a multiple of a slice, <= span; [0, size) is mapped and
-   the file is at least that long. */
+   the file is at least that long. What it is mapped on: region_pages.h. */
 #ifndef MHEAP_REGION_H
 #define MHEAP_REGION_H
 
@@ -24,6 +24,24 @@ typedef struct mh_region mh_region;
 
 /* Process state of one slice; see segment.h. */
 typedef struct mh_slab mh_slab;
+
+/* What a region lies on; see region_pages.h. */
+typedef struct mh_pages {
+  uint64_t grain;                /* mapped in multiples of this: a slice, or a huge page */
+  uint64_t origin;               /* offset that grains are counted from */
+  uint64_t mapped;               /* bytes mapped, in whole grains */
+  uint64_t hugetlb;              /* size of its pages from the kernel's pool; 0: none are wanted */
+  mheap_pages asked;             /* by the options */
+  int node;                      /* NUMA node to prefer; -1: none */
+  bool advised;                  /* transparent huge pages are wanted */
+  bool lent;                     /* by a caller, who keeps the mapping */
+  bool committed;                /* lent readable and writable */
+  bool pinned;                   /* pages are never given back */
+  bool kept;                     /* mapped whole, and for good */
+  bool punched;                  /* pages of the pool were given back: stores need new ones first */
+  bool may_be_dirty;             /* fresh memory may hold anything */
+  char fallback[MHEAP_FALLBACK]; /* what was asked for and not obtained, and why */
+} mh_pages;
 
 struct mh_region {
   /* What the fast paths read. Constant while attached, but for `size`. */
@@ -52,6 +70,7 @@ struct mh_region {
   char *path;          /* for messages: as given, or what the kernel calls the descriptor */
   uint64_t fresh_from; /* bytes from here to size are zero: grown by this attach, not yet used */
   uint64_t epoch;      /* super->epoch as this attach left it */
+  mh_pages pages;
 
   pthread_mutex_t lock;       /* growth, the map, slices; the last lock in the order */
   struct mh_arena *arena;     /* see arena.h */

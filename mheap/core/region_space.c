@@ -10,6 +10,7 @@
 #include "os.h"
 #include "region_lock.h"
 #include "registry.h"
+#include "region_pages.h"
 #include "segment.h"
 #include "superblock.h"
 
@@ -38,14 +39,20 @@ static uint64_t placed(uint64_t address, uint64_t placement) {
   return (address & ~(alignment - 1)) + mh_placement_residue(placement);
 }
 
+/* A span of half the size, in whole grains. */
+static uint64_t half(const mh_region *region, uint64_t span) {
+  uint64_t end = mh_pages_end(region, span / 2);
+  return end > span / 2 && end > region->pages.origin ? end - region->pages.grain : end;
+}
+
 /* Reserves the span at `address`; where the end of it is taken, or the system refuses so
    much, a smaller one that still holds the heap (unless the caller named a size). */
 static int reserve_at(mh_region *region, uint64_t address, uint64_t least, bool exact) {
   void *got = NULL;
   uint64_t span = region->span;
   int failed = mh_os_reserve((void *)address, span, &got);
-  while (failed && !exact && span / 2 >= least) {
-    span /= 2;
+  while (failed && !exact && half(region, span) >= least) {
+    span = half(region, span);
     failed = mh_os_reserve((void *)address, span, &got);
   }
   if (failed) return failed;
@@ -68,8 +75,8 @@ static int reserve_anywhere(mh_region *region, uint64_t placement, uint64_t leas
   uint64_t alignment = mh_placement_alignment(placement), span = region->span;
   void *got = NULL;
   int failed = mh_os_reserve(NULL, span + 2 * alignment, &got);
-  while (failed && !exact && span / 2 >= least) {
-    span /= 2;
+  while (failed && !exact && half(region, span) >= least) {
+    span = half(region, span);
     failed = mh_os_reserve(NULL, span + 2 * alignment, &got);
   }
   if (failed) return failed;
@@ -170,7 +177,7 @@ mheap_err mh_region_make_tables(mh_region *region, mheap_error *error) {
 void mh_region_unmap(mh_region *region) {
   if (region->slabs != NULL) mh_os_table_free(region->slabs, slab_table_bytes(region));
   if (region->map_parts != NULL) mh_os_table_free(region->map_parts, region->map_parts_room * sizeof(void *));
-  if (region->base != NULL) mh_os_release(region->base, region->span);
+  if (region->base != NULL) mh_pages_release(region);
   region->base = NULL;
 }
 
@@ -181,17 +188,12 @@ static void set_size(mh_region *region, uint64_t size) {
   atomic_store_explicit(&region->size, size, memory_order_release);
 }
 
-/* Maps [from, to). What a scratch region grows by is memory, since its file stays as it is. */
-static int map_range(mh_region *region, uint64_t from, uint64_t to, bool growing) {
-  void *address = mh_at(region, from);
-  if (region->anonymous || (growing && region->mode == MHEAP_MODE_SCRATCH))
-    return mh_os_commit(address, to - from);
-  bool writable = region->mode != MHEAP_MODE_READONLY;
-  return mh_os_map(address, to - from, region->fd, from, writable, region->mode != MHEAP_MODE_SCRATCH);
-}
-
 mheap_err mh_region_map(mh_region *region, uint64_t size, mheap_error *error) {
-  int failed = map_range(region, 0, size, false);
+  int failed = mh_pages_map(region, size, false);
+  if (failed == ENOMEM && region->mode == MHEAP_MODE_SCRATCH && region->pages.hugetlb != 0)
+    return mh_fail_system(error, failed, region->path,
+                          "setting huge pages aside for a scratch mapping, which takes as many as the heap "
+                          "has (add some to the kernel's pool)");
   if (failed) return mh_fail_system(error, failed, region->path, "mapping the file");
   set_size(region, size);
   region->fresh_from = size;
@@ -219,19 +221,28 @@ mheap_err mh_region_is_whole(mh_region *region, mheap_error *error) {
 static mheap_err no_space(mh_region *region, int sys, const char *doing, mheap_error *error) {
   char text[160];
   uint64_t left;
+  if (sys == ENOSPC && region->pages.hugetlb != 0)
+    return mh_fail_system(error, sys, region->path,
+                          "allocating huge pages in the file (the kernel's pool, or the limit of its mount, "
+                          "has no more)");
   if (sys != ENOSPC || mh_os_disk_left(region->fd, &left) != 0)
     return mh_fail_system(error, sys, region->path, doing);
   snprintf(text, sizeof text, "%s, with %llu bytes left on its file system", doing, (unsigned long long)left);
   return mh_fail_system(error, sys, region->path, text);
 }
 
-/* Extends the file sparsely: disk space comes with mh_region_back. Bytes a killed writer
-   left behind `size` are dropped first, so that what is grown reads as zeros. */
+/* Extends the file sparsely: disk space comes with mh_region_back; huge pages at once, since
+   mapping them allocates none. Bytes a killed writer left behind are dropped first. */
 static mheap_err extend_file(mh_region *region, uint64_t size, mheap_error *error) {
+  uint64_t old = mh_pages_end(region, mh_region_size(region)), end = mh_pages_end(region, size);
   mheap_err code = mh_region_is_whole(region, error);
   if (code) return code;
-  int failed = mh_os_truncate(region->fd, mh_region_size(region));
-  if (!failed) failed = mh_os_truncate(region->fd, size);
+  int failed = mh_os_truncate(region->fd, old);
+  if (!failed && end > old) failed = mh_os_truncate(region->fd, end);
+  if (!failed && end > old && region->pages.hugetlb != 0) {
+    failed = mh_os_allocate(region->fd, old, end - old);
+    if (failed) mh_os_truncate(region->fd, old);
+  }
   return failed ? no_space(region, failed, "growing the file", error) : MHEAP_OK;
 }
 
@@ -245,7 +256,7 @@ mheap_err mh_region_grow(mh_region *region, uint64_t size, mheap_error *error) {
   bool file = !region->anonymous && region->mode == MHEAP_MODE_LIVE;
   mheap_err code = file ? extend_file(region, size, error) : MHEAP_OK;
   if (code) return code;
-  int failed = map_range(region, old, size, true);
+  int failed = mh_pages_map(region, size, true);
   if (failed) return mh_fail_system(error, failed, region->path, "mapping more of the file");
   if (region->fresh_from > old) region->fresh_from = old;
   mh_publish(&region->super->size, size);
@@ -271,8 +282,9 @@ mheap_err mh_region_shrink(mh_region *region, uint64_t size) {
   if (mh_region_is_whole(region, NULL) == MHEAP_OK) {
     set_size(region, size);
     mh_publish(&region->super->size, size);
-    mh_os_decommit(mh_at(region, size), old - size);
-    if (!region->anonymous && region->mode == MHEAP_MODE_LIVE) mh_os_truncate(region->fd, size);
+    mh_pages_unmap(region, size);
+    if (!region->anonymous && region->mode == MHEAP_MODE_LIVE)
+      mh_os_truncate(region->fd, mh_pages_end(region, size));
     if (region->fresh_from > size) region->fresh_from = size;
   }
   mh_region_end_taking(region);
@@ -280,8 +292,7 @@ mheap_err mh_region_shrink(mh_region *region, uint64_t size) {
 }
 
 mheap_err mh_region_back(mh_region *region, uint64_t offset, uint64_t length, mheap_error *error) {
-  if (region->anonymous || region->mode != MHEAP_MODE_LIVE) return MHEAP_OK;
-  int failed = mh_os_allocate(region->fd, offset, length);
+  int failed = mh_pages_back(region, offset, length);
   if (failed == EOPNOTSUPP)
     return mh_fail(error, MHEAP_ERR_SYSTEM,
                    "%s: this file system cannot allocate space ahead, and a full disk would then kill "
@@ -292,8 +303,7 @@ mheap_err mh_region_back(mh_region *region, uint64_t offset, uint64_t length, mh
 
 void mh_region_punch(mh_region *region, uint64_t offset, uint64_t length) {
   if (!mh_region_begin_taking(region)) return;
-  if (region->anonymous) mh_os_discard(mh_at(region, offset), length);
-  else if (region->mode == MHEAP_MODE_LIVE) mh_os_punch(region->fd, offset, length);
+  mh_pages_punch(region, offset, length);
   mh_region_end_taking(region);
 }
 

@@ -16,4 +16,16 @@ mheap_err mh_region_make_tables(mh_region *region, mheap_error *error);
 /* Undoes the three above, as far as they came. */
 void mh_region_unmap(mh_region *region);
 
+/* ---- for what makes regions (region_lent.c, hugepages.c) ---- */
+
+/* A region that has no memory yet, in nobody's list. Goes with mh_region_made. */
+mh_region *mh_region_new(const char *name, const mheap_options *options, mheap_error *error);
+/* For messages. */
+void mh_region_set_path(mh_region *region, const char *path);
+/* Writes an empty heap into mapped memory. */
+void mh_region_format(mh_region *region, const mh_superblock *super);
+/* The last step. `code` not OK: the region is dropped, and NULL returned. */
+mh_region *mh_region_made(mh_region *region, mheap_err code, const mheap_options *options,
+                          mheap_error *error);
+
 #endif

@@ -4,6 +4,7 @@
 
 #include "lane.h"
 #include "os.h"
+#include "region_pages.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static mh_region *regions;
@@ -48,7 +49,7 @@ static void in_child(void) {
   release_all();
 }
 
-/* ---- files cut short by somebody else ---- */
+/* ---- files cut short by somebody else, and huge pages that run out ---- */
 
 /* Touching a page behind the end of the file would kill the process. Instead the lost part
    becomes zeroed memory of its own, it is said so, and the region refuses to be used: the
@@ -58,9 +59,12 @@ static bool cover_lost(void *address) {
   mh_region *region = regions;
   while (region != NULL && !mh_region_holds(region, address)) region = region->next;
   uint64_t length, disk;
-  if (region == NULL || region->anonymous || mh_os_file_sizes(region->fd, &length, &disk) != 0) return false;
-  uint64_t page = mh_host_pages() * MH_PAGE, from = (length + page - 1) / page * page,
-           size = mh_region_size(region);
+  if (region != NULL && region->anonymous) return mh_pages_rescue(region, address);
+  if (region == NULL || mh_os_file_sizes(region->fd, &length, &disk) != 0) return false;
+  bool pool = region->pages.hugetlb != 0;
+  uint64_t page = pool ? region->pages.hugetlb : mh_host_pages() * MH_PAGE,
+           from = (length + page - 1) / page * page,
+           size = pool ? region->pages.mapped : mh_region_size(region);
   if (mh_offset(region, address) < from || from >= size) return false;
   if (mh_os_cover(mh_at(region, from), size - from) != 0) return false;
   if (!atomic_exchange(&region->cut, true))
@@ -151,4 +155,13 @@ mh_region *mh_registry_find(const void *address) {
   while (r != NULL && !mh_region_holds(r, address)) r = r->next;
   pthread_mutex_unlock(&lock);
   return r;
+}
+
+bool mh_registry_overlaps(const void *start, uint64_t length) {
+  bool found = false;
+  pthread_mutex_lock(&lock);
+  for (mh_region *r = regions; r != NULL && !found; r = r->next)
+    found = (const char *)start < r->base + r->span && r->base < (const char *)start + length;
+  pthread_mutex_unlock(&lock);
+  return found;
 }

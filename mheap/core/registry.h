@@ -24,4 +24,7 @@ bool mh_registry_keeps(uint64_t address, uint64_t length);
 /* The region an address lies in, or NULL. */
 mh_region *mh_registry_find(const void *address);
 
+/* Is part of this range in a region? */
+bool mh_registry_overlaps(const void *start, uint64_t length);
+
 #endif

@@ -10,6 +10,7 @@
 #include "hooks.h"
 #include "map.h"
 #include "os.h"
+#include "region_pages.h"
 #include "segment.h"
 
 #include <errno.h>
@@ -243,6 +244,7 @@ mheap_err mheap_get_stats(mheap *heap, mheap_stats *stats) {
   if (heap == NULL) return failed;
   failed = walk_region(heap, count_run, stats);
   stats->segments = mh_map_segments(heap->region);
+  mh_pages_count(heap->region, &stats->pages);
   return failed;
 }
 

@@ -118,6 +118,16 @@ typedef enum mheap_mode {
   MHEAP_MODE_SCRATCH = 3,  /* private: changes are allowed and thrown away at detach */
 } mheap_mode;
 
+/* The pages a heap is to lie on. */
+typedef enum mheap_pages {
+  MHEAP_PAGES_NEVER = 0,       /* whatever the system does by itself */
+  MHEAP_PAGES_TRANSPARENT = 1, /* asks the system for transparent huge pages */
+  MHEAP_PAGES_2M = 2,          /* 2 MiB pages of the kernel's pool (hugetlb) */
+  MHEAP_PAGES_1G = 3,          /* 1 GiB pages of the pool */
+} mheap_pages;
+
+#define MHEAP_NODE(node) ((node) + 1) /* for mheap_options.numa_node, since 0 is a node */
+
 /* All zero is the default of everything. */
 typedef struct mheap_options {
   mheap_mode mode;       /* 0: LIVE */
@@ -128,6 +138,10 @@ typedef struct mheap_options {
   bool salvage;          /* attach what a machine crash left; everything is checked first */
   bool unsafe;           /* READONLY beside a live writer: contents may change while read */
   bool must_exist;       /* refuse an empty file instead of formatting it */
+  mheap_pages huge_pages; /* what cannot be had falls back to transparent huge pages, and
+                             mheap_stats.pages says so. A file gets pages of the pool by lying on
+                             hugetlbfs, whatever is asked for */
+  int numa_node;         /* MHEAP_NODE(n): prefer memory of NUMA node n; 0: of any */
 } mheap_options;
 
 /* Attaches the region in the open file `fd` and returns its main heap. An empty file is
@@ -215,6 +229,11 @@ MHEAP_API mheap_err mheap_visit_roots(mheap *heap,
    the system and the file (tail truncated, holes punched, unless a reader is attached). */
 MHEAP_API mheap_err mheap_collect(mheap *heap, bool force);
 
+/* Makes what is in the heap now transparent huge pages, as far as the kernel can; other threads
+   may use it meanwhile. A heap on pages of the kernel's pool is left as it is.
+   MHEAP_ERR_SYSTEM: nothing could be done, with the reason; sys ENOSYS: the kernel is older than 6.1. */
+MHEAP_API mheap_err mheap_collapse(mheap *heap);
+
 /* Hands this thread's lanes back, in all heaps. Live blocks stay valid. Automatic at thread exit. */
 MHEAP_API void mheap_thread_done(void);
 
@@ -264,6 +283,21 @@ typedef struct mheap_class_stats {
   uint64_t run_bytes;    /* bytes of the slices or segments they occupy */
 } mheap_class_stats;
 
+#define MHEAP_FALLBACK 240 /* bytes of mheap_page_stats.fallback */
+
+/* What a region lies on, as the kernel (/proc/self/smaps) says it is mapped in this process;
+   all 0 and -1 where it says nothing. */
+typedef struct mheap_page_stats {
+  mheap_pages asked;          /* by this attach */
+  uint64_t page_size;         /* bytes; the largest kind of page it lies on */
+  uint64_t bytes_1g;          /* on 1 GiB pages of the kernel's pool */
+  uint64_t bytes_2m;          /* on 2 MiB pages of the pool */
+  uint64_t bytes_other;       /* on pages of the pool of other sizes */
+  uint64_t bytes_transparent; /* on transparent huge pages */
+  int numa_node;              /* of the first data; -1: not known, or not there yet */
+  char fallback[MHEAP_FALLBACK]; /* what was asked for and not obtained, and why; "" if nothing */
+} mheap_page_stats;
+
 typedef struct mheap_stats {
   uint64_t bytes_total;   /* the region's size */
   uint64_t chunks_used;   /* blocks in use */
@@ -274,6 +308,7 @@ typedef struct mheap_stats {
   uint64_t segments, segments_free;
   mheap_class_stats classes[MHEAP_CLASSES];
   mheap_class_stats spans, huge;
+  mheap_page_stats pages;
 } mheap_stats;
 
 /* Counts by walking the region; costs a read of every segment's header. A heap that other

@@ -1,0 +1,260 @@
+/* os_linux_huge.c: huge pages and NUMA nodes on Linux; see os.h. Owns nothing.
+
+   Pages of the kernel's pool are mapped without being set aside (MAP_NORESERVE) and then
+   brought in at once: such a mapping cannot fail half way, which would leave a hole in the
+   reservation for others to map in, and what came in is there for good, so that no store
+   ends in SIGBUS. That takes MADV_POPULATE_WRITE (Linux 5.14); without it there are none. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/mempolicy.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#ifndef MAP_HUGE_SHIFT
+#define MAP_HUGE_SHIFT 26
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+/* ---- files ---- */
+
+uint64_t mh_os_file_pages(int fd, bool *transparent, bool *wanted) {
+  struct statfs fs;
+  struct stat st;
+  *transparent = *wanted = false;
+  if (fstatfs(fd, &fs) != 0 || fstat(fd, &st) != 0) return 0;
+  if (fs.f_type == HUGETLBFS_MAGIC) return (uint64_t)fs.f_bsize;
+  *transparent = fs.f_type == TMPFS_MAGIC;
+  *wanted = *transparent && (uint64_t)st.st_blksize > mh_os_page(); /* how such a mount shows itself */
+  return 0;
+}
+
+/* ---- memory ---- */
+
+/* Reads a small file of the kernel's; "" when there is none. */
+static void read_line(const char *path, char *text, size_t room) {
+  size_t got = 0;
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd >= 0) {
+    if (mh_os_read(fd, text, room - 1, 0, &got) != 0) got = 0;
+    close(fd);
+  }
+  text[got] = '\0';
+}
+
+static int map_huge(void *address, uint64_t length, uint64_t page) {
+  int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_HUGETLB | MAP_FIXED;
+  flags |= __builtin_ctzll(page) << MAP_HUGE_SHIFT;
+  return mmap(address, length, PROT_READ | PROT_WRITE, flags, -1, 0) != MAP_FAILED ? 0 : errno;
+}
+
+/* Pages from the start on that come in. */
+static uint64_t bring_in(char *address, uint64_t length, uint64_t page, int *why) {
+  uint64_t done = 0;
+  if ((*why = mh_os_populate(address, length)) == 0) return length;
+  while (done < length && (*why = mh_os_populate(address + done, page)) == 0) done += page;
+  return done;
+}
+
+uint64_t mh_os_commit_huge(void *address, uint64_t length, uint64_t page, int node, int *why) {
+  *why = mh_os_can_populate() ? map_huge(address, length, page) : ENOSYS;
+  if (*why != 0) return 0;
+  if (node >= 0) mh_os_prefer_node(address, length, node);
+  uint64_t done = bring_in(address, length, page, why);
+  if (done < length) mh_os_decommit((char *)address + done, length - done);
+  return done;
+}
+
+int mh_os_advise_huge(void *address, uint64_t length) {
+  return madvise(address, length, MADV_HUGEPAGE) == 0 ? 0 : errno;
+}
+
+bool mh_os_has_transparent(void) {
+  char text[64];
+  read_line("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text);
+  return text[0] != '\0' && strstr(text, "[never]") == NULL;
+}
+
+int mh_os_collapse(void *address, uint64_t length) {
+  if (madvise(address, 0, MADV_COLLAPSE) != 0) return ENOSYS;
+  return madvise(address, length, MADV_COLLAPSE) == 0 ? 0 : errno;
+}
+
+/* No part of a huge page can be protected alone. */
+static bool is_small(void *address) { return mprotect(address, mh_os_page(), PROT_READ | PROT_WRITE) == 0; }
+
+static bool copy_to_small(void *address, uint64_t page) {
+  unsigned char there = 0;
+  if (is_small(address)) return true; /* another thread was first */
+  if (mincore(address, mh_os_page(), &there) != 0 || !(there & 1)) return false;
+  void *copy = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (copy == MAP_FAILED) return false;
+  memcpy(copy, address, page);
+  return mremap(copy, page, page, MREMAP_MAYMOVE | MREMAP_FIXED, address) != MAP_FAILED;
+}
+
+/* Threads that fail to store to one page come here together: the first copies. A store that
+   finds a page in the pool in that very moment, since somebody gave one back, could be lost. */
+bool mh_os_make_small(void *address, uint64_t page) {
+  static atomic_flag busy = ATOMIC_FLAG_INIT;
+  while (atomic_flag_test_and_set_explicit(&busy, memory_order_acquire)) continue;
+  bool done = copy_to_small(address, page);
+  atomic_flag_clear_explicit(&busy, memory_order_release);
+  return done;
+}
+
+/* ---- nodes ---- */
+
+/* "0-3,8" is what the kernel writes. Calls `each` for every range until it returns false. */
+static void each_range(bool (*each)(void *arg, int first, int last), void *arg) {
+  char text[512], *at = text, *end;
+  read_line("/sys/devices/system/node/online", text, sizeof text);
+  while (*at >= '0' && *at <= '9') {
+    int first = (int)strtol(at, &end, 10), last = first;
+    if (*end == '-') last = (int)strtol(end + 1, &end, 10);
+    if (!each(arg, first, last)) return;
+    at = *end == ',' ? end + 1 : end;
+  }
+}
+
+static bool note_last(void *arg, int first, int last) {
+  (void)first;
+  *(int *)arg = last + 1;
+  return true;
+}
+
+int mh_os_nodes(void) {
+  int nodes = 1; /* where the kernel knows none, all memory is node 0 */
+  each_range(note_last, &nodes);
+  return nodes;
+}
+
+typedef struct wanted_node {
+  int node;
+  bool any, found;
+} wanted_node;
+
+static bool is_in(void *arg, int first, int last) {
+  wanted_node *w = arg;
+  w->any = true;
+  w->found = w->node >= first && w->node <= last;
+  return !w->found;
+}
+
+bool mh_os_has_node(int node) {
+  wanted_node w = {.node = node};
+  each_range(is_in, &w);
+  return w.any ? w.found : node == 0;
+}
+
+#define NODES 1024
+
+int mh_os_prefer_node(void *address, uint64_t length, int node) {
+  const unsigned bits = 8 * sizeof(unsigned long);
+  unsigned long mask[NODES / (8 * sizeof(unsigned long))] = {0};
+  if (node < 0 || node >= NODES) return EINVAL;
+  mask[(unsigned)node / bits] = 1ul << (unsigned)node % bits;
+  return syscall(SYS_mbind, address, length, MPOL_PREFERRED, mask, (unsigned long)NODES, 0) == 0 ? 0 : errno;
+}
+
+int mh_os_node_of(void *address) {
+  int node = -1;
+  unsigned char there = 0;
+  char *page = (char *)((uintptr_t)address & ~(uintptr_t)(mh_os_page() - 1));
+  if (mincore(page, mh_os_page(), &there) != 0 || !(there & 1)) return -1; /* asking would bring it in */
+  return syscall(SYS_get_mempolicy, &node, NULL, 0ul, page, MPOL_F_NODE | MPOL_F_ADDR) == 0 ? node : -1;
+}
+
+/* ---- counting: /proc/self/smaps ---- */
+
+typedef struct counter {
+  uint64_t from, to; /* the range of interest */
+  uint64_t inside;   /* bytes of the mapping at hand that are in it */
+  bool past;         /* the mapping at hand is behind it */
+  uint64_t page;     /* of the mapping at hand */
+  mh_os_pages *pages;
+} counter;
+
+static uint64_t kilobytes(const char *text) { return strtoull(text, NULL, 10) << 10; }
+
+static void count_pool(counter *c, uint64_t bytes) {
+  if (c->page == (uint64_t)1 << 30) c->pages->bytes_1g += bytes;
+  else if (c->page == (uint64_t)2 << 20) c->pages->bytes_2m += bytes;
+  else c->pages->bytes_other += bytes;
+}
+
+static void count_field(counter *c, const char *name, uint64_t value) {
+  static const char *const transparent[] = {"AnonHugePages", "ShmemPmdMapped", "FilePmdMapped"};
+  if (strcmp(name, "KernelPageSize") == 0) {
+    c->page = value;
+    if (value > c->pages->largest) c->pages->largest = value;
+  }
+  if (value > c->inside) value = c->inside; /* of a lent region's mapping the rest is the owner's */
+  if (strcmp(name, "Shared_Hugetlb") == 0 || strcmp(name, "Private_Hugetlb") == 0) {
+    count_pool(c, value);
+  }
+  for (int i = 0; i < 3; i++)
+    if (strcmp(name, transparent[i]) == 0) c->pages->bytes_transparent += value;
+}
+
+/* "7f…-7f… rw-p …" begins a mapping, "Rss:   12 kB" says something of it. */
+static void count_line(counter *c, char *line) {
+  char *end, *colon = strchr(line, ':');
+  if (line[0] >= 'A' && line[0] <= 'Z') {
+    if (colon == NULL || c->inside == 0) return;
+    *colon = '\0';
+    count_field(c, line, kilobytes(colon + 1));
+    return;
+  }
+  uint64_t start = strtoull(line, &end, 16), stop = *end == '-' ? strtoull(end + 1, NULL, 16) : 0;
+  if (start < c->from) start = c->from;
+  c->past = start >= c->to;
+  if (stop > c->to) stop = c->to;
+  c->inside = stop > start ? stop - start : 0;
+}
+
+#define LINE 512 /* longer ones are mappings of files with long paths: the rest of those is skipped */
+
+typedef struct lines {
+  char text[LINE];
+  size_t length;
+} lines;
+
+static void take_bytes(counter *c, lines *l, const char *bytes, size_t count) {
+  for (size_t i = 0; i < count && !c->past; i++) {
+    if (bytes[i] != '\n' && l->length < LINE - 1) {
+      l->text[l->length++] = bytes[i];
+    } else if (bytes[i] == '\n') {
+      l->text[l->length] = '\0';
+      count_line(c, l->text);
+      l->length = 0;
+    }
+  }
+}
+
+bool mh_os_count_pages(const void *address, uint64_t length, mh_os_pages *pages) {
+  counter c = {.from = (uint64_t)address, .to = (uint64_t)address + length, .pages = pages};
+  lines l = {.length = 0};
+  char buffer[4096];
+  memset(pages, 0, sizeof *pages);
+  int fd = open("/proc/self/smaps", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  ssize_t got;
+  while (!c.past && (got = read(fd, buffer, sizeof buffer)) > 0) take_bytes(&c, &l, buffer, (size_t)got);
+  close(fd);
+  return true;
+}
