@@ -56,7 +56,7 @@ static mheap *handle_new(mh_region *region, mheap_error *error) {
   return heap;
 }
 
-static mheap *handle_for(mh_region *region, mheap_error *error) {
+mheap *mh_heap_attached(mh_region *region, mheap_error *error) {
   if (region == NULL) return NULL;
   mheap *heap = mh_arena_make(region, error) == MHEAP_OK ? handle_new(region, error) : NULL;
   if (heap != NULL) return heap;
@@ -77,7 +77,7 @@ static mheap_err check_before_salvage(int fd, const char *path, const mheap_opti
   reading.base = NULL;
   mh_region *region =
       path != NULL ? mh_region_open(path, &reading, error) : mh_region_attach(fd, &reading, error);
-  mheap *heap = handle_for(region, error);
+  mheap *heap = mh_heap_attached(region, error);
   if (heap == NULL) return MHEAP_ERR_CORRUPT;
   mheap_err code = mheap_check(heap, NULL, NULL, NULL);
   if (code && error != NULL) *error = *mh_error(heap);
@@ -92,13 +92,13 @@ static bool salvages(const mheap_options *options) {
 mheap *mheap_attach(int fd, const mheap_options *options, mheap_error *error) {
   mh_error_clear(error);
   if (salvages(options) && fd >= 0 && check_before_salvage(fd, NULL, options, error) != MHEAP_OK) return NULL;
-  return handle_for(mh_region_attach(fd, options, error), error);
+  return mh_heap_attached(mh_region_attach(fd, options, error), error);
 }
 
 mheap *mheap_open(const char *path, const mheap_options *options, mheap_error *error) {
   mh_error_clear(error);
   if (salvages(options) && check_before_salvage(-1, path, options, error) != MHEAP_OK) return NULL;
-  return handle_for(mh_region_open(path, options, error), error);
+  return mh_heap_attached(mh_region_open(path, options, error), error);
 }
 
 /* ---- detaching ---- */

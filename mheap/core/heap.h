@@ -43,6 +43,10 @@ static inline mh_heap_row *mh_heap_row_of(const mheap *heap) {
   return (mh_heap_row *)mh_at(heap->region, MH_HEAPS_OFFSET) + heap->row;
 }
 
+/* The main heap of a region that was just attached, made or lent. NULL, also for a NULL region,
+   with *error: the region is abandoned. */
+mheap *mh_heap_attached(mh_region *region, mheap_error *error);
+
 /* The heap for a `md` that may be NULL. */
 mheap *mh_heap_of(mheap *heap);
 /* The calling thread's default heap; NULL: it is not made yet. */
