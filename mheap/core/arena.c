@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "decode.h"
+#include "decode.h"
 #include "os.h"
 
 #define OPEN_AT_ONCE 4   /* segments a call opens before it rather grows: bounds a pause */
@@ -13,21 +14,57 @@
 #define TRIM_LEAST (MH_SEGMENT / 4)
 
 mheap_err mh_arena_make(mh_region *region, mheap_error *error) {
-  region->arena = mh_os_table(MH_ARENA_BYTES);
-  return region->arena != NULL ? MHEAP_OK
-                               : mh_fail_system(error, ENOMEM, region->path, "making the arena's record");
+  region->arenas = mh_os_table(MH_ARENA_BYTES);
+  return region->arenas != NULL ? MHEAP_OK
+                                : mh_fail_system(error, ENOMEM, region->path, "making the arenas' records");
 }
 
 void mh_arena_drop(mh_region *region) {
-  if (region->arena != NULL) mh_os_table_free(region->arena, MH_ARENA_BYTES);
+  if (region->arenas != NULL) mh_os_table_free(region->arenas, MH_ARENA_BYTES);
 }
 
 static uint64_t min64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static uint64_t segment_end(uint64_t segment) { return mh_segment_offset(segment + 1); }
 
+static mh_arena *arena_of(const mh_region *region, uint64_t segment) {
+  return &region->arenas[mh_map_arena_of(region, segment)];
+}
+
 /* Free slices came to `segment`. */
-static void note_free(mh_arena *arena, uint64_t segment) {
+static void note_free(const mh_region *region, uint64_t segment) {
+  mh_arena *arena = arena_of(region, segment);
   for (uint32_t n = 1; n < MH_SEGMENT_SLICES; n++) arena->start[n] = min64(arena->start[n], segment);
+}
+
+/* The first segment from `segment` on that is one of the arena's; NONE: there is none. */
+#define NONE UINT64_MAX
+
+static uint64_t skip(const mh_region *region, uint32_t row, uint64_t segment) {
+  const mh_range *range = &region->ranges[row];
+  uint32_t other;
+  if (row != 0) {
+    if (segment < range->first) segment = range->first;
+    return segment < range->end ? segment : NONE;
+  }
+  while ((other = mh_map_arena_of(region, segment)) != 0) segment = region->ranges[other].end;
+  return segment;
+}
+
+/* ---- which arenas a heap uses: its own one, or the shared ones: reserved space first ---- */
+
+static uint32_t next_row(const mh_region *region, uint32_t row) {
+  while (++row < region->arena_rows)
+    if (region->ranges[row].end != 0 && !region->ranges[row].exclusive) return row;
+  return 0;
+}
+static uint32_t first_row(const mh_region *region, uint32_t only) {
+  return only != 0 ? only - 1 : next_row(region, 0);
+}
+/* The next to try after `row`; false: that was the last. */
+static bool another_row(const mh_region *region, uint32_t only, uint32_t *row) {
+  if (only != 0 || *row == 0) return false;
+  *row = next_row(region, *row);
+  return true;
 }
 
 /* Of `slices` slices of a segment that is not opened, those up to the end of the last run. */
@@ -81,7 +118,7 @@ mheap_err mh_arena_open(mh_region *region, uint64_t segment, mheap_error *error)
   code = mh_segment_open(region, segment, error);
   if (code) return code;
   if (mh_region_writable(region)) free_orphans(region, segment);
-  note_free(region->arena, segment);
+  note_free(region, segment);
   return MHEAP_OK;
 }
 
@@ -91,20 +128,47 @@ static bool worth_opening(const mh_region *region, const mh_map_entry *entry) {
   return entry->kind == MH_MAP_SLICES && !(believed && (entry->hint & nothing) == nothing);
 }
 
-bool mh_arena_open_some(mh_region *region) {
-  mh_arena *arena = region->arena;
+/* A segment that is opened by the way is not worth a share of the budget. */
+static bool open_worthy(mh_region *region, uint64_t segment) {
+  mh_map_entry entry;
+  if (mh_segment_of(region, segment)->kind == MH_RUN_HEADER) return false;
+  if (mh_map_get(region, segment, &entry, NULL) != MHEAP_OK || !worth_opening(region, &entry)) return false;
+  return mh_arena_open(region, segment, NULL) == MHEAP_OK; /* check tells; here it has no room */
+}
+
+static bool open_some(mh_region *region, uint32_t row) {
+  mh_arena *arena = &region->arenas[row];
+  uint64_t count = mh_map_segments(region), segment = skip(region, row, arena->unseen);
+  uint32_t budget = OPEN_AT_ONCE;
+  for (; segment < count && budget > 0; segment = skip(region, row, segment + 1))
+    if (open_worthy(region, segment)) budget--;
+  arena->unseen = min64(segment, count);
+  return budget < OPEN_AT_ONCE;
+}
+
+bool mh_arena_open_some(mh_region *region, uint32_t only) {
+  uint32_t row = first_row(region, only);
+  do
+    if (open_some(region, row)) return true;
+  while (another_row(region, only, &row));
+  return false;
+}
+
+/* As stored: mh_map_get does not tell the huge spans of a heap that is gone. */
+static void see_huge(mh_region *region, uint64_t segment) {
+  const uint64_t *word = mh_map_word(region, segment, NULL);
+  mh_map_fields fields = mh_map_fields_of(word != NULL ? mh_read(word) : 0);
+  if (fields.kind == MH_MAP_HUGE && fields.heap < MH_HEAPS) mh_region_touch(region, fields.heap, segment);
+}
+
+void mh_arena_open_all(mh_region *region) {
+  if (region->all_open) return;
   uint64_t count = mh_map_segments(region);
-  bool opened = false;
-  for (uint32_t budget = OPEN_AT_ONCE; arena->unseen < count && budget > 0; arena->unseen++) {
-    mh_map_entry entry;
-    if (mh_map_get(region, arena->unseen, &entry, NULL) != MHEAP_OK || !worth_opening(region, &entry))
-      continue;
-    if (mh_arena_open(region, arena->unseen, NULL) != MHEAP_OK)
-      continue; /* check tells; here it has no room */
-    opened = true;
-    budget--;
+  for (uint64_t segment = 0; segment < count; segment++) {
+    mh_arena_open(region, segment, NULL);
+    see_huge(region, segment);
   }
-  return opened;
+  region->all_open = true;
 }
 
 /* ---- disk space ---- */
@@ -202,7 +266,7 @@ static mheap_err grow_last(mh_region *region, uint32_t count, mheap_error *error
   mheap_err code = mh_region_grow(region, min64(size, region->span), error);
   if (code) return code;
   mh_segment_extend(region, old);
-  note_free(region->arena, last);
+  note_free(region, last);
   return MHEAP_OK;
 }
 
@@ -213,10 +277,10 @@ static mheap_err make_slices(mh_region *region, uint64_t segment, mheap_error *e
   if (!code) code = mh_region_back(region, mh_segment_offset(segment), MH_SLICE, error);
   if (code) return code;
   mh_segment_format(region, segment);
-  mh_publish(word, mh_map_slices(0, (uint32_t)region->epoch, 0));
+  mh_publish(word, mh_map_slices(mh_map_arena_of(region, segment), (uint32_t)region->epoch, 0));
   code = mh_segment_open(region, segment, error);
   if (code) return code;
-  note_free(region->arena, segment);
+  note_free(region, segment);
   map_ahead(region);
   return MHEAP_OK;
 }
@@ -226,38 +290,62 @@ static bool is_free(mh_region *region, uint64_t segment) {
   return mh_map_get(region, segment, &entry, NULL) == MHEAP_OK && entry.kind == MH_MAP_FREE;
 }
 
-/* The first FREE segment inside the region, or mh_map_segments. */
-static uint64_t first_free(mh_region *region) {
-  mh_arena *arena = region->arena;
+/* The arena's first segment that is FREE or, at last, behind the region's end. NONE: it is full. */
+static uint64_t first_free(mh_region *region, uint32_t row) {
+  mh_arena *arena = &region->arenas[row];
   uint64_t count = mh_map_segments(region);
-  arena->free_from = min64(arena->free_from, count); /* the region may have shrunk */
-  while (arena->free_from < count && !is_free(region, arena->free_from)) arena->free_from++;
-  return arena->free_from;
+  uint64_t segment = skip(region, row, min64(arena->free_from, count)); /* the region may have shrunk */
+  while (segment < count && !is_free(region, segment)) segment = skip(region, row, segment + 1);
+  arena->free_from = segment;
+  return segment;
+}
+
+static mheap_err arena_full(const mh_region *region, uint32_t row, mheap_error *error) {
+  const mh_range *range = &region->ranges[row];
+  return mh_fail(
+      error, MHEAP_ERR_FULL,
+      "%s: arena %u is full: its %llu bytes are in use, or free in pieces that are too small; free "
+      "something in it, or let it grow",
+      region->path, row, (unsigned long long)((range->end - range->first) * MH_SEGMENT));
+}
+
+mheap_err mh_arena_extend(mh_region *region, uint64_t size, mheap_error *error) {
+  uint64_t old = mh_region_size(region), last = partial_segment(region);
+  if (size <= old) return MHEAP_OK;
+  mheap_err code = mh_region_grow(region, size, error);
+  if (code) return code;
+  mh_segment_extend(region, old);
+  note_free(region, last);
+  for (uint32_t row = 0; row < region->arena_rows; row++)
+    region->arenas[row].free_from = min64(region->arenas[row].free_from, last + 1);
+  return MHEAP_OK;
+}
+
+/* Behind the end, the region grows up to there; what other arenas have in between stays free. */
+static mheap_err grow_to(mh_region *region, uint64_t segment, mheap_error *error) {
+  uint64_t least = mh_segment_offset(segment) + MH_SLICE;
+  uint64_t size = min64(least + growth_step(region), segment_end(segment));
+  if (size > region->span && least < region->span) size = region->span;
+  return mh_arena_extend(region, size, error);
 }
 
 /* One more segment of slices: a free one, or behind the end. */
-static mheap_err add_segment(mh_region *region, mheap_error *error) {
-  uint64_t segment = first_free(region), old = mh_region_size(region);
-  if (segment == mh_map_segments(region)) {
-    uint64_t least = mh_segment_offset(segment) + MH_SLICE, last = segment - 1;
-    uint64_t size = min64(least + growth_step(region), segment_end(segment));
-    if (size > region->span && least < region->span) size = region->span;
-    mheap_err code = mh_region_grow(region, size, error);
-    if (code) return code;
-    mh_segment_extend(region, old);
-    note_free(region->arena, last);
-  }
-  return make_slices(region, segment, error);
+static mheap_err add_segment(mh_region *region, uint32_t row, mheap_error *error) {
+  uint64_t segment = first_free(region, row);
+  if (segment == NONE) return arena_full(region, row, error);
+  mheap_err code = segment >= mh_map_segments(region) ? grow_to(region, segment, error) : MHEAP_OK;
+  return code ? code : make_slices(region, segment, error);
 }
 
 /* ---- runs ---- */
 
 /* The lowest place for a run among the opened segments. */
-static bool find_run(mh_region *region, uint32_t count, uint64_t alignment, uint64_t *segment,
+static bool find_run(mh_region *region, uint32_t row, uint32_t count, uint64_t alignment, uint64_t *segment,
                      uint32_t *first) {
-  mh_arena *arena = region->arena;
+  mh_arena *arena = &region->arenas[row];
   uint64_t segments = mh_map_segments(region);
-  for (*segment = arena->start[count]; *segment < segments; ++*segment) {
+  for (*segment = skip(region, row, arena->start[count]); *segment < segments;
+       *segment = skip(region, row, *segment + 1)) {
     *first = mh_segment_find(region, *segment, count, alignment);
     if (*first != 0) break;
   }
@@ -273,58 +361,73 @@ bool mh_arena_fits(const mh_region *region, uint32_t count, uint64_t alignment) 
 }
 
 /* More space for a run of `count`: what is cheapest first. */
-static mheap_err more_space(mh_region *region, uint32_t count, mheap_error *error) {
-  if (mh_arena_open_some(region)) return MHEAP_OK;
+static mheap_err more_space(mh_region *region, uint32_t row, uint32_t count, mheap_error *error) {
+  if (open_some(region, row)) return MHEAP_OK;
   uint64_t end = mh_region_size(region), last = partial_segment(region);
-  bool open = mh_segment_of(region, last)->kind == MH_RUN_HEADER;
+  bool open = mh_segment_of(region, last)->kind == MH_RUN_HEADER && mh_map_arena_of(region, last) == row;
   if (open && end < segment_end(last) && end < region->span) return grow_last(region, count, error);
-  return add_segment(region, error);
+  return add_segment(region, row, error);
 }
 
-mh_slab *mh_arena_take(mh_region *region, uint32_t count, uint32_t pages, uint64_t alignment, uint64_t head,
-                       mheap_error *error) {
+static mh_slab *take_in(mh_region *region, uint32_t row, const mh_want *want, mheap_error *error) {
   uint64_t segment;
   uint32_t first;
-  while (!find_run(region, count, alignment, &segment, &first))
-    if (more_space(region, count, error) != MHEAP_OK) return NULL;
-  if (back_run(region, segment, first, count, pages, error) != MHEAP_OK) return NULL;
-  if (region->arena->spare == segment) region->arena->spare = 0;
-  return mh_run_make(region, segment, first, head);
+  while (!find_run(region, row, want->count, want->alignment, &segment, &first))
+    if (more_space(region, row, want->count, error) != MHEAP_OK) return NULL;
+  if (back_run(region, segment, first, want->count, want->pages, error) != MHEAP_OK) return NULL;
+  if (region->arenas[row].spare == segment) region->arenas[row].spare = 0;
+  return mh_run_make(region, segment, first, want->head);
+}
+
+mh_slab *mh_arena_take(mh_region *region, uint32_t only, const mh_want *want, mheap_error *error) {
+  uint32_t row = first_row(region, only);
+  mheap_error full; /* of an arena that is not the last to be asked */
+  for (;;) {
+    bool last = only != 0 || row == 0;
+    mh_slab *run = take_in(region, row, want, last ? error : &full);
+    if (run != NULL || !another_row(region, only, &row)) return run;
+  }
 }
 
 /* Space for the map itself: a new segment only where the map has a word for it already. */
 static mheap_err internal_space(mh_region *region, mheap_error *error) {
-  if (mh_arena_open_some(region)) return MHEAP_OK;
-  if (mh_map_word(region, first_free(region), NULL) != NULL) return add_segment(region, error);
+  if (open_some(region, 0)) return MHEAP_OK;
+  if (mh_map_word(region, first_free(region, 0), NULL) != NULL) return add_segment(region, 0, error);
   return mh_fail(error, MHEAP_ERR_FULL, "%s: full: no slice left for the segment map; free something first",
                  region->path);
 }
 
 static mh_slab *take_internal(mh_region *region, mheap_error *error) {
+  const mh_want want = {
+      .count = 1, .pages = MH_SLICE / MH_PAGE, .alignment = MH_SLICE, .head = mh_head_internal(1)};
   uint64_t segment;
   uint32_t first;
-  while (!find_run(region, 1, MH_SLICE, &segment, &first))
+  while (!find_run(region, 0, 1, MH_SLICE, &segment, &first))
     if (internal_space(region, error) != MHEAP_OK) return NULL;
-  return mh_arena_take(region, 1, MH_SLICE / MH_PAGE, MH_SLICE, mh_head_internal(1), error);
+  return take_in(region, 0, &want, error);
 }
 
 /* ---- giving back ---- */
 
+static uint64_t slices_in(const mh_region *region, uint64_t segment) {
+  return (min64(mh_region_size(region), segment_end(segment)) - mh_segment_offset(segment)) / MH_SLICE;
+}
+
 static bool is_wholly_free(const mh_region *region, uint64_t segment) {
   const mh_segment *state = mh_segment_of(region, segment);
-  uint64_t slices =
-      (min64(mh_region_size(region), segment_end(segment)) - mh_segment_offset(segment)) / MH_SLICE;
-  return state->kind == MH_RUN_HEADER && (uint64_t)__builtin_popcountll(state->free) == slices - 1;
+  uint64_t free = (uint64_t)__builtin_popcountll(state->free);
+  return state->kind == MH_RUN_HEADER && free == slices_in(region, segment) - 1;
 }
 
 /* A wholly free segment of slices becomes FREE. A file keeps its pages until the tail is cut
    or the user forces a collection: punching each at once tripled the cost of freeing. */
 static void release_segment(mh_region *region, uint64_t segment) {
-  if (region->arena->spare == segment) region->arena->spare = 0;
+  mh_arena *arena = arena_of(region, segment);
+  if (arena->spare == segment) arena->spare = 0;
   uint64_t *word = mh_map_word(region, segment, NULL);
   mh_segment_forget(region, segment);
   mh_publish(word, 0);
-  region->arena->free_from = min64(region->arena->free_from, segment);
+  arena->free_from = min64(arena->free_from, segment);
   if (region->anonymous) mh_region_punch(region, mh_segment_offset(segment), MH_SEGMENT);
 }
 
@@ -334,10 +437,10 @@ static bool tail_is_worth_it(mh_region *region, uint64_t segment) {
 }
 
 void mh_arena_give(mh_region *region, mh_slab *run) {
-  mh_arena *arena = region->arena;
   uint64_t segment = mh_slab_index(region, run) / MH_SEGMENT_SLICES;
+  mh_arena *arena = arena_of(region, segment);
   mh_run_free(region, run);
-  note_free(arena, segment);
+  note_free(region, segment);
   if (segment == 0 || !is_wholly_free(region, segment)) return;
   if (arena->spare != 0 && arena->spare != segment) release_segment(region, arena->spare);
   arena->spare = segment;
@@ -353,7 +456,7 @@ bool mh_arena_resize(mh_region *region, mh_slab *run, uint32_t count, uint32_t p
     if (!(state->free >> (first + i) & 1)) return false;
   if (back_run(region, segment, first, count, pages, NULL) != MHEAP_OK) return false;
   mh_run_resize(region, run, count, head);
-  if (count < old) note_free(region->arena, segment);
+  if (count < old) note_free(region, segment);
   return true;
 }
 
@@ -368,56 +471,68 @@ static bool segments_can_align(const mh_region *region, uint64_t alignment) {
   return ((uint64_t)region->segments & (min64(alignment, MH_SEGMENT) - 1)) == 0;
 }
 
-/* How many segments from `first` on are FREE, at most `count`; those behind the end count. */
-static uint64_t free_run(mh_region *region, uint64_t first, uint64_t count) {
+/* How many segments of the arena from `first` on are FREE, at most `count`; those behind the
+   region's end count. */
+static uint64_t free_run(mh_region *region, uint32_t row, uint64_t first, uint64_t count) {
   uint64_t segments = mh_map_segments(region), n = 0;
-  while (n < count && (first + n >= segments || is_free(region, first + n))) n++;
+  while (n < count && skip(region, row, first + n) == first + n &&
+         (first + n >= segments || is_free(region, first + n)))
+    n++;
   return n;
 }
 
-bool mh_arena_extend_segments(mh_region *region, uint64_t first, uint64_t count, mheap_error *error) {
-  if (free_run(region, first, count) < count) return false;
-  uint64_t end = mh_segment_offset(first + count), old = mh_region_size(region), *word;
-  if (end > old) {
-    if (mh_region_grow(region, end, error) != MHEAP_OK) return false;
-    mh_segment_extend(region, old);
-    note_free(region->arena, (old - MH_SLICE - 1) / MH_SEGMENT);
-  }
+bool mh_arena_extend_segments(mh_region *region, uint64_t head, uint64_t first, uint64_t count,
+                              mheap_error *error) {
+  uint32_t row = mh_map_arena_of(region, head);
+  if (free_run(region, row, first, count) < count) return false;
+  uint64_t *word;
+  if (mh_arena_extend(region, mh_segment_offset(first + count), error) != MHEAP_OK) return false;
   for (uint64_t i = 0; i < count; i++)
     if (map_word_for(region, first + i, &word, error) != MHEAP_OK) return false;
   map_ahead(region);
-  return free_run(region, first, count) == count; /* the map itself may have taken one */
+  return free_run(region, row, first, count) == count; /* the map itself may have taken one */
 }
 
-/* The lowest `count` segments in a row that are free or behind the end. */
-static uint64_t free_place(mh_region *region, uint64_t count, uint64_t alignment) {
-  uint64_t segment = first_free(region);
-  for (;;) {
-    while (!is_aligned(region, segment, alignment)) segment++;
-    uint64_t n = free_run(region, segment, count);
-    if (n == count) return segment;
-    segment += n + 1;
+/* The arena's lowest `count` segments in a row that are free or behind the end. */
+static uint64_t free_place(mh_region *region, uint32_t row, uint64_t count, uint64_t alignment) {
+  uint64_t segment = first_free(region, row), n;
+  while (segment != NONE) {
+    if (!is_aligned(region, segment, alignment)) n = 0;
+    else if ((n = free_run(region, row, segment, count)) == count) return segment;
+    segment = skip(region, row, segment + n + 1);
   }
+  return NONE;
 }
 
-mheap_err mh_arena_take_segments(mh_region *region, uint64_t count, uint64_t alignment, uint64_t *first,
-                                 mheap_error *error) {
-  if (region->arena->spare != 0) release_segment(region, region->arena->spare);
-  if (!segments_can_align(region, alignment))
-    return mh_fail(error, MHEAP_ERR_ARGUMENT,
-                   "%s: no segment can have the alignment %llu at this base address", region->path,
-                   (unsigned long long)alignment);
+static mheap_err take_segments_in(mh_region *region, uint32_t row, uint64_t count, uint64_t alignment,
+                                  uint64_t *first, mheap_error *error) {
+  if (region->arenas[row].spare != 0) release_segment(region, region->arenas[row].spare);
   mh_error_clear(error);
   do {
-    *first = free_place(region, count, alignment);
-    if (mh_arena_extend_segments(region, *first, count, error)) return MHEAP_OK;
+    *first = free_place(region, row, count, alignment);
+    if (*first == NONE) return arena_full(region, row, error);
+    if (mh_arena_extend_segments(region, *first, *first, count, error)) return MHEAP_OK;
   } while (error->code == MHEAP_OK);
   mh_arena_trim(region, false);
   return error->code;
 }
 
+mheap_err mh_arena_take_segments(mh_region *region, uint32_t only, uint64_t count, uint64_t alignment,
+                                 uint64_t *first, mheap_error *error) {
+  uint32_t row = first_row(region, only);
+  mheap_err code;
+  if (!segments_can_align(region, alignment))
+    return mh_fail(error, MHEAP_ERR_ARGUMENT,
+                   "%s: no segment can have the alignment %llu at this base address", region->path,
+                   (unsigned long long)alignment);
+  do code = take_segments_in(region, row, count, alignment, first, error);
+  while (code && another_row(region, only, &row));
+  if (!code) mh_error_clear(error);
+  return code;
+}
+
 void mh_arena_give_segments(mh_region *region, uint64_t first, uint64_t count) {
-  mh_arena *arena = region->arena;
+  mh_arena *arena = arena_of(region, first);
   arena->free_from = min64(arena->free_from, first);
   if (first + count >= mh_map_segments(region)) mh_arena_trim(region, false);
   else mh_region_punch(region, mh_segment_offset(first), count * MH_SEGMENT);
@@ -443,10 +558,20 @@ static void cut(mh_region *region, uint64_t size) {
   state->backed &= kept;
 }
 
+/* What was committed when it was reserved stays. */
+static bool is_committed(const mh_region *region, uint64_t segment) {
+  return region->ranges[mh_map_arena_of(region, segment)].committed;
+}
+
+static void trim_spares(mh_region *region) {
+  for (uint32_t row = 0; row < region->arena_rows; row++)
+    if (region->arenas[row].spare != 0) release_segment(region, region->arenas[row].spare);
+}
+
 void mh_arena_trim(mh_region *region, bool force) {
-  mh_arena *arena = region->arena;
   uint64_t segment = mh_map_segments(region), size = mh_region_size(region);
-  while (segment-- > 0) {
+  while (segment-- > 0 && !is_committed(region, segment)) {
+    mh_arena *arena = arena_of(region, segment);
     bool slices = is_slices(region, segment);
     uint64_t end = slices ? used_end(region, segment) : 0;
     if (segment > 0 && end == mh_segment_offset(segment) + MH_SLICE) {
@@ -462,7 +587,7 @@ void mh_arena_trim(mh_region *region, bool force) {
   uint64_t least = mh_segment_offset(0) + MH_SLICE; /* a file may say that segment 0 is free */
   if (size < least) size = least;
   if (size < mh_region_size(region)) cut(region, size);
-  if (force && arena->spare != 0) release_segment(region, arena->spare);
+  if (force) trim_spares(region);
 }
 
 /* ---- punching ---- */
@@ -482,8 +607,9 @@ static void punch_slices(mh_region *region, uint64_t segment) {
 void mh_arena_punch(mh_region *region) {
   uint64_t count = mh_map_segments(region), free = 0;
   for (uint64_t segment = 0; segment <= count; segment++) {
-    bool slices = segment < count && mh_segment_of(region, segment)->kind == MH_RUN_HEADER;
-    if (segment < count && !slices && is_free(region, segment)) {
+    bool loose = segment < count && !is_committed(region, segment);
+    bool slices = loose && mh_segment_of(region, segment)->kind == MH_RUN_HEADER;
+    if (loose && !slices && is_free(region, segment)) {
       free++;
       continue;
     }
@@ -491,4 +617,45 @@ void mh_arena_punch(mh_region *region) {
     if (slices) punch_slices(region, segment);
     free = 0;
   }
+}
+
+/* ---- reserving ---- */
+
+mheap_err mh_arena_map_words(mh_region *region, uint64_t first, uint64_t count, mheap_error *error) {
+  uint64_t part = (first + MH_MAP_FIRST_WORDS) / MH_MAP_PART_WORDS,
+           last = (first + count + MH_MAP_FIRST_WORDS) / MH_MAP_PART_WORDS, *word;
+  mheap_err code = MHEAP_OK;
+  for (; part <= last && !code; part++) {
+    uint64_t segment = part == 0 ? 0 : part * MH_MAP_PART_WORDS - MH_MAP_FIRST_WORDS;
+    code = map_word_for(region, segment, &word, error);
+  }
+  return code;
+}
+
+uint64_t mh_arena_place(mh_region *region, uint64_t count) { return free_place(region, 0, count, 1); }
+
+uint64_t mh_arena_used(mh_region *region, uint64_t first, uint64_t end) {
+  uint64_t segments = mh_map_segments(region), used = 0;
+  for (uint64_t segment = first; segment < end && segment < segments; segment++) {
+    const mh_segment *state = mh_segment_of(region, segment);
+    if (mh_arena_open(region, segment, NULL) == MHEAP_OK && state->kind == MH_RUN_HEADER)
+      used += slices_in(region, segment) * MH_SLICE - (uint64_t)__builtin_popcountll(state->free) * MH_SLICE;
+    else if (!is_free(region, segment)) used += MH_SEGMENT;
+  }
+  return used;
+}
+
+bool mh_arena_empty(mh_region *region, uint32_t row) {
+  const mh_range *range = &region->ranges[row];
+  uint64_t segments = mh_map_segments(region);
+  for (uint64_t segment = range->first; segment < range->end && segment < segments; segment++) {
+    mh_arena_open(region, segment, NULL);
+    if (is_wholly_free(region, segment)) release_segment(region, segment);
+    else if (!is_free(region, segment)) return false;
+  }
+  return true;
+}
+
+bool mh_arena_is_unused(mh_region *region, uint64_t first, uint64_t end) {
+  return free_run(region, 0, first, end - first) == end - first;
 }

@@ -101,7 +101,8 @@ static void check_objects_row(mh_check *check, uint64_t row, uint64_t objects) {
 
 void mh_check_heap_row(mh_check *check, uint64_t row) {
   const uint64_t known = MH_HEAP_USED | MH_HEAP_DESTROYABLE | MH_HEAP_GUARDED | 0xff00 /* tag */ |
-                         (row > 0 ? MH_HEAP_OBJECTS : 0);
+                         (row > 0 ? MH_HEAP_OBJECTS : 0) |
+                         (row > 1 ? MH_HEAP_DESTROYED | MH_HEAP_DELETED : 0);
   const mh_heap_row *heap = heap_row(check, row);
   uint64_t head = mh_read(&heap->head), at = mh_offset(check->region, heap);
   mh_check_zero(check, "heap", &heap->name, offsetof(mh_heap_row, objects) - offsetof(mh_heap_row, name));
@@ -114,6 +115,11 @@ void mh_check_heap_row(mh_check *check, uint64_t row) {
     mh_check_found(check, 1, at, "heap",
                    "row %" PRIu64 ": expected flags within 0x%" PRIx64 " and in use, found 0x%" PRIx64, row,
                    known, head);
+  if ((head & ~known) == 0 && (head & (MH_HEAP_DESTROYED | MH_HEAP_DELETED)))
+    mh_check_found(check, 0, at, "heap",
+                   "row %" PRIu64
+                   ": its heap was %s when its process was killed; mheap_collect finishes that",
+                   row, head & MH_HEAP_DESTROYED ? "destroyed" : "deleted");
   uint64_t arena = heap->arena;
   if (arena != 0 && (arena > MH_ARENAS || !(mh_read(&arena_row(check, arena - 1)->head) & MH_ARENA_USED)))
     mh_check_found(check, 1, at + offsetof(mh_heap_row, arena), "heap",
@@ -146,9 +152,16 @@ void mh_check_arena_row(mh_check *check, uint64_t row) {
   if (head == 0 && row == 0)
     mh_check_found(check, 1, at, "arena", "the first arena's row: expected it in use, found it free");
   if (head == 0) return;
-  if ((head & ~(MH_ARENA_USED | MH_ARENA_EXCLUSIVE)) != 0 || !(head & MH_ARENA_USED))
+  const uint64_t known = MH_ARENA_USED | MH_ARENA_EXCLUSIVE | MH_ARENA_COMMITTED;
+  if ((head & ~known) != 0 || !(head & MH_ARENA_USED))
     mh_check_found(check, 1, at, "arena",
-                   "row %" PRIu64 ": expected flags within 0x3 and in use, found 0x%" PRIx64, row, head);
+                   "row %" PRIu64 ": expected flags within 0x%" PRIx64 " and in use, found 0x%" PRIx64, row,
+                   known, head);
+  if ((row == 0) != (arena->start == 0) || (row == 0) != (arena->count == 0))
+    mh_check_found(check, 1, at + offsetof(mh_arena_row, start), "arena",
+                   "row %" PRIu64 ": expected %s, found 0x%" PRIx64 " segments from 0x%" PRIx64, row,
+                   row == 0 ? "the rest of the region (0, 0)" : "segments from 1 on", arena->count,
+                   arena->start);
   if (arena->start >= segments || arena->count > segments - arena->start)
     mh_check_found(check, 1, at + offsetof(mh_arena_row, start), "arena",
                    "row %" PRIu64 ": expected segments below 0x%" PRIx64 ", found 0x%" PRIx64

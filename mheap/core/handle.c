@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "arena.h"
+#include "arenas.h"
 #include "heap.h"
 #include "hooks.h"
 #include "lane.h"
@@ -56,9 +57,67 @@ static mheap *handle_new(mh_region *region, mheap_error *error) {
   return heap;
 }
 
+/* ---- of the region's other heaps ---- */
+
+mheap *mh_handle_find(const mh_region *region, uint32_t row) { return mh_registry_heap(region, row); }
+
+static pthread_mutex_t handles_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void mh_handles_lock(void) { pthread_mutex_lock(&handles_lock); }
+void mh_handles_unlock(void) { pthread_mutex_unlock(&handles_lock); }
+
+static mheap *make_handle(mh_region *region, uint32_t row, mheap_error *error) {
+  const mh_heap_row *stored = (const mh_heap_row *)mh_at(region, MH_HEAPS_OFFSET) + row;
+  uint64_t only = mh_read(&stored->arena);
+  if (only > MH_ARENAS || (only > 1 && region->ranges[only - 1].end == 0)) {
+    mh_fail_corrupt(error, region->path, mh_offset(region, &stored->arena), "arena of a heap", 0, only);
+    return NULL;
+  }
+  mheap *heap = mh_os_table(HANDLE_BYTES);
+  if (heap == NULL) {
+    mh_fail_system(error, ENOMEM, region->path, "making the heap's handle");
+    return NULL;
+  }
+  heap->only = (uint32_t)only;
+  handle_init(heap, region, row);
+  return heap;
+}
+
+mheap *mh_handle_of(mh_region *region, uint32_t row, mheap_error *error) {
+  mh_handles_lock();
+  mheap *heap = mh_handle_find(region, row);
+  if (heap == NULL && row < MH_HEAPS && mh_heap_row_visible(mh_heap_row_head(region, row)))
+    heap = make_handle(region, row, error);
+  mh_handles_unlock();
+  return heap;
+}
+
+static void drop_handle(mheap *heap) {
+  mh_hooks_end(heap);
+  handle_fini(heap);
+  mh_os_table_free(heap, HANDLE_BYTES);
+}
+
+void mh_handle_drop(mheap *heap) {
+  mh_handles_lock();
+  drop_handle(heap);
+  mh_handles_unlock();
+}
+
+static void drop_others(mheap *heap) {
+  mh_handles_lock();
+  for (mheap *other = heap->region->heaps, *next; other != NULL; other = next) {
+    next = other->next;
+    if (other != heap && other != heap->own) drop_handle(other);
+  }
+  mh_handles_unlock();
+}
+
 mheap *mh_heap_attached(mh_region *region, mheap_error *error) {
   if (region == NULL) return NULL;
-  mheap *heap = mh_arena_make(region, error) == MHEAP_OK ? handle_new(region, error) : NULL;
+  mheap *heap = NULL;
+  if (mh_arenas_load(region, error) == MHEAP_OK && mh_arena_make(region, error) == MHEAP_OK)
+    heap = handle_new(region, error);
   if (heap != NULL) return heap;
   mh_arena_drop(region);
   mh_region_abandon(region);
@@ -140,6 +199,8 @@ static void tidy(mheap *heap) {
 }
 
 static void drop(mheap *heap) {
+  drop_others(heap);
+  mh_arenas_forget(heap->region);
   mh_hooks_end(heap);
   if (heap->own != NULL) handle_fini(heap->own);
   handle_fini(heap);
@@ -155,9 +216,17 @@ const mheap *mh_default_made(void) { return atomic_load_explicit(&default_heap, 
 /* Which whoever passes NULL relies on. */
 static bool is_default(const mheap *heap) { return heap == NULL || heap == mh_default_made(); }
 
+/* Only a region's main heap stands for the region. */
+static mheap_err not_main(const mheap *heap, mheap_error *error) {
+  return mh_fail(error, MHEAP_ERR_ARGUMENT,
+                 "%s: heap %u goes with its region; detach the main heap, or destroy or delete this one",
+                 heap->region->path, heap->row);
+}
+
 mheap_err mheap_detach(mheap *heap, mheap_error *error) {
   if (is_default(heap))
     return mh_fail(error, MHEAP_ERR_ARGUMENT, "the default heap is not detached: it goes with the process");
+  if (heap->row != 0) return not_main(heap, error);
   mheap_err code = heap->region->forked ? MHEAP_OK : mheap_mtrace(heap, NULL);
   if (!code) {
     tidy(heap);
@@ -172,7 +241,7 @@ mheap_err mheap_detach(mheap *heap, mheap_error *error) {
 }
 
 void mheap_abandon(mheap *heap) {
-  if (is_default(heap)) return;
+  if (is_default(heap) || heap->row != 0) return;
   mh_region *region = heap->region;
   drop(heap);
   mh_region_abandon(region);
@@ -189,11 +258,21 @@ mheap_err mheap_sync(mheap *heap) {
 }
 
 /* Segments not used since attach may hold empty slabs, of a process that was killed. */
-static bool open_some(mh_region *region) {
+static bool open_some(mh_region *region, uint32_t only) {
   pthread_mutex_lock(&region->lock);
-  bool more = mh_arena_open_some(region);
+  bool more = mh_arena_open_some(region, only);
   pthread_mutex_unlock(&region->lock);
   return more;
+}
+
+/* The main heap's collection is its region's. */
+static void collect_lanes(mheap *heap) {
+  mh_lanes_collect(heap);
+  if (heap->row != 0) return;
+  mh_handles_lock();
+  for (mheap *other = heap->region->heaps; other != NULL; other = other->next)
+    if (other != heap) mh_lanes_collect(other);
+  mh_handles_unlock();
 }
 
 mheap_err mheap_collect(mheap *heap, bool force) {
@@ -202,10 +281,10 @@ mheap_err mheap_collect(mheap *heap, bool force) {
   mheap_err code = mh_heap_writable(heap);
   if (!code) code = mh_region_is_whole(heap->region, mh_error(heap));
   if (code) return code;
-  while (force && open_some(heap->region)) continue;
-  mh_lanes_collect(heap);
-  if (heap->own != NULL) mh_lanes_collect(heap->own);
+  while (force && open_some(heap->region, heap->only)) continue;
+  collect_lanes(heap);
   pthread_mutex_lock(&heap->region->lock);
+  if (force) mh_heaps_settle(heap->region);
   mh_arena_trim(heap->region, true);
   if (force) mh_arena_punch(heap->region);
   pthread_mutex_unlock(&heap->region->lock);

@@ -13,6 +13,7 @@ typedef struct mh_hooks mh_hooks;
 struct mheap {
   mh_region *region;
   uint32_t row;             /* of the heap table */
+  uint32_t only;            /* row of the one arena it takes space from, plus 1; 0: the shared ones */
   bool hooked;              /* calls take the slow path: guards or a trace are on */
   mh_hooks *hooks;          /* see hooks.h; NULL: none */
   _Atomic(mh_lane *) lanes; /* all lanes of this heap in this process, by lane->next; only added to */
@@ -60,6 +61,25 @@ static inline mheap_error *mh_error(const mheap *heap) { return mh_error_of(heap
 mheap_err mh_heap_writable(mheap *heap);
 /* Called before a raw address is handed out: fixes the base, and opens a writable file. */
 mheap_err mh_heap_raw(mheap *heap);
+/* ---- handles of a region's heaps (handle.c) ---- */
+
+/* The handle of a row, made when it is first asked for; NULL: the row is no heap's, or no memory. */
+mheap *mh_handle_of(mh_region *region, uint32_t row, mheap_error *error);
+/* The same, of those that exist. */
+mheap *mh_handle_find(const mh_region *region, uint32_t row);
+/* While it is held no handle comes or goes. The first lock in the order. */
+void mh_handles_lock(void);
+void mh_handles_unlock(void);
+/* The handle is gone; its lanes must be. */
+void mh_handle_drop(mheap *heap);
+static inline bool mh_heap_row_visible(uint64_t head) {
+  return (head & MH_HEAP_USED) != 0 && (head & (MH_HEAP_DESTROYED | MH_HEAP_DELETED | MH_HEAP_OBJECTS)) == 0;
+}
+
+/* Finishes what destroyed and deleted heaps left when their process was killed (heaps.c). The caller
+   holds region->lock. */
+void mh_heaps_settle(mh_region *region);
+
 /* Refuses a heap whose handle belongs to the parent process. */
 mheap_err mh_heap_usable(mheap *heap);
 

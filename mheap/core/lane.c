@@ -233,7 +233,7 @@ static void settle(mh_lane *lane, mh_slab *slab) {
   if (slab->place == MH_PLACE_BIN) return;
   if (slab->place == MH_PLACE_FULL) push_partial(bin, slab);
   if (!is_empty(slab) || is_hazard(lane, slab)) return;
-  remove_partial(bin, slab);
+  if (slab->place == MH_PLACE_LIST) remove_partial(bin, slab);
   retire(lane, slab);
 }
 
@@ -296,7 +296,9 @@ static mheap_err new_slab(mh_lane *lane, uint32_t class, mheap_error *error) {
   uint32_t count = mh_classes[class].slices;
   pthread_mutex_lock(&region->lock);
   uint32_t pages = first_pages(region, count);
-  mh_slab *slab = mh_arena_take(region, count, pages, MH_SLICE, mh_head_slab(class, lane->heap->row), error);
+  mh_want want = {
+      .count = count, .pages = pages, .alignment = MH_SLICE, .head = mh_head_slab(class, lane->heap->row)};
+  mh_slab *slab = mh_arena_take(region, lane->heap->only, &want, error);
   if (slab != NULL) {
     slab->backed = (uint16_t)pages;
     set_owner(slab, lane);
@@ -308,13 +310,27 @@ static mheap_err new_slab(mh_lane *lane, uint32_t class, mheap_error *error) {
   return mh_region_back(region, mh_offset(region, mh_slab_start(region, slab)), count * MH_SLICE, error);
 }
 
+/* Blocks that a deleted heap left in an arena of its own are the main heap's, but not the space
+   between them. */
+static bool may_fill(const mheap *heap, const mh_slab *slab) {
+  const mh_region *region = heap->region;
+  uint32_t row = mh_map_arena_of(region, mh_slab_index(region, slab) / MH_SEGMENT_SLICES);
+  return heap->only != 0 ? row + 1 == heap->only : !region->ranges[row].exclusive;
+}
+
+static void close_slab(mh_lane *lane, mh_slab *slab) {
+  slab->place = MH_PLACE_CLOSED;
+  if (is_empty(slab) && !is_hazard(lane, slab)) retire(lane, slab);
+}
+
 /* The slab's blocks become this lane's to hand out. An empty one is given back by the next
    collection, or is filled again. */
 static void adopt(mh_lane *lane, mh_slab *slab) {
   set_owner(slab, lane);
   atomic_thread_fence(memory_order_seq_cst); /* who still saw no owner, has set its bit by now */
   fold(slab);
-  if (has_free_block(slab)) push_partial(&lane->bins[slab->class], slab);
+  if (!may_fill(lane->heap, slab)) close_slab(lane, slab);
+  else if (has_free_block(slab)) push_partial(&lane->bins[slab->class], slab);
   else slab->place = MH_PLACE_FULL;
 }
 
@@ -324,7 +340,7 @@ static bool adopt_orphans(mh_lane *lane, bool open) {
   mh_region *region = lane->heap->region;
   mh_slab **orphans = &region->orphans[lane->heap->row];
   pthread_mutex_lock(&region->lock);
-  if (*orphans == NULL && open) mh_arena_open_some(region);
+  if (*orphans == NULL && open) mh_arena_open_some(region, lane->heap->only);
   mh_slab *slab = *orphans;
   *orphans = NULL;
   pthread_mutex_unlock(&region->lock);
@@ -488,6 +504,40 @@ void mh_lanes_forget_now(mheap *heap) {
 void mh_lanes_forget(mheap *heap) {
   mh_lanes_lock();
   mh_lanes_forget_now(heap);
+  mh_lanes_unlock();
+}
+
+static void close_bin(mh_lane *lane, mh_bin *bin) {
+  mh_slab *current = bin->slab;
+  clear_bin(bin);
+  if (current != NULL) close_slab(lane, current);
+  while (bin->partial != NULL) {
+    mh_slab *slab = bin->partial;
+    remove_partial(bin, slab);
+    close_slab(lane, slab);
+  }
+}
+
+/* Other threads may be freeing blocks in the lane's slabs: it stays where it is in memory. */
+static void move_lane(mh_lane *lane, mheap *to, bool closed) {
+  if (lane->thread != NULL) unlink_lane(lane->thread, lane);
+  take_queue(lane);
+  if (closed)
+    for (uint32_t c = 0; c < MHEAP_CLASSES; c++) close_bin(lane, &lane->bins[c]);
+  lane->heap = to;
+  lane->next = to->lanes;
+  atomic_store_explicit(&to->lanes, lane, memory_order_release);
+}
+
+void mh_lanes_move(mheap *from, mheap *to, bool closed) {
+  mh_lanes_lock();
+  pthread_mutex_lock(&to->lock);
+  for (mh_lane *lane = from->lanes, *next; lane != NULL; lane = next) {
+    next = lane->next;
+    move_lane(lane, to, closed);
+  }
+  from->lanes = NULL;
+  pthread_mutex_unlock(&to->lock);
   mh_lanes_unlock();
 }
 

@@ -8,7 +8,7 @@
 
    Invariants of a slab whose `lane` is L:
      only L's thread writes bits->alloc and `place`, or moves it between L's lists;
-     it is the slab of its class's bin, or in that bin's list, or full, as `place` says;
+     it is the slab of its class's bin, or in that bin's list, or full or closed, as `place` says;
      a freed bit that is set is seen by L after the slab was pushed on L's queue;
      it is not given back while it is queued or any lane's hazard. */
 #ifndef MHEAP_LANE_H
@@ -34,8 +34,8 @@ typedef struct mh_bin {
 struct mh_thread;
 
 struct mh_lane {
-  mheap *heap;
-  char *segments; /* of the region, like the next two: constant */
+  _Atomic(mheap *) heap; /* changes once at most, when its heap is deleted: then to the main heap */
+  char *segments;        /* of the region, like the next two: constant */
   mh_slab *slabs;
   uint64_t reach; /* bytes of address space from `segments` on */
   _Alignas(64) mh_bin bins[MHEAP_CLASSES];
@@ -100,6 +100,9 @@ void mh_lanes_collect(mheap *heap);
 /* Sends every thread's next call in this heap the slow way. */
 void mh_lanes_forget(mheap *heap);
 void mh_lanes_forget_now(mheap *heap); /* without the lock: in a signal handler, in a forked child */
+/* Hands all lanes and their slabs to another heap of the region; `closed`: it may not fill them.
+   Both belong to the caller's thread for now. */
+void mh_lanes_move(mheap *from, mheap *to, bool closed);
 /* At detach: no thread remembers a lane of this heap any more. */
 void mh_lanes_drop(mheap *heap);
 /* In a forked child, where only the calling thread lives on. */

@@ -50,7 +50,9 @@
 /* Read-only-compatible: a writer that does not know one refuses, a reader goes on. */
 #define MH_ROCOMPAT_PAGE_SUMS ((uint64_t)1 << 0)    /* reserved: page_sums is kept up to date */
 #define MH_ROCOMPAT_LANES ((uint64_t)1 << 1)        /* reserved: several writing processes, slab owners */
-#define MH_ROCOMPAT_KNOWN ((uint64_t)0)
+#define MH_ROCOMPAT_ARENAS ((uint64_t)1 << 2)       /* rows of the arena table but the first are, or were, in use,
+                                                       or rows of the heap table but the first two */
+#define MH_ROCOMPAT_KNOWN MH_ROCOMPAT_ARENAS
 
 typedef enum mh_state { /* mh_superblock.state */
   MH_STATE_CLEAN = 0,   /* detached in order; everything was synced */
@@ -147,18 +149,24 @@ typedef struct mh_heap_row {
   uint64_t reserved[3]; /* 40 zero */
 } mh_heap_row;
 #define MH_HEAP_USED ((uint64_t)1)
-#define MH_HEAP_DESTROYABLE ((uint64_t)2) /* reserved for heaps that may be destroyed at once */
+#define MH_HEAP_DESTROYABLE ((uint64_t)2) /* may be destroyed with all its blocks */
 #define MH_HEAP_GUARDED ((uint64_t)4)     /* some blocks carry a guard (see mh_guard) */
 #define MH_HEAP_OBJECTS ((uint64_t)8)     /* holds object blocks alone: what no root reaches is garbage */
+/* The heap is gone, and its row is free once no run names it any more: */
+#define MH_HEAP_DESTROYED ((uint64_t)16)  /* its runs are free */
+#define MH_HEAP_DELETED ((uint64_t)32)    /* its runs are the main heap's */
+#define MH_HEAP_TAG_SHIFT 8               /* bits 8-15: tag */
 
 typedef struct mh_arena_row {
   uint64_t head;        /*  0 MH_ARENA_USED | flags; 0: the row is free. The publishing word */
-  uint64_t start;       /*  8 first segment */
-  uint64_t count;       /* 16 segments; 0: all that the region may ever have */
+  uint64_t start;       /*  8 first segment, not 0; row 0: 0 */
+  uint64_t count;       /* 16 segments, which may lie behind the region's end; row 0: 0, for all
+                              that are in no other arena */
   uint64_t reserved[5]; /* 24 zero */
 } mh_arena_row;
 #define MH_ARENA_USED ((uint64_t)1)
-#define MH_ARENA_EXCLUSIVE ((uint64_t)2) /* reserved: only heaps made for it allocate there */
+#define MH_ARENA_EXCLUSIVE ((uint64_t)2) /* only heaps made for it allocate there */
+#define MH_ARENA_COMMITTED ((uint64_t)4) /* its disk space was allocated when it was made, and stays */
 
 /* ---- segment map ------------------------------------------------------------
    One word a segment. It comes in parts of one slice, 8192 words; the first part is the

@@ -80,9 +80,27 @@ static bool have_words(mh_region *region, uint64_t first, uint64_t count) {
   return true;
 }
 
+/* A huge span as its heap's row has it: see settled_head in segment.c. */
+static mh_map_entry settled(const mh_region *region, mh_map_entry entry) {
+  uint64_t row = mh_heap_row_head(region, entry.heap);
+  if (row & MH_HEAP_DESTROYED) return (mh_map_entry){.kind = MH_MAP_FREE, .head = entry.head, .count = 1};
+  if (row & MH_HEAP_DELETED) entry.heap = 0;
+  return entry;
+}
+
+static bool is_in_arena(const mh_region *region, uint64_t segment, uint32_t arena) {
+  return mh_map_arena_of(region, segment) == arena;
+}
+
+bool mh_map_reaches(mh_region *region, uint64_t first, uint64_t count) {
+  uint64_t segments = mh_map_segments(region);
+  return first < segments && count <= segments - first && have_words(region, first, count);
+}
+
 static bool huge_is_valid(mh_region *region, const mh_map_entry *e) {
   uint64_t segments = mh_map_segments(region);
-  if (e->count == 0 || e->count > segments - e->head || e->heap >= MH_HEAPS || e->arena >= MH_ARENAS)
+  if (e->count == 0 || e->count > segments - e->head || e->heap >= MH_HEAPS) return false;
+  if (!is_in_arena(region, e->head, e->arena) || !is_in_arena(region, e->head + e->count - 1, e->arena))
     return false;
   return mh_in_region(region, mh_segment_offset(e->head), mh_map_huge_bytes(e)) &&
          have_words(region, e->head, e->count);
@@ -97,6 +115,8 @@ static mheap_err resolve_body(mh_region *region, uint64_t segment, uint64_t back
   if (word == NULL) return MHEAP_OK;
   mh_map_entry head = take_apart(mh_read(word), segment - back);
   if (head.kind != MH_MAP_HUGE || !huge_is_valid(region, &head) || head.count <= back) return MHEAP_OK;
+  head = settled(region, head);
+  if (head.kind == MH_MAP_FREE) return MHEAP_OK;
   *entry = head;
   entry->kind = MH_MAP_BODY;
   return MHEAP_OK;
@@ -116,11 +136,11 @@ mheap_err mh_map_get(mh_region *region, uint64_t segment, mh_map_entry *entry, m
   mh_map_entry found = take_apart(word, segment);
   bool valid = found.kind != MH_MAP_FREE;
   if (found.kind == MH_MAP_HUGE) valid = huge_is_valid(region, &found);
-  if (found.kind == MH_MAP_SLICES) valid = found.arena < MH_ARENAS;
+  if (found.kind == MH_MAP_SLICES) valid = is_in_arena(region, segment, found.arena);
   if (!valid)
     return mh_fail_corrupt(error, region->path, mh_offset(region, at), "word of the segment map", 0, word);
   if (found.kind == MH_MAP_BODY) return resolve_body(region, segment, found.count, entry, error);
   if (found.kind == MH_MAP_SLICES) found.count = 1;
-  *entry = found;
+  *entry = found.kind == MH_MAP_HUGE ? settled(region, found) : found;
   return MHEAP_OK;
 }

@@ -27,6 +27,8 @@ uint64_t mh_map_segments(const mh_region *region);
    size is MHEAP_ERR_CORRUPT. */
 mheap_err mh_map_get(mh_region *region, uint64_t segment, mh_map_entry *entry, mheap_error *error);
 
+/* Do these segments lie in the region, each with a word of its own? */
+bool mh_map_reaches(mh_region *region, uint64_t first, uint64_t count);
 /* The word itself; NULL when no part of the map holds it yet (the segment is FREE). */
 uint64_t *mh_map_word(mh_region *region, uint64_t segment, mheap_error *error);
 /* Offset in the file of a segment's word, for messages; 0 when there is no part for it. */
@@ -39,6 +41,12 @@ uint64_t mh_map_body(uint64_t back);
 /* The bytes a huge span's block has: usable size. */
 static inline uint64_t mh_map_huge_bytes(const mh_map_entry *entry) {
   return mh_huge_bytes(entry->count, entry->pages);
+}
+/* The row of the arena a segment belongs to. */
+static inline uint32_t mh_map_arena_of(const mh_region *region, uint64_t segment) {
+  for (uint32_t row = 1; row < region->arena_rows; row++)
+    if (segment >= region->ranges[row].first && segment < region->ranges[row].end) return row;
+  return 0;
 }
 /* Offset of a segment's first byte. */
 static inline uint64_t mh_segment_offset(uint64_t segment) { return MH_SLICE + segment * MH_SEGMENT; }

@@ -446,6 +446,20 @@ mh_region *mh_region_open(const char *path, const mheap_options *options, mheap_
   return region;
 }
 
+/* ---- features ---- */
+
+/* One write, which a kill does not cut in two: the checksum stands beside what it covers. */
+mheap_err mh_region_require(mh_region *region, uint64_t rocompat, mheap_error *error) {
+  mh_identity *stored = &region->super->identity, identity = *stored;
+  int failed = 0;
+  if ((stored->rocompat & rocompat) == rocompat) return MHEAP_OK;
+  identity.rocompat |= rocompat;
+  mh_superblock_sum(&identity);
+  if (region->anonymous || region->mode != MHEAP_MODE_LIVE) *stored = identity;
+  else failed = mh_os_write(region->fd, &identity, sizeof identity, 0);
+  return failed ? mh_fail_system(error, failed, region->path, "writing the superblock") : MHEAP_OK;
+}
+
 /* ---- sync and detach ---- */
 
 mheap_err mh_region_sync(mh_region *region, mheap_error *error) {

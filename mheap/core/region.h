@@ -43,6 +43,15 @@ typedef struct mh_pages {
   char fallback[MHEAP_FALLBACK]; /* what was asked for and not obtained, and why */
 } mh_pages;
 
+/* The segments of one row of the arena table; end 0: the row is free. Row 0's are all that are
+   in no other range. */
+typedef struct mh_range {
+  uint64_t first, end;
+  bool exclusive; /* only heaps made for it allocate there */
+  bool committed; /* its disk space stays */
+  int id;         /* what the process calls it (arenas.h); 0: nothing yet */
+} mh_range;
+
 struct mh_region {
   /* What the fast paths read. Constant while attached, but for `size`. */
   char *base;            /* address of the superblock; NULL: forked, and another took its place */
@@ -72,15 +81,21 @@ struct mh_region {
   uint64_t epoch;      /* super->epoch as this attach left it */
   mh_pages pages;
 
-  pthread_mutex_t lock;       /* growth, the map, slices; the last lock in the order */
-  struct mh_arena *arena;     /* see arena.h */
-  uint64_t peak;              /* the most bytes in use during this attach */
-  uint32_t walkers;           /* between mh_region_begin_walk and mh_region_end_walk */
-  void **map_parts;           /* addresses of the map's parts, NULL: not looked up yet */
-  uint64_t map_parts_room;    /* entries in map_parts */
-  mh_region *next;            /* the process's regions (registry.c) */
-  mh_slab *orphans[MH_HEAPS]; /* slabs of opened segments that no lane has yet, by their heap's row */
-  struct mheap *heaps;        /* handles on this region */
+  pthread_mutex_t lock;    /* growth, the map, slices; the last lock in the order */
+  struct mh_arena *arenas; /* see arena.h; one for each row of the arena table */
+  uint32_t arena_rows;     /* rows up to the last one in use */
+  mh_range ranges[MH_ARENAS];
+  bool is_arena;               /* reserved as a whole, or lent: arenas.h */
+  bool all_open;               /* every segment that was there at attach is opened */
+  uint64_t peak;               /* the most bytes in use during this attach */
+  uint32_t walkers;            /* between mh_region_begin_walk and mh_region_end_walk */
+  void **map_parts;            /* addresses of the map's parts, NULL: not looked up yet */
+  uint64_t map_parts_room;     /* entries in map_parts */
+  mh_region *next;             /* the process's regions (registry.c) */
+  mh_slab *orphans[MH_HEAPS];  /* slabs of opened segments that no lane has yet, by their heap's row */
+  uint64_t *touched[MH_HEAPS]; /* bit a segment: the row may have runs there; NULL: it has none */
+  bool touched_lost;           /* there was no memory for one of them */
+  struct mheap *heaps;         /* handles on this region */
 };
 
 /* ---- life ---- */
@@ -117,6 +132,15 @@ void mh_region_end_walk(mh_region *region);
 mheap_err mh_region_back(mh_region *region, uint64_t offset, uint64_t length, mheap_error *error);
 /* Gives the pages of [offset, offset + length) back; they read as zero, or as before if refused. */
 void mh_region_punch(mh_region *region, uint64_t offset, uint64_t length);
+
+/* Notes that a row of the heap table has, or may have, runs in a segment. The main heap's are
+   everywhere and not noted. */
+void mh_region_touch_slowly(mh_region *region, uint32_t row, uint64_t segment);
+static inline void mh_region_touch(mh_region *region, uint32_t row, uint64_t segment) {
+  if (row > 1) mh_region_touch_slowly(region, row, segment);
+}
+/* The row has none any more. */
+void mh_region_untouch(mh_region *region, uint32_t row);
 
 /* ---- addresses ---- */
 
@@ -159,5 +183,14 @@ static inline void mh_publish(uint64_t *word, uint64_t value) {
 static inline uint64_t mh_read(const uint64_t *word) {
   return atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)word, memory_order_acquire);
 }
+/* Of a row of the heap table. */
+static inline uint64_t mh_heap_row_head(const mh_region *region, uint32_t row) {
+  return mh_read(&((const mh_heap_row *)mh_at(region, MH_HEAPS_OFFSET))[row].head);
+}
+
+/* ---- what else is stored but not in every file ---- */
+
+/* Makes the file say that it has a feature (MH_ROCOMPAT_*), before the first use of it. */
+mheap_err mh_region_require(mh_region *region, uint64_t rocompat, mheap_error *error);
 
 #endif

@@ -174,7 +174,25 @@ mheap_err mh_region_make_tables(mh_region *region, mheap_error *error) {
   return MHEAP_OK;
 }
 
+/* ---- which segments a heap has runs in ---- */
+
+static uint64_t touched_bytes(const mh_region *region) {
+  return (region->span / MH_SEGMENT / 8 / MH_SLICE + 1) * MH_SLICE;
+}
+
+void mh_region_touch_slowly(mh_region *region, uint32_t row, uint64_t segment) {
+  if (region->touched[row] == NULL) region->touched[row] = mh_os_table(touched_bytes(region));
+  if (region->touched[row] == NULL) region->touched_lost = true;
+  else region->touched[row][segment / 64] |= (uint64_t)1 << segment % 64;
+}
+
+void mh_region_untouch(mh_region *region, uint32_t row) {
+  if (region->touched[row] != NULL) mh_os_table_free(region->touched[row], touched_bytes(region));
+  region->touched[row] = NULL;
+}
+
 void mh_region_unmap(mh_region *region) {
+  for (uint32_t row = 0; row < MH_HEAPS; row++) mh_region_untouch(region, row);
   if (region->slabs != NULL) mh_os_table_free(region->slabs, slab_table_bytes(region));
   if (region->map_parts != NULL) mh_os_table_free(region->map_parts, region->map_parts_room * sizeof(void *));
   if (region->base != NULL) mh_pages_release(region);

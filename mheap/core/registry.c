@@ -16,6 +16,7 @@ static void each_heap_lock(mh_region *region, int (*operate)(pthread_mutex_t *))
 }
 
 static void before_fork(void) {
+  mh_handles_lock();
   pthread_mutex_lock(&lock);
   mh_lanes_lock();
   for (mh_region *region = regions; region != NULL; region = region->next) {
@@ -31,6 +32,7 @@ static void release_all(void) {
   }
   mh_lanes_unlock();
   pthread_mutex_unlock(&lock);
+  mh_handles_unlock();
 }
 
 /* A file's region belongs to the parent: its descriptors are closed, because the locks
@@ -103,6 +105,14 @@ void mh_registry_add_heap(mh_region *region, mheap *heap) {
   heap->next = region->heaps;
   region->heaps = heap;
   pthread_mutex_unlock(&lock);
+}
+
+mheap *mh_registry_heap(const mh_region *region, uint32_t row) {
+  pthread_mutex_lock(&lock);
+  mheap *heap = region->heaps;
+  while (heap != NULL && heap->row != row) heap = heap->next;
+  pthread_mutex_unlock(&lock);
+  return heap;
 }
 
 void mh_registry_remove_heap(mh_region *region, mheap *heap) {

@@ -11,6 +11,8 @@ void mh_registry_add(mh_region *region);
 void mh_registry_remove(mh_region *region);
 void mh_registry_add_heap(mh_region *region, mheap *heap);
 void mh_registry_remove_heap(mh_region *region, mheap *heap);
+/* The handle of a row, if there is one. */
+mheap *mh_registry_heap(const mh_region *region, uint32_t row);
 
 /* Has this process attached that file for writing already? */
 bool mh_registry_writes(uint64_t device, uint64_t inode);

@@ -116,25 +116,41 @@ static mheap_err check_heads(mh_region *region, uint64_t segment, uint64_t slice
   return MHEAP_OK;
 }
 
+/* A run as its heap's row has it. What a heap that was destroyed left is free; what one that
+   was deleted left is the main heap's: the process that did it was killed before it could
+   say so everywhere. */
+static uint64_t settled_head(mh_region *region, uint64_t *at) {
+  uint64_t word = *at, row = mh_heap_row_head(region, mh_run_head_of(word).heap);
+  uint64_t settled = word;
+  if (word == 0 || (row & (MH_HEAP_DESTROYED | MH_HEAP_DELETED)) == 0 || !mh_region_writable(region))
+    return word;
+  if (row & MH_HEAP_DESTROYED) settled = 0;
+  else settled &= ~((((uint64_t)1 << MH_HEAD_HEAP_BITS) - 1) << MH_HEAD_HEAP_SHIFT);
+  mh_publish(at, settled);
+  return settled;
+}
+
 static void add_orphan(mh_region *region, mh_slab *slab) {
   slab->next = region->orphans[slab->heap];
   region->orphans[slab->heap] = slab;
 }
 
 static void open_runs(mh_region *region, uint64_t segment, uint64_t slices) {
-  const mh_segment_header *header = mh_segment_header_of(region, segment);
+  mh_segment_header *header = mh_segment_header_of(region, segment);
   mh_segment *state = mh_segment_of(region, segment);
   mh_slab *entries = (mh_slab *)state;
   clear_entries(entries + 1, MH_SEGMENT_SLICES - 1);
   state->free = slices;
   for (uint32_t i = 1; i < MH_SEGMENT_SLICES && (slices >> i & 1);) {
-    mh_run_head h = mh_run_head_of(header->slice[i - 1].head);
+    uint32_t count = mh_run_head_of(header->slice[i - 1].head).count;
+    mh_run_head h = mh_run_head_of(settled_head(region, &header->slice[i - 1].head));
     if (h.kind == MH_SLICE_FREE) {
-      i++;
+      i += count > 0 ? count : 1;
       continue;
     }
     state->free &= ~mask_of(i, h.count);
     fill_run(region, &entries[i], &h);
+    mh_region_touch(region, h.heap, segment);
     i += h.count;
   }
   for (uint32_t i = 1; i < MH_SEGMENT_SLICES; i++)
@@ -223,6 +239,7 @@ mh_slab *mh_run_make(mh_region *region, uint64_t segment, uint32_t first, uint64
   mh_run_head h = mh_run_head_of(head);
   state->free &= ~mask_of(first, h.count);
   fill_run(region, run, &h);
+  mh_region_touch(region, h.heap, segment);
   if (h.kind == MH_SLICE_SLAB) { /* the words in use; what the rest holds does not matter */
     clear_words(run->bits->alloc, run->words);
     clear_words(run->bits->freed, run->words);

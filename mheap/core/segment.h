@@ -29,6 +29,7 @@ typedef enum mh_place {
   MH_PLACE_BIN = 0, /* the bin hands out its blocks: a free needs nothing done */
   MH_PLACE_LIST,    /* in the bin's list of slabs with free blocks: given back when empty */
   MH_PLACE_FULL,    /* nowhere, since no block was free: a free lists it */
+  MH_PLACE_CLOSED,  /* nowhere: its free blocks are not this heap's to hand out; given back when empty */
 } mh_place;
 
 /* A run's first slice; for other slices only `lane` (NULL), `kind` and `back` mean something.

@@ -19,7 +19,8 @@ uint64_t mh_span_good_size(uint64_t size) { return pages_of(size) * MH_PAGE; }
 static void *span_malloc(mheap *heap, uint64_t pages, uint64_t alignment, mheap_error *error) {
   uint32_t count = slices_of(pages);
   uint64_t head = mh_head_span(count, (uint32_t)pages, heap->row);
-  mh_slab *run = mh_arena_take(heap->region, count, (uint32_t)pages, alignment, head, error);
+  mh_want want = {.count = count, .pages = (uint32_t)pages, .alignment = alignment, .head = head};
+  mh_slab *run = mh_arena_take(heap->region, heap->only, &want, error);
   return run == NULL ? NULL : mh_slab_start(heap->region, run);
 }
 
@@ -40,7 +41,10 @@ static void set_bodies(mh_region *region, uint64_t head, uint64_t from, uint64_t
 }
 
 static void publish_huge(mheap *heap, uint64_t first, uint64_t count, uint64_t pages) {
-  mh_publish(mh_map_word(heap->region, first, NULL), mh_map_huge(0, heap->row, last_pages(pages), count));
+  mh_region *region = heap->region;
+  mh_region_touch(region, heap->row, first);
+  mh_publish(mh_map_word(region, first, NULL),
+             mh_map_huge(mh_map_arena_of(region, first), heap->row, last_pages(pages), count));
 }
 
 static uint64_t whole_pages(uint64_t pages) {
@@ -51,7 +55,7 @@ static uint64_t whole_pages(uint64_t pages) {
 static void *huge_malloc(mheap *heap, uint64_t pages, uint64_t alignment, mheap_error *error) {
   mh_region *region = heap->region;
   uint64_t count = (pages + PAGES_PER_SEGMENT - 1) / PAGES_PER_SEGMENT, first;
-  if (mh_arena_take_segments(region, count, alignment, &first, error) != MHEAP_OK) return NULL;
+  if (mh_arena_take_segments(region, heap->only, count, alignment, &first, error) != MHEAP_OK) return NULL;
   if (mh_region_back(region, mh_segment_offset(first), whole_pages(pages) * MH_PAGE, error) != MHEAP_OK) {
     mh_arena_give_segments(region, first, count);
     return NULL;
@@ -67,7 +71,7 @@ static bool huge_resize(mheap *heap, const mh_map_entry *huge, uint64_t pages) {
   mheap_error ignored;
   mh_error_clear(&ignored);
   if (count > huge->count &&
-      !mh_arena_extend_segments(region, first + huge->count, count - huge->count, &ignored))
+      !mh_arena_extend_segments(region, first, first + huge->count, count - huge->count, &ignored))
     return false;
   if (mh_region_back(region, mh_segment_offset(first), whole_pages(pages) * MH_PAGE, NULL) != MHEAP_OK)
     return false;

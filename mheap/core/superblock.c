@@ -10,6 +10,8 @@ static uint32_t identity_checksum(const mh_identity *identity) {
   return mh_crc32c(identity, offsetof(mh_identity, checksum));
 }
 
+void mh_superblock_sum(mh_identity *identity) { identity->checksum = identity_checksum(identity); }
+
 void mh_superblock_make(mh_superblock *super, uint64_t max_size) {
   memset(super, 0, sizeof *super);
   mh_identity *id = &super->identity;
@@ -33,7 +35,7 @@ void mh_superblock_make(mh_superblock *super, uint64_t max_size) {
   id->key_rows = MH_KEYS;
   id->size_classes = MHEAP_CLASSES;
   id->created_ns = mh_os_time_ns();
-  id->checksum = identity_checksum(id);
+  mh_superblock_sum(id);
   super->placement = MH_SEGMENT + (MH_SEGMENT - MH_SLICE); /* segments are aligned in memory */
   super->max_size = max_size;
   super->birth = 1;

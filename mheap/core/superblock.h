@@ -16,6 +16,9 @@
 /* A fresh superblock with a new uuid; size 0, so the file counts as being formatted. */
 void mh_superblock_make(mh_superblock *super, uint64_t max_size);
 
+/* Renews the checksum. */
+void mh_superblock_sum(mh_identity *identity);
+
 /* Is this page the start of a heap this code can read (and write, if `writing`)? `got` is how
    many of its bytes the file has, `file_size` how long the file is. */
 mheap_err mh_superblock_check(const mh_superblock *super, size_t got, uint64_t file_size, bool writing,

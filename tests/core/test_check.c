@@ -352,8 +352,8 @@ static void rows_of_heaps_and_arenas_are_checked(void) {
   };
   check_injuries(&p, list, COUNT(list));
   poke(&p, arena + row, MH_ARENA_USED); /* two arenas that share segments 10 to 19 */
-  poke(&p, arena + row + 8, 0);
-  poke(&p, arena + row + 16, 20);
+  poke(&p, arena + row + 8, 1);
+  poke(&p, arena + row + 16, 19);
   poke(&p, arena + 2 * row, MH_ARENA_USED);
   poke(&p, arena + 2 * row + 8, 10);
   poke(&p, arena + 2 * row + 16, 90);

@@ -201,6 +201,81 @@ MHEAP_API size_t mheap_usable_size(mheap *heap, const void *block);
 /* The bytes mheap_malloc(size) reserves. 0: no heap can hold it. */
 MHEAP_API size_t mheap_good_size(size_t size);
 
+/* ---- arenas ---------------------------------------------------------------------
+
+   An arena is a part of a heap's file, or memory of its own, from which heaps take their space.
+   One in a file is stored: it is there after the next attach, with the heaps made for it. Its
+   number is the process's and is not: mheap_visit_arenas tells the numbers. */
+
+typedef int mheap_arena; /* 1 and up; 0 is no arena */
+
+typedef struct mheap_arena_options {
+  bool exclusive;   /* only heaps made for it allocate there; else it is shared, and used first */
+  bool commit;      /* memory is brought in, or disk space allocated, now */
+  bool allow_large; /* memory: 2 MiB pages if there are any, transparent ones if not. Files: refused */
+} mheap_arena_options;
+
+/* Reserves `size` bytes, rounded up to whole segments of 4 MiB, in the file (or the memory) of
+   `heap`; NULL: memory of its own, for heaps of the current subprocess. options NULL: all false.
+   The space is address space, and costs disk or memory as it is used. MHEAP_ERR_FULL: the region
+   has not so much left, or its table of 63 arenas is full; MHEAP_ERR_NO_MEMORY. */
+MHEAP_API mheap_err mheap_arena_reserve(mheap *heap, size_t size, const mheap_arena_options *options,
+                                        mheap_arena *arena);
+/* Lets an arena in a file, or in a heap's memory, have `size` bytes: it must be the last one there.
+   MHEAP_ERR_ARGUMENT if it is not, or is larger already. */
+MHEAP_API mheap_err mheap_arena_grow(mheap_arena arena, size_t size);
+/* Gives an arena back: no heap was made for it that still is there, and nothing in it is in use,
+   else MHEAP_ERR_BUSY. */
+MHEAP_API mheap_err mheap_arena_release(mheap_arena arena);
+
+/* Where it is, and in *size (may be NULL) how many bytes it has. NULL: there is no such arena. */
+MHEAP_API void *mheap_arena_area(mheap_arena arena, size_t *size);
+/* What the start of lent memory is rounded up to: 64 KiB. */
+MHEAP_API size_t mheap_arena_min_alignment(void);
+
+typedef struct mheap_arena_info {
+  mheap_arena arena;
+  void *start;
+  uint64_t size;      /* bytes */
+  uint64_t used;      /* bytes of slices and segments in use, headers included */
+  bool exclusive, committed;
+  bool stored;        /* in a file */
+} mheap_arena_info;
+
+MHEAP_API mheap_err mheap_arena_get_info(mheap_arena arena, mheap_arena_info *info);
+/* The arenas reserved in the region of `heap` (NULL: those of the current subprocess), until
+   `visit` returns false. */
+MHEAP_API mheap_err mheap_visit_arenas(mheap *heap, bool (*visit)(void *arg, const mheap_arena_info *info), void *arg);
+
+/* ---- more heaps --------------------------------------------------------------------
+
+   A region holds up to 126 heaps beside its main heap. They share its space, but each has
+   blocks of its own: a block is freed by the heap it came from. Handles of theirs belong to the
+   region and go with it, or with the heap; mheap_detach is for main heaps. */
+
+/* A heap in the region of `heap`, or of `arena` (then `heap` may be NULL, or must be in the same
+   region), or (both absent) in memory for the current subprocess. arena 0: it uses the shared
+   ones. tag: 0 to 255; free space in slabs goes only from heaps to heaps of one tag. In a file the
+   heap is there after the next attach: mheap_visit_heaps. NULL: MHEAP_ERR_FULL, … */
+MHEAP_API mheap *mheap_new(mheap *heap, int tag, bool allow_destroy, mheap_arena arena);
+/* Frees every block of the heap, and the heap. MHEAP_ERR_ARGUMENT unless it was made with allow_destroy.
+   Costs time for its slabs, not its blocks; a kill in the middle leaves it destroyed. */
+MHEAP_API mheap_err mheap_destroy(mheap *heap);
+/* Frees the heap; its blocks become the main heap's where they are. */
+MHEAP_API mheap_err mheap_delete(mheap *heap);
+/* The main heap of the region. */
+MHEAP_API mheap *mheap_main(mheap *heap);
+/* Every heap of the region, the main heap first, until `visit` returns false. */
+MHEAP_API mheap_err mheap_visit_heaps(mheap *heap, bool (*visit)(void *arg, mheap *heap), void *arg);
+
+typedef struct mheap_heap_info {
+  uint32_t number;     /* in its region, for as long as it exists; the main heap's is 0 */
+  int tag;
+  bool destroyable;
+  mheap_arena arena;   /* the only one it uses; 0: the shared ones */
+} mheap_heap_info;
+MHEAP_API mheap_err mheap_get_heap_info(mheap *heap, mheap_heap_info *info);
+
 /* ---- roots --------------------------------------------------------------------- */
 
 #define MHEAP_KEYS 1024

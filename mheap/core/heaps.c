@@ -1,0 +1,291 @@
+/* heaps.c: the heaps of a region beside its main one: made, destroyed, deleted, visited.
+
+   Owns: rows 2 and up of the heap table. Calls arenas.h, arena.h, lane.h, segment.h. Holds
+   region->lock while it changes the table or runs.
+
+   A heap is there from the store of its row's head on. Destroying or deleting it is one store too,
+   which says what its runs are from now on (MH_HEAP_DESTROYED, MH_HEAP_DELETED); then each run is
+   told, and the row is free once none names it. What a kill leaves out of that is made up for where
+   a segment is opened or a word of the map is read, and the row when another is wanted. */
+#include <string.h>
+
+#include "arena.h"
+#include "arenas.h"
+#include "decode.h"
+#include "lane.h"
+#include "map.h"
+#include "segment.h"
+
+#define FIRST_ROW 2 /* before it: the main heap and that of its objects */
+
+static mh_heap_row *row_at(const mh_region *region, uint32_t row) {
+  return (mh_heap_row *)mh_at(region, MH_HEAPS_OFFSET) + row;
+}
+
+/* ---- each run of a row, in the segments it touched ---- */
+
+typedef void run_fun(mh_region *region, mh_slab *run, uint64_t closed);
+typedef void huge_fun(mh_region *region, const mh_map_entry *huge);
+
+typedef struct change { /* what becomes of a heap's runs */
+  uint32_t row;
+  run_fun *run;
+  huge_fun *huge;
+  uint64_t closed; /* arenas whose slabs are not the main heap's to fill, a bit a row */
+} change;
+
+static void change_slices(mh_region *region, const change *c, uint64_t segment) {
+  mh_slab *entries = (mh_slab *)mh_segment_of(region, segment);
+  for (uint32_t i = 1; i < MH_SEGMENT_SLICES && entries->kind == MH_RUN_HEADER; i++) {
+    bool is_run = entries[i].kind == MH_RUN_SLAB || entries[i].kind == MH_RUN_SPAN;
+    if (is_run && entries[i].heap == c->row) c->run(region, &entries[i], c->closed);
+  }
+}
+
+/* The stored word, since mh_map_get tells what is settled already. */
+static void change_segment(mh_region *region, const change *c, uint64_t segment) {
+  mh_map_entry entry = {.kind = MH_MAP_FREE};
+  uint64_t *word = mh_map_word(region, segment, NULL);
+  if (word == NULL || segment >= mh_map_segments(region)) return;
+  mh_map_fields fields = mh_map_fields_of(mh_read(word));
+  if (fields.kind == MH_MAP_SLICES) change_slices(region, c, segment);
+  if (fields.kind != MH_MAP_HUGE || fields.heap != c->row) return;
+  entry = (mh_map_entry){.kind = MH_MAP_HUGE,
+                         .head = segment,
+                         .count = fields.count,
+                         .pages = fields.pages,
+                         .arena = fields.arena};
+  if (mh_map_reaches(region, segment, fields.count)) c->huge(region, &entry);
+}
+
+static void change_runs(mh_region *region, const change *c) {
+  const uint64_t *touched = region->touched[c->row];
+  uint64_t segments = region->span / MH_SEGMENT + 1;
+  bool all = region->touched_lost;
+  for (uint64_t i = 0; i < segments && (all || touched != NULL); i += 64) {
+    uint64_t bits = all ? ~(uint64_t)0 : touched[i / 64];
+    for (; bits != 0; bits &= bits - 1) change_segment(region, c, i + (uint64_t)__builtin_ctzll(bits));
+  }
+}
+
+static void free_run(mh_region *region, mh_slab *run, uint64_t closed) {
+  (void)closed;
+  atomic_store_explicit(&run->lane, NULL, memory_order_release);
+  mh_arena_give(region, run);
+}
+
+static void free_huge(mh_region *region, const mh_map_entry *huge) {
+  for (uint64_t i = 0; i < huge->count; i++) mh_publish(mh_map_word(region, huge->head + i, NULL), 0);
+  mh_arena_give_segments(region, huge->head, huge->count);
+}
+
+static void hand_run(mh_region *region, mh_slab *run, uint64_t closed) {
+  uint64_t *head = mh_slab_head(region, run), segment = mh_slab_index(region, run) / MH_SEGMENT_SLICES;
+  mh_publish(head, *head & ~((((uint64_t)1 << MH_HEAD_HEAP_BITS) - 1) << MH_HEAD_HEAP_SHIFT));
+  run->heap = 0;
+  if (run->kind == MH_RUN_SLAB && (closed >> mh_map_arena_of(region, segment) & 1) &&
+      run->place == MH_PLACE_FULL)
+    run->place = MH_PLACE_CLOSED;
+}
+
+static void hand_huge(mh_region *region, const mh_map_entry *huge) {
+  mh_publish(mh_map_word(region, huge->head, NULL), mh_map_huge(huge->arena, 0, huge->pages, huge->count));
+}
+
+/* ---- rows ---- */
+
+/* Frees a row whose heap is gone: after it no run names it. The caller holds region->lock. */
+static void settle_row(mh_region *region, uint32_t row, uint64_t closed) {
+  bool destroyed = (row_at(region, row)->head & MH_HEAP_DESTROYED) != 0;
+  change c = {.row = row,
+              .run = destroyed ? free_run : hand_run,
+              .huge = destroyed ? free_huge : hand_huge,
+              .closed = closed};
+  mh_arena_open_all(region);
+  change_runs(region, &c);
+  mh_region_untouch(region, row);
+  region->orphans[row] = NULL;
+  mh_publish(&row_at(region, row)->head, 0);
+}
+
+static uint32_t free_row(mh_region *region) {
+  for (uint32_t row = FIRST_ROW; row < MH_HEAPS; row++)
+    if (mh_read(&row_at(region, row)->head) == 0) return row;
+  for (uint32_t row = FIRST_ROW; row < MH_HEAPS; row++)
+    if (mh_read(&row_at(region, row)->head) & (MH_HEAP_DESTROYED | MH_HEAP_DELETED)) {
+      settle_row(region, row, 0);
+      return row;
+    }
+  return MH_HEAPS;
+}
+
+void mh_heaps_settle(mh_region *region) {
+  for (uint32_t row = FIRST_ROW; row < MH_HEAPS; row++)
+    if (mh_read(&row_at(region, row)->head) & (MH_HEAP_DESTROYED | MH_HEAP_DELETED))
+      settle_row(region, row, 0);
+}
+
+/* ---- making ---- */
+
+static mheap_err make_row(mh_region *region, uint64_t head, uint64_t only, uint32_t *row,
+                          mheap_error *error) {
+  *row = free_row(region);
+  if (*row == MH_HEAPS)
+    return mh_fail(error, MHEAP_ERR_FULL,
+                   "%s: all %d rows of its heap table are in use; destroy or delete a heap", region->path,
+                   MH_HEAPS);
+  mh_heap_row *stored = row_at(region, *row);
+  memset(stored, 0, sizeof *stored);
+  stored->arena = only;
+  mh_publish(&stored->head, head);
+  return MHEAP_OK;
+}
+
+static mheap *new_in(mh_region *region, uint32_t only, int tag, bool destroyable, mheap_error *error) {
+  uint64_t head = MH_HEAP_USED | (destroyable ? MH_HEAP_DESTROYABLE : 0) | (uint64_t)tag << MH_HEAP_TAG_SHIFT;
+  uint32_t row;
+  mheap_err code = mh_region_require(region, MH_ROCOMPAT_ARENAS, error);
+  if (code) return NULL;
+  pthread_mutex_lock(&region->lock);
+  code = make_row(region, head, only, &row, error);
+  pthread_mutex_unlock(&region->lock);
+  return code ? NULL : mh_handle_of(region, row, error);
+}
+
+/* The region and arena that the arguments of mheap_new mean. */
+static mheap_err choose_place(mheap *heap, mheap_arena arena, mh_region **region, uint32_t *only,
+                              mheap_error *error) {
+  uint32_t row = 0;
+  *region = heap->region;
+  *only = 0;
+  if (arena == 0) return MHEAP_OK;
+  if (!mh_arenas_find(arena, region, &row))
+    return mh_fail(error, MHEAP_ERR_ARGUMENT, "arena %d: there is none of this number", arena);
+  *only = (*region)->is_arena && row == 0 ? 0 : row + 1;
+  return MHEAP_OK;
+}
+
+mheap *mheap_new(mheap *heap, int tag, bool allow_destroy, mheap_arena arena) {
+  mheap *asked = heap;
+  mh_region *region;
+  uint32_t only;
+  heap = mh_heap_of(heap);
+  if (heap == NULL) return NULL;
+  mheap_error *error = mh_error(heap);
+  mheap_err code = choose_place(heap, arena, &region, &only, error);
+  if (!code && asked != NULL && region != heap->region)
+    code = mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: arena %d is not in it", heap->region->path, arena);
+  if (!code && (tag < 0 || tag > 255))
+    code = mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: tag %d is not from 0 to 255", region->path, tag);
+  mheap *main = code ? NULL : mh_handle_find(region, 0);
+  if (main == NULL) return NULL;
+  code = mh_heap_writable(main);
+  if (code && main != heap) *error = *mh_error(main);
+  return code ? NULL : new_in(region, only, tag, allow_destroy, error);
+}
+
+/* ---- destroying and deleting ---- */
+
+static mheap_err may_go(mheap *heap, uint64_t needed, mheap_error **error) {
+  mheap *of = mh_heap_of(heap);
+  if (of == NULL) return MHEAP_ERR_NO_MEMORY;
+  *error = mh_error(of);
+  if (heap == NULL || heap->row < FIRST_ROW)
+    return mh_fail(*error, MHEAP_ERR_ARGUMENT, "%s: its main heap is not destroyed or deleted: detach it",
+                   of->region->path);
+  mheap_err code = mh_heap_writable(heap);
+  if (!code && (mh_heap_row_of(heap)->head & needed) != needed)
+    code = mh_fail(*error, MHEAP_ERR_ARGUMENT,
+                   "%s: heap %u was made without allow_destroy; delete hands its blocks to the main heap",
+                   heap->region->path, heap->row);
+  return code;
+}
+
+static void mark_row(mh_region *region, uint32_t row, uint64_t flag) {
+  mh_heap_row *stored = row_at(region, row);
+  pthread_mutex_lock(&region->lock);
+  mh_publish(&stored->head, stored->head | flag);
+  pthread_mutex_unlock(&region->lock);
+}
+
+static void settle(mh_region *region, uint32_t row, uint64_t closed) {
+  pthread_mutex_lock(&region->lock);
+  settle_row(region, row, closed);
+  pthread_mutex_unlock(&region->lock);
+}
+
+mheap_err mheap_destroy(mheap *heap) {
+  mheap_error *error;
+  mheap_err code = may_go(heap, MH_HEAP_DESTROYABLE, &error);
+  if (code) return code;
+  mh_region *region = heap->region;
+  uint32_t row = heap->row;
+  mark_row(region, row, MH_HEAP_DESTROYED);
+  mh_lanes_drop(heap);
+  mh_handle_drop(heap); /* before another heap can get the row */
+  settle(region, row, 0);
+  return MHEAP_OK;
+}
+
+/* Slabs in exclusive arenas, and all of another tag: the main heap has their blocks, not their space. */
+static uint64_t closed_arenas(const mh_region *region, uint64_t head) {
+  uint64_t closed = 0;
+  if (head >> MH_HEAP_TAG_SHIFT & 255) return ~(uint64_t)0;
+  for (uint32_t row = 0; row < region->arena_rows; row++)
+    if (region->ranges[row].exclusive) closed |= (uint64_t)1 << row;
+  return closed;
+}
+
+mheap_err mheap_delete(mheap *heap) {
+  mheap_error *error;
+  mheap_err code = may_go(heap, 0, &error);
+  if (code) return code;
+  mh_region *region = heap->region;
+  mheap *main = mh_handle_find(region, 0);
+  uint32_t row = heap->row;
+  uint64_t head = mh_heap_row_head(region, row), closed = closed_arenas(region, head);
+  if (head & MH_HEAP_GUARDED) mh_heap_set_guarded(main);
+  if (region->orphans[row] != NULL) mh_lanes_collect(heap); /* they get a lane, to go with */
+  mark_row(region, row, MH_HEAP_DELETED);
+  mh_lanes_move(heap, main, closed);
+  mh_handle_drop(heap);
+  settle(region, row, closed);
+  return MHEAP_OK;
+}
+
+/* ---- looking ---- */
+
+mheap *mheap_main(mheap *heap) {
+  heap = mh_heap_of(heap);
+  return heap != NULL ? mh_handle_find(heap->region, 0) : NULL;
+}
+
+mheap_err mheap_visit_heaps(mheap *heap, bool (*visit)(void *arg, mheap *heap), void *arg) {
+  heap = mh_heap_of(heap);
+  if (heap == NULL) return MHEAP_ERR_NO_MEMORY;
+  mheap_err code = mh_heap_usable(heap);
+  for (uint32_t row = 0; row < MH_HEAPS && !code; row++) {
+    if (!mh_heap_row_visible(mh_heap_row_head(heap->region, row))) continue;
+    mheap *one = mh_handle_of(heap->region, row, mh_error(heap));
+    if (one == NULL) code = mh_error(heap)->code;
+    else if (!visit(arg, one)) break;
+  }
+  return code;
+}
+
+mheap_err mheap_get_heap_info(mheap *heap, mheap_heap_info *info) {
+  heap = mh_heap_of(heap);
+  if (heap == NULL) return MHEAP_ERR_NO_MEMORY;
+  if (info == NULL)
+    return mh_fail(mh_error(heap), MHEAP_ERR_ARGUMENT, "%s: no place for the result", heap->region->path);
+  memset(info, 0, sizeof *info);
+  mheap_err code = mh_heap_usable(heap);
+  if (code) return code;
+  uint64_t head = mh_heap_row_of(heap)->head;
+  info->number = heap->row;
+  info->tag = (int)(head >> MH_HEAP_TAG_SHIFT & 255);
+  info->destroyable = (head & MH_HEAP_DESTROYABLE) != 0;
+  if (heap->only != 0) info->arena = mh_arenas_number(heap->region, heap->only - 1);
+  else if (heap->region->is_arena) info->arena = mh_arenas_number(heap->region, 0);
+  return MHEAP_OK;
+}

@@ -1,0 +1,284 @@
+/* test_arenas.c: arenas, in a heap's file and in memory of their own. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "mheap/mheap.h"
+#include "test.h"
+
+#define MIB ((size_t)1 << 20)
+#define SEGMENT (4 * MIB)
+
+static const mheap_arena_options exclusive = {.exclusive = true};
+
+static mheap *open_heap(const char *name) {
+  mheap_error error;
+  mheap *heap = mheap_open(test_path(name), NULL, &error);
+  if (heap == NULL) fprintf(stderr, "%s\n", error.text);
+  return heap;
+}
+
+static bool is_in(mheap_arena arena, const void *block) {
+  size_t size;
+  const char *start = mheap_arena_area(arena, &size);
+  return start != NULL && (const char *)block >= start && (const char *)block < start + size;
+}
+
+static bool is_sound(mheap *heap) { return mheap_check(heap, NULL, NULL, NULL) == MHEAP_OK; }
+
+static uint64_t disk_bytes(const char *name) {
+  struct stat st;
+  return stat(test_path(name), &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+}
+
+/* ---- in a file ---- */
+
+static void an_exclusive_arena_serves_its_heaps_alone(void) {
+  mheap *heap = open_heap("exclusive.heap");
+  REQUIRE(heap != NULL);
+  mheap_arena arena;
+  REQUIRE_EQ(mheap_arena_reserve(heap, 8 * MIB, &exclusive, &arena), MHEAP_OK);
+  mheap *inside = mheap_new(NULL, 0, true, arena);
+  REQUIRE(inside != NULL);
+  static const size_t sizes[] = {1, 100, 5000, 100000, 3 * MIB};
+  for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+    CHECK(is_in(arena, mheap_malloc(inside, sizes[i])));
+    CHECK(!is_in(arena, mheap_malloc(heap, sizes[i])));
+  }
+  CHECK(is_sound(heap));
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
+static void a_full_exclusive_arena_gives_nothing(void) {
+  mheap *heap = open_heap("full.heap");
+  REQUIRE(heap != NULL);
+  mheap_arena arena;
+  REQUIRE_EQ(mheap_arena_reserve(heap, SEGMENT, &exclusive, &arena), MHEAP_OK);
+  mheap *inside = mheap_new(heap, 0, false, arena);
+  REQUIRE(inside != NULL);
+  size_t blocks = 0;
+  while (mheap_malloc(inside, 60000) != NULL) blocks++;
+  CHECK(blocks >= 60);
+  CHECK_EQ(mheap_last_error(inside)->code, MHEAP_ERR_FULL);
+  CHECK_CONTAINS(mheap_last_error(inside)->text, "arena 1 is full");
+  CHECK(mheap_malloc(inside, 5 * MIB) == NULL);
+  CHECK_EQ(mheap_last_error(inside)->code, MHEAP_ERR_FULL);
+  CHECK(mheap_malloc(heap, 60000) != NULL);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
+static void a_shared_arena_is_used_first_and_the_rest_after_it(void) {
+  mheap *heap = open_heap("shared.heap");
+  REQUIRE(heap != NULL);
+  mheap_arena arena;
+  REQUIRE_EQ(mheap_arena_reserve(heap, 2 * SEGMENT, NULL, &arena), MHEAP_OK);
+  CHECK(is_in(arena, mheap_malloc(heap, 1 * MIB)));
+  unsigned inside = 1, outside = 0;
+  for (int i = 0; i < 20; i++) {
+    void *block = mheap_malloc(heap, 1 * MIB);
+    REQUIRE(block != NULL);
+    if (is_in(arena, block)) inside++;
+    else outside++;
+  }
+  CHECK_EQ(inside, 6); /* of 63 slices of 64 KiB, three times 1 MiB a segment */
+  CHECK_EQ(outside, 15);
+  CHECK(is_sound(heap));
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
+static bool remember(void *arg, const mheap_arena_info *info) {
+  *(mheap_arena_info *)arg = *info;
+  return true;
+}
+
+static bool last_heap(void *arg, mheap *heap) {
+  *(mheap **)arg = heap;
+  return true;
+}
+
+static void arenas_and_their_heaps_are_there_after_the_next_attach(void) {
+  mheap *heap = open_heap("again.heap");
+  REQUIRE(heap != NULL);
+  mheap_arena arena;
+  REQUIRE_EQ(mheap_arena_reserve(heap, 3 * SEGMENT, &exclusive, &arena), MHEAP_OK);
+  mheap *inside = mheap_new(heap, 77, true, arena);
+  REQUIRE(inside != NULL);
+  char *text = mheap_malloc(inside, 100);
+  REQUIRE(text != NULL);
+  strcpy(text, "kept");
+  CHECK_EQ(mheap_setkey(heap, 1, text), MHEAP_OK);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+  CHECK(mheap_arena_area(arena, NULL) == NULL);
+
+  heap = open_heap("again.heap");
+  REQUIRE(heap != NULL);
+  mheap_arena_info info = {0};
+  mheap_heap_info one = {0};
+  inside = NULL;
+  CHECK_EQ(mheap_visit_arenas(heap, remember, &info), MHEAP_OK);
+  CHECK_EQ(info.size, 3 * SEGMENT);
+  CHECK(info.exclusive && info.stored && info.used > 0);
+  CHECK_EQ(mheap_visit_heaps(heap, last_heap, &inside), MHEAP_OK);
+  REQUIRE(inside != NULL && inside != heap);
+  CHECK_EQ(mheap_get_heap_info(inside, &one), MHEAP_OK);
+  CHECK_EQ(one.tag, 77);
+  CHECK(one.destroyable);
+  CHECK_EQ(one.arena, info.arena);
+  text = mheap_getkey(heap, 1);
+  CHECK_STR(text, "kept");
+  CHECK_EQ(mheap_free(heap, text), MHEAP_ERR_POINTER);
+  CHECK_EQ(mheap_free(inside, text), MHEAP_OK);
+  CHECK(is_in(info.arena, mheap_malloc(inside, 100)));
+  CHECK(!is_in(info.arena, mheap_malloc(heap, 100)));
+  CHECK(is_sound(heap));
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
+/* What the rest of the heap grows by lies behind. */
+static void a_heap_grows_around_its_arenas(void) {
+  mheap *heap = open_heap("around.heap");
+  REQUIRE(heap != NULL);
+  mheap_arena first, second;
+  REQUIRE_EQ(mheap_arena_reserve(heap, 2 * SEGMENT, &exclusive, &first), MHEAP_OK);
+  void *huge = mheap_malloc(heap, 9 * MIB);
+  REQUIRE(huge != NULL);
+  REQUIRE_EQ(mheap_arena_reserve(heap, 2 * SEGMENT, &exclusive, &second), MHEAP_OK);
+  mheap *inside = mheap_new(heap, 0, true, second);
+  for (int i = 0; i < 200; i++) {
+    void *block = mheap_malloc(heap, 100000);
+    REQUIRE(block != NULL);
+    memset(block, i, 100000);
+    CHECK(!is_in(first, block) && !is_in(second, block));
+  }
+  CHECK(is_in(second, mheap_malloc(inside, 6 * MIB)));
+  char *grown = mheap_realloc(heap, huge, 30 * MIB);
+  REQUIRE(grown != NULL);
+  CHECK(!is_in(second, grown) && !is_in(second, grown + 30 * MIB - 1));
+  CHECK(is_sound(heap));
+  CHECK_EQ(mheap_collect(heap, true), MHEAP_OK);
+  CHECK(is_sound(heap));
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
+static void reserving_costs_no_disk_and_committing_does(void) {
+  mheap *heap = open_heap("disk.heap");
+  REQUIRE(heap != NULL);
+  mheap_arena arena;
+  REQUIRE_EQ(mheap_arena_reserve(heap, 64 * MIB, &exclusive, &arena), MHEAP_OK);
+  CHECK(disk_bytes("disk.heap") < 1 * MIB);
+  const mheap_arena_options committed = {.exclusive = true, .commit = true};
+  REQUIRE_EQ(mheap_arena_reserve(heap, 16 * MIB, &committed, &arena), MHEAP_OK);
+  CHECK(disk_bytes("disk.heap") >= 16 * MIB);
+  CHECK_EQ(mheap_collect(heap, true), MHEAP_OK);
+  CHECK(disk_bytes("disk.heap") >= 16 * MIB);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+  CHECK(disk_bytes("disk.heap") >= 16 * MIB);
+  heap = open_heap("disk.heap");
+  REQUIRE(heap != NULL);
+  mheap_arena_info info;
+  CHECK_EQ(mheap_visit_arenas(heap, remember, &info), MHEAP_OK);
+  CHECK(info.committed);
+  CHECK_EQ(mheap_arena_release(info.arena), MHEAP_OK);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+  CHECK(disk_bytes("disk.heap") < 1 * MIB);
+}
+
+static void an_arena_in_use_is_not_released(void) {
+  mheap *heap = open_heap("release.heap");
+  REQUIRE(heap != NULL);
+  mheap_arena arena;
+  REQUIRE_EQ(mheap_arena_reserve(heap, SEGMENT, NULL, &arena), MHEAP_OK);
+  void *block = mheap_malloc(heap, 100);
+  REQUIRE(is_in(arena, block));
+  CHECK_EQ(mheap_arena_release(arena), MHEAP_ERR_BUSY);
+  CHECK_CONTAINS(mheap_last_error(NULL)->text, "blocks in use");
+  CHECK_EQ(mheap_free(heap, block), MHEAP_OK);
+  CHECK_EQ(mheap_arena_release(arena), MHEAP_OK);
+  CHECK_EQ(mheap_arena_release(arena), MHEAP_ERR_ARGUMENT);
+  CHECK_CONTAINS(mheap_last_error(NULL)->text, "there is none of this number");
+  REQUIRE_EQ(mheap_arena_reserve(heap, SEGMENT, &exclusive, &arena), MHEAP_OK);
+  mheap *inside = mheap_new(heap, 0, true, arena);
+  CHECK_EQ(mheap_arena_release(arena), MHEAP_ERR_BUSY);
+  CHECK_CONTAINS(mheap_last_error(NULL)->text, "a heap was made for it");
+  CHECK_EQ(mheap_destroy(inside), MHEAP_OK);
+  CHECK_EQ(mheap_arena_release(arena), MHEAP_OK);
+  CHECK(mheap_malloc(heap, 3 * MIB) != NULL);
+  CHECK(is_sound(heap));
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
+static void the_last_arena_may_grow(void) {
+  mheap *heap = open_heap("grow.heap");
+  REQUIRE(heap != NULL);
+  mheap_arena first, last;
+  size_t size;
+  REQUIRE_EQ(mheap_arena_reserve(heap, SEGMENT, &exclusive, &first), MHEAP_OK);
+  REQUIRE_EQ(mheap_arena_reserve(heap, SEGMENT, &exclusive, &last), MHEAP_OK);
+  CHECK_EQ(mheap_arena_grow(first, 2 * SEGMENT), MHEAP_ERR_ARGUMENT);
+  mheap *inside = mheap_new(heap, 0, true, last);
+  CHECK(mheap_malloc(inside, 6 * MIB) == NULL);
+  CHECK_EQ(mheap_arena_grow(last, 3 * SEGMENT), MHEAP_OK);
+  CHECK(mheap_arena_area(last, &size) != NULL);
+  CHECK_EQ(size, 3 * SEGMENT);
+  CHECK(mheap_malloc(inside, 6 * MIB) != NULL);
+  CHECK_EQ(mheap_arena_grow(last, SEGMENT), MHEAP_ERR_ARGUMENT);
+  CHECK(mheap_malloc(heap, 8 * MIB) != NULL); /* comes to lie behind it */
+  CHECK_EQ(mheap_arena_grow(last, 4 * SEGMENT), MHEAP_ERR_ARGUMENT);
+  CHECK(is_sound(heap));
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
+static void what_cannot_be_reserved_is_refused(void) {
+  mheap_options small = {.max_size = 64 * MIB};
+  mheap *heap = mheap_open(test_path("small.heap"), &small, NULL);
+  REQUIRE(heap != NULL);
+  mheap_arena arena = 7;
+  CHECK_EQ(mheap_arena_reserve(heap, 0, NULL, &arena), MHEAP_ERR_ARGUMENT);
+  CHECK_EQ(mheap_arena_reserve(heap, SIZE_MAX, NULL, &arena), MHEAP_ERR_OVERFLOW);
+  CHECK_EQ(mheap_arena_reserve(heap, 64 * MIB, NULL, &arena), MHEAP_ERR_FULL);
+  CHECK_CONTAINS(mheap_last_error(heap)->text, "max_size");
+  CHECK_EQ(mheap_arena_reserve(heap, SEGMENT, &(mheap_arena_options){.allow_large = true}, &arena),
+           MHEAP_ERR_ARGUMENT);
+  CHECK_EQ(arena, 7);
+  CHECK(mheap_new(heap, 256, false, 0) == NULL);
+  CHECK(mheap_new(heap, -1, false, 0) == NULL);
+  CHECK(mheap_new(heap, 0, false, 12345) == NULL);
+  CHECK_EQ(mheap_last_error(heap)->code, MHEAP_ERR_ARGUMENT);
+  for (int i = 1; i < 64; i++) mheap_arena_reserve(heap, 1, NULL, &arena);
+  CHECK_EQ(mheap_arena_reserve(heap, 1, NULL, &arena), MHEAP_ERR_FULL);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+  heap = mheap_open(test_path("small.heap"), &(mheap_options){.mode = MHEAP_MODE_READONLY}, NULL);
+  REQUIRE(heap != NULL);
+  CHECK_EQ(mheap_arena_reserve(heap, 1, NULL, &arena), MHEAP_ERR_READ_ONLY);
+  CHECK(mheap_new(heap, 0, false, 0) == NULL);
+  CHECK_EQ(mheap_last_error(heap)->code, MHEAP_ERR_READ_ONLY);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
+/* ---- in memory ---- */
+
+static void memory_of_its_own_is_an_arena(void) {
+  mheap_arena arena;
+  size_t size;
+  REQUIRE_EQ(mheap_arena_reserve(NULL, 8 * MIB, &exclusive, &arena), MHEAP_OK);
+  CHECK(mheap_arena_area(arena, &size) != NULL);
+  CHECK(size >= 8 * MIB);
+  mheap *heap = mheap_new(NULL, 3, true, arena);
+  REQUIRE(heap != NULL);
+  CHECK(is_in(arena, mheap_malloc(heap, 100)));
+  while (mheap_malloc(heap, 100000) != NULL) continue;
+  CHECK_EQ(mheap_last_error(heap)->code, MHEAP_ERR_FULL);
+  CHECK_EQ(mheap_arena_release(arena), MHEAP_ERR_BUSY);
+  CHECK_EQ(mheap_destroy(heap), MHEAP_OK);
+  CHECK_EQ(mheap_arena_release(arena), MHEAP_OK);
+  CHECK(mheap_arena_area(arena, NULL) == NULL);
+}
+
+TEST_MAIN(TEST(an_exclusive_arena_serves_its_heaps_alone), TEST(a_full_exclusive_arena_gives_nothing),
+          TEST(a_shared_arena_is_used_first_and_the_rest_after_it),
+          TEST(arenas_and_their_heaps_are_there_after_the_next_attach), TEST(a_heap_grows_around_its_arenas),
+          TEST(reserving_costs_no_disk_and_committing_does), TEST(an_arena_in_use_is_not_released),
+          TEST(the_last_arena_may_grow), TEST(what_cannot_be_reserved_is_refused),
+          TEST(memory_of_its_own_is_an_arena))
