@@ -50,8 +50,8 @@
 /* Read-only-compatible: a writer that does not know one refuses, a reader goes on. */
 #define MH_ROCOMPAT_PAGE_SUMS ((uint64_t)1 << 0)    /* reserved: page_sums is kept up to date */
 #define MH_ROCOMPAT_LANES ((uint64_t)1 << 1)        /* reserved: several writing processes, slab owners */
-#define MH_ROCOMPAT_ARENAS ((uint64_t)1 << 2)       /* rows of the arena table but the first are, or were, in use,
-                                                       or rows of the heap table but the first two */
+#define MH_ROCOMPAT_ARENAS ((uint64_t)1 << 2)       /* other arenas than the first, or other heaps than
+                                                       the first two, are or were there */
 #define MH_ROCOMPAT_KNOWN MH_ROCOMPAT_ARENAS
 
 typedef enum mh_state { /* mh_superblock.state */

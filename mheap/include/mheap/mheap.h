@@ -245,7 +245,8 @@ typedef struct mheap_arena_info {
 MHEAP_API mheap_err mheap_arena_get_info(mheap_arena arena, mheap_arena_info *info);
 /* The arenas reserved in the region of `heap` (NULL: those of the current subprocess), until
    `visit` returns false. */
-MHEAP_API mheap_err mheap_visit_arenas(mheap *heap, bool (*visit)(void *arg, const mheap_arena_info *info), void *arg);
+MHEAP_API mheap_err mheap_visit_arenas(mheap *heap, bool (*visit)(void *arg, const mheap_arena_info *info),
+                                       void *arg);
 
 /* ---- more heaps --------------------------------------------------------------------
 
