@@ -6,8 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import mheap
 
 # A module of CPython's own, which has had three names and two ways to ask for a GIL of one's own.
