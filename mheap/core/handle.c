@@ -11,6 +11,7 @@
 #include "lane.h"
 #include "map.h"
 #include "os.h"
+#include "radix.h"
 #include "region_pages.h"
 #include "registry.h"
 
@@ -52,6 +53,7 @@ static mheap *handle_new(mh_region *region, mheap_error *error) {
   handle_init(heap, region, 0);
   if (has_objects(heap, &row)) {
     heap->own = heap + 1;
+    heap->own->objects = true;
     handle_init(heap->own, region, (uint32_t)row);
   }
   return heap;
@@ -378,7 +380,7 @@ void *mheap_getkey(mheap *heap, int key) {
 
 /* ---- the rest ---- */
 
-bool mheap_is_in_region(const void *address) { return mh_registry_find(address) != NULL; }
+bool mheap_is_in_region(const void *address) { return mh_radix_find(address) != NULL; }
 
 void *mheap_findbase(size_t size) {
   void *address = NULL;

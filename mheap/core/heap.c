@@ -11,6 +11,8 @@
 #include "fast.h"
 #include "hooks.h"
 #include "lane.h"
+#include "pointer.h"
+#include "radix.h"
 #include "registry.h"
 #include "span.h"
 #include "superblock.h"
@@ -68,7 +70,67 @@ mheap_err mheap_free(mheap *heap, void *block) {
   return heap == NULL ? default_free(block) : mh_free_slowly(heap, block);
 }
 
-/* ---- the same for objects ---- */
+/* ---- freeing a block whose heap the caller does not name ---- */
+
+/* This thread's lane in `heap` if it is at hand. */
+static mh_lane *lane_at_hand(const mheap *heap) {
+  mh_lane *lane = mh_lane_now(heap), *other = mh_lane_default();
+  return lane != NULL || other == NULL || other->heap != heap ? lane : other;
+}
+
+static slow mheap_err free_found(void *block) {
+  if (block == NULL) return MHEAP_OK;
+  mheap *heap = mh_pointer_heap(block);
+  if (heap == NULL) return mh_pointer_error();
+  mheap_err code = unlikely(heap->hooked) ? mh_hooks_free(heap, block) : mh_heap_free(heap, block);
+  return code ? mh_pointer_fail(heap) : MHEAP_OK;
+}
+
+static slow mheap_err free_failed(const mheap *heap) { return mh_pointer_fail(heap); }
+
+/* Of a heap that this thread has used, if it was not the last one: that it is not remembered may
+   have reasons, which are asked for here. */
+static inline bool may_free_in(const mh_lane *lane) {
+  const mheap *heap = lane->heap;
+  const mh_region *region = heap->region;
+  return !heap->hooked && !heap->objects && !region->cut && !region->forked;
+}
+
+/* Another heap's block than that of the lane used last, or another thread's. */
+static __attribute__((noinline)) mheap_err free_elsewhere(void *block) {
+  mh_thread *thread = &mh_this_thread;
+  const mh_region *region = mh_radix_find(block);
+  if (unlikely(region == NULL || (char *)block < region->segments)) return free_found(block);
+  uint64_t distance = (uint64_t)((char *)block - region->segments);
+  mh_slab *slab = &region->slabs[distance / MH_SLICE];
+  if (slab->kind == MH_RUN_BODY) slab -= slab->back;
+  distance -= mh_slab_index(region, slab) * MH_SLICE;
+  mh_lane *owner = atomic_load_explicit(&slab->lane, memory_order_acquire), *self = owner;
+  if (unlikely(owner == NULL)) return free_found(block);
+  bool own = atomic_load_explicit(&owner->thread, memory_order_relaxed) == thread;
+  if (!own) self = lane_at_hand(owner->heap);
+  if (unlikely(self == NULL || !may_free_in(self))) return free_found(block);
+  mheap_err code = mh_free_in(self->heap, self, slab, block, (uint32_t)distance, own);
+  return likely(code == MHEAP_OK) ? code : free_failed(self->heap);
+}
+
+mheap_err mheap_free_any(void *block) {
+  mh_thread *thread = &mh_this_thread;
+  if (likely(atomic_load_explicit(&thread->heap, memory_order_relaxed) != mh_no_heap)) {
+    mh_lane *lane = thread->lane;
+    uint64_t distance = (uint64_t)((char *)block - lane->segments);
+    if (likely(distance < lane->reach)) {
+      mh_slab *slab = &lane->slabs[distance / MH_SLICE];
+      if (likely(atomic_load_explicit(&slab->lane, memory_order_relaxed) == lane)) {
+        mheap_err code = mh_free_in(lane->heap, lane, slab, block, (uint32_t)(distance % MH_SLICE), true);
+        return likely(code == MHEAP_OK) ? code : free_failed(lane->heap);
+      }
+    }
+  }
+  return free_elsewhere(block);
+}
+
+/* ---- malloc and free for objects ---- */
 
 /* The error of the objects' heap is the heap's own. */
 static mheap_err pass_on(mheap *heap) {
@@ -207,14 +269,8 @@ void *mh_heap_malloc(mheap *heap, size_t size, size_t alignment) {
   mh_lane *lane = mh_lane_of(heap, mh_error(heap));
   if (lane == NULL) return NULL;
   mh_region_name_base(heap->region); /* before the fast path can hand an address out */
-  if (!heap->hooked) mh_lane_remember(lane);
+  mh_lane_remember(lane);
   return allocate(heap, lane, size ? size : 1, alignment < 16 ? 16 : alignment);
-}
-
-/* This thread's lane in `heap` if it is at hand. */
-static mh_lane *lane_at_hand(const mheap *heap) {
-  mh_lane *lane = mh_lane_now(heap), *other = mh_lane_default();
-  return lane != NULL || other == NULL || other->heap != heap ? lane : other;
 }
 
 /* A lane that is at hand has passed every test already: only its bin is exhausted, as every
@@ -283,7 +339,7 @@ mheap_err mh_heap_free(mheap *heap, void *data) {
   if (code) return code;
   mh_lane *lane = mh_lane_of(heap, mh_error(heap));
   if (lane == NULL) return mh_error(heap)->code;
-  if (heap->region->named_base && !heap->hooked) mh_lane_remember(lane);
+  if (heap->region->named_base) mh_lane_remember(lane);
   if (is_guarded(heap, data, &block)) return mh_guard_free(heap, block.start, data);
   code = mh_block_at(heap, data, &block, mh_error(heap));
   if (code) return code;
@@ -305,13 +361,13 @@ size_t mheap_good_size(size_t size) {
 }
 
 /* Looking a block up may open its segment, which is a change where changes are allowed. */
-static mheap_err may_look(mheap *heap) {
+mheap_err mh_heap_may_look(mheap *heap) {
   return mh_region_writable(heap->region) ? mh_heap_writable(heap) : mh_heap_usable(heap);
 }
 
 size_t mh_heap_usable_size(mheap *heap, const void *data) {
   mh_block block;
-  if (data == NULL || may_look(heap) != MHEAP_OK) return 0;
+  if (data == NULL || mh_heap_may_look(heap) != MHEAP_OK) return 0;
   if (is_guarded(heap, data, &block)) return mh_guard_usable_size(heap, block.start, data);
   return mh_block_at(heap, data, &block, mh_error(heap)) == MHEAP_OK ? block.size : 0;
 }
@@ -326,7 +382,8 @@ size_t mheap_usable_size(mheap *heap, const void *block) {
 void *mh_heap_block_start(mheap *heap, const void *address) {
   mh_block block;
   mheap_error ignored;
-  if (may_look(heap) != MHEAP_OK || mh_block_find(heap, address, &block, &ignored) != MHEAP_OK) return NULL;
+  if (mh_heap_may_look(heap) != MHEAP_OK || mh_block_find(heap, address, &block, &ignored) != MHEAP_OK)
+    return NULL;
   return block.in_use ? block.start : NULL;
 }
 

@@ -15,6 +15,7 @@ struct mheap {
   uint32_t row;             /* of the heap table */
   uint32_t only;            /* row of the one arena it takes space from, plus 1; 0: the shared ones */
   bool hooked;              /* calls take the slow path: guards or a trace are on */
+  bool objects;             /* this is a heap of object blocks, which no raw call may touch */
   mh_hooks *hooks;          /* see hooks.h; NULL: none */
   _Atomic(mh_lane *) lanes; /* all lanes of this heap in this process, by lane->next; only added to */
   pthread_mutex_t lock;     /* lanes' list, hooks; before region->lock */
@@ -82,5 +83,7 @@ void mh_heaps_settle(mh_region *region);
 
 /* Refuses a heap whose handle belongs to the parent process. */
 mheap_err mh_heap_usable(mheap *heap);
+/* Refuses a heap in which no block may be looked up now. */
+mheap_err mh_heap_may_look(mheap *heap);
 
 #endif

@@ -380,6 +380,7 @@ static void forget_heap(mh_thread *thread, const mheap *heap) {
 
 void mh_lane_remember(mh_lane *lane) {
   mh_thread *thread = &mh_this_thread;
+  if (lane->heap->hooked || lane->heap->objects) return;
   thread->lane = lane;
   atomic_store_explicit(&thread->heap, lane->heap, memory_order_relaxed);
   if (lane->heap == mh_default_made())
@@ -391,21 +392,35 @@ void mh_own_lane_remember(mh_lane *lane) {
   atomic_store_explicit(&mh_this_thread.own_heap, lane->heap, memory_order_relaxed);
 }
 
+/* By the thread itself, of its own list. */
 static void unlink_lane(mh_thread *thread, mh_lane *lane) {
   mh_lane **link = &thread->lanes;
   while (*link != NULL && *link != lane) link = &(*link)->thread_next;
   if (*link != NULL) *link = lane->thread_next;
-  forget_heap(thread, lane->heap);
   lane->thread = NULL;
+}
+
+/* Of a heap that is gone, so that there may be another where it was. */
+static bool is_gone(const mh_lane *lane) { return atomic_load_explicit(&lane->gone, memory_order_acquire); }
+
+static void free_gone(mh_thread *thread) {
+  for (mh_lane *lane = thread->lanes, *next; lane != NULL; lane = next) {
+    next = lane->thread_next;
+    if (!is_gone(lane)) continue;
+    unlink_lane(thread, lane);
+    mh_os_table_free(lane, LANE_BYTES);
+  }
 }
 
 static void thread_ends(void *arg) {
   mh_thread *thread = arg;
   mh_lanes_lock();
+  free_gone(thread);
   while (thread->lanes != NULL) {
     mh_lane *lane = thread->lanes;
     mheap *heap = lane->heap;
     pthread_mutex_lock(&heap->lock);
+    forget_heap(thread, heap);
     unlink_lane(thread, lane);
     pthread_mutex_unlock(&heap->lock);
   }
@@ -448,6 +463,7 @@ static mh_lane *new_lane(mheap *heap, mheap_error *error) {
 /* An idle lane is taken over whole; else there is a new one. */
 static mh_lane *take_lane(mheap *heap, mh_thread *thread, mheap_error *error) {
   mh_lanes_lock();
+  free_gone(thread);
   pthread_mutex_lock(&heap->lock);
   mh_lane *lane = heap->lanes;
   while (lane != NULL && (lane->thread != NULL || lane->dead)) lane = lane->next;
@@ -461,12 +477,10 @@ static mh_lane *take_lane(mheap *heap, mh_thread *thread, mheap_error *error) {
 mh_lane *mh_lane_of(mheap *heap, mheap_error *error) {
   mh_thread *thread = &mh_this_thread;
   mh_lane *lane = thread->lanes;
-  while (lane != NULL && lane->heap != heap) lane = lane->thread_next;
-  if (lane == NULL) {
-    watch(thread);
-    lane = take_lane(heap, thread, error);
-  }
-  return lane;
+  while (lane != NULL && (is_gone(lane) || lane->heap != heap)) lane = lane->thread_next;
+  if (lane != NULL) return lane;
+  watch(thread);
+  return take_lane(heap, thread, error);
 }
 
 /* ---- collecting, detaching, forking ---- */
@@ -518,9 +532,12 @@ static void close_bin(mh_lane *lane, mh_bin *bin) {
   }
 }
 
-/* Other threads may be freeing blocks in the lane's slabs: it stays where it is in memory. */
+/* Other threads may be freeing blocks in the lane's slabs: it stays where it is in memory. Another
+   thread's list is that thread's own, so that its lane becomes its second one in the other heap. */
 static void move_lane(mh_lane *lane, mheap *to, bool closed) {
-  if (lane->thread != NULL) unlink_lane(lane->thread, lane);
+  mh_thread *thread = lane->thread;
+  if (thread != NULL) forget_heap(thread, lane->heap);
+  if (thread == &mh_this_thread) unlink_lane(thread, lane);
   take_queue(lane);
   if (closed)
     for (uint32_t c = 0; c < MHEAP_CLASSES; c++) close_bin(lane, &lane->bins[c]);
@@ -541,12 +558,20 @@ void mh_lanes_move(mheap *from, mheap *to, bool closed) {
   mh_lanes_unlock();
 }
 
+/* The lane of another thread, which may be looking at it right now, is left to that thread. */
+static void drop_lane(mh_lane *lane) {
+  mh_thread *thread = lane->thread;
+  if (thread != NULL) forget_heap(thread, lane->heap);
+  if (thread == &mh_this_thread) unlink_lane(thread, lane);
+  if (thread == NULL || thread == &mh_this_thread) mh_os_table_free(lane, LANE_BYTES);
+  else atomic_store_explicit(&lane->gone, true, memory_order_release);
+}
+
 void mh_lanes_drop(mheap *heap) {
   mh_lanes_lock();
   for (mh_lane *lane = heap->lanes, *next; lane != NULL; lane = next) {
     next = lane->next;
-    if (lane->thread != NULL) unlink_lane(lane->thread, lane);
-    mh_os_table_free(lane, LANE_BYTES);
+    drop_lane(lane);
   }
   heap->lanes = NULL;
   mh_lanes_unlock();
@@ -557,7 +582,7 @@ void mh_lanes_drop(mheap *heap) {
 void mh_lanes_after_fork(mheap *heap, bool keep) {
   for (mh_lane *lane = heap->lanes; lane != NULL; lane = lane->next) {
     if (lane->thread == &mh_this_thread) {
-      if (!keep) unlink_lane(&mh_this_thread, lane);
+      if (!keep) forget_heap(&mh_this_thread, heap), unlink_lane(&mh_this_thread, lane);
     } else if (lane->thread != NULL) {
       lane->thread = NULL;
       lane->dead = true;

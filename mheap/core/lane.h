@@ -3,7 +3,9 @@
    Owns: lanes, their bins, the thread's list of them, and slabs while a lane has them. Calls
    arena.h, segment.h. A lane is used by its thread alone and without locks, but for its
    queue, onto which other threads push slabs they freed blocks in. When its thread ends a
-   lane is idle: who needs it or a slab of it takes it, under heap->lock.
+   lane is idle: who needs it or a slab of it takes it, under heap->lock. A thread's list of
+   lanes is changed by that thread alone: lanes of a heap that another thread detached stay in
+   it, `gone`, and are freed by their thread, which may be looking at them.
    Lock order: lanes (in lane.c), heap->lock, region->lock.
 
    Invariants of a slab whose `lane` is L:
@@ -39,18 +41,21 @@ struct mh_lane {
   mh_slab *slabs;
   uint64_t reach; /* bytes of address space from `segments` on */
   _Alignas(64) mh_bin bins[MHEAP_CLASSES];
-  mh_lane *next;             /* of the heap */
-  struct mh_thread *thread;  /* that owns it; NULL: idle */
-  bool dead;                 /* its thread was not copied by fork, and may have been at work */
-  mh_lane *thread_next;      /* of the thread's lanes */
-  _Atomic(mh_slab *) queue;  /* slabs with remote frees */
-  _Atomic(mh_slab *) hazard; /* another lane's slab that this thread is freeing in now */
+  mh_lane *next;                    /* of the heap */
+  struct mh_thread *_Atomic thread; /* that owns it; NULL: idle */
+  bool dead;                        /* its thread was not copied by fork, and may have been at work */
+  _Atomic bool gone;                /* its heap was detached: only its thread's list still has it */
+  mh_lane *thread_next;             /* of the thread's lanes */
+  _Atomic(mh_slab *) queue;         /* slabs with remote frees */
+  _Atomic(mh_slab *) hazard;        /* another lane's slab that this thread is freeing in now */
 };
 
 /* What a thread knows. Two fast paths read it: that of raw blocks, whose addresses go to the
    user and so fix the region's base, and that of objects, which are offsets. */
 typedef struct mh_thread {
-  _Atomic(const mheap *) heap; /* of the lane used last for raw blocks; mh_no_heap: of none */
+  _Atomic(const mheap *) heap; /* of the lane used last for raw blocks; mh_no_heap: of none. Its
+                                  calls need no slow path: not hooked, not cut short, addresses
+                                  may be handed out */
   mh_lane *lane;
   _Atomic(const mheap *) own_heap; /* the same for objects */
   mh_lane *own_lane;
@@ -76,7 +81,8 @@ static inline mh_lane *mh_own_lane_now(const mheap *heap) {
 static inline mh_lane *mh_lane_default(void) {
   return atomic_load_explicit(&mh_this_thread.default_lane, memory_order_relaxed);
 }
-/* Makes the next call of the above find `lane`; the only setter of default_lane. */
+/* Makes the next call of the above find `lane`, unless its heap needs the slow path; the only
+   setter of default_lane. */
 void mh_lane_remember(mh_lane *lane);
 void mh_own_lane_remember(mh_lane *lane);
 

@@ -367,8 +367,9 @@ mh_region *mh_region_made(mh_region *region, mheap_err code, const mheap_options
     return NULL;
   }
   region->epoch = region->super->epoch;
-  mh_registry_add(region);
-  return region;
+  if (mh_registry_add(region, error) == MHEAP_OK) return region;
+  region_free(region);
+  return NULL;
 }
 
 mh_region *mh_region_attach(int fd, const mheap_options *options, mheap_error *error) {

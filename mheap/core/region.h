@@ -91,7 +91,7 @@ struct mh_region {
   uint32_t walkers;            /* between mh_region_begin_walk and mh_region_end_walk */
   void **map_parts;            /* addresses of the map's parts, NULL: not looked up yet */
   uint64_t map_parts_room;     /* entries in map_parts */
-  mh_region *next;             /* the process's regions (registry.c) */
+  mh_region *next;             /* the process's regions (registry.c), all found by radix.h too */
   mh_slab *orphans[MH_HEAPS];  /* slabs of opened segments that no lane has yet, by their heap's row */
   uint64_t *touched[MH_HEAPS]; /* bit a segment: the row may have runs there; NULL: it has none */
   bool touched_lost;           /* there was no memory for one of them */
@@ -155,10 +155,6 @@ static inline uint64_t mh_region_size(const mh_region *region) {
 static inline uint64_t mh_region_file_bytes(const mh_region *region) {
   uint64_t size = mh_region_size(region);
   return region->mode == MHEAP_MODE_SCRATCH && region->fresh_from < size ? region->fresh_from : size;
-}
-/* Does this region hold the address, mapped or only reserved? */
-static inline bool mh_region_holds(const mh_region *region, const void *address) {
-  return region->base != NULL && (uint64_t)((const char *)address - region->base) < region->span;
 }
 /* May `length` bytes at this offset, both read from a file, be touched? */
 static inline bool mh_in_region(const mh_region *region, uint64_t offset, uint64_t length) {

@@ -1,9 +1,12 @@
-/* registry.c: see registry.h. A list: a process has few regions, and the functions given
-   only an address are not on the fast path yet. */
+/* registry.c: see registry.h. A list, for what is done to every region; addresses are looked
+   up in the radix map. */
 #include "registry.h"
+
+#include <errno.h>
 
 #include "lane.h"
 #include "os.h"
+#include "radix.h"
 #include "region_pages.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -58,8 +61,7 @@ static void in_child(void) {
    next call in it, by any thread, is an error. Runs in a signal handler, without the lock:
    the region is being used, so that nobody is detaching it. */
 static bool cover_lost(void *address) {
-  mh_region *region = regions;
-  while (region != NULL && !mh_region_holds(region, address)) region = region->next;
+  mh_region *region = mh_radix_find(address);
   uint64_t length, disk;
   if (region != NULL && region->anonymous) return mh_pages_rescue(region, address);
   if (region == NULL || mh_os_file_sizes(region->fd, &length, &disk) != 0) return false;
@@ -83,13 +85,18 @@ static void watch(void) {
   mh_os_watch_lost_pages(cover_lost);
 }
 
-void mh_registry_add(mh_region *region) {
+mheap_err mh_registry_add(mh_region *region, mheap_error *error) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, watch);
   pthread_mutex_lock(&lock);
-  region->next = regions;
-  regions = region;
+  bool added = mh_radix_add(region, (uint64_t)region->base, region->span);
+  if (added) {
+    region->next = regions;
+    regions = region;
+  }
   pthread_mutex_unlock(&lock);
+  return added ? MHEAP_OK
+               : mh_fail_system(error, ENOMEM, region->path, "making the process's map of addresses");
 }
 
 void mh_registry_remove(mh_region *region) {
@@ -97,6 +104,7 @@ void mh_registry_remove(mh_region *region) {
   mh_region **link = &regions;
   while (*link != NULL && *link != region) link = &(*link)->next;
   if (*link != NULL) *link = region->next;
+  if (region->base != NULL) mh_radix_remove((uint64_t)region->base, region->span);
   pthread_mutex_unlock(&lock);
 }
 
@@ -143,6 +151,7 @@ bool mh_registry_clear(uint64_t address, uint64_t length) {
   pthread_mutex_lock(&lock);
   for (mh_region *r = regions; r != NULL; r = r->next) {
     if (!is_parents(r, address, length) || r->held) continue;
+    mh_radix_remove((uint64_t)r->base, r->span);
     mh_os_release(r->base, r->span);
     r->base = NULL;
     any = true;
@@ -157,14 +166,6 @@ bool mh_registry_keeps(uint64_t address, uint64_t length) {
   while (r != NULL && !is_parents(r, address, length)) r = r->next;
   pthread_mutex_unlock(&lock);
   return r != NULL;
-}
-
-mh_region *mh_registry_find(const void *address) {
-  pthread_mutex_lock(&lock);
-  mh_region *r = regions;
-  while (r != NULL && !mh_region_holds(r, address)) r = r->next;
-  pthread_mutex_unlock(&lock);
-  return r;
 }
 
 bool mh_registry_overlaps(const void *start, uint64_t length) {

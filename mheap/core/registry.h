@@ -1,13 +1,13 @@
 /* registry.h: the regions this process has attached.
 
-   Owns: their list, and what happens to them at fork. Calls region.h. Its lock is the first
-   in the order (registry, lanes, heap, region). */
+   Owns: their list, their places in the radix map, and what happens to them at fork. Calls
+   region.h, radix.h. Its lock is the first in the order (registry, lanes, heap, region). */
 #ifndef MHEAP_REGISTRY_H
 #define MHEAP_REGISTRY_H
 
 #include "region.h"
 
-void mh_registry_add(mh_region *region);
+mheap_err mh_registry_add(mh_region *region, mheap_error *error);
 void mh_registry_remove(mh_region *region);
 void mh_registry_add_heap(mh_region *region, mheap *heap);
 void mh_registry_remove_heap(mh_region *region, mheap *heap);
@@ -22,9 +22,6 @@ bool mh_registry_writes(uint64_t device, uint64_t inode);
 bool mh_registry_clear(uint64_t address, uint64_t length);
 /* Does a region of the parent's lie there, because it is held? */
 bool mh_registry_keeps(uint64_t address, uint64_t length);
-
-/* The region an address lies in, or NULL. */
-mh_region *mh_registry_find(const void *address);
 
 /* Is part of this range in a region? */
 bool mh_registry_overlaps(const void *start, uint64_t length);

@@ -201,6 +201,20 @@ MHEAP_API size_t mheap_usable_size(mheap *heap, const void *block);
 /* The bytes mheap_malloc(size) reserves. 0: no heap can hold it. */
 MHEAP_API size_t mheap_good_size(size_t size);
 
+/* ---- blocks by their pointer alone ------------------------------------------------
+
+   For a block of any heap that this process has attached. What they refuse is told by
+   mheap_last_error(NULL); blocks of `heap.root` are refused. */
+
+/* The heap whose block in use begins at `block`. Anything else: NULL, with MHEAP_ERR_POINTER or
+   MHEAP_ERR_DOUBLE_FREE. */
+MHEAP_API mheap *mheap_heap_of(const void *block);
+/* As mheap_free, mheap_realloc and mheap_usable_size of that heap; as quick for the heap that this
+   thread used last. NULL is of the default heap. */
+MHEAP_API mheap_err mheap_free_any(void *block);
+MHEAP_API void *mheap_realloc_any(void *block, size_t size);
+MHEAP_API size_t mheap_usable_size_any(const void *block);
+
 /* ---- arenas ---------------------------------------------------------------------
 
    An arena is a part of a heap's file, or memory of its own, from which heaps take their space.
@@ -313,7 +327,8 @@ MHEAP_API mheap_err mheap_collapse(mheap *heap);
 /* Hands this thread's lanes back, in all heaps. Live blocks stay valid. Automatic at thread exit. */
 MHEAP_API void mheap_thread_done(void);
 
-/* Is `address` inside any region this process has attached? */
+/* Is `address` inside any region this process has attached, what it may still grow by included?
+   Takes no lock, and may be called in a signal handler. */
 MHEAP_API bool mheap_is_in_region(const void *address);
 
 /* An address range of `size` bytes that is free now, or NULL. */
