@@ -26,6 +26,9 @@
 #ifndef MAP_HUGE_SHIFT
 #define MAP_HUGE_SHIFT 26
 #endif
+#ifndef MADV_COLD
+#define MADV_COLD 20
+#endif
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
 #endif
@@ -58,7 +61,7 @@ static void read_line(const char *path, char *text, size_t room) {
 
 static int map_huge(void *address, uint64_t length, uint64_t page) {
   int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_HUGETLB | MAP_FIXED;
-  flags |= __builtin_ctzll(page) << MAP_HUGE_SHIFT;
+  flags |= (int)((unsigned)__builtin_ctzll(page) << MAP_HUGE_SHIFT);
   return mmap(address, length, PROT_READ | PROT_WRITE, flags, -1, 0) != MAP_FAILED ? 0 : errno;
 }
 
@@ -94,8 +97,8 @@ int mh_os_collapse(void *address, uint64_t length) {
   return madvise(address, length, MADV_COLLAPSE) == 0 ? 0 : errno;
 }
 
-/* No part of a huge page can be protected alone. */
-static bool is_small(void *address) { return mprotect(address, mh_os_page(), PROT_READ | PROT_WRITE) == 0; }
+/* Advice about the least recently used is for small pages only. */
+static bool is_small(void *address) { return madvise(address, mh_os_page(), MADV_COLD) == 0; }
 
 static bool copy_to_small(void *address, uint64_t page) {
   unsigned char there = 0;
