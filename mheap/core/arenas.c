@@ -1,7 +1,6 @@
-/* arenas.c: see arenas.h. The public functions are mheap.h's. */
+/* arenas.c: see arenas.h: numbers, the table, arenas in a heap's file. The public functions are mheap.h's. */
 #include "arenas.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "arena.h"
@@ -117,9 +116,6 @@ mheap_err mh_arenas_load(mh_region *region, mheap_error *error) {
 
 /* ---- making arenas in a region ---- */
 
-/* Of a function that is given no heap: the default heap's. */
-static mheap_error *plain_error(void) { return mh_error_of(mheap_default()); }
-
 static mheap_err no_arena(mheap_error *error, mheap_arena arena) {
   return mh_fail(error, MHEAP_ERR_ARGUMENT, "arena %d: there is none of this number", arena);
 }
@@ -213,35 +209,7 @@ mheap_err mh_arenas_reserve(mheap *heap, size_t size, const mheap_arena_options 
   return MHEAP_OK;
 }
 
-/* ---- memory of its own ---- */
-
-/* A region all of which is the arena. */
-static mheap_err reserve_memory(size_t size, const mheap_arena_options *options, mheap_arena *arena) {
-  mheap_error *error = plain_error();
-  mheap_options attach = {.max_size = size};
-  if (size < MH_ARENA_LEAST)
-    return mh_fail(error, MHEAP_ERR_ARGUMENT, "an arena of %zu bytes: at least %llu are needed", size,
-                   (unsigned long long)MH_ARENA_LEAST);
-  mheap *heap = mheap_attach(-1, &attach, error);
-  if (heap == NULL) return error->code;
-  heap->region->is_arena = true;
-  heap->region->ranges[0].exclusive = options->exclusive;
-  *arena = mh_arenas_number(heap->region, 0);
-  return MHEAP_OK;
-}
-
 /* ---- the public functions ---- */
-
-mheap_err mheap_arena_reserve(mheap *heap, size_t size, const mheap_arena_options *options,
-                              mheap_arena *arena) {
-  static const mheap_arena_options none;
-  mheap_arena number = 0;
-  if (options == NULL) options = &none;
-  mheap_err code =
-      heap != NULL ? mh_arenas_reserve(heap, size, options, &number) : reserve_memory(size, options, &number);
-  if (!code && arena != NULL) *arena = number;
-  return code;
-}
 
 size_t mheap_arena_min_alignment(void) { return MH_SLICE; }
 
@@ -274,7 +242,7 @@ static bool has_heaps(const mh_region *region, uint32_t row) {
 
 /* An arena in a region that may be changed, for the functions that change it. */
 static mheap_err find_to_change(mheap_arena arena, mh_region **region, uint32_t *row, mheap **heap) {
-  mheap_error *error = plain_error();
+  mheap_error *error = mh_plain_error();
   if (!mh_arenas_find(arena, region, row)) return no_arena(error, arena);
   *heap = mh_handle_find(*region, 0);
   mheap_err code = mh_heap_writable(*heap);
@@ -297,30 +265,16 @@ static mheap_err release_row(mh_region *region, uint32_t row, mheap_error *error
   return MHEAP_OK;
 }
 
-static mheap_err release_region(mh_region *region, mheap *heap, mheap_arena arena, mheap_error *error) {
-  const mh_heap_row *heaps = mh_at(region, MH_HEAPS_OFFSET);
-  for (uint32_t row = 2; row < MH_HEAPS; row++)
-    if (heaps[row].head != 0)
-      return mh_fail(error, MHEAP_ERR_BUSY,
-                     "arena %d: busy: a heap was made for it; destroy or delete that first", arena);
-  mheap_collect(heap, false);
-  pthread_mutex_lock(&region->lock);
-  bool empty = mh_arena_used(region, 0, region->ranges[0].end) <= MH_SLICE;
-  pthread_mutex_unlock(&region->lock);
-  if (!empty) return mh_fail(error, MHEAP_ERR_BUSY, "arena %d: busy: there are blocks in use in it", arena);
-  return mheap_detach(heap, error);
-}
-
 mheap_err mheap_arena_release(mheap_arena arena) {
   mh_region *region;
   uint32_t row;
   mheap *heap;
-  mheap_error *error = plain_error();
+  mheap_error *error = mh_plain_error();
   mheap_err code = find_to_change(arena, &region, &row, &heap);
   if (code) return code;
   if (!is_whole_region(region, row)) code = mheap_collect(heap, false);
   if (code) return code;
-  if (is_whole_region(region, row)) return release_region(region, heap, arena, error);
+  if (is_whole_region(region, row)) return mh_arenas_release_region(region, arena, error);
   pthread_mutex_lock(&region->lock);
   code = release_row(region, row, error);
   pthread_mutex_unlock(&region->lock);
@@ -359,7 +313,7 @@ mheap_err mheap_arena_grow(mheap_arena arena, size_t size) {
   mh_region *region;
   uint32_t row;
   mheap *heap;
-  mheap_error *error = plain_error();
+  mheap_error *error = mh_plain_error();
   mheap_err code = find_to_change(arena, &region, &row, &heap);
   if (code) return code;
   if (is_whole_region(region, row) || size > MH_OFFSET_MAX / 2)
@@ -372,7 +326,7 @@ mheap_err mheap_arena_grow(mheap_arena arena, size_t size) {
 
 /* ---- looking ---- */
 
-static void fill_info(mh_region *region, uint32_t row, mheap_arena_info *info) {
+void mh_arenas_info(mh_region *region, uint32_t row, mheap_arena_info *info) {
   const mh_range *range = &region->ranges[row];
   size_t size;
   *info = (mheap_arena_info){
@@ -380,6 +334,9 @@ static void fill_info(mh_region *region, uint32_t row, mheap_arena_info *info) {
       .exclusive = range->exclusive,
       .committed = range->committed,
       .stored = !region->anonymous,
+      .lent = region->pages.lent,
+      .pinned = region->pages.pinned,
+      .numa_node = region->pages.node,
   };
   info->start = mheap_arena_area(info->arena, &size);
   info->size = size;
@@ -391,12 +348,12 @@ static void fill_info(mh_region *region, uint32_t row, mheap_arena_info *info) {
 mheap_err mheap_arena_get_info(mheap_arena arena, mheap_arena_info *info) {
   mh_region *region;
   uint32_t row;
-  mheap_error *error = plain_error();
+  mheap_error *error = mh_plain_error();
   if (info == NULL)
     return mh_fail(error, MHEAP_ERR_ARGUMENT, "mheap_arena_get_info: no place for the result");
   memset(info, 0, sizeof *info);
   if (!mh_arenas_find(arena, &region, &row)) return no_arena(error, arena);
-  fill_info(region, row, info);
+  mh_arenas_info(region, row, info);
   return MHEAP_OK;
 }
 
@@ -406,13 +363,13 @@ mheap_err mh_arenas_visit(mheap *heap, bool (*visit)(void *arg, const mheap_aren
   for (uint32_t row = 1; row < region->arena_rows && !code; row++) {
     mheap_arena_info info;
     if (region->ranges[row].end == 0) continue;
-    fill_info(region, row, &info);
+    mh_arenas_info(region, row, &info);
     if (!visit(arg, &info)) break;
   }
   return code;
 }
 
-static bool next_place(int *number, mh_region **region) {
+bool mh_arenas_next(int *number, mh_region **region) {
   pthread_mutex_lock(&lock);
   int i = *number;
   while (i < used && (places[i].region == NULL || !is_whole_region(places[i].region, places[i].row))) i++;
@@ -425,9 +382,9 @@ static bool next_place(int *number, mh_region **region) {
 mheap_err mheap_visit_arenas(mheap *heap, bool (*visit)(void *arg, const mheap_arena_info *info), void *arg) {
   mh_region *region = NULL;
   if (heap != NULL) return mh_arenas_visit(heap, visit, arg);
-  for (int number = 0; next_place(&number, &region);) {
+  for (int number = 0; mh_arenas_next(&number, &region);) {
     mheap_arena_info info;
-    fill_info(region, 0, &info);
+    mh_arenas_info(region, 0, &info);
     if (!visit(arg, &info)) break;
   }
   return MHEAP_OK;

@@ -24,6 +24,14 @@ int mh_arenas_number(mh_region *region, uint32_t row);
 /* What a number stands for; false: nothing. */
 bool mh_arenas_find(int number, mh_region **region, uint32_t *row);
 
+/* Of a function that is given no heap: the default heap's last error. */
+mheap_error *mh_plain_error(void);
+void mh_arenas_info(mh_region *region, uint32_t row, mheap_arena_info *info);
+/* The next arena after *number that is a region of its own; false: no more. */
+bool mh_arenas_next(int *number, mh_region **region);
+/* Detaches a region that is an arena, unless it is in use. */
+mheap_err mh_arenas_release_region(mh_region *region, mheap_arena arena, mheap_error *error);
+
 /* mheap_arena_reserve and mheap_visit_arenas where there is a heap. */
 mheap_err mh_arenas_reserve(mheap *heap, size_t size, const mheap_arena_options *options, mheap_arena *arena);
 mheap_err mh_arenas_visit(mheap *heap, bool (*visit)(void *arg, const mheap_arena_info *info), void *arg);

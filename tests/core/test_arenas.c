@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -276,9 +277,69 @@ static void memory_of_its_own_is_an_arena(void) {
   CHECK(mheap_arena_area(arena, NULL) == NULL);
 }
 
+static void lent_memory_is_an_arena(void) {
+  const size_t size = 9 * MIB;
+  char *lent = aligned_alloc(64, size);
+  mheap_arena arena = 0;
+  size_t got;
+  REQUIRE(lent != NULL);
+  const mheap_arena_options how = {.exclusive = true, .commit = true};
+  REQUIRE_EQ(mheap_arena_manage(lent + 100, size - 100, &how, &arena), MHEAP_OK);
+  char *start = mheap_arena_area(arena, &got);
+  CHECK_EQ((uintptr_t)start % mheap_arena_min_alignment(), 0);
+  CHECK(start >= lent + 100 && start + got <= lent + size && got > 8 * MIB);
+  mheap_arena_info info;
+  CHECK_EQ(mheap_arena_get_info(arena, &info), MHEAP_OK);
+  CHECK(info.lent && info.exclusive && !info.stored && info.start == start);
+  mheap *heap = mheap_new(NULL, 0, true, arena);
+  REQUIRE(heap != NULL);
+  unsigned blocks = 0;
+  for (char *block; (block = mheap_malloc(heap, 5000)) != NULL; blocks++) {
+    memset(block, 1, 5000);
+    CHECK(block >= start && block + 5000 <= start + got);
+  }
+  CHECK(blocks > 8 * MIB / 6144);
+  mheap_arena other = 5;
+  CHECK_EQ(mheap_arena_manage(start, got, &how, &other), MHEAP_ERR_ARGUMENT);
+  CHECK_EQ(other, 0);
+  CHECK_EQ(mheap_destroy(heap), MHEAP_OK);
+  CHECK_EQ(mheap_arena_release(arena), MHEAP_OK);
+  CHECK_EQ(mheap_arena_manage(lent, 100000, &how, &arena), MHEAP_ERR_ARGUMENT);
+  CHECK_EQ(mheap_last_error(NULL)->code, MHEAP_ERR_ARGUMENT);
+  memset(lent, 0, size); /* its owner's again */
+  free(lent);
+}
+
+static void memory_may_be_committed_at_once(void) {
+  mheap_arena arena;
+  REQUIRE_EQ(
+      mheap_arena_reserve(NULL, 16 * MIB, &(mheap_arena_options){.exclusive = true, .commit = true}, &arena),
+      MHEAP_OK);
+  size_t size;
+  unsigned char present[4096];
+  char *start = mheap_arena_area(arena, &size);
+  CHECK_EQ(mincore(start, size, present), 0);
+  size_t pages = size / 4096, in = 0;
+  for (size_t i = 0; i < pages && i < sizeof present; i++) in += present[i] & 1;
+  CHECK(in > sizeof present * 9 / 10);
+  CHECK_EQ(mheap_arena_release(arena), MHEAP_OK);
+  CHECK_EQ(mheap_arena_reserve(NULL, 1000, NULL, &arena), MHEAP_ERR_ARGUMENT);
+  CHECK_CONTAINS(mheap_last_error(NULL)->text, "at least");
+}
+
+static void pages_that_are_not_there_are_refused(void) {
+  mheap_arena arena = 3;
+  CHECK_EQ(mheap_arena_reserve_huge_pages(0, -1, 0, false, &arena), MHEAP_ERR_ARGUMENT);
+  CHECK_EQ(arena, 0);
+  CHECK_EQ(mheap_arena_reserve_huge_pages(1, 999, 0, false, &arena), MHEAP_ERR_NO_MEMORY);
+  CHECK_EQ(mheap_last_error(NULL)->sys, ENOMEM);
+  CHECK_EQ(mheap_arena_reserve_huge_pages_interleave(0, 0, 0), MHEAP_ERR_ARGUMENT);
+}
+
 TEST_MAIN(TEST(an_exclusive_arena_serves_its_heaps_alone), TEST(a_full_exclusive_arena_gives_nothing),
           TEST(a_shared_arena_is_used_first_and_the_rest_after_it),
           TEST(arenas_and_their_heaps_are_there_after_the_next_attach), TEST(a_heap_grows_around_its_arenas),
           TEST(reserving_costs_no_disk_and_committing_does), TEST(an_arena_in_use_is_not_released),
           TEST(the_last_arena_may_grow), TEST(what_cannot_be_reserved_is_refused),
-          TEST(memory_of_its_own_is_an_arena))
+          TEST(memory_of_its_own_is_an_arena), TEST(lent_memory_is_an_arena),
+          TEST(memory_may_be_committed_at_once), TEST(pages_that_are_not_there_are_refused))

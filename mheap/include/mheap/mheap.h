@@ -225,8 +225,11 @@ typedef int mheap_arena; /* 1 and up; 0 is no arena */
 
 typedef struct mheap_arena_options {
   bool exclusive;   /* only heaps made for it allocate there; else it is shared, and used first */
-  bool commit;      /* memory is brought in, or disk space allocated, now */
+  bool commit;      /* memory is brought in, or disk space allocated, now. Lent memory: it is there */
   bool allow_large; /* memory: 2 MiB pages if there are any, transparent ones if not. Files: refused */
+  bool is_large;    /* lent memory: of large pages, or pinned: never given back in parts */
+  bool is_zero;     /* lent memory: it holds zeros */
+  int numa_node;    /* MHEAP_NODE(n): memory of NUMA node n is preferred, or lent; 0: of any */
 } mheap_arena_options;
 
 /* Reserves `size` bytes, rounded up to whole segments of 4 MiB, in the file (or the memory) of
@@ -235,11 +238,26 @@ typedef struct mheap_arena_options {
    has not so much left, or its table of 63 arenas is full; MHEAP_ERR_NO_MEMORY. */
 MHEAP_API mheap_err mheap_arena_reserve(mheap *heap, size_t size, const mheap_arena_options *options,
                                         mheap_arena *arena);
+/* Makes memory of the caller's an arena of the current subprocess: it must stay, and nothing else may touch
+   it, until mheap_arena_release. Its start is moved up to a multiple of mheap_arena_min_alignment.
+   At least 192 KiB must be left. */
+MHEAP_API mheap_err mheap_arena_manage(void *start, size_t size, const mheap_arena_options *options,
+                                       mheap_arena *arena);
+/* `pages` pages of 1 GiB at a NUMA node (-1: any) as one arena. timeout_ms 0: none. Returns
+   MHEAP_ERR_NO_MEMORY, or MHEAP_ERR_SYSTEM with errno ETIMEDOUT: it took too long, or would take
+   more than 1.5 times that. Where that happened after some pages, those are an arena, and *arena
+   is its number; without one it is 0. */
+MHEAP_API mheap_err mheap_arena_reserve_huge_pages(size_t pages, int numa_node, size_t timeout_ms,
+                                                   bool exclusive, mheap_arena *arena);
+/* The same, divided evenly over `numa_nodes` nodes (0: all there are); shared arenas, one a node. */
+MHEAP_API mheap_err mheap_arena_reserve_huge_pages_interleave(size_t pages, size_t numa_nodes,
+                                                              size_t timeout_ms);
+
 /* Lets an arena in a file, or in a heap's memory, have `size` bytes: it must be the last one there.
    MHEAP_ERR_ARGUMENT if it is not, or is larger already. */
 MHEAP_API mheap_err mheap_arena_grow(mheap_arena arena, size_t size);
 /* Gives an arena back: no heap was made for it that still is there, and nothing in it is in use,
-   else MHEAP_ERR_BUSY. */
+   else MHEAP_ERR_BUSY. Lent memory is its owner's again. */
 MHEAP_API mheap_err mheap_arena_release(mheap_arena arena);
 
 /* Where it is, and in *size (may be NULL) how many bytes it has. NULL: there is no such arena. */
@@ -254,6 +272,9 @@ typedef struct mheap_arena_info {
   uint64_t used;      /* bytes of slices and segments in use, headers included */
   bool exclusive, committed;
   bool stored;        /* in a file */
+  bool lent;          /* mheap_arena_manage */
+  bool pinned;        /* its pages are never given back in parts */
+  int numa_node;      /* -1: none preferred */
 } mheap_arena_info;
 
 MHEAP_API mheap_err mheap_arena_get_info(mheap_arena arena, mheap_arena_info *info);
