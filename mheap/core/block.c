@@ -2,6 +2,7 @@
 #include "block.h"
 
 #include "arena.h"
+#include "subproc.h"
 
 mheap_err mh_block_refuse(mheap *heap, const void *address, mheap_err code, const char *why,
                           mheap_error *error) {
@@ -110,11 +111,16 @@ static mh_slab *owned_slab(const mh_region *region, const char *address, uint32_
   return *size != 0 ? slab : NULL;
 }
 
+static mheap_err elsewhere(mheap *heap, const void *address, mheap_error *error) {
+  mheap_err code = mh_subproc_refuse(mh_subproc_of(heap->region), address, error);
+  return code ? code : no_block(heap, address, error);
+}
+
 mheap_err mh_block_find(mheap *heap, const void *address, mh_block *block, mheap_error *error) {
   mh_region *region = heap->region;
   const char *at = address;
   uint32_t size;
-  if (at < region->segments || at >= region->base + region->span) return no_block(heap, address, error);
+  if (at < region->segments || at >= region->base + region->span) return elsewhere(heap, address, error);
   if (at >= region->base + mh_region_size(region))
     return at < region->base + region->peak ? free_space(heap, address, error)
                                             : no_block(heap, address, error);

@@ -1,6 +1,6 @@
-/* handle.c: the life of a heap's handle, its roots, and the process's default heap.
+/* handle.c: the life of a heap's handle, and its roots.
 
-   Owns: struct mheap, and the default heap. Calls region.h, lane.h, arena.h. */
+   Owns: struct mheap. Calls region.h, lane.h, arena.h, subproc.h. */
 #include <errno.h>
 #include <string.h>
 
@@ -14,6 +14,7 @@
 #include "radix.h"
 #include "region_pages.h"
 #include "registry.h"
+#include "subproc.h"
 
 /* The handle of a heap and that of its objects' heap are one table. */
 #define HANDLE_BYTES ((uint64_t)65536)
@@ -50,6 +51,7 @@ static mheap *handle_new(mh_region *region, mheap_error *error) {
     mh_fail_system(error, ENOMEM, region->path, "making the heap's handle");
     return NULL;
   }
+  atomic_store_explicit(&region->subproc, mh_subproc_now(), memory_order_relaxed);
   handle_init(heap, region, 0);
   if (has_objects(heap, &row)) {
     heap->own = heap + 1;
@@ -210,14 +212,6 @@ static void drop(mheap *heap) {
   mh_os_table_free(heap, HANDLE_BYTES);
 }
 
-static pthread_mutex_t default_lock = PTHREAD_MUTEX_INITIALIZER;
-static _Atomic(mheap *) default_heap;
-
-const mheap *mh_default_made(void) { return atomic_load_explicit(&default_heap, memory_order_relaxed); }
-
-/* Which whoever passes NULL relies on. */
-static bool is_default(const mheap *heap) { return heap == NULL || heap == mh_default_made(); }
-
 /* Only a region's main heap stands for the region. */
 static mheap_err not_main(const mheap *heap, mheap_error *error) {
   return mh_fail(error, MHEAP_ERR_ARGUMENT,
@@ -226,10 +220,10 @@ static mheap_err not_main(const mheap *heap, mheap_error *error) {
 }
 
 mheap_err mheap_detach(mheap *heap, mheap_error *error) {
-  if (is_default(heap))
-    return mh_fail(error, MHEAP_ERR_ARGUMENT, "the default heap is not detached: it goes with the process");
+  mheap_err code = mh_subproc_refuse_main(heap, error);
+  if (code) return code;
   if (heap->row != 0) return not_main(heap, error);
-  mheap_err code = heap->region->forked ? MHEAP_OK : mheap_mtrace(heap, NULL);
+  if (!heap->region->forked) code = mheap_mtrace(heap, NULL);
   if (!code) {
     tidy(heap);
     code = mh_region_finish(heap->region, mh_error(heap));
@@ -243,7 +237,7 @@ mheap_err mheap_detach(mheap *heap, mheap_error *error) {
 }
 
 void mheap_abandon(mheap *heap) {
-  if (is_default(heap) || heap->row != 0) return;
+  if (heap == NULL || heap->serves != NULL || heap->row != 0) return;
   mh_region *region = heap->region;
   drop(heap);
   mh_region_abandon(region);
@@ -305,20 +299,7 @@ mheap_err mheap_collapse(mheap *heap) {
   return code;
 }
 
-/* ---- the default heap ---- */
-
-mheap *mheap_default(void) {
-  mheap *heap = atomic_load_explicit(&default_heap, memory_order_acquire);
-  if (heap != NULL) return heap;
-  pthread_mutex_lock(&default_lock);
-  heap = atomic_load_explicit(&default_heap, memory_order_acquire);
-  if (heap == NULL) {
-    heap = mheap_attach(-1, NULL, NULL);
-    atomic_store_explicit(&default_heap, heap, memory_order_release);
-  }
-  pthread_mutex_unlock(&default_lock);
-  return heap;
-}
+/* ---- errors ---- */
 
 const mheap_error *mheap_last_error(const mheap *heap) {
   static const mheap_error no_memory = {

@@ -19,8 +19,9 @@ struct mheap {
   mh_hooks *hooks;          /* see hooks.h; NULL: none */
   _Atomic(mh_lane *) lanes; /* all lanes of this heap in this process, by lane->next; only added to */
   pthread_mutex_t lock;     /* lanes' list, hooks; before region->lock */
-  mheap *own;               /* the heap of its objects' blocks; NULL: this is one, or its row is damaged */
-  mheap *next;              /* handles on the same region */
+  _Atomic(struct mh_subproc *) serves; /* whose main heap this is; NULL: nobody's */
+  mheap *own;  /* the heap of its objects' blocks; NULL: this is one, or its row is damaged */
+  mheap *next; /* handles on the same region */
 };
 
 /* ---- blocks of the object layer ----

@@ -6,6 +6,7 @@
 
 #include "arena.h"
 #include "os.h"
+#include "subproc.h"
 
 __thread mh_thread mh_this_thread = {.heap = mh_no_heap, .own_heap = mh_no_heap};
 
@@ -412,23 +413,35 @@ static void free_gone(mh_thread *thread) {
   }
 }
 
-static void thread_ends(void *arg) {
-  mh_thread *thread = arg;
+/* Hands the lanes back that are in heaps of `subproc`; NULL: all. */
+static void hand_back(mh_thread *thread, const mh_subproc *subproc) {
   mh_lanes_lock();
   free_gone(thread);
-  while (thread->lanes != NULL) {
-    mh_lane *lane = thread->lanes;
+  for (mh_lane *lane = thread->lanes, *next; lane != NULL; lane = next) {
     mheap *heap = lane->heap;
+    next = lane->thread_next;
+    if (subproc != NULL && mh_subproc_of(heap->region) != subproc) continue;
     pthread_mutex_lock(&heap->lock);
     forget_heap(thread, heap);
     unlink_lane(thread, lane);
     pthread_mutex_unlock(&heap->lock);
   }
-  thread->watched = false;
   mh_lanes_unlock();
 }
 
-void mheap_thread_done(void) { thread_ends(&mh_this_thread); }
+void mh_lanes_hand_back(const mh_subproc *subproc) { hand_back(&mh_this_thread, subproc); }
+
+static void hand_all_back(mh_thread *thread) {
+  hand_back(thread, NULL);
+  thread->watched = false;
+}
+
+void mheap_thread_done(void) { hand_all_back(&mh_this_thread); }
+
+static void thread_ends(void *arg) {
+  hand_all_back(arg);
+  mh_subproc_thread_ends();
+}
 
 static void make_key(void) { pthread_key_create(&thread_key, thread_ends); }
 
@@ -437,6 +450,8 @@ static void watch(mh_thread *thread) {
   pthread_once(&thread_once, make_key);
   thread->watched = pthread_setspecific(thread_key, thread) == 0;
 }
+
+void mh_thread_watch(void) { watch(&mh_this_thread); }
 
 static void link_lane(mh_thread *thread, mh_lane *lane) {
   lane->thread = thread;

@@ -61,6 +61,7 @@ typedef struct mh_thread {
   mh_lane *own_lane;
   _Atomic(mh_lane *) default_lane; /* of this thread's default heap; NULL: go the slow way */
   mh_lane *lanes;                  /* all of them */
+  struct mh_subproc *subproc;      /* that it is in; NULL: the main one */
   bool watched;                    /* the thread's end will be noticed */
 } mh_thread;
 
@@ -85,6 +86,11 @@ static inline mh_lane *mh_lane_default(void) {
    setter of default_lane. */
 void mh_lane_remember(mh_lane *lane);
 void mh_own_lane_remember(mh_lane *lane);
+
+/* The calling thread's end will be noticed. */
+void mh_thread_watch(void);
+/* The calling thread's lanes in heaps of a subprocess that it leaves. */
+void mh_lanes_hand_back(const struct mh_subproc *subproc);
 
 /* This thread's lane in `heap`, found or made; NULL with an error. */
 mh_lane *mh_lane_of(mheap *heap, mheap_error *error);

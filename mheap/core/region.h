@@ -95,7 +95,9 @@ struct mh_region {
   mh_slab *orphans[MH_HEAPS];  /* slabs of opened segments that no lane has yet, by their heap's row */
   uint64_t *touched[MH_HEAPS]; /* bit a segment: the row may have runs there; NULL: it has none */
   bool touched_lost;           /* there was no memory for one of them */
-  struct mheap *heaps;         /* handles on this region */
+  _Atomic(struct mh_subproc *) subproc; /* whose it is; NULL: the main one's */
+  bool of_subproc;                      /* made for the subprocess, and goes with it */
+  struct mheap *heaps;                  /* handles on this region */
 };
 
 /* ---- life ---- */

@@ -8,6 +8,7 @@
 #include "os.h"
 #include "radix.h"
 #include "region_pages.h"
+#include "subproc.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static mh_region *regions;
@@ -19,6 +20,7 @@ static void each_heap_lock(mh_region *region, int (*operate)(pthread_mutex_t *))
 }
 
 static void before_fork(void) {
+  mh_subprocs_lock();
   mh_handles_lock();
   pthread_mutex_lock(&lock);
   mh_lanes_lock();
@@ -36,11 +38,13 @@ static void release_all(void) {
   mh_lanes_unlock();
   pthread_mutex_unlock(&lock);
   mh_handles_unlock();
+  mh_subprocs_unlock();
 }
 
 /* A file's region belongs to the parent: its descriptors are closed, because the locks
    would outlive the parent. Private memory is the child's own and goes on. */
 static void in_child(void) {
+  mh_subprocs_after_fork();
   for (mh_region *region = regions; region != NULL; region = region->next) {
     bool keep = region->anonymous;
     region->walkers = 0;
@@ -85,9 +89,13 @@ static void watch(void) {
   mh_os_watch_lost_pages(cover_lost);
 }
 
-mheap_err mh_registry_add(mh_region *region, mheap_error *error) {
+void mh_registry_watch(void) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, watch);
+}
+
+mheap_err mh_registry_add(mh_region *region, mheap_error *error) {
+  mh_registry_watch();
   pthread_mutex_lock(&lock);
   bool added = mh_radix_add(region, (uint64_t)region->base, region->span);
   if (added) {
@@ -175,4 +183,41 @@ bool mh_registry_overlaps(const void *start, uint64_t length) {
     found = (const char *)start < r->base + r->span && r->base < (const char *)start + length;
   pthread_mutex_unlock(&lock);
   return found;
+}
+
+/* ---- by subprocess ---- */
+
+struct mh_subproc *mh_registry_subproc_of(const void *address) {
+  pthread_mutex_lock(&lock);
+  const mh_region *r = regions;
+  while (r != NULL && !mh_region_holds(r, address)) r = r->next;
+  mh_subproc *found = r != NULL ? mh_subproc_of(r) : NULL;
+  pthread_mutex_unlock(&lock);
+  return found;
+}
+
+static mheap *main_heap_of(const mh_region *region) {
+  mheap *heap = region->heaps;
+  while (heap != NULL && heap->row != 0) heap = heap->next;
+  return heap;
+}
+
+size_t mh_registry_heaps(const mh_subproc *subproc, mheap **heaps, size_t room) {
+  size_t count = 0;
+  pthread_mutex_lock(&lock);
+  for (mh_region *r = regions; r != NULL; r = r->next) {
+    mheap *heap = mh_subproc_of(r) == subproc ? main_heap_of(r) : NULL;
+    if (heap == NULL) continue;
+    if (count < room) heaps[count] = heap;
+    count++;
+  }
+  pthread_mutex_unlock(&lock);
+  return count;
+}
+
+void mh_registry_move(const mh_subproc *from, mh_subproc *to) {
+  pthread_mutex_lock(&lock);
+  for (mh_region *r = regions; r != NULL; r = r->next)
+    if (mh_subproc_of(r) == from) atomic_store_explicit(&r->subproc, to, memory_order_relaxed);
+  pthread_mutex_unlock(&lock);
 }

@@ -1,7 +1,8 @@
 /* registry.h: the regions this process has attached.
 
    Owns: their list, their places in the radix map, and what happens to them at fork. Calls
-   region.h, radix.h. Its lock is the first in the order (registry, lanes, heap, region). */
+   region.h, radix.h. Its lock comes first in the order (registry, lanes, heap, region),
+   but for those of subproc.h and handle.c. */
 #ifndef MHEAP_REGISTRY_H
 #define MHEAP_REGISTRY_H
 
@@ -22,6 +23,16 @@ bool mh_registry_writes(uint64_t device, uint64_t inode);
 bool mh_registry_clear(uint64_t address, uint64_t length);
 /* Does a region of the parent's lie there, because it is held? */
 bool mh_registry_keeps(uint64_t address, uint64_t length);
+
+/* Watches for forks, and for lost pages, from now on. */
+void mh_registry_watch(void);
+
+/* The subprocess of the region that an address lies in; NULL: it lies in none. */
+struct mh_subproc *mh_registry_subproc_of(const void *address);
+/* The main heaps of a subprocess's regions, as many as there is room for; how many there are. */
+size_t mh_registry_heaps(const struct mh_subproc *subproc, mheap **heaps, size_t room);
+/* All regions of a subprocess become another's. */
+void mh_registry_move(const struct mh_subproc *from, struct mh_subproc *to);
 
 /* Is part of this range in a region? */
 bool mh_registry_overlaps(const void *start, uint64_t length);

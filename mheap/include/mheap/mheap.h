@@ -176,7 +176,8 @@ MHEAP_API void mheap_hold(mheap *heap, bool hold);
 /* Makes everything stored so far durable (one fdatasync). Nothing to do for anonymous memory. */
 MHEAP_API mheap_err mheap_sync(mheap *heap);
 
-/* The process's default heap, in anonymous memory, made on first use. */
+/* The default heap: the main heap of the calling thread's subprocess (mheap/subprocs.h), in anonymous
+   memory, made on first use. */
 MHEAP_API mheap *mheap_default(void);
 
 /* This thread's last error in this heap (of the few heaps it used last); code MHEAP_OK when
@@ -481,4 +482,6 @@ MHEAP_API mheap_err mheap_mtrace(mheap *heap, FILE *file);
 #ifdef __cplusplus
 }
 #endif
+#include "mheap/subprocs.h"
+
 #endif

@@ -1,0 +1,57 @@
+/* subproc.h: subprocesses: sets of heaps that share nothing; which heap is a thread's default one.
+
+   Owns: the records, threads' membership, main heaps and their making. Calls handle.c (through heap.h),
+   lane.h, registry.h. Two locks: `making`, over making and dropping memory, is the first of all; that
+   of the records is taken alone.
+
+   Invariants: a record in the list has a number that no other ever had; `threads` of a record other
+   than the main one is how many mh_this_thread.subproc point to it; who points to it from a region
+   that is attached finds it in the list. Records are used again, never given back, so that a
+   pointer to one that is gone leads to some record. */
+#ifndef MHEAP_SUBPROC_H
+#define MHEAP_SUBPROC_H
+
+#include "heap.h"
+#include "lane.h"
+
+#define MH_SUBPROC_NAME 64
+
+typedef struct mh_subproc {
+  int id; /* 0: a free record */
+  char name[MH_SUBPROC_NAME];
+  _Atomic(mheap *) main; /* NULL: not made yet */
+  bool given;            /* the main heap is its maker's */
+  bool closing;          /* nobody may come in any more */
+  uint32_t threads;      /* that are in it; not counted for the main one */
+  struct mh_subproc *next;
+} mh_subproc;
+
+extern mh_subproc mh_subproc_first; /* the main one */
+
+/* That of the calling thread. */
+static inline mh_subproc *mh_subproc_now(void) {
+  mh_subproc *own = mh_this_thread.subproc;
+  return own != NULL ? own : &mh_subproc_first;
+}
+/* That of a region. */
+static inline mh_subproc *mh_subproc_of(const mh_region *region) {
+  mh_subproc *own = atomic_load_explicit(&((mh_region *)region)->subproc, memory_order_relaxed);
+  return own != NULL ? own : &mh_subproc_first;
+}
+
+/* Refuses an address that no heap of this region's subprocess can have handed out, if it lies in
+   another subprocess; MHEAP_OK where it does not. The caller holds no lock. */
+mheap_err mh_subproc_refuse(const mh_subproc *self, const void *address, mheap_error *error);
+/* Refuses a heap that is some subprocess's main heap, since others reach it without naming it; NULL: the default heap. */
+mheap_err mh_subproc_refuse_main(const mheap *heap, mheap_error *error);
+
+/* The calling thread ends. */
+void mh_subproc_thread_ends(void);
+
+/* Around fork, before all other locks. */
+void mh_subprocs_lock(void);
+void mh_subprocs_unlock(void);
+/* In the child: of its threads, only the calling one lives. */
+void mh_subprocs_after_fork(void);
+
+#endif
