@@ -51,7 +51,7 @@ static mheap *handle_new(mh_region *region, mheap_error *error) {
     mh_fail_system(error, ENOMEM, region->path, "making the heap's handle");
     return NULL;
   }
-  atomic_store_explicit(&region->subproc, mh_subproc_now(), memory_order_relaxed);
+  mh_subproc_own(mh_subproc_now(), region);
   handle_init(heap, region, 0);
   if (has_objects(heap, &row)) {
     heap->own = heap + 1;

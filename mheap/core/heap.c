@@ -15,6 +15,7 @@
 #include "radix.h"
 #include "registry.h"
 #include "span.h"
+#include "subproc.h"
 #include "superblock.h"
 
 #define SMALL_MAX MH_SMALL_MAX
@@ -93,7 +94,7 @@ static slow mheap_err free_failed(const mheap *heap) { return mh_pointer_fail(he
 static inline bool may_free_in(const mh_lane *lane) {
   const mheap *heap = lane->heap;
   const mh_region *region = heap->region;
-  return !heap->hooked && !heap->objects && !region->cut && !region->forked;
+  return !heap->hooked && !heap->objects && !region->cut && !region->forked && mh_subproc_is_now(region);
 }
 
 /* Another heap's block than that of the lane used last, or another thread's. */
@@ -115,9 +116,8 @@ static __attribute__((noinline)) mheap_err free_elsewhere(void *block) {
 }
 
 mheap_err mheap_free_any(void *block) {
-  mh_thread *thread = &mh_this_thread;
-  if (likely(atomic_load_explicit(&thread->heap, memory_order_relaxed) != mh_no_heap)) {
-    mh_lane *lane = thread->lane;
+  mh_lane *lane = atomic_load_explicit(&mh_this_thread.pointer_lane, memory_order_relaxed);
+  if (likely(lane != NULL)) {
     uint64_t distance = (uint64_t)((char *)block - lane->segments);
     if (likely(distance < lane->reach)) {
       mh_slab *slab = &lane->slabs[distance / MH_SLICE];

@@ -370,13 +370,17 @@ static void forget(_Atomic(const mheap *) *remembered, const mheap *heap) {
     atomic_store_explicit(remembered, mh_no_heap, memory_order_relaxed);
 }
 
+static void forget_lane(_Atomic(mh_lane *) *remembered, const mheap *heap) {
+  mh_lane *lane = atomic_load_explicit(remembered, memory_order_relaxed);
+  if (lane != NULL && lane->heap == heap) atomic_store_explicit(remembered, NULL, memory_order_relaxed);
+}
+
 /* The one place that makes a thread's next call in this heap go the slow way. */
 static void forget_heap(mh_thread *thread, const mheap *heap) {
-  mh_lane *lane = atomic_load_explicit(&thread->default_lane, memory_order_relaxed);
   forget(&thread->heap, heap);
   forget(&thread->own_heap, heap);
-  if (lane != NULL && lane->heap == heap)
-    atomic_store_explicit(&thread->default_lane, NULL, memory_order_relaxed);
+  forget_lane(&thread->default_lane, heap);
+  forget_lane(&thread->pointer_lane, heap);
 }
 
 void mh_lane_remember(mh_lane *lane) {
@@ -386,6 +390,8 @@ void mh_lane_remember(mh_lane *lane) {
   atomic_store_explicit(&thread->heap, lane->heap, memory_order_relaxed);
   if (lane->heap == mh_default_made())
     atomic_store_explicit(&thread->default_lane, lane, memory_order_relaxed);
+  if (mh_subproc_is_now(lane->heap->region))
+    atomic_store_explicit(&thread->pointer_lane, lane, memory_order_relaxed);
 }
 
 void mh_own_lane_remember(mh_lane *lane) {

@@ -60,6 +60,8 @@ typedef struct mh_thread {
   _Atomic(const mheap *) own_heap; /* the same for objects */
   mh_lane *own_lane;
   _Atomic(mh_lane *) default_lane; /* of this thread's default heap; NULL: go the slow way */
+  _Atomic(mh_lane *) pointer_lane; /* used last in this thread's subprocess, for calls that are given
+                                      a block only; NULL: go the slow way */
   mh_lane *lanes;                  /* all of them */
   struct mh_subproc *subproc;      /* that it is in; NULL: the main one */
   bool watched;                    /* the thread's end will be noticed */
@@ -83,7 +85,7 @@ static inline mh_lane *mh_lane_default(void) {
   return atomic_load_explicit(&mh_this_thread.default_lane, memory_order_relaxed);
 }
 /* Makes the next call of the above find `lane`, unless its heap needs the slow path; the only
-   setter of default_lane. */
+   setter of default_lane and pointer_lane. */
 void mh_lane_remember(mh_lane *lane);
 void mh_own_lane_remember(mh_lane *lane);
 

@@ -5,6 +5,7 @@
 #include "hooks.h"
 #include "lane.h"
 #include "radix.h"
+#include "subproc.h"
 
 /* ---- errors ---- */
 
@@ -31,6 +32,12 @@ static mheap *outside(const void *address) {
 static mheap *refuse(mheap *heap, const void *address, const char *why) {
   mh_block_refuse(heap, address, MHEAP_ERR_POINTER, why, mh_error(heap));
   mh_pointer_fail(heap);
+  return NULL;
+}
+
+static mheap *foreign(const void *address) {
+  const mheap *general = mheap_default();
+  if (general != NULL) mh_subproc_refuse(mh_subproc_now(), address, mh_error(general));
   return NULL;
 }
 
@@ -65,6 +72,7 @@ static mheap *heap_of_block(mh_region *region, const void *address) {
 mheap *mh_pointer_heap(const void *address) {
   mh_region *region = mh_radix_find(address);
   if (region == NULL) return outside(address);
+  if (!mh_subproc_is_now(region)) return foreign(address);
   mheap *heap = heap_of_slab(region, address);
   if (heap == NULL) heap = heap_of_block(region, address);
   if (heap == NULL || !heap->objects) return heap;

@@ -189,9 +189,8 @@ bool mh_registry_overlaps(const void *start, uint64_t length) {
 
 struct mh_subproc *mh_registry_subproc_of(const void *address) {
   pthread_mutex_lock(&lock);
-  const mh_region *r = regions;
-  while (r != NULL && !mh_region_holds(r, address)) r = r->next;
-  mh_subproc *found = r != NULL ? mh_subproc_of(r) : NULL;
+  const mh_region *region = mh_radix_find(address);
+  mh_subproc *found = region != NULL ? mh_subproc_of(region) : NULL;
   pthread_mutex_unlock(&lock);
   return found;
 }
@@ -218,6 +217,6 @@ size_t mh_registry_heaps(const mh_subproc *subproc, mheap **heaps, size_t room) 
 void mh_registry_move(const mh_subproc *from, mh_subproc *to) {
   pthread_mutex_lock(&lock);
   for (mh_region *r = regions; r != NULL; r = r->next)
-    if (mh_subproc_of(r) == from) atomic_store_explicit(&r->subproc, to, memory_order_relaxed);
+    if (mh_subproc_of(r) == from) mh_subproc_own(to, r);
   pthread_mutex_unlock(&lock);
 }

@@ -102,7 +102,8 @@ mheap_err mh_subproc_refuse_main(const mheap *heap, mheap_error *error) {
 
 static void serve(mh_subproc *subproc, mheap *heap) {
   mh_region *region = heap->region;
-  atomic_store_explicit(&region->subproc, subproc, memory_order_relaxed);
+  mh_subproc_own(subproc, region);
+  mh_lanes_forget(heap); /* threads of the one it came from may not free in it by pointer alone any more */
   atomic_store_explicit(&heap->serves, subproc, memory_order_relaxed);
   atomic_store_explicit(&subproc->main, heap, memory_order_release);
 }

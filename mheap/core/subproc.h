@@ -33,6 +33,16 @@ static inline mh_subproc *mh_subproc_now(void) {
   mh_subproc *own = mh_this_thread.subproc;
   return own != NULL ? own : &mh_subproc_first;
 }
+/* A region becomes a subprocess's. */
+static inline void mh_subproc_own(mh_subproc *subproc, mh_region *region) {
+  mh_subproc *own = subproc != &mh_subproc_first ? subproc : NULL;
+  atomic_store_explicit(&region->subproc, own, memory_order_relaxed);
+}
+/* Is it that of the calling thread? */
+static inline bool mh_subproc_is_now(const mh_region *region) {
+  return atomic_load_explicit(&((mh_region *)region)->subproc, memory_order_relaxed) ==
+         mh_this_thread.subproc;
+}
 /* That of a region. */
 static inline mh_subproc *mh_subproc_of(const mh_region *region) {
   mh_subproc *own = atomic_load_explicit(&((mh_region *)region)->subproc, memory_order_relaxed);
@@ -42,7 +52,8 @@ static inline mh_subproc *mh_subproc_of(const mh_region *region) {
 /* Refuses an address that no heap of this region's subprocess can have handed out, if it lies in
    another subprocess; MHEAP_OK where it does not. The caller holds no lock. */
 mheap_err mh_subproc_refuse(const mh_subproc *self, const void *address, mheap_error *error);
-/* Refuses a heap that is some subprocess's main heap, since others reach it without naming it; NULL: the default heap. */
+/* Refuses a heap that is some subprocess's main heap, since others reach it without naming it; NULL:
+   the default heap. */
 mheap_err mh_subproc_refuse_main(const mheap *heap, mheap_error *error);
 
 /* The calling thread ends. */

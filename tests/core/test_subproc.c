@@ -117,6 +117,20 @@ static void a_long_name_is_cut(void) {
 
 /* ---- isolation ---- */
 
+/* The heap that this thread used last may be another subprocess's: the block is refused even so. */
+static void refused_without_a_heap(mheap_subproc other, void *block, const char *text) {
+  mheap *heap = mheap_subproc_heap(other, &error);
+  for (int i = 0; i < 2; i++) {
+    CHECK_EQ(mheap_free_any(block), MHEAP_ERR_POINTER);
+    CHECK_CONTAINS(mheap_last_error(NULL)->text, text);
+    CHECK(mheap_realloc_any(block, 1000) == NULL);
+    CHECK_CONTAINS(mheap_last_error(NULL)->text, text);
+    CHECK_EQ(mheap_usable_size_any(block), 0);
+    CHECK(mheap_heap_of(block) == NULL);
+    CHECK_EQ(mheap_free(heap, mheap_malloc(heap, 100)), MHEAP_OK);
+  }
+}
+
 static void a_block_of_another_one_is_refused_by_name(void) {
   mheap_subproc workers = make("workers");
   char text[128];
@@ -134,6 +148,7 @@ static void a_block_of_another_one_is_refused_by_name(void) {
   CHECK(mheap_realloc(NULL, block, 1000) == NULL);
   CHECK_CONTAINS(mheap_last_error(NULL)->text, text);
   CHECK_EQ(mheap_usable_size(NULL, block), 0);
+  refused_without_a_heap(workers, block, text);
   CHECK_EQ(mheap_free(mheap_subproc_heap(workers, &error), block), MHEAP_OK); /* named: works anywhere */
   CHECK_EQ(mheap_free(NULL, of_main), MHEAP_OK);
   leave_and_destroy(workers);

@@ -58,7 +58,8 @@ MHEAP_API mheap *mheap_subproc_heap(mheap_subproc subproc, mheap_error *error);
 /* Calls `visit` with every heap of a subprocess, the main one first. True when all were visited; false
    when `visit` returned false, which stops, or there is no such subprocess. Only the heap that is being
    visited may go meanwhile. */
-MHEAP_API bool mheap_subproc_visit_heaps(mheap_subproc subproc, bool (*visit)(void *arg, mheap *heap), void *arg);
+MHEAP_API bool mheap_subproc_visit_heaps(mheap_subproc subproc, bool (*visit)(void *arg, mheap *heap),
+                                         void *arg);
 /* Calls `visit` with every subprocess, the main one first, until it returns false: false then. */
 MHEAP_API bool mheap_visit_subprocs(bool (*visit)(void *arg, mheap_subproc subproc), void *arg);
 
@@ -69,7 +70,8 @@ typedef struct mheap_subproc_info {
   uint32_t threads; /* that are in it; 0 for the main one, in which is every thread that is in no other */
   bool given;       /* the main heap was given to mheap_subproc_new */
 } mheap_subproc_info;
-MHEAP_API mheap_err mheap_subproc_get_info(mheap_subproc subproc, mheap_subproc_info *info, mheap_error *error);
+MHEAP_API mheap_err mheap_subproc_get_info(mheap_subproc subproc, mheap_subproc_info *info,
+                                           mheap_error *error);
 
 /* What mheap_get_stats says of all its regions, added up. */
 MHEAP_API mheap_err mheap_subproc_get_stats(mheap_subproc subproc, mheap_stats *stats, mheap_error *error);
