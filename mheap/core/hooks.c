@@ -197,6 +197,7 @@ static void *shifted_malloc(mheap *heap, size_t size, size_t alignment, size_t o
   bool absurd = alignment >= MH_OFFSET_MAX / 2 || size >= MH_OFFSET_MAX;
   if (absurd) return mh_heap_malloc(heap, size, alignment); /* which says what is wrong with it */
   uint64_t shift = shift_for(alignment, offset);
+  if (size == 0) size = 1; /* a block has a size, if it is one */
   char *block = mh_heap_malloc(heap, shift + size + MH_GUARD_TAIL, alignment);
   if (block == NULL) return NULL;
   if (!row_is_guarded(heap)) mark_guarded(heap);

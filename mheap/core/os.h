@@ -31,6 +31,10 @@ bool mh_os_same_file(int fd, const char *path);
 /* The name the kernel has for fd, into buffer[size], or "descriptor N". */
 void mh_os_path(int fd, char *buffer, size_t size);
 
+/* The absolute name of the file at `path`, without links, into buffer[MH_OS_PATH_MAX]. */
+#define MH_OS_PATH_MAX 4096
+int mh_os_real_path(const char *path, char *buffer);
+
 /* Descriptors of ours are never those of the standard streams. */
 int mh_os_open(const char *path, bool writable, bool create, int *fd);
 /* The same for a new file, writable: EEXIST where there is one, or a link. */

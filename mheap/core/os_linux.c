@@ -5,6 +5,7 @@
 #endif
 #include "os.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,6 +14,7 @@
 #include <linux/fs.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -90,6 +92,10 @@ void mh_os_path(int fd, char *buffer, size_t size) {
   if (length < 0) snprintf(buffer, size, "descriptor %d", fd);
   else buffer[length] = '\0';
 }
+
+static_assert(MH_OS_PATH_MAX >= PATH_MAX, "what realpath() may write");
+
+int mh_os_real_path(const char *path, char *buffer) { return realpath(path, buffer) != NULL ? 0 : errno; }
 
 /* Where standard error was closed, a heap that got its number would be written over by messages. */
 static int above_standard_streams(int *fd) {

@@ -1,13 +1,15 @@
-/* stats.c: what is in a heap: mheap_get_stats, mheap_visit_blocks, mheap_get_info.
+/* stats.c: what is in a heap: mheap_get_stats, mheap_visit_blocks, mheap_get_info; areas.h.
 
    Owns nothing. Calls region.h, map.h, hooks.h (for the place of a guarded block's data) and
    os.h. Every number of the region is checked before it is used; the first contradiction
    ends a walk with MHEAP_ERR_CORRUPT. Takes region->lock for the moment a segment's
    descriptors are copied, never while a caller's function runs. */
+#include "areas.h"
 #include "classes.h"
 #include "decode.h"
 #include "heap.h"
 #include "hooks.h"
+#include "lane.h"
 #include "map.h"
 #include "os.h"
 #include "region_pages.h"
@@ -285,6 +287,67 @@ mheap_err mheap_visit_blocks(mheap *heap, mheap_visit_fun *visit, void *arg) {
   heap = readable(heap, &failed);
   if (heap == NULL) return failed;
   return walk_region(heap, visit_run, &(visitor){.heap = heap, .visit = visit, .arg = arg});
+}
+
+/* ---- areas ---- */
+
+typedef struct area_visitor {
+  visitor blocks; /* of the area at hand */
+  bool with_blocks;
+  mh_area area;
+  mh_area_fun *visit;
+  void *arg;
+} area_visitor;
+
+static bool is_owned(mheap *heap, uint64_t offset) {
+  const mh_slab *slab = &heap->region->slabs[(offset - MH_SLICE) / MH_SLICE];
+  pthread_mutex_lock(&heap->lock);
+  const mh_lane *lane = atomic_load_explicit(&slab->lane, memory_order_acquire);
+  bool owned = lane != NULL && lane->thread != NULL;
+  pthread_mutex_unlock(&heap->lock);
+  return owned;
+}
+
+static mh_area area_of(mheap *heap, const run *it) {
+  mh_area area = {.start = mh_at(heap->region, it->offset), .bytes = it->bytes, .slab = it->kind == RUN_SLAB};
+  if (!area.slab) {
+    area.usable = area.block_size = it->usable;
+    area.used = 1;
+    return area;
+  }
+  const mh_class *class = &mh_classes[it->class];
+  area.block_size = class->size;
+  area.usable = (uint64_t)class->blocks * class->size;
+  area.used = blocks_in_use(it->maps, class->blocks);
+  area.owned = is_owned(heap, it->offset);
+  return area;
+}
+
+static bool visit_block_of_area(void *arg, void *block, size_t usable) {
+  area_visitor *v = arg;
+  return v->visit(v->arg, &v->area, block, usable);
+}
+
+static bool visit_area(void *arg, const run *it) {
+  area_visitor *v = arg;
+  mheap *heap = v->blocks.heap;
+  if (it->kind < RUN_SLAB || it->heap != heap->row) return true;
+  v->area = area_of(heap, it);
+  return v->visit(v->arg, &v->area, NULL, 0) && (!v->with_blocks || visit_run(&v->blocks, it));
+}
+
+mheap_err mh_visit_areas(mheap *heap, bool blocks, mh_area_fun *visit, void *arg) {
+  mheap_err failed;
+  heap = readable(heap, &failed);
+  if (heap == NULL) return failed;
+  area_visitor v = {
+      .blocks = {.heap = heap, .visit = visit_block_of_area},
+      .with_blocks = blocks,
+      .visit = visit,
+      .arg = arg,
+  };
+  v.blocks.arg = &v;
+  return walk_region(heap, visit_area, &v);
 }
 
 /* ---- identity and geometry ---- */

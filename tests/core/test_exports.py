@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from c_tools import CC, INCLUDE, code_of, run
+from c_tools import CC, INCLUDE, c_files, code_of, run
 
 import mheap.config
 
@@ -21,11 +21,18 @@ def exported() -> set[str]:
     library = Path(mheap.config.libdir()) / "libmheap.so.0"
     lines = run("nm", "-D", "--defined-only", library).splitlines()
     names = {line.split()[-1].split("@")[0] for line in lines}
-    return names - {"MHEAP_0"}
+    return names - {"MHEAP_0", "MHEAP_MIMALLOC_0"}
 
 
 def test_the_headers_are_what_is_exported() -> None:
-    assert exported() == declared("mheap.h") | declared("subprocs.h") | declared("mmalloc.h")
+    assert exported() == {name for header in c_files(INCLUDE) for name in declared(header.name)}
+
+
+def test_each_interface_has_a_version_of_its_own() -> None:
+    library = Path(mheap.config.libdir()) / "libmheap.so.0"
+    versions = dict(re.findall(r" (\w+)@@(MHEAP_\w+)$", run("nm", "-D", library), re.MULTILINE))
+    assert versions["mheap_malloc"] == versions["mmalloc"] == "MHEAP_0"
+    assert {versions[name] for name in declared("mimalloc.h")} == {"MHEAP_MIMALLOC_0"}
 
 
 def test_a_program_links_with_what_config_says(tmp_path: Path) -> None:

@@ -1,0 +1,114 @@
+/* test_mimalloc_arena.c: mimalloc's arenas. */
+#include "mheap/mimalloc.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "mheap/mheap.h"
+#include "test.h"
+
+#define MIB ((size_t)1 << 20)
+
+static void a_reserved_arena_has_an_area(void) {
+  mi_arena_id_t id = 0;
+  size_t size = 0;
+  CHECK_EQ(mi_reserve_os_memory_ex(16 * MIB, false, false, true, &id), 0);
+  CHECK(id > 0);
+  char *start = mi_arena_area(id, &size);
+  CHECK(start != NULL && size >= 16 * MIB);
+  CHECK_EQ((uintptr_t)start % mi_arena_min_alignment(), 0);
+  CHECK(mi_arena_area(id, NULL) == start);
+  CHECK(mi_is_in_heap_region(start));
+  CHECK_EQ(mi_reserve_os_memory(16 * MIB, true, true), 0);
+}
+
+static void there_are_no_others(void) {
+  size_t size = 5;
+  CHECK(mi_arena_area(0, &size) == NULL && size == 0);
+  CHECK(mi_arena_area(-1, &size) == NULL);
+  CHECK(mi_arena_area(60000, NULL) == NULL);
+}
+
+static void what_cannot_be_had_is_enomem(void) {
+  mi_arena_id_t id = 5;
+  CHECK_EQ(mi_reserve_os_memory_ex((size_t)1 << 62, false, false, false, &id), ENOMEM);
+  CHECK_EQ(id, 0);
+  CHECK_EQ(mi_reserve_os_memory((size_t)1 << 46, false, false), ENOMEM);
+}
+
+/* Full means NULL, never elsewhere; and nobody else comes in. */
+static void an_exclusive_heap_stays_in_its_arena(void) {
+  mi_arena_id_t id;
+  size_t size, got = 0;
+  REQUIRE(mi_reserve_os_memory_ex(8 * MIB, false, false, true, &id) == 0);
+  char *start = mi_arena_area(id, &size);
+  mi_heap_t *heap = mi_heap_new_in_arena(id);
+  REQUIRE(heap != NULL);
+  for (char *block; (block = mi_heap_malloc(heap, 60000)) != NULL; got++) {
+    if (!CHECK(block >= start && block + 60000 <= start + size)) break;
+    if (got > size / 60000) break;
+  }
+  CHECK(got > size / 60000 / 2);
+  CHECK(mi_heap_malloc(heap, size) == NULL);
+  char *other = mi_malloc(60000);
+  CHECK(other != NULL && (other < start || other >= start + size));
+  mi_free(other);
+  mi_heap_destroy(heap);
+  heap = mi_heap_new_ex(3, true, id);
+  char *again = mi_heap_malloc(heap, 60000);
+  CHECK(again >= start && again < start + size);
+  mi_heap_destroy(heap);
+}
+
+static void memory_that_is_lent_is_used(void) {
+  size_t size = 16 * MIB, got;
+  char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  REQUIRE(memory != MAP_FAILED);
+  mi_arena_id_t id = 0;
+  REQUIRE(mi_manage_os_memory_ex(memory + 5, size - 5, true, false, true, -1, true, &id));
+  char *start = mi_arena_area(id, &got);
+  CHECK(start >= memory && start + got <= memory + size);
+  CHECK_EQ((uintptr_t)start % mi_arena_min_alignment(), 0);
+  mi_heap_t *heap = mi_heap_new_in_arena(id);
+  char *block = mi_heap_zalloc(heap, 100000);
+  CHECK(block >= memory && block + 100000 <= memory + size);
+  mi_free(block);
+  mi_heap_destroy(heap);
+  CHECK_EQ(mheap_arena_release(id), MHEAP_OK);
+  CHECK(mi_arena_area(id, NULL) == NULL);
+  munmap(memory, size);
+}
+
+static void lent_memory_that_cannot_be_used_is_refused(void) {
+  static char little[100];
+  mi_arena_id_t id = 5;
+  CHECK(!mi_manage_os_memory(little, sizeof little, true, false, false, -1));
+  CHECK(!mi_manage_os_memory_ex(NULL, 16 * MIB, true, false, false, -1, true, &id));
+  CHECK_EQ(id, 0);
+  REQUIRE(mi_reserve_os_memory_ex(8 * MIB, false, false, true, &id) == 0);
+  size_t size;
+  void *start = mi_arena_area(id, &size);
+  CHECK(!mi_manage_os_memory(start, size, true, false, false, -1)); /* an arena already */
+}
+
+/* Whether there are such pages is the machine's affair: more than any has cannot be had. */
+static void huge_pages_are_had_or_refused(void) {
+  mi_arena_id_t id = 5;
+  size_t reserved = 5;
+  int failed = mi_reserve_huge_os_pages_at_ex(100000, -1, 500, true, &id);
+  CHECK(failed == ENOMEM || failed == ETIMEDOUT);
+  CHECK_EQ(mi_reserve_huge_os_pages_at_ex(0, 0, 0, false, &id), 0);
+  CHECK_EQ(id, 0);
+  failed = mi_reserve_huge_os_pages_interleave(100000, 0, 500);
+  CHECK(failed == ENOMEM || failed == ETIMEDOUT);
+  CHECK_EQ(mi_reserve_huge_os_pages_interleave(0, 0, 0), 0);
+  failed = mi_reserve_huge_os_pages_at(100000, 0, 500);
+  CHECK(failed == ENOMEM || failed == ETIMEDOUT);
+  failed = mi_reserve_huge_os_pages(100000, 0.5, &reserved);
+  CHECK(failed == ENOMEM || failed == ETIMEDOUT);
+  CHECK_EQ(reserved, 0);
+}
+
+TEST_MAIN(TEST(a_reserved_arena_has_an_area), TEST(there_are_no_others), TEST(what_cannot_be_had_is_enomem),
+          TEST(an_exclusive_heap_stays_in_its_arena), TEST(memory_that_is_lent_is_used),
+          TEST(lent_memory_that_cannot_be_used_is_refused), TEST(huge_pages_are_had_or_refused))
