@@ -154,3 +154,11 @@ def test_the_c_reference_names_all_functions() -> None:
     for header in ("mheap.h", "mmalloc.h"):
         text = (ROOT / "mheap" / "include" / "mheap" / header).read_text(encoding="utf-8")
         assert not set(re.findall(r"^MHEAP_API[^;]*?(\w+)\(", text, re.MULTILINE)) - words
+
+
+def test_the_reference_of_mimalloc_names_all_functions() -> None:
+    page = (ROOT / "docs" / "reference" / "mimalloc.md").read_text(encoding="utf-8")
+    text = (ROOT / "mheap" / "include" / "mheap" / "mimalloc.h").read_text(encoding="utf-8")
+    declared = set(re.findall(r"^MHEAP_API[^;]*?(\w+)\(", text, re.MULTILINE))
+    assert len(declared) > 100
+    assert not declared - set(re.findall(r"\bmi_\w+", page))

@@ -1,0 +1,269 @@
+"""Programs written for mimalloc: compiled as a user compiles them, against mheap and the original."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+from c_tools import CC, run
+
+import mheap.config
+
+ORIGINAL = Path("/usr/include/mimalloc.h")
+CXX = ["c++", "-std=c++17"]
+WARNINGS = ["-O1", "-Wall", "-Wextra", "-Werror"]
+
+needs_original = pytest.mark.skipif(not ORIGINAL.exists(), reason="libmimalloc-dev is not installed")
+
+REQUESTS = r"""
+/* A server that gives each request a heap and throws it away as a whole. */
+#include <mimalloc.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct entry {
+  struct entry *next;
+  char *key, *value;
+} entry;
+
+static entry *parse(mi_heap_t *heap, const char *query) {
+  entry *first = NULL;
+  char *text = mi_heap_strdup(heap, query), *save = NULL;
+  for (char *pair = strtok_r(text, "&", &save); pair != NULL; pair = strtok_r(NULL, "&", &save)) {
+    entry *e = mi_heap_zalloc_tp(heap, entry);
+    char *equals = strchr(pair, '=');
+    e->key = mi_heap_strndup(heap, pair, (size_t)(equals - pair));
+    e->value = mi_heap_strdup(heap, equals + 1);
+    e->next = first;
+    first = e;
+  }
+  return first;
+}
+
+typedef struct search {
+  void *wanted;
+  size_t found;
+} search;
+
+static bool look(const mi_heap_t *heap, const mi_heap_area_t *area, void *block, size_t size, void *arg) {
+  search *s = arg;
+  (void)heap;
+  if (block != NULL && block == s->wanted) s->found += size == area->block_size && area->used > 0;
+  return true;
+}
+
+static size_t serve(int number) {
+  mi_heap_t *heap = mi_heap_new();
+  char query[100];
+  snprintf(query, sizeof query, "user=%d&page=%d&lang=en", number, number * 7);
+  entry *entries = parse(heap, query);
+  int *numbers = mi_heap_calloc_tp(heap, int, 100);
+  for (int i = 0; i < 1000; i += 100) numbers = mi_heap_recalloc_tp(heap, numbers, int, 100 + i);
+  if (numbers[999 - 100] != 0 || !mi_heap_contains_block(heap, entries)) return 0;
+  search s = {.wanted = entries};
+  mi_heap_visit_blocks(heap, true, look, &s);
+  if (number % 2) {
+    mi_heap_destroy(heap);
+    return s.found;
+  }
+  mi_heap_delete(heap); /* one survives it */
+  size_t kept = strlen(entries->value);
+  mi_free(entries);
+  return s.found + kept;
+}
+
+static void *worker(void *arg) {
+  size_t *total = arg;
+  for (int i = 0; i < 200; i++) *total += serve(i);
+  mi_collect(true);
+  return NULL;
+}
+
+int main(void) {
+  pthread_t threads[4];
+  size_t totals[4] = {0}, sum = 0;
+  for (int i = 0; i < 4; i++) pthread_create(&threads[i], NULL, worker, &totals[i]);
+  for (int i = 0; i < 4; i++) {
+    pthread_join(threads[i], NULL);
+    sum += totals[i];
+  }
+  void *aligned = mi_malloc_aligned(100, 256), *beside = mi_malloc_aligned_at(100, 64, 8), *posix = NULL;
+  int failed = mi_posix_memalign(&posix, 4096, 10);
+  printf("%zu %d %d %d\n", sum, (int)((uintptr_t)aligned % 256), (int)(((uintptr_t)beside + 8) % 64),
+         failed + (int)((uintptr_t)posix % 4096));
+  mi_free(aligned);
+  mi_free(beside);
+  mi_free(posix);
+  return 0;
+}
+"""
+
+ARENA = r"""
+/* A pool in memory that is reserved once: nobody else gets in, and it never grows. */
+#include <mimalloc.h>
+#include <stdio.h>
+
+int main(void) {
+  mi_arena_id_t id;
+  size_t size = 0;
+  if (mi_reserve_os_memory_ex((size_t)64 << 20, true, false, true, &id) != 0) return 1;
+  char *start = mi_arena_area(id, &size);
+  mi_heap_t *pool = mi_heap_new_in_arena(id);
+  int inside = 1, blocks = 0;
+  for (char *p; blocks < 10000 && (p = mi_heap_malloc(pool, 20000)) != NULL; blocks++)
+    inside &= p >= start && p + 20000 <= start + size;
+  char *other = mi_malloc(20000);
+  printf("inside %d full %d outside %d\n", inside, blocks > 1000 && blocks < 10000,
+         other < start || other >= start + size);
+  mi_free(other);
+  mi_heap_destroy(pool);
+  return 0;
+}
+"""
+
+CONTAINERS = r"""
+/* Containers on mimalloc's allocators, and operator new's way. */
+#include <mimalloc.h>
+#include <cstdio>
+#include <list>
+#include <map>
+#include <memory>
+#include <new>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+using text = std::basic_string<char, std::char_traits<char>, mi_stl_allocator<char>>;
+
+struct alignas(64) wide {
+  char bytes[64];
+};
+
+int main() {
+  std::map<text, int, std::less<text>, mi_stl_allocator<std::pair<const text, int>>> words;
+  for (int i = 0; i < 1000; i++) words[text("word number ") + text(1 + i % 30, 'x')]++;
+  std::vector<int, mi_stl_allocator<int>> numbers(1000, 7), copy(numbers);
+  std::vector<wide, mi_stl_allocator<wide>> wides(10);
+  numbers.swap(copy);
+  mi_heap_destroy_stl_allocator<int> own;
+  std::list<int, mi_heap_destroy_stl_allocator<int>> list(own);
+  for (int i = 0; i < 1000; i++) list.push_back(i);
+  using allocator = mi_heap_stl_allocator<std::pair<const int, int>>;
+  std::unordered_map<int, int, std::hash<int>, std::equal_to<int>, allocator> squares;
+  for (int i = 0; i < 100; i++) squares[i] = i * i;
+  std::shared_ptr<int> shared = std::allocate_shared<int>(mi_stl_allocator<int>(), 5);
+  void *one = mi_new(10), *wide_one = mi_new_aligned(100, 128);
+  one = mi_new_realloc(one, 1000);
+  std::printf("%zu %zu %d %d %d\n", words.size(), list.size(), squares[9], *shared,
+              mi_stl_allocator<int>() == mi_stl_allocator<char>());
+  mi_free(one);
+  mi_free(wide_one);
+}
+"""
+
+
+NO_MEMORY = r"""
+/* What C++ does when there is no memory; the original does it only where it was built as C++. */
+#include <mheap/mimalloc.h>
+#include <cstdio>
+#include <new>
+#include <vector>
+
+static int asked;
+static void give_up() {
+  if (++asked == 3) std::set_new_handler(nullptr);
+}
+
+template <class Call> static bool throws(Call call) {
+  asked = 0;
+  std::set_new_handler(give_up);
+  try {
+    call();
+  } catch (const std::bad_alloc &) {
+    return asked == 3;
+  }
+  return false;
+}
+
+int main() {
+  volatile std::size_t most = SIZE_MAX / 2;
+  mi_heap_t *heap = mi_heap_get_default();
+  void *block = mi_malloc(10);
+  int thrown = throws([=] { mi_new(most); }) + throws([=] { mi_new_n(most, 3); }) +
+               throws([=] { mi_new_aligned(most, 64); }) + throws([=] { mi_new_realloc(block, most); }) +
+               throws([=] { mi_new_reallocn(block, most, 3); }) +
+               throws([=] { mi_heap_alloc_new(heap, most); }) +
+               throws([=] { mi_heap_alloc_new_n(heap, most, 3); }) +
+               throws([=] { mi_stl_allocator<int>().allocate(most); }) +
+               throws([=] { mi_heap_stl_allocator<int>(heap).allocate(most); });
+  int none = 0;
+  none += !throws([&] { none += mi_new_nothrow(most) == nullptr; }) && asked == 3;
+  none += !throws([&] { none += mi_new_aligned_nothrow(most, 64) == nullptr; }) && asked == 3;
+  mi_free(block);
+  std::printf("%d %d\n", thrown, none);
+}
+"""
+
+
+def build_here(source: Path, compiler: list[str]) -> Path:
+    """As the how-to page says: one directory more to search."""
+    binary = source.with_suffix(".mheap")
+    flags = f"-I{shlex.quote(mheap.config.includedir())}/mheap {mheap.config.cflags()}"
+    run(
+        "sh",
+        "-c",
+        f"{' '.join([*compiler, *WARNINGS])} {flags} {source} {mheap.config.libs()} -pthread -o {binary}",
+    )
+    return binary
+
+
+def build_original(source: Path, compiler: list[str]) -> Path:
+    binary = source.with_suffix(".original")
+
+    run(*compiler, "-O1", source, "-lmimalloc", "-pthread", "-o", binary)
+    return binary
+
+
+PROGRAMS = {
+    "requests.c": (REQUESTS, "1600 0 0 0"),
+    "arena.c": (ARENA, "inside 1 full 1 outside 1"),
+    "containers.cc": (CONTAINERS, "30 1000 81 5 1"),
+}
+
+
+@pytest.fixture(params=PROGRAMS)
+def program(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, list[str], str]:
+    text, expected = PROGRAMS[request.param]
+    source = tmp_path / request.param
+    source.write_text(text)
+    return source, CXX if source.suffix == ".cc" else CC, expected
+
+
+def test_it_runs_here(program: tuple[Path, list[str], str]) -> None:
+    source, compiler, expected = program
+    assert run(build_here(source, compiler)).strip() == expected
+
+
+@needs_original
+def test_it_is_a_program_for_the_original(program: tuple[Path, list[str], str]) -> None:
+    """The control: the same source, the same answers."""
+    source, compiler, expected = program
+    assert run(build_original(source, compiler)).strip() == expected
+
+
+@pytest.mark.parametrize("standard", ["c++11", "c++14", "c++17", "c++20"])
+def test_operator_new_throws_in_every_standard(standard: str, tmp_path: Path) -> None:
+    source = tmp_path / "no_memory.cc"
+    source.write_text(NO_MEMORY)
+    assert run(build_here(source, ["c++", f"-std={standard}"])).strip() == "9 4"
+
+
+def test_a_program_needs_no_exceptions(tmp_path: Path) -> None:
+    source = tmp_path / "plain.cc"
+    source.write_text(
+        "#include <mimalloc.h>\nint main() { mi_free(mi_new_nothrow(mi_new(1) != nullptr)); }\n"
+    )
+    run(build_here(source, [*CXX, "-fno-exceptions"]))
