@@ -436,10 +436,20 @@ static bool tail_is_worth_it(mh_region *region, uint64_t segment) {
   return segment == partial_segment(region) && size - mh_segment_offset(segment) > TRIM_LEAST && segment > 0;
 }
 
+/* Pages of slices that are free from now on, in a heap that keeps none. */
+static void give_pages(mh_region *region, uint64_t index, uint32_t count) {
+  uint64_t segment = index / MH_SEGMENT_SLICES;
+  uint32_t first = index % MH_SEGMENT_SLICES;
+  mh_region_punch(region, mh_segment_offset(segment) + first * MH_SLICE, count * MH_SLICE);
+  mh_segment_of(region, segment)->backed &= ~((((uint64_t)1 << count) - 1) << first);
+}
+
 void mh_arena_give(mh_region *region, mh_slab *run) {
-  uint64_t segment = mh_slab_index(region, run) / MH_SEGMENT_SLICES;
+  uint64_t index = mh_slab_index(region, run), segment = index / MH_SEGMENT_SLICES;
   mh_arena *arena = arena_of(region, segment);
+  uint32_t count = run->slices, heap = run->heap;
   mh_run_free(region, run);
+  if (region->thrifty[heap]) give_pages(region, index, count);
   note_free(region, segment);
   if (segment == 0 || !is_wholly_free(region, segment)) return;
   if (arena->spare != 0 && arena->spare != segment) release_segment(region, arena->spare);
@@ -456,7 +466,9 @@ bool mh_arena_resize(mh_region *region, mh_slab *run, uint32_t count, uint32_t p
     if (!(state->free >> (first + i) & 1)) return false;
   if (back_run(region, segment, first, count, pages, NULL) != MHEAP_OK) return false;
   mh_run_resize(region, run, count, head);
-  if (count < old) note_free(region, segment);
+  if (count >= old) return true;
+  note_free(region, segment);
+  if (region->thrifty[run->heap]) give_pages(region, index + count, old - count);
   return true;
 }
 

@@ -3,6 +3,7 @@
 
    check.c             the driver, findings, keys
    check_superblock.c  the superblock and its tables
+   check_kind.c        kinds in the heap table
    check_map.c         the segment map
    check_segment.c     segment headers, slice descriptors, bitmaps
 
@@ -68,6 +69,9 @@ void mh_check_superblock(mh_check *check, uint64_t unused);
 void mh_check_heap_row(mh_check *check, uint64_t row);
 void mh_check_arena_row(mh_check *check, uint64_t row);
 bool mh_check_heap_used(mh_check *check, uint64_t row);
+
+/* ---- check_kind.c ---- */
+void mh_check_kind_row(mh_check *check, uint64_t row);
 
 /* ---- check_map.c ---- */
 void mh_check_directory(mh_check *check, uint64_t unused);

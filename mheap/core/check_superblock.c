@@ -102,11 +102,10 @@ static void check_objects_row(mh_check *check, uint64_t row, uint64_t objects) {
 void mh_check_heap_row(mh_check *check, uint64_t row) {
   const uint64_t known = MH_HEAP_USED | MH_HEAP_DESTROYABLE | MH_HEAP_GUARDED | 0xff00 /* tag */ |
                          (row > 0 ? MH_HEAP_OBJECTS : 0) |
-                         (row > 1 ? MH_HEAP_DESTROYED | MH_HEAP_DELETED : 0);
+                         (row > 1 ? MH_HEAP_DESTROYED | MH_HEAP_DELETED | MH_HEAP_KIND : 0);
   const mh_heap_row *heap = heap_row(check, row);
   uint64_t head = mh_read(&heap->head), at = mh_offset(check->region, heap);
-  mh_check_zero(check, "heap", &heap->name, offsetof(mh_heap_row, objects) - offsetof(mh_heap_row, name));
-  mh_check_zero(check, "heap", heap->reserved, sizeof heap->reserved);
+  mh_check_kind_row(check, row);
   if (head == 0 && row == 0)
     mh_check_found(check, 1, at, "heap", "the main heap's row: expected it in use, found it free");
   check_objects_row(check, row, mh_read(&heap->objects));

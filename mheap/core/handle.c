@@ -8,6 +8,7 @@
 #include "arenas.h"
 #include "heap.h"
 #include "hooks.h"
+#include "kind.h"
 #include "lane.h"
 #include "map.h"
 #include "os.h"
@@ -203,6 +204,7 @@ static void tidy(mheap *heap) {
 }
 
 static void drop(mheap *heap) {
+  mh_kinds_forget(heap->region);
   drop_others(heap);
   mh_arenas_forget(heap->region);
   mh_hooks_end(heap);

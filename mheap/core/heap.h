@@ -22,6 +22,7 @@ struct mheap {
   _Atomic(struct mh_subproc *) serves; /* whose main heap this is; NULL: nobody's */
   mheap *own;  /* the heap of its objects' blocks; NULL: this is one, or its row is damaged */
   mheap *next; /* handles on the same region */
+  _Atomic(struct mheap_kind *) kind; /* whose heap it is (kind.h); NULL: no kind's, or not known yet */
 };
 
 /* ---- blocks of the object layer ----
@@ -74,6 +75,14 @@ void mh_handles_lock(void);
 void mh_handles_unlock(void);
 /* The handle is gone; its lanes must be. */
 void mh_handle_drop(mheap *heap);
+
+/* ---- heaps of kinds (heaps.c) ---- */
+
+/* A heap of a kind whose first heap is in row `first` of the region (0: the new one is the first). */
+mheap *mh_heap_new_of_kind(mheap *main, uint32_t first, mheap_error *error);
+/* mheap_destroy, which refuses these. */
+void mh_heap_destroy(mheap *heap);
+
 static inline bool mh_heap_row_visible(uint64_t head) {
   return (head & MH_HEAP_USED) != 0 && (head & (MH_HEAP_DESTROYED | MH_HEAP_DELETED | MH_HEAP_OBJECTS)) == 0;
 }

@@ -105,7 +105,10 @@ static void settle_row(mh_region *region, uint32_t row, uint64_t closed) {
   change_runs(region, &c);
   mh_region_untouch(region, row);
   region->orphans[row] = NULL;
-  mh_publish(&row_at(region, row)->head, 0);
+  region->thrifty[row] = false;
+  mh_heap_row *stored = row_at(region, row);
+  stored->name = stored->kind = stored->policy = 0;
+  mh_publish(&stored->head, 0);
 }
 
 static uint32_t free_row(mh_region *region) {
@@ -127,8 +130,9 @@ void mh_heaps_settle(mh_region *region) {
 
 /* ---- making ---- */
 
-static mheap_err make_row(mh_region *region, uint64_t head, uint64_t only, uint32_t *row,
-                          mheap_error *error) {
+#define ITSELF UINT64_MAX /* for `kind`: the row that is made */
+
+static mheap_err make_row(mh_region *region, const mh_heap_row *like, uint32_t *row, mheap_error *error) {
   *row = free_row(region);
   if (*row == MH_HEAPS)
     return mh_fail(error, MHEAP_ERR_FULL,
@@ -136,18 +140,18 @@ static mheap_err make_row(mh_region *region, uint64_t head, uint64_t only, uint3
                    MH_HEAPS);
   mh_heap_row *stored = row_at(region, *row);
   memset(stored, 0, sizeof *stored);
-  stored->arena = only;
-  mh_publish(&stored->head, head);
+  stored->arena = like->arena;
+  stored->kind = like->kind == ITSELF ? *row + 1 : like->kind;
+  mh_publish(&stored->head, like->head);
   return MHEAP_OK;
 }
 
-static mheap *new_in(mh_region *region, uint32_t only, int tag, bool destroyable, mheap_error *error) {
-  uint64_t head = MH_HEAP_USED | (destroyable ? MH_HEAP_DESTROYABLE : 0) | (uint64_t)tag << MH_HEAP_TAG_SHIFT;
+static mheap *new_in(mh_region *region, const mh_heap_row *like, mheap_error *error) {
   uint32_t row;
   mheap_err code = mh_region_require(region, MH_ROCOMPAT_ARENAS, error);
   if (code) return NULL;
   pthread_mutex_lock(&region->lock);
-  code = make_row(region, head, only, &row, error);
+  code = make_row(region, like, &row, error);
   pthread_mutex_unlock(&region->lock);
   return code ? NULL : mh_handle_of(region, row, error);
 }
@@ -181,7 +185,16 @@ mheap *mheap_new(mheap *heap, int tag, bool allow_destroy, mheap_arena arena) {
   if (main == NULL) return NULL;
   code = mh_heap_writable(main);
   if (code && main != heap) *error = *mh_error(main);
-  return code ? NULL : new_in(region, only, tag, allow_destroy, error);
+  mh_heap_row like = {
+      .head = MH_HEAP_USED | (allow_destroy ? MH_HEAP_DESTROYABLE : 0) | (uint64_t)tag << MH_HEAP_TAG_SHIFT,
+      .arena = only};
+  return code ? NULL : new_in(region, &like, error);
+}
+
+mheap *mh_heap_new_of_kind(mheap *main, uint32_t first, mheap_error *error) {
+  mh_heap_row like = {.head = MH_HEAP_USED | MH_HEAP_DESTROYABLE | MH_HEAP_KIND,
+                      .kind = first == 0 ? ITSELF : first + 1};
+  return new_in(main->region, &like, error);
 }
 
 /* ---- destroying and deleting ---- */
@@ -194,6 +207,9 @@ static mheap_err may_go(mheap *heap, uint64_t needed, mheap_error **error) {
     return mh_fail(*error, MHEAP_ERR_ARGUMENT, "%s: its main heap is not destroyed or deleted: detach it",
                    of->region->path);
   mheap_err code = mh_heap_writable(heap);
+  if (!code && (mh_heap_row_of(heap)->head & MH_HEAP_KIND))
+    code = mh_fail(*error, MHEAP_ERR_ARGUMENT, "%s: heap %u is one of a kind; destroy the kind",
+                   heap->region->path, heap->row);
   if (!code && (mh_heap_row_of(heap)->head & needed) != needed)
     code = mh_fail(*error, MHEAP_ERR_ARGUMENT,
                    "%s: heap %u was made without allow_destroy; delete hands its blocks to the main heap",
@@ -214,17 +230,20 @@ static void settle(mh_region *region, uint32_t row, uint64_t closed) {
   pthread_mutex_unlock(&region->lock);
 }
 
-mheap_err mheap_destroy(mheap *heap) {
-  mheap_error *error;
-  mheap_err code = may_go(heap, MH_HEAP_DESTROYABLE, &error);
-  if (code) return code;
+void mh_heap_destroy(mheap *heap) {
   mh_region *region = heap->region;
   uint32_t row = heap->row;
   mark_row(region, row, MH_HEAP_DESTROYED);
   mh_lanes_drop(heap);
   mh_handle_drop(heap); /* before another heap can get the row */
   settle(region, row, 0);
-  return MHEAP_OK;
+}
+
+mheap_err mheap_destroy(mheap *heap) {
+  mheap_error *error;
+  mheap_err code = may_go(heap, MH_HEAP_DESTROYABLE, &error);
+  if (!code) mh_heap_destroy(heap);
+  return code;
 }
 
 /* Slabs in exclusive arenas, and all of another tag: the main heap has their blocks, not their space. */

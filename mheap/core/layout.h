@@ -143,10 +143,13 @@ typedef struct mh_superblock {
 typedef struct mh_heap_row {
   uint64_t head;        /*  0 MH_HEAP_USED | flags | tag << 8; 0: the row is free. The publishing word */
   uint64_t arena;       /*  8 row of the only arena it takes slices from, plus 1; 0: any shared one */
-  uint64_t name;        /* 16 reserved, zero: offset of its name */
+  uint64_t name;        /* 16 of a kind's first heap: offset of its name (mh_kind_name), a block of its */
   uint64_t root;        /* 24 reserved, zero: offset of its root object */
   uint64_t objects;     /* 32 row of the heap that holds its objects' blocks, plus 1; 0: it has none */
-  uint64_t reserved[3]; /* 40 zero */
+  uint64_t kind;        /* 40 MH_HEAP_KIND: row of the kind's first heap, plus 1 */
+  uint64_t policy;      /* 48 of a kind's first heap: MH_KIND_*; 0: the kind is being made, or is gone.
+                              The kind's publishing word */
+  uint64_t reserved;    /* 56 zero */
 } mh_heap_row;
 #define MH_HEAP_USED ((uint64_t)1)
 #define MH_HEAP_DESTROYABLE ((uint64_t)2) /* may be destroyed with all its blocks */
@@ -155,7 +158,19 @@ typedef struct mh_heap_row {
 /* The heap is gone, and its row is free once no run names it any more: */
 #define MH_HEAP_DESTROYED ((uint64_t)16)  /* its runs are free */
 #define MH_HEAP_DELETED ((uint64_t)32)    /* its runs are the main heap's */
+#define MH_HEAP_KIND ((uint64_t)64)       /* it is a kind's; what belongs to no kind that is there is free */
 #define MH_HEAP_TAG_SHIFT 8               /* bits 8-15: tag */
+
+#define MH_KIND_THREAD ((uint64_t)1)    /* policy: some heaps, one chosen by the thread */
+#define MH_KIND_BIJECTIVE ((uint64_t)2) /* or one heap */
+#define MH_KIND_POLICY ((uint64_t)3)
+#define MH_KIND_CONSERVATIVE ((uint64_t)4) /* free pages go back at once */
+#define MH_KIND_NAME_MAX 255
+
+typedef struct mh_kind_name { /* the block that a kind's row names */
+  uint64_t length;            /*  0 1 to MH_KIND_NAME_MAX */
+  char bytes[];               /*  8 UTF-8, no zero among them */
+} mh_kind_name;
 
 typedef struct mh_arena_row {
   uint64_t head;        /*  0 MH_ARENA_USED | flags; 0: the row is free. The publishing word */
@@ -329,6 +344,9 @@ MH_FREEZE(mh_heap_row, arena, 8);
 MH_FREEZE(mh_heap_row, name, 16);
 MH_FREEZE(mh_heap_row, root, 24);
 MH_FREEZE(mh_heap_row, objects, 32);
+MH_FREEZE(mh_heap_row, kind, 40);
+MH_FREEZE(mh_heap_row, policy, 48);
+MH_FREEZE(mh_kind_name, bytes, 8);
 static_assert(sizeof(mh_heap_row) == 64, "mh_heap_row");
 MH_FREEZE(mh_arena_row, start, 8);
 MH_FREEZE(mh_arena_row, count, 16);

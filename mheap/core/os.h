@@ -143,5 +143,6 @@ double mh_os_monotonic(void); /* seconds */
 void mh_os_sleep(double seconds);
 bool mh_os_boot_id(uint8_t id[16]);
 uint64_t mh_os_pid(void);
+uint32_t mh_os_processors(void); /* that are online; 1 where nobody knows */
 
 #endif

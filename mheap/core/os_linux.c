@@ -371,3 +371,8 @@ bool mh_os_boot_id(uint8_t id[16]) {
 }
 
 uint64_t mh_os_pid(void) { return (uint64_t)getpid(); }
+
+uint32_t mh_os_processors(void) {
+  long count = sysconf(_SC_NPROCESSORS_ONLN);
+  return count > 0 && count < 65536 ? (uint32_t)count : 1;
+}

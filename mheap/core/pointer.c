@@ -69,14 +69,22 @@ static mheap *heap_of_block(mh_region *region, const void *address) {
   return NULL;
 }
 
-mheap *mh_pointer_heap(const void *address) {
-  mh_region *region = mh_radix_find(address);
-  if (region == NULL) return outside(address);
-  if (!mh_subproc_is_now(region)) return foreign(address);
+static mheap *heap_in(mh_region *region, const void *address) {
   mheap *heap = heap_of_slab(region, address);
   if (heap == NULL) heap = heap_of_block(region, address);
   if (heap == NULL || !heap->objects) return heap;
   return refuse(heap, address, "is a block of the heap's objects, which go by heap.root alone");
+}
+
+mheap *mh_pointer_heap(const void *address) {
+  mh_region *region = mh_radix_find(address);
+  if (region == NULL) return outside(address);
+  return mh_subproc_is_now(region) ? heap_in(region, address) : foreign(address);
+}
+
+mheap *mh_pointer_heap_anywhere(const void *address) {
+  mh_region *region = mh_radix_find(address);
+  return region != NULL ? heap_in(region, address) : outside(address);
 }
 
 /* ---- the public functions ---- */

@@ -11,6 +11,8 @@
 /* The heap that answers for this address: whose block it is or was. NULL with an error outside
    all heaps, and for a block of objects, which no raw call may touch. */
 mheap *mh_pointer_heap(const void *address);
+/* The same, of any subprocess: for a caller who names what it should be part of. */
+mheap *mh_pointer_heap_anywhere(const void *address);
 
 /* Makes `heap`'s last error the default heap's; returns its code. */
 mheap_err mh_pointer_fail(const mheap *heap);

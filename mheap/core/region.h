@@ -95,6 +95,7 @@ struct mh_region {
   mh_slab *orphans[MH_HEAPS];  /* slabs of opened segments that no lane has yet, by their heap's row */
   uint64_t *touched[MH_HEAPS]; /* bit a segment: the row may have runs there; NULL: it has none */
   bool touched_lost;           /* there was no memory for one of them */
+  bool thrifty[MH_HEAPS];      /* pages of the row's runs go back once these are free */
   _Atomic(struct mh_subproc *) subproc; /* whose it is; NULL: the main one's */
   bool of_subproc;                      /* made for the subprocess, and goes with it */
   struct mheap *heaps;                  /* handles on this region */
@@ -143,6 +144,8 @@ static inline void mh_region_touch(mh_region *region, uint32_t row, uint64_t seg
 }
 /* The row has none any more. */
 void mh_region_untouch(mh_region *region, uint32_t row);
+/* Whether pages of the row's runs go back as soon as these are free; takes the lock. */
+void mh_region_set_thrifty(mh_region *region, uint32_t row, bool thrifty);
 
 /* ---- addresses ---- */
 

@@ -186,6 +186,12 @@ void mh_region_touch_slowly(mh_region *region, uint32_t row, uint64_t segment) {
   else region->touched[row][segment / 64] |= (uint64_t)1 << segment % 64;
 }
 
+void mh_region_set_thrifty(mh_region *region, uint32_t row, bool thrifty) {
+  pthread_mutex_lock(&region->lock);
+  region->thrifty[row] = thrifty;
+  pthread_mutex_unlock(&region->lock);
+}
+
 void mh_region_untouch(mh_region *region, uint32_t row) {
   if (region->touched[row] != NULL) mh_os_table_free(region->touched[row], touched_bytes(region));
   region->touched[row] = NULL;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "kind.h"
 #include "lane.h"
 #include "os.h"
 #include "radix.h"
@@ -21,6 +22,7 @@ static void each_heap_lock(mh_region *region, int (*operate)(pthread_mutex_t *))
 
 static void before_fork(void) {
   mh_subprocs_lock();
+  mh_kinds_before_fork();
   mh_handles_lock();
   pthread_mutex_lock(&lock);
   mh_lanes_lock();
@@ -38,6 +40,7 @@ static void release_all(void) {
   mh_lanes_unlock();
   pthread_mutex_unlock(&lock);
   mh_handles_unlock();
+  mh_kinds_after_fork();
   mh_subprocs_unlock();
 }
 

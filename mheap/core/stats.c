@@ -259,6 +259,7 @@ typedef struct visitor {
 } visitor;
 
 static bool visit_block(visitor *v, uint64_t offset, uint64_t usable) {
+  if (offset == mh_read(&mh_heap_row_of(v->heap)->name)) return true; /* of the kind it belongs to */
   char *block = mh_at(v->heap->region, offset);
   size_t size = usable;
   void *data = mh_guard_data(v->heap, block, &size);

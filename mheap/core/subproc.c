@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kind.h"
 #include "mheap/subprocs.h"
 #include "os.h"
 #include "registry.h"
@@ -270,6 +271,7 @@ static void reopen(mh_subproc *subproc) {
 static void drop_memory(mh_subproc *subproc) {
   mheap *heap = atomic_exchange_explicit(&subproc->main, NULL, memory_order_relaxed);
   if (heap != NULL) atomic_store_explicit(&heap->serves, NULL, memory_order_relaxed);
+  mh_kinds_drop_subproc(subproc);
   if (heap != NULL && !subproc->given) mheap_abandon(heap);
   mh_registry_move(subproc, &mh_subproc_first);
 }
@@ -294,11 +296,12 @@ mheap_err mheap_subproc_destroy(mheap_subproc id, mheap_error *error) {
 
 static mheap_err refuse_used(mh_subproc *subproc, mheap_error *error) {
   mheap *heap = atomic_load_explicit(&subproc->main, memory_order_acquire);
-  mheap_stats stats;
+  mheap_stats stats = {0};
   char called[CALLED];
-  if (heap == NULL || subproc->given) return MHEAP_OK;
-  mheap_err code = mheap_get_stats(heap, &stats);
+  bool own = heap != NULL && !subproc->given;
+  mheap_err code = own ? mheap_get_stats(heap, &stats) : MHEAP_OK;
   if (code) *error = *mh_error(heap);
+  stats.chunks_used += mh_kinds_used(subproc);
   if (code || stats.chunks_used == 0) return code;
   call(subproc, called);
   return mh_fail(error, MHEAP_ERR_BUSY, "%s: %" PRIu64 " blocks in it are in use; free them, or destroy it",

@@ -4,6 +4,7 @@
    Lock order: `names_lock`, which guards all named roots of the process, then the locks of
    the heap. Taken only by the public functions here. */
 #include "objects.h"
+#include "utf8.h"
 
 #define NAME_MAX_BYTES 4095
 
@@ -31,33 +32,6 @@ static mheap_err bad_name(mheap *heap, const char *what) {
                  NAME_MAX_BYTES, what);
 }
 
-/* Length of the UTF-8 sequence that begins with this byte; 0: none does. */
-static unsigned sequence_length(uint8_t lead) {
-  if (lead < 0x80) return 1;
-  if (lead >= 0xc2 && lead < 0xe0) return 2;
-  if (lead >= 0xe0 && lead < 0xf0) return 3;
-  return lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
-}
-
-static bool is_sequence(const uint8_t *at, unsigned length) {
-  for (unsigned i = 1; i < length; i++)
-    if ((at[i] & 0xc0) != 0x80) return false;
-  if (length == 3 && at[0] == 0xe0) return at[1] >= 0xa0;
-  if (length == 3 && at[0] == 0xed) return at[1] < 0xa0;
-  if (length == 4 && at[0] == 0xf0) return at[1] >= 0x90;
-  return length != 4 || at[0] != 0xf4 || at[1] < 0x90;
-}
-
-static bool is_utf8(const char *name, size_t length) {
-  const uint8_t *at = (const uint8_t *)name, *end = at + length;
-  while (at < end) {
-    unsigned n = sequence_length(*at);
-    if (n == 0 || n > (size_t)(end - at) || !is_sequence(at, n)) return false;
-    at += n;
-  }
-  return true;
-}
-
 /* Names are stored as bytes: they come and go as UTF-8. */
 static mheap_err open_names(mheap **heap, const char *name, size_t length, mh_space *space, mh_key *key) {
   *heap = mh_heap_of(*heap);
@@ -65,7 +39,7 @@ static mheap_err open_names(mheap **heap, const char *name, size_t length, mh_sp
   mheap_err failed = mh_heap_usable(*heap);
   if (failed) return failed;
   if (name == NULL || length == 0 || length > NAME_MAX_BYTES) return bad_name(*heap, "of another length");
-  if (!is_utf8(name, length)) return bad_name(*heap, "other bytes");
+  if (!mh_is_utf8(name, length)) return bad_name(*heap, "other bytes");
   mh_space_init(space, *heap);
   mh_key_text(space, key, MH_TAG_BYTES_REF, 1, name, length);
   return MHEAP_OK;

@@ -482,6 +482,7 @@ MHEAP_API mheap_err mheap_mtrace(mheap *heap, FILE *file);
 #ifdef __cplusplus
 }
 #endif
+#include "mheap/kinds.h"
 #include "mheap/subprocs.h"
 
 #endif

@@ -1,0 +1,107 @@
+/* kind_memory.c: kinds in memory of their own: regions that nobody else allocates in. See kind.h.
+
+   Owns: a kind's grounds, and the parts its arenas get beside their first. Holds the kind's lock.
+
+   An arena gets its heap when it is first used, in the newest ground; where that has no row or no
+   space left there is a new ground. So a kind may have as many arenas as it likes, and be as large
+   as memory is. */
+#include <errno.h>
+
+#include "kind.h"
+#include "os.h"
+#include "subproc.h"
+
+#define GROUND ((uint64_t)64 << 30) /* address space of one */
+
+static mheap_err no_table(const mheap_kind *kind, mheap_error *error) {
+  return mh_fail_system(error, ENOMEM, kind->name, "making an arena of a kind");
+}
+
+static mheap_err new_ground(mheap_kind *kind, uint64_t size, mheap_error *error) {
+  mheap_options options = {.max_size = size > GROUND / 4 ? 4 * size : 0};
+  mh_ground *ground = mh_os_table(sizeof *ground);
+  if (ground == NULL) return no_table(kind, error);
+  ground->main = mheap_attach(-1, &options, error);
+  if (ground->main == NULL) {
+    mh_os_table_free(ground, sizeof *ground);
+    return error->code;
+  }
+  mh_subproc_own(kind->subproc, ground->main->region);
+  ground->older = kind->grounds;
+  kind->grounds = ground;
+  return MHEAP_OK;
+}
+
+/* A heap in the newest ground, unless that is `full` or has no row left. NULL: no error means full. */
+static mheap *heap_in_newest(mheap_kind *kind, const mh_region *full, mheap_error *error) {
+  mh_error_clear(error);
+  if (kind->grounds == NULL || kind->grounds->main->region == full) return NULL;
+  mheap *heap = mheap_new(kind->grounds->main, 0, true, 0);
+  if (heap != NULL) return heap;
+  *error = *mh_error(kind->grounds->main);
+  if (error->code == MHEAP_ERR_FULL) mh_error_clear(error);
+  return NULL;
+}
+
+static mheap_err add_heap(mheap_kind *kind, mh_kind_arena *arena, mheap *heap, mheap_error *error) {
+  mh_kind_part *part = arena->newest == NULL ? &arena->first : mh_os_table(sizeof *part);
+  if (part == NULL) {
+    mheap_destroy(heap);
+    return no_table(kind, error);
+  }
+  mh_kind_add_part(kind, arena, part, heap);
+  return MHEAP_OK;
+}
+
+mheap_err mh_kind_grow(mheap_kind *kind, mh_kind_arena *arena, const mh_kind_part *seen, uint64_t size,
+                       mheap_error *error) {
+  mheap_err code = MHEAP_OK;
+  pthread_mutex_lock(&kind->lock);
+  if (arena->newest == seen) { /* else another thread was quicker */
+    mheap *heap = heap_in_newest(kind, seen != NULL ? seen->heap->region : NULL, error);
+    code = heap == NULL ? error->code : MHEAP_OK;
+    if (heap == NULL && !code) code = new_ground(kind, size, error);
+    if (heap == NULL && !code) {
+      heap = heap_in_newest(kind, NULL, error);
+      code = heap != NULL ? MHEAP_OK : no_table(kind, error);
+    }
+    if (!code) code = add_heap(kind, arena, heap, error);
+  }
+  pthread_mutex_unlock(&kind->lock);
+  return code;
+}
+
+static void drop_parts(mh_kind_arena *arena) {
+  for (mh_kind_part *part = arena->newest, *older; part != NULL; part = older) {
+    older = part->older;
+    if (part != &arena->first) mh_os_table_free(part, sizeof *part);
+  }
+}
+
+void mh_kind_drop_grounds(mheap_kind *kind) {
+  for (uint32_t i = 0; i < kind->arenas; i++) drop_parts(&kind->arena[i]);
+  for (mh_ground *ground = kind->grounds, *older; ground != NULL; ground = older) {
+    older = ground->older;
+    mheap_abandon(ground->main);
+    mh_os_table_free(ground, sizeof *ground);
+  }
+}
+
+uint64_t mh_kind_grounds_size(mheap_kind *kind) {
+  uint64_t size = 0;
+  pthread_mutex_lock(&kind->lock);
+  for (mh_ground *ground = kind->grounds; ground != NULL; ground = ground->older)
+    size += mh_region_size(ground->main->region);
+  pthread_mutex_unlock(&kind->lock);
+  return size;
+}
+
+uint64_t mh_kind_grounds_used(mheap_kind *kind) {
+  uint64_t used = 0;
+  mheap_stats stats;
+  pthread_mutex_lock(&kind->lock);
+  for (mh_ground *ground = kind->grounds; ground != NULL; ground = ground->older)
+    if (mheap_get_stats(ground->main, &stats) == MHEAP_OK) used += stats.chunks_used;
+  pthread_mutex_unlock(&kind->lock);
+  return used;
+}
