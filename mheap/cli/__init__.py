@@ -1,7 +1,7 @@
 """The command ``mheap``: what is in a heap file, and is it sound.
 
-One file a subcommand, imported when it is used. Nothing here writes to a heap: files are
-attached read-only, also beside a live writer (which is said on stderr).
+One file a subcommand, imported when it is used. Nothing here writes to a heap, but for ``run``:
+files are attached read-only, also beside a live writer (which is said on stderr).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ _COMMANDS = {
     "ls": "What a container of a heap holds.",
     "get": "One value of a heap.",
     "check": "Whether every stored structure of a heap is sound.",
+    "run": "A program whose malloc mheap serves.",
     "config": "What a compiler needs to know to use the C library.",
 }
 
@@ -61,7 +62,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     help="Show the version and exit.",
 )
 def _cli() -> None:
-    """Look into heap files: nothing is ever written to them."""
+    """Look into heap files, without ever writing to them; or run a program on mheap."""
 
 
 def _one_line(text: object) -> str:

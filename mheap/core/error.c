@@ -73,9 +73,19 @@ static mheap_err code_of(int sys) {
   }
 }
 
+/* Not translated, as all else in the text: a translation is memory from malloc, which may be ours. */
+static const char *describe(int sys, char *buffer, size_t size) {
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 32)
+  const char *text = strerrordesc_np(sys);
+  if (text != NULL) return text;
+#endif
+  snprintf(buffer, size, "error %d", sys);
+  return buffer;
+}
+
 mheap_err mh_fail_system(mheap_error *error, int sys, const char *path, const char *doing) {
   char reason[128] = "";
-  const char *said = strerror_r(sys, reason, sizeof reason); /* GNU: may ignore the buffer */
+  const char *said = describe(sys, reason, sizeof reason);
   mheap_err code = mh_fail(error, code_of(sys), "%s: %s: %s (errno %d)", path, doing, said, sys);
   if (error != NULL) error->sys = sys;
   return code;
@@ -119,7 +129,15 @@ typedef struct memory {
 static pthread_key_t memory_key;
 static pthread_once_t memory_once = PTHREAD_ONCE_INIT;
 
-static void free_memory(void *of_thread) { mh_os_table_free(of_thread, sizeof(memory)); }
+/* Destructors run in at least four rounds; after the last nobody would give a thread's memory back. */
+static __thread bool gone __attribute__((tls_model("initial-exec")));
+static __thread uint8_t rounds __attribute__((tls_model("initial-exec")));
+
+static void free_memory(void *of_thread) {
+  if (++rounds < 4 && pthread_setspecific(memory_key, of_thread) == 0) return;
+  gone = true;
+  mh_os_table_free(of_thread, sizeof(memory));
+}
 static void make_memory_key(void) { pthread_key_create(&memory_key, free_memory); }
 
 /* Of this thread; one for all threads where there is no memory left. */
@@ -127,7 +145,7 @@ static memory *thread_memory(void) {
   static memory shared;
   pthread_once(&memory_once, make_memory_key);
   memory *own = pthread_getspecific(memory_key);
-  if (own == NULL && (own = mh_os_table(sizeof *own)) != NULL) pthread_setspecific(memory_key, own);
+  if (own == NULL && !gone && (own = mh_os_table(sizeof *own)) != NULL) pthread_setspecific(memory_key, own);
   return own != NULL ? own : &shared;
 }
 

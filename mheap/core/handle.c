@@ -301,6 +301,20 @@ mheap_err mheap_collapse(mheap *heap) {
   return code;
 }
 
+/* ---- serving the process's malloc ---- */
+
+void mh_heap_split_at_fork(mheap *heap) { heap->region->splits = true; }
+
+mheap_err mh_heap_finish(mheap *heap) {
+  mh_region *region = heap->region;
+  if (region->anonymous) return MHEAP_OK;
+  tidy(heap);
+  mh_lanes_forget(heap);
+  mheap_err code = mh_region_finish(region, mh_error(heap));
+  if (!code) region->open = false;
+  return code;
+}
+
 /* ---- errors ---- */
 
 const mheap_error *mheap_last_error(const mheap *heap) {

@@ -56,6 +56,17 @@ mheap *mh_heap_of(mheap *heap);
 /* The calling thread's default heap; NULL: it is not made yet. */
 const mheap *mh_default_made(void);
 
+/* ---- a heap that serves the process's own malloc (preload.h) ---- */
+
+/* Makes `heap` the main one of the main subprocess, before anybody asked for that, and
+   mh_process_heap. */
+void mh_default_adopt(mheap *heap);
+/* From now on a forked child gets a copy of this heap of its own, in memory, and goes on in it:
+   its blocks are the child's variables. The parent waits in fork until the copy is made. */
+void mh_heap_split_at_fork(mheap *heap);
+/* Leaves the file as a detach would, but attached: who uses it again opens it again. */
+mheap_err mh_heap_finish(mheap *heap);
+
 /* This thread's last error in `heap`: what the public functions pass down. A thread's own, so
    that no other thread's mistake is taken for the reason of a failure, or of a success. */
 static inline mheap_error *mh_error(const mheap *heap) { return mh_error_of(heap); }

@@ -8,6 +8,8 @@
 #include "os.h"
 #include "subproc.h"
 
+_Atomic(mheap *) mh_process_heap;
+
 __thread mh_thread mh_this_thread = {.heap = mh_no_heap, .own_heap = mh_no_heap};
 
 /* Guards threads' lists of lanes; taken when a lane comes, goes, or changes its thread. */
@@ -222,10 +224,12 @@ static bool is_hazard(const mh_lane *lane, const mh_slab *slab) {
 
 static void retire(mh_lane *lane, mh_slab *slab) {
   mh_region *region = lane->heap->region;
+  int saved = errno; /* of the program, whose free this may be */
   set_owner(slab, NULL);
   pthread_mutex_lock(&region->lock);
   mh_arena_give(region, slab);
   pthread_mutex_unlock(&region->lock);
+  errno = saved;
 }
 
 /* A slab of this lane has free blocks again: it goes to the list, or back to the arena. */
@@ -381,6 +385,7 @@ static void forget_heap(mh_thread *thread, const mheap *heap) {
   forget(&thread->own_heap, heap);
   forget_lane(&thread->default_lane, heap);
   forget_lane(&thread->pointer_lane, heap);
+  forget_lane(&thread->process_lane, heap);
 }
 
 void mh_lane_remember(mh_lane *lane) {
@@ -392,6 +397,8 @@ void mh_lane_remember(mh_lane *lane) {
     atomic_store_explicit(&thread->default_lane, lane, memory_order_relaxed);
   if (mh_subproc_is_now(lane->heap->region))
     atomic_store_explicit(&thread->pointer_lane, lane, memory_order_relaxed);
+  if (lane->heap == atomic_load_explicit(&mh_process_heap, memory_order_relaxed))
+    atomic_store_explicit(&thread->process_lane, lane, memory_order_relaxed);
 }
 
 void mh_own_lane_remember(mh_lane *lane) {
@@ -449,10 +456,21 @@ static void thread_ends(void *arg) {
   mh_subproc_thread_ends();
 }
 
-static void make_key(void) { pthread_key_create(&thread_key, thread_ends); }
+/* Destructors run in rounds, at least four, while any was set anew. Other libraries' free
+   blocks too, so the lanes are kept to the last round but one. */
+#define LAST_ROUND 3
+
+static void thread_exits(void *arg) {
+  mh_thread *thread = arg;
+  if (++thread->rounds < LAST_ROUND && pthread_setspecific(thread_key, thread) == 0) return;
+  thread_ends(thread);
+  thread->ended = true;
+}
+
+static void make_key(void) { pthread_key_create(&thread_key, thread_exits); }
 
 static void watch(mh_thread *thread) {
-  if (thread->watched) return;
+  if (thread->watched || thread->ended) return;
   pthread_once(&thread_once, make_key);
   thread->watched = pthread_setspecific(thread_key, thread) == 0;
 }

@@ -62,9 +62,12 @@ typedef struct mh_thread {
   _Atomic(mh_lane *) default_lane; /* of this thread's default heap; NULL: go the slow way */
   _Atomic(mh_lane *) pointer_lane; /* used last in this thread's subprocess, for calls that are given
                                       a block only; NULL: go the slow way */
+  _Atomic(mh_lane *) process_lane; /* of mh_process_heap; NULL: go the slow way */
   mh_lane *lanes;                  /* all of them */
   struct mh_subproc *subproc;      /* that it is in; NULL: the main one */
   bool watched;                    /* the thread's end will be noticed */
+  bool ended;     /* it was: what is taken from now on must be given back by the call that takes it */
+  uint8_t rounds; /* of destructors that have run */
 } mh_thread;
 
 #define mh_no_heap ((const mheap *)1) /* not NULL, which is the name of the default heap */
@@ -84,8 +87,13 @@ static inline mh_lane *mh_own_lane_now(const mheap *heap) {
 static inline mh_lane *mh_lane_default(void) {
   return atomic_load_explicit(&mh_this_thread.default_lane, memory_order_relaxed);
 }
+/* The heap whose blocks the process's own malloc hands out, where one does: see mh_default_adopt. */
+extern _Atomic(mheap *) mh_process_heap;
+static inline mh_lane *mh_lane_process(void) {
+  return atomic_load_explicit(&mh_this_thread.process_lane, memory_order_relaxed);
+}
 /* Makes the next call of the above find `lane`, unless its heap needs the slow path; the only
-   setter of default_lane and pointer_lane. */
+   setter of these. */
 void mh_lane_remember(mh_lane *lane);
 void mh_own_lane_remember(mh_lane *lane);
 

@@ -82,6 +82,8 @@ void mh_os_discard(void *address, uint64_t length);
    the kernel cannot do it, or they are not writable; other numbers where the faults would fail. */
 int mh_os_populate(void *address, uint64_t length);
 bool mh_os_can_populate(void);
+/* Puts private memory with the same contents in place of what is mapped there. */
+int mh_os_own_copy(void *address, uint64_t length);
 /* Zeroed memory for the process's own tables, not from malloc; NULL when there is none.
    Pages that are never touched cost nothing. */
 void *mh_os_table(uint64_t length);
@@ -100,6 +102,20 @@ int mh_os_cover(void *address, uint64_t length);
 void mh_os_watch_lost_pages(bool (*lost)(void *address));
 /* A line on standard error: the two strings. Safe in a signal handler. */
 void mh_os_complain(const char *subject, const char *what);
+/* The same on another descriptor. */
+void mh_os_tell(int fd, const char *subject, const char *what);
+/* A descriptor of its own for standard error, out of the way of those of the program; -1: none. */
+int mh_os_own_stderr(void);
+
+/* ---- a wait over a fork: the parent waits until the child has done something, or is dead ---- */
+
+typedef struct mh_os_gate {
+  int fds[2];
+} mh_os_gate;
+
+int mh_os_gate_open(mh_os_gate *gate);   /* before the fork */
+void mh_os_gate_wait(mh_os_gate *gate);  /* in the parent; also where there is no child */
+void mh_os_gate_leave(mh_os_gate *gate); /* in the child, when it is done */
 
 /* ---- huge pages and NUMA nodes (os_linux_huge.c) ---- */
 
@@ -141,6 +157,8 @@ void mh_os_random(void *buffer, size_t length);
 uint64_t mh_os_time_ns(void); /* Unix time */
 double mh_os_monotonic(void); /* seconds */
 void mh_os_sleep(double seconds);
+uint64_t mh_os_memory(void);         /* bytes the machine has */
+_Noreturn void mh_os_exit(int code); /* at once, without what runs at exit */
 bool mh_os_boot_id(uint8_t id[16]);
 uint64_t mh_os_pid(void);
 uint32_t mh_os_processors(void); /* that are online; 1 where nobody knows */

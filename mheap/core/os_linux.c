@@ -230,8 +230,10 @@ bool mh_os_locked(int fd, uint64_t byte) {
 
 size_t mh_os_page(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 
+/* Inaccessible memory is not counted; with MAP_NORESERVE it would not be when it is made accessible
+   either, and a block larger than the machine's memory would be granted where others' malloc fails. */
 int mh_os_reserve(void *address, uint64_t length, void **got) {
-  int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (address != NULL ? MAP_FIXED_NOREPLACE : 0);
+  int flags = MAP_PRIVATE | MAP_ANONYMOUS | (address != NULL ? MAP_FIXED_NOREPLACE : 0);
   void *memory = mmap(address, length, PROT_NONE, flags, -1, 0);
   if (memory == MAP_FAILED) return errno;
   if (address != NULL && memory != address) { /* a kernel or sanitizer that took it for a hint */
@@ -259,7 +261,7 @@ int mh_os_commit(void *address, uint64_t length) {
 }
 
 int mh_os_decommit(void *address, uint64_t length) {
-  int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+  int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
   return mmap(address, length, PROT_NONE, flags, -1, 0) == MAP_FAILED ? errno : 0;
 }
 
@@ -279,6 +281,23 @@ int mh_os_protect(void *address, uint64_t length, bool accessible) {
 
 /* Where the flags ask for nothing, that is all this call does. */
 bool mh_os_is_mapped(void *address, uint64_t length) { return msync(address, length, MS_ASYNC) == 0; }
+
+/* Pages that hold nothing stay untouched, so that holes of a file cost the copy nothing. */
+static void copy_pages(char *to, const char *from, uint64_t length) {
+  static const char zeros[4096];
+  for (uint64_t i = 0; i < length; i += sizeof zeros)
+    if (memcmp(from + i, zeros, sizeof zeros) != 0) memcpy(to + i, from + i, sizeof zeros);
+}
+
+int mh_os_own_copy(void *address, uint64_t length) {
+  void *copy = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (copy == MAP_FAILED) return errno;
+  copy_pages(copy, address, length);
+  if (mremap(copy, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, address) != MAP_FAILED) return 0;
+  int failed = errno;
+  munmap(copy, length);
+  return failed;
+}
 
 void *mh_os_table(uint64_t length) {
   int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
@@ -314,11 +333,43 @@ void mh_os_watch_lost_pages(bool (*lost)(void *address)) {
   sigaction(SIGBUS, &action, &bus_before);
 }
 
-void mh_os_complain(const char *subject, const char *what) {
+void mh_os_complain(const char *subject, const char *what) { mh_os_tell(STDERR_FILENO, subject, what); }
+
+int mh_os_own_stderr(void) { return fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 200); }
+
+void mh_os_tell(int fd, const char *subject, const char *what) {
   struct iovec parts[] = {{(char *)(uintptr_t)subject, strlen(subject)},
                           {(char *)(uintptr_t)what, strlen(what)},
                           {(char *)"\n", 1}};
-  if (writev(STDERR_FILENO, parts, 3) < 0) return; /* nobody listens */
+  if (writev(fd, parts, 3) < 0) return; /* nobody listens */
+}
+
+/* ---- a wait over a fork ---- */
+
+int mh_os_gate_open(mh_os_gate *gate) {
+  if (pipe2(gate->fds, O_CLOEXEC) == 0) return 0;
+  gate->fds[0] = gate->fds[1] = -1;
+  return errno;
+}
+
+static void gate_close(mh_os_gate *gate, int end) {
+  if (gate->fds[end] >= 0) close(gate->fds[end]);
+  gate->fds[end] = -1;
+}
+
+/* The end of the file comes when the child closes its end, or the system does for it. */
+void mh_os_gate_wait(mh_os_gate *gate) {
+  char byte;
+  int saved = errno;
+  gate_close(gate, 1);
+  while (gate->fds[0] >= 0 && read(gate->fds[0], &byte, 1) < 0 && errno == EINTR) continue;
+  gate_close(gate, 0);
+  errno = saved;
+}
+
+void mh_os_gate_leave(mh_os_gate *gate) {
+  gate_close(gate, 0);
+  gate_close(gate, 1);
 }
 
 /* ---- the rest ---- */
@@ -369,6 +420,13 @@ bool mh_os_boot_id(uint8_t id[16]) {
   }
   return digits == 32;
 }
+
+uint64_t mh_os_memory(void) {
+  long pages = sysconf(_SC_PHYS_PAGES);
+  return pages > 0 ? (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
+_Noreturn void mh_os_exit(int code) { _exit(code); }
 
 uint64_t mh_os_pid(void) { return (uint64_t)getpid(); }
 

@@ -66,6 +66,7 @@ struct mh_region {
   _Atomic bool open;       /* the file says, durably, that it is open for writing */
   bool forked;             /* in a child, and the region belongs to the parent */
   _Atomic bool held;       /* see mheap_hold */
+  bool splits;             /* a forked child goes on in a copy of its own */
   _Atomic bool cut;        /* somebody cut the file short, and pages that were lost were touched */
   bool unsafe;             /* a reader beside a live writer */
   _Atomic bool named_base; /* super->base is set: raw addresses were handed out */
@@ -133,6 +134,8 @@ void mh_region_begin_walk(mh_region *region);
 void mh_region_end_walk(mh_region *region);
 /* Allocates disk space for [offset, offset + length), so that stores cannot end in SIGBUS. */
 mheap_err mh_region_back(mh_region *region, uint64_t offset, uint64_t length, mheap_error *error);
+/* In a forked child: the contents become memory of its own, the file is let go. */
+mheap_err mh_region_split(mh_region *region, mheap_error *error);
 /* Gives the pages of [offset, offset + length) back; they read as zero, or as before if refused. */
 void mh_region_punch(mh_region *region, uint64_t offset, uint64_t length);
 

@@ -331,6 +331,18 @@ void mh_region_punch(mh_region *region, uint64_t offset, uint64_t length) {
   mh_region_end_taking(region);
 }
 
+/* What is behind the end stays reserved: growth is memory from now on, on small pages. */
+mheap_err mh_region_split(mh_region *region, mheap_error *error) {
+  uint64_t size = mh_region_size(region), mapped = region->pages.mapped;
+  int failed = mh_os_own_copy(region->base, mapped);
+  if (!failed && mapped > size) failed = mh_os_decommit(mh_at(region, size), mapped - size);
+  if (failed) return mh_fail_system(error, failed, region->path, "copying the heap for a forked child");
+  region->pages = (mh_pages){.grain = MH_SLICE, .mapped = size, .asked = MHEAP_PAGES_NEVER, .node = -1};
+  region->anonymous = true;
+  region->splits = false;
+  return MHEAP_OK;
+}
+
 /* ---- addresses ---- */
 
 uint64_t mh_host_pages(void) {

@@ -20,11 +20,20 @@ static void each_heap_lock(mh_region *region, int (*operate)(pthread_mutex_t *))
   for (mheap *heap = region->heaps; heap != NULL; heap = heap->next) operate(&heap->lock);
 }
 
+static mh_os_gate gate = {{-1, -1}};
+
+static bool any_splits(void) {
+  mh_region *region = regions;
+  while (region != NULL && !region->splits) region = region->next;
+  return region != NULL;
+}
+
 static void before_fork(void) {
   mh_subprocs_lock();
   mh_kinds_before_fork();
   mh_handles_lock();
   pthread_mutex_lock(&lock);
+  if (any_splits()) mh_os_gate_open(&gate);
   mh_lanes_lock();
   for (mh_region *region = regions; region != NULL; region = region->next) {
     each_heap_lock(region, pthread_mutex_lock);
@@ -44,20 +53,35 @@ static void release_all(void) {
   mh_subprocs_unlock();
 }
 
+static void in_parent(void) {
+  mh_os_gate_wait(&gate);
+  release_all();
+}
+
+/* Private memory is the child's own and goes on, and so is a copy. */
+static bool goes_on(mh_region *region) {
+  mheap_error error;
+  if (region->anonymous || !region->splits) return region->anonymous;
+  if (mh_region_split(region, &error) == MHEAP_OK) return true;
+  mh_os_complain("mheap: ", error.text);
+  return false;
+}
+
 /* A file's region belongs to the parent: its descriptors are closed, because the locks
-   would outlive the parent. Private memory is the child's own and goes on. */
+   would outlive the parent. */
 static void in_child(void) {
   mh_subprocs_after_fork();
   for (mh_region *region = regions; region != NULL; region = region->next) {
-    bool keep = region->anonymous;
+    bool memory = region->anonymous, keep = goes_on(region);
     region->walkers = 0;
     for (mheap *heap = region->heaps; heap != NULL; heap = heap->next) mh_lanes_after_fork(heap, keep);
-    if (keep) continue;
+    if (memory) continue;
     mh_os_close(region->lock_fd);
     mh_os_close(region->fd);
     region->fd = region->lock_fd = -1;
-    region->forked = true;
+    region->forked = !keep;
   }
+  mh_os_gate_leave(&gate);
   release_all();
 }
 
@@ -87,10 +111,11 @@ static bool cover_lost(void *address) {
 
 /* ---- the list ---- */
 
-static void watch(void) {
-  pthread_atfork(before_fork, release_all, in_child);
-  mh_os_watch_lost_pages(cover_lost);
-}
+static void watch(void) { pthread_atfork(before_fork, in_parent, in_child); }
+
+/* Ordinary memory is never lost: a process that has no more keeps its own way with the signal. */
+static bool may_be_lost(const mh_region *region) { return !region->anonymous || region->pages.hugetlb != 0; }
+static void watch_pages(void) { mh_os_watch_lost_pages(cover_lost); }
 
 void mh_registry_watch(void) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -98,7 +123,9 @@ void mh_registry_watch(void) {
 }
 
 mheap_err mh_registry_add(mh_region *region, mheap_error *error) {
+  static pthread_once_t pages = PTHREAD_ONCE_INIT;
   mh_registry_watch();
+  if (may_be_lost(region)) pthread_once(&pages, watch_pages);
   pthread_mutex_lock(&lock);
   bool added = mh_radix_add(region, (uint64_t)region->base, region->span);
   if (added) {

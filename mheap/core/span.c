@@ -1,6 +1,8 @@
 /* span.c: see span.h. */
 #include "span.h"
 
+#include <errno.h>
+
 #include "arena.h"
 
 #define PAGES_PER_SLICE ((uint32_t)(MH_SLICE / MH_PAGE))
@@ -108,6 +110,7 @@ void *mh_span_malloc(mheap *heap, uint64_t size, uint64_t alignment, mheap_error
 mheap_err mh_span_free(mheap *heap, const mh_block *block, mheap_error *error) {
   mh_region *region = heap->region;
   mh_map_entry entry;
+  int saved = errno; /* of the program, whose free this may be */
   pthread_mutex_lock(&region->lock);
   bool there;
   if (block->kind == MH_BLOCK_SPAN) {
@@ -118,6 +121,7 @@ mheap_err mh_span_free(mheap *heap, const mh_block *block, mheap_error *error) {
     if (there) huge_free(region, &entry);
   }
   pthread_mutex_unlock(&region->lock);
+  errno = saved;
   if (there) return MHEAP_OK;
   return mh_block_refuse(heap, block->start, MHEAP_ERR_DOUBLE_FREE, "is a block that is free already", error);
 }

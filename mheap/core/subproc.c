@@ -135,6 +135,12 @@ static mheap *main_of(mh_subproc *subproc, mheap_error *error) {
   return heap;
 }
 
+void mh_default_adopt(mheap *heap) {
+  heap->region->of_subproc = true;
+  serve(&mh_subproc_first, heap);
+  atomic_store_explicit(&mh_process_heap, heap, memory_order_release);
+}
+
 mheap *mheap_default(void) { return main_of(mh_subproc_now(), NULL); }
 
 const mheap *mh_default_made(void) {

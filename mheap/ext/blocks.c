@@ -92,6 +92,11 @@ static PyObject *good_size(PyObject *self, PyObject *value) {
   return mhx_refuse(MHEAP_ERR_OVERFLOW, "no heap can hold a block of %zu bytes", size);
 }
 
+static PyObject *is_redirected(PyObject *self, PyObject *none) {
+  (void)self, (void)none;
+  return PyBool_FromLong(mheap_is_redirected());
+}
+
 MHX_BOTH(malloc, 1)
 MHX_BOTH(calloc, 2)
 MHX_BOTH(realloc, 2)
@@ -103,31 +108,33 @@ MHX_BOTH(usable_size, 1)
 #define MD "`md` is a Heap, or None for the default heap, which is in anonymous memory."
 #define FAILS "Raises HeapFull, SizeOverflow, ReadOnlyHeap or ClosedHeap; the heap is then as it was."
 
-#define MALLOC                                                                              \
-  "Allocates `size` bytes and returns their address, a multiple of 16.\n\n"                 \
+#define MALLOC                                                              \
+  "Allocates `size` bytes and returns their address, a multiple of 16.\n\n" \
   "The bytes are not initialised. Size 0 gives a block of its own, of 16 bytes.\n"
-#define CALLOC                                                                              \
-  "Allocates count * size bytes, all zero, and returns their address.\n\n"                  \
+#define CALLOC                                                             \
+  "Allocates count * size bytes, all zero, and returns their address.\n\n" \
   "A product that overflows raises SizeOverflow.\n"
-#define REALLOC                                                                             \
+#define REALLOC                                                                               \
   "Makes the block at `address` `size` bytes large and returns its address, perhaps new.\n\n" \
-  "The bytes both sizes share are kept. None or 0 for `address` is malloc(size). On\n"      \
-  "failure the old block stays as it was. What is no block raises InvalidPointer or\n"      \
+  "The bytes both sizes share are kept. None or 0 for `address` is malloc(size). On\n"        \
+  "failure the old block stays as it was. What is no block raises InvalidPointer or\n"        \
   "DoubleFree.\n"
-#define MEMALIGN                                                                            \
-  "Allocates `size` bytes at a multiple of `alignment`, any power of two.\n\n"              \
+#define MEMALIGN                                                               \
+  "Allocates `size` bytes at a multiple of `alignment`, any power of two.\n\n" \
   "Another alignment raises InvalidArgument.\n"
 #define VALLOC "Allocates `size` bytes at the start of a page of this machine.\n\n"
-#define FREE                                                                                \
-  "Frees the block at `address`; None or 0: nothing.\n\n"                                   \
-  "A block that is free already raises DoubleFree, what is no block of this heap\n"         \
+#define FREE                                                                        \
+  "Frees the block at `address`; None or 0: nothing.\n\n"                           \
+  "A block that is free already raises DoubleFree, what is no block of this heap\n" \
   "InvalidPointer, and nothing is changed."
-#define USABLE_SIZE                                                                         \
+#define USABLE_SIZE                                                                            \
   "The bytes that may be used at the block, at least what was asked for; 0 for None or 0.\n\n" \
   "What is no block of this heap raises InvalidPointer."
-#define GOOD_SIZE                                                                           \
-  "The bytes that malloc(size) reserves: asking for them costs nothing more.\n\n"           \
+#define GOOD_SIZE                                                                 \
+  "The bytes that malloc(size) reserves: asking for them costs nothing more.\n\n" \
   "Raises SizeOverflow for more than any heap can hold."
+
+#define IS_REDIRECTED "Does mheap serve this process's malloc, because `mheap run` started it?"
 
 PyMethodDef mhx_blocks_methods[] = {
     MHX_METHOD(malloc, "malloc($self, size, /)\n--\n\n" MALLOC FAILS),
@@ -150,5 +157,6 @@ PyMethodDef mhx_blocks_functions[] = {
     MHX_FUNCTION(free, "free($module, md, address, /)\n--\n\n" FREE "\n" MD),
     MHX_FUNCTION(usable_size, "usable_size($module, md, address, /)\n--\n\n" USABLE_SIZE "\n" MD),
     {"good_size", good_size, METH_O, "good_size($module, size, /)\n--\n\n" GOOD_SIZE},
+    {"is_redirected", is_redirected, METH_NOARGS, "is_redirected($module, /)\n--\n\n" IS_REDIRECTED},
     {NULL, NULL, 0, NULL},
 };

@@ -10,11 +10,12 @@ import pytest
 from c_tools import CORE, INCLUDE, ROOT, c_files, code_of, functions
 
 EXT = ROOT / "mheap" / "ext"
+PRELOAD = ROOT / "mheap" / "preload"
 OBJECTS = CORE / "objects"
 TESTS = Path(__file__).parent
 CORE_FILES = c_files(CORE)
-SOURCES = [*CORE_FILES, *c_files(INCLUDE), *c_files(EXT)]
-ALL = [*SOURCES, *c_files(TESTS)]
+SOURCES = [*CORE_FILES, *c_files(INCLUDE), *c_files(EXT), *c_files(PRELOAD)]
+ALL = [*SOURCES, *c_files(TESTS), *c_files(TESTS.parent / "preload")]
 
 
 def words(text: str) -> list[str]:
@@ -97,6 +98,13 @@ def test_only_os_linux_calls_the_operating_system(path: Path) -> None:
 def test_core_takes_no_memory_from_libc(path: Path) -> None:
     """A preloaded allocator must not call itself: internal memory comes from os.h."""
     assert not calls(path, LIBC_ALLOCATION)
+
+
+def test_the_preloaded_library_calls_no_allocation_but_its_own() -> None:
+    for path in c_files(PRELOAD):
+        if path.name != "malloc.c":
+            assert not calls(path, LIBC_ALLOCATION), name(path)
+        assert not calls(path, SYSTEM_CALLS), name(path)
 
 
 @core_file

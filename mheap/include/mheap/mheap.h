@@ -180,6 +180,9 @@ MHEAP_API mheap_err mheap_sync(mheap *heap);
    memory, made on first use. */
 MHEAP_API mheap *mheap_default(void);
 
+/* Does libmheap-preload serve this process's malloc, from the default heap? (`mheap run`) */
+MHEAP_API bool mheap_is_redirected(void);
+
 /* This thread's last error in this heap (of the few heaps it used last); code MHEAP_OK when
    there was none. heap NULL: the default heap. Valid until the thread's next call. */
 MHEAP_API const mheap_error *mheap_last_error(const mheap *heap);
