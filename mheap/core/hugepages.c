@@ -25,14 +25,22 @@ static bool is_late(const wanted *w) {
   return w->got > 0 && elapsed / (double)w->got * (double)w->count > 1.5 * w->timeout;
 }
 
+static int get_page(const wanted *w, char *place) {
+  int failed = mh_os_map_huge(place, w->page, w->page, w->node);
+  if (failed) return failed;
+  failed = mh_os_populate(place, w->page);
+  if (failed) mh_os_decommit(place, w->page);
+  return failed;
+}
+
 static void get_pages(mh_region *region, wanted *w) {
   for (; w->got < w->count; w->got++) {
     if (is_late(w)) {
       w->why = ETIMEDOUT;
       return;
     }
-    char *place = region->segments + w->got * w->page;
-    if (mh_os_commit_huge(place, w->page, w->page, w->node, &w->why) < w->page) return;
+    w->why = get_page(w, region->segments + w->got * w->page);
+    if (w->why != 0) return;
   }
   w->why = 0;
 }

@@ -119,20 +119,21 @@ void mh_os_gate_leave(mh_os_gate *gate); /* in the child, when it is done */
 
 /* ---- huge pages and NUMA nodes (os_linux_huge.c) ---- */
 
-/* The page of a file on hugetlbfs, else 0; *transparent: a file system in memory, whose files may
-   have huge pages, *wanted: and which gives them unasked. */
-uint64_t mh_os_file_pages(int fd, bool *transparent, bool *wanted);
-/* Makes a part of a reservation plain zeroed memory on huge pages of this size, all brought in;
-   address and length are multiples of it. Returns how many bytes could be had, from the start on:
-   the rest stays reserved, and *why says why. */
-uint64_t mh_os_commit_huge(void *address, uint64_t length, uint64_t page, int node, int *why);
+/* The page of a file on hugetlbfs, else 0. */
+uint64_t mh_os_file_pages(int fd);
+/* Is it on tmpfs? *huge: which gives its files huge pages unasked. */
+bool mh_os_file_in_memory(int fd, bool *huge);
+/* Makes a part of a reservation plain zeroed memory on huge pages of this size from the kernel's
+   pool; address and length are multiples of it. Pages must be populated before they are used. */
+int mh_os_map_huge(void *address, uint64_t length, uint64_t page, int node);
 /* Asks for transparent huge pages. */
 int mh_os_advise_huge(void *address, uint64_t length);
 /* May there be any? */
 bool mh_os_has_transparent(void);
 /* Makes what is there transparent huge pages, now. */
 int mh_os_collapse(void *address, uint64_t length);
-/* Copies a huge page of private memory to small pages, in its place. Safe in a signal handler. */
+/* Puts small pages in place of a huge one of private memory, with what it holds, if it was ever
+   brought in. Safe in a signal handler. */
 bool mh_os_make_small(void *address, uint64_t page);
 
 /* One more than the highest NUMA node. */

@@ -248,7 +248,7 @@ void mh_os_release(void *address, uint64_t length) { munmap(address, length); }
 
 int mh_os_map(void *address, uint64_t length, int fd, uint64_t offset, bool writable, bool shared) {
   int prot = PROT_READ | (writable ? PROT_WRITE : 0);
-  bool ignored, pool = mh_os_file_pages(fd, &ignored, &ignored) != 0;
+  bool pool = mh_os_file_pages(fd) != 0;
   int flags = MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE) | (shared == pool ? MAP_NORESERVE : 0);
   if (mmap(address, length, prot, flags, fd, (off_t)offset) != MAP_FAILED) return 0;
   int failed = errno;

@@ -1,9 +1,9 @@
 /* os_linux_huge.c: huge pages and NUMA nodes on Linux; see os.h. Owns nothing.
 
-   Pages of the kernel's pool are mapped without being set aside (MAP_NORESERVE) and then
-   brought in at once: such a mapping cannot fail half way, which would leave a hole in the
-   reservation for others to map in, and what came in is there for good, so that no store
-   ends in SIGBUS. That takes MADV_POPULATE_WRITE (Linux 5.14); without it there are none. */
+   Pages of the kernel's pool are mapped without being set aside (MAP_NORESERVE): such a mapping
+   cannot fail half way, which would leave a hole in the reservation for others to map in. They
+   are brought in before they are used, so that no store ends in SIGBUS. That takes
+   MADV_POPULATE_WRITE (Linux 5.14); without it there are none. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -33,20 +33,7 @@
 #define MADV_COLLAPSE 25
 #endif
 
-/* ---- files ---- */
-
-uint64_t mh_os_file_pages(int fd, bool *transparent, bool *wanted) {
-  struct statfs fs;
-  struct stat st;
-  *transparent = *wanted = false;
-  if (fstatfs(fd, &fs) != 0 || fstat(fd, &st) != 0) return 0;
-  if (fs.f_type == HUGETLBFS_MAGIC) return (uint64_t)fs.f_bsize;
-  *transparent = fs.f_type == TMPFS_MAGIC;
-  *wanted = *transparent && (uint64_t)st.st_blksize > mh_os_page(); /* how such a mount shows itself */
-  return 0;
-}
-
-/* ---- memory ---- */
+/* ---- what the kernel says of itself ---- */
 
 /* Reads a small file of the kernel's; "" when there is none. */
 static void read_line(const char *path, char *text, size_t room) {
@@ -59,27 +46,78 @@ static void read_line(const char *path, char *text, size_t room) {
   text[got] = '\0';
 }
 
-static int map_huge(void *address, uint64_t length, uint64_t page) {
+typedef bool line_fun(void *arg, char *line);
+
+#define LINE 1024 /* longer ones have long paths: the rest of those is skipped */
+
+/* Calls `each` for the lines of a file until it returns false. */
+static bool each_line(const char *path, line_fun *each, void *arg) {
+  char line[LINE], buffer[4096];
+  size_t length = 0;
+  bool more = true;
+  ssize_t got;
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  while (more && (got = read(fd, buffer, sizeof buffer)) > 0) {
+    for (ssize_t i = 0; i < got && more; i++) {
+      if (buffer[i] != '\n') {
+        if (length < LINE - 1) line[length++] = buffer[i];
+        continue;
+      }
+      line[length] = '\0';
+      length = 0;
+      more = each(arg, line);
+    }
+  }
+  close(fd);
+  return true;
+}
+
+/* ---- files ---- */
+
+typedef struct mount_line {
+  uint64_t id;
+  bool huge;
+} mount_line;
+
+/* "36 35 98:0 /root /place options … - type source options": the first number is the mount's. */
+static bool is_of_mount(void *arg, char *line) {
+  mount_line *m = arg;
+  if (strtoull(line, NULL, 10) != m->id) return true;
+  m->huge = strstr(line, "huge=always") != NULL || strstr(line, "huge=within_size") != NULL;
+  return false;
+}
+
+static bool mount_gives_huge(int fd) {
+  mh_os_identity id;
+  mount_line m = {.huge = false};
+  if (mh_os_identify(fd, &id) != 0 || id.mount_id == 0) return false;
+  m.id = id.mount_id;
+  each_line("/proc/self/mountinfo", is_of_mount, &m);
+  return m.huge;
+}
+
+uint64_t mh_os_file_pages(int fd) {
+  struct statfs fs;
+  return fstatfs(fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC ? (uint64_t)fs.f_bsize : 0;
+}
+
+bool mh_os_file_in_memory(int fd, bool *huge) {
+  struct statfs fs;
+  bool memory = fstatfs(fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+  *huge = memory && mount_gives_huge(fd);
+  return memory;
+}
+
+/* ---- memory ---- */
+
+int mh_os_map_huge(void *address, uint64_t length, uint64_t page, int node) {
   int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_HUGETLB | MAP_FIXED;
   flags |= (int)((unsigned)__builtin_ctzll(page) << MAP_HUGE_SHIFT);
-  return mmap(address, length, PROT_READ | PROT_WRITE, flags, -1, 0) != MAP_FAILED ? 0 : errno;
-}
-
-/* Pages from the start on that come in. */
-static uint64_t bring_in(char *address, uint64_t length, uint64_t page, int *why) {
-  uint64_t done = 0;
-  if ((*why = mh_os_populate(address, length)) == 0) return length;
-  while (done < length && (*why = mh_os_populate(address + done, page)) == 0) done += page;
-  return done;
-}
-
-uint64_t mh_os_commit_huge(void *address, uint64_t length, uint64_t page, int node, int *why) {
-  *why = mh_os_can_populate() ? map_huge(address, length, page) : ENOSYS;
-  if (*why != 0) return 0;
+  if (!mh_os_can_populate()) return ENOSYS;
+  if (mmap(address, length, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED) return errno;
   if (node >= 0) mh_os_prefer_node(address, length, node);
-  uint64_t done = bring_in(address, length, page, why);
-  if (done < length) mh_os_decommit((char *)address + done, length - done);
-  return done;
+  return 0;
 }
 
 int mh_os_advise_huge(void *address, uint64_t length) {
@@ -103,11 +141,12 @@ static bool is_small(void *address) { return madvise(address, mh_os_page(), MADV
 static bool copy_to_small(void *address, uint64_t page) {
   unsigned char there = 0;
   if (is_small(address)) return true; /* another thread was first */
-  if (mincore(address, mh_os_page(), &there) != 0 || !(there & 1)) return false;
   void *copy = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (copy == MAP_FAILED) return false;
-  memcpy(copy, address, page);
-  return mremap(copy, page, page, MREMAP_MAYMOVE | MREMAP_FIXED, address) != MAP_FAILED;
+  if (mincore(address, mh_os_page(), &there) == 0 && (there & 1)) memcpy(copy, address, page);
+  if (mremap(copy, page, page, MREMAP_MAYMOVE | MREMAP_FIXED, address) != MAP_FAILED) return true;
+  munmap(copy, page);
+  return false;
 }
 
 /* Threads that fail to store to one page come here together: the first copies. A store that
@@ -187,7 +226,6 @@ int mh_os_node_of(void *address) {
 typedef struct counter {
   uint64_t from, to; /* the range of interest */
   uint64_t inside;   /* bytes of the mapping at hand that are in it */
-  bool past;         /* the mapping at hand is behind it */
   uint64_t page;     /* of the mapping at hand */
   mh_os_pages *pages;
 } counter;
@@ -215,49 +253,25 @@ static void count_field(counter *c, const char *name, uint64_t value) {
 }
 
 /* "7f…-7f… rw-p …" begins a mapping, "Rss:   12 kB" says something of it. */
-static void count_line(counter *c, char *line) {
+static bool count_line(void *arg, char *line) {
+  counter *c = arg;
   char *end, *colon = strchr(line, ':');
   if (line[0] >= 'A' && line[0] <= 'Z') {
-    if (colon == NULL || c->inside == 0) return;
+    if (colon == NULL || c->inside == 0) return true;
     *colon = '\0';
     count_field(c, line, kilobytes(colon + 1));
-    return;
+    return true;
   }
   uint64_t start = strtoull(line, &end, 16), stop = *end == '-' ? strtoull(end + 1, NULL, 16) : 0;
+  if (start >= c->to) return false;
   if (start < c->from) start = c->from;
-  c->past = start >= c->to;
   if (stop > c->to) stop = c->to;
   c->inside = stop > start ? stop - start : 0;
-}
-
-#define LINE 512 /* longer ones are mappings of files with long paths: the rest of those is skipped */
-
-typedef struct lines {
-  char text[LINE];
-  size_t length;
-} lines;
-
-static void take_bytes(counter *c, lines *l, const char *bytes, size_t count) {
-  for (size_t i = 0; i < count && !c->past; i++) {
-    if (bytes[i] != '\n' && l->length < LINE - 1) {
-      l->text[l->length++] = bytes[i];
-    } else if (bytes[i] == '\n') {
-      l->text[l->length] = '\0';
-      count_line(c, l->text);
-      l->length = 0;
-    }
-  }
+  return true;
 }
 
 bool mh_os_count_pages(const void *address, uint64_t length, mh_os_pages *pages) {
   counter c = {.from = (uint64_t)address, .to = (uint64_t)address + length, .pages = pages};
-  lines l = {.length = 0};
-  char buffer[4096];
   memset(pages, 0, sizeof *pages);
-  int fd = open("/proc/self/smaps", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return false;
-  ssize_t got;
-  while (!c.past && (got = read(fd, buffer, sizeof buffer)) > 0) take_bytes(&c, &l, buffer, (size_t)got);
-  close(fd);
-  return true;
+  return each_line("/proc/self/smaps", count_line, &c);
 }

@@ -68,8 +68,8 @@ static void choose_memory(mh_pages *pages) {
 static mheap_err choose_file(mh_region *region, mheap_error *error) {
   mh_pages *pages = &region->pages;
   char is[24], reason[MHEAP_FALLBACK];
-  bool memory, wanted;
-  uint64_t page = mh_os_file_pages(region->fd, &memory, &wanted);
+  bool wanted, memory = mh_os_file_in_memory(region->fd, &wanted);
+  uint64_t page = mh_os_file_pages(region->fd);
   if (page % MH_SLICE != 0 || page > MH_HUGE_1G * 64)
     return mh_fail(error, MHEAP_ERR_SYSTEM, "%s: its file system has pages of %llu bytes, which hold no heap",
                    region->path, (unsigned long long)page);
@@ -163,14 +163,15 @@ static int map_small(mh_region *region, uint64_t from, uint64_t to) {
 
 static int map_pool(mh_region *region, uint64_t from, uint64_t to) {
   mh_pages *pages = &region->pages;
-  int why = 0, failed = 0;
+  int failed = 0;
   if (from < pages->origin) {
     failed = map_small(region, from, pages->origin);
     from = pages->origin;
   }
   if (failed || from >= to) return failed;
-  from += mh_os_commit_huge(mh_at(region, from), to - from, pages->grain, pages->node, &why);
-  if (from < to) note_pool(pages, why);
+  int why = mh_os_map_huge(mh_at(region, from), to - from, pages->grain, pages->node);
+  if (why == 0) return 0;
+  note_pool(pages, why);
   return map_small(region, from, to);
 }
 
@@ -232,30 +233,37 @@ void mh_pages_punch(mh_region *region, uint64_t offset, uint64_t length) {
     return;
   }
   mh_os_discard(mh_at(region, from), to - from);
-  pages->punched = pages->hugetlb != 0;
 }
 
-/* A huge page that was given back may be gone from the pool: then small ones take its place. */
-static int bring_back(mh_region *region, uint64_t from, uint64_t to) {
+static uint64_t min64(uint64_t a, uint64_t b) { return a < b ? a : b; }
+static uint64_t grain_of(const mh_pages *pages, uint64_t offset) {
+  return pages->origin + (offset - pages->origin) / pages->grain * pages->grain;
+}
+
+/* Pages of the pool are taken when they are used first. Where it has none, or none to copy one to
+   that is shared since a fork, small ones take their place. */
+static int bring_in(mh_region *region, uint64_t from, uint64_t to) {
   mh_pages *pages = &region->pages;
-  for (; from < to; from += pages->grain) {
-    int why = mh_os_populate(mh_at(region, from), pages->grain);
-    if (why == 0 || why == EINVAL) continue;
-    int failed = mh_os_decommit(mh_at(region, from), pages->grain);
-    if (!failed) failed = map_small(region, from, from + pages->grain);
-    if (failed) return failed;
-    note_pool(pages, why);
+  int why = from < to ? mh_os_populate(mh_at(region, from), to - from) : 0;
+  for (uint64_t end; why != 0 && from < to; from = end) {
+    uint64_t start = grain_of(pages, from);
+    end = min64(start + pages->grain, to);
+    int failed = mh_os_populate(mh_at(region, from), end - from);
+    if (!failed) continue;
+    if (!mh_os_make_small(mh_at(region, start), pages->grain)) return ENOMEM;
+    note_pool(pages, failed);
+    mh_os_advise_huge(mh_at(region, start), pages->grain);
+    if (pages->node >= 0) mh_os_prefer_node(mh_at(region, start), pages->grain, pages->node);
   }
   return 0;
 }
 
 int mh_pages_back(mh_region *region, uint64_t offset, uint64_t length) {
   mh_pages *pages = &region->pages;
-  if (region->anonymous && pages->punched && offset >= pages->origin)
-    return bring_back(region, mh_pages_end(region, offset + 1) - pages->grain,
-                      mh_pages_end(region, offset + length));
+  if (region->anonymous && pages->hugetlb != 0 && !pages->kept && offset >= pages->origin)
+    return bring_in(region, offset, min64(offset + length, pages->mapped));
   if (region->anonymous || region->mode != MHEAP_MODE_LIVE) return 0;
-  /* Before it is allocated, which takes small pages where they were not given unasked. */
+  /* Before it is allocated, which takes small pages where huge ones are not given unasked. */
   if (pages->grain > MH_SLICE && pages->hugetlb == 0) mh_os_populate(mh_at(region, offset), length);
   return mh_os_allocate(region->fd, offset, length);
 }
@@ -265,8 +273,7 @@ bool mh_pages_rescue(mh_region *region, void *address) {
   uint64_t offset = mh_offset(region, address);
   if (!region->anonymous || pages->hugetlb == 0 || pages->lent || offset < pages->origin) return false;
   if (offset >= pages->mapped) return false;
-  uint64_t start = pages->origin + (offset - pages->origin) / pages->grain * pages->grain;
-  return mh_os_make_small(mh_at(region, start), pages->grain);
+  return mh_os_make_small(mh_at(region, grain_of(pages, offset)), pages->grain);
 }
 
 /* ---- what it is now ---- */
@@ -280,8 +287,10 @@ static void say_if_none(const mh_pages *pages, mheap_page_stats *stats) {
 }
 
 void mh_pages_count(mh_region *region, mheap_page_stats *stats) {
-  const mh_pages *pages = &region->pages;
   mh_os_pages found;
+  pthread_mutex_lock(&region->lock);
+  const mh_pages now = region->pages, *pages = &now;
+  pthread_mutex_unlock(&region->lock);
   memset(stats, 0, sizeof *stats);
   stats->asked = pages->asked;
   stats->numa_node = pages->lent ? pages->node : mh_os_node_of(region->segments);

@@ -51,8 +51,9 @@ void mh_pages_punch(mh_region *region, uint64_t offset, uint64_t length);
    copies it to small ones. Safe in a signal handler. */
 bool mh_pages_rescue(mh_region *region, void *address);
 
-/* What the kernel says of the region now. */
+/* What the kernel says of the region now. Takes region->lock for a moment; so the caller does not hold it. */
 void mh_pages_count(mh_region *region, mheap_page_stats *stats);
+/* Between mh_region_begin_walk and mh_region_end_walk, without the lock. */
 mheap_err mh_pages_collapse(mh_region *region, mheap_error *error);
 
 #endif

@@ -221,7 +221,8 @@ mheap_err mh_region_map(mh_region *region, uint64_t size, mheap_error *error) {
   if (failed) return mh_fail_system(error, failed, region->path, "mapping the file");
   set_size(region, size);
   region->fresh_from = size;
-  return MHEAP_OK;
+  if (region->anonymous) failed = mh_pages_back(region, MH_SLICE, size - MH_SLICE);
+  return failed ? mh_fail_system(error, failed, region->path, "bringing in its first pages") : MHEAP_OK;
 }
 
 #define LOOKS 8
@@ -255,18 +256,14 @@ static mheap_err no_space(mh_region *region, int sys, const char *doing, mheap_e
   return mh_fail_system(error, sys, region->path, text);
 }
 
-/* Extends the file sparsely: disk space comes with mh_region_back; huge pages at once, since
-   mapping them allocates none. Bytes a killed writer left behind are dropped first. */
+/* Extends the file sparsely: disk space comes with mh_region_back. Bytes a killed writer left
+   behind are dropped first. */
 static mheap_err extend_file(mh_region *region, uint64_t size, mheap_error *error) {
   uint64_t old = mh_pages_end(region, mh_region_size(region)), end = mh_pages_end(region, size);
   mheap_err code = mh_region_is_whole(region, error);
   if (code) return code;
   int failed = mh_os_truncate(region->fd, old);
   if (!failed && end > old) failed = mh_os_truncate(region->fd, end);
-  if (!failed && end > old && region->pages.hugetlb != 0) {
-    failed = mh_os_allocate(region->fd, old, end - old);
-    if (failed) mh_os_truncate(region->fd, old);
-  }
   return failed ? no_space(region, failed, "growing the file", error) : MHEAP_OK;
 }
 

@@ -56,18 +56,28 @@ static inline void pool_guard(uint64_t page, uint64_t pages, int from, int to) {
   signal(SIGINT, SIG_IGN);
   if (fd < 0 || flock(fd, LOCK_EX) != 0) _exit(2);
   uint64_t before = pool_read(page, "nr_hugepages");
-  pool_write(page, before + pages);
+  pool_write(page, before - pool_free(page) + pages); /* what is in use stays */
   if (write(to, &byte, 1) != 1) _exit(2);
   while (read(from, &byte, 1) > 0) continue; /* until nobody holds the other end */
   pool_write(page, before);
   _exit(0);
 }
 
-/* Adds pages to the pool: as many as can be had, at most so many. */
-static inline pool pool_take(uint64_t page, uint64_t pages) {
+static inline void pool_give(pool *p) {
+  if (p->guardian == 0) return;
+  close(p->pipe);
+  waitpid(p->guardian, NULL, 0);
+  p->guardian = 0;
+}
+
+/* Makes the pool have so many free pages, or as many as can be had. What a test before, which
+   ended early, did not give back is given back now. */
+static inline pool *pool_take(uint64_t page, uint64_t pages) {
+  static pool p;
   int hold[2], ready[2];
   char byte;
-  pool p = {.page = page};
+  pool_give(&p);
+  p = (pool){.page = page};
   if (pipe2(hold, O_CLOEXEC) != 0 || pipe2(ready, O_CLOEXEC) != 0) exit(2);
   fflush(NULL);
   p.guardian = fork();
@@ -82,12 +92,7 @@ static inline pool pool_take(uint64_t page, uint64_t pages) {
   if (read(ready[0], &byte, 1) == 1) p.pages = pool_free(page); /* else not even the lock could be had */
   close(ready[0]);
   p.pipe = hold[1];
-  return p;
-}
-
-static inline void pool_give(pool *p) {
-  close(p->pipe);
-  waitpid(p->guardian, NULL, 0);
+  return &p;
 }
 
 /* For a test that needs so many pages; says so where they cannot be had. */

@@ -54,8 +54,8 @@ static char *take_rest(uint64_t page, uint64_t pages) {
 /* ---- 2 MiB pages ---- */
 
 static void a_heap_lies_on_pages_of_the_pool(void) {
-  pool p = pool_take(POOL_2M, 24);
-  if (!pool_has(&p, 24)) return;
+  pool *p = pool_take(POOL_2M, 24);
+  if (!pool_has(p, 24)) return;
   mheap *heap = attach(MHEAP_PAGES_2M, 0);
   mheap_page_stats pages = pages_of(heap);
   CHECK_EQ(pages.asked, MHEAP_PAGES_2M);
@@ -64,30 +64,30 @@ static void a_heap_lies_on_pages_of_the_pool(void) {
   CHECK_STR(pages.fallback, "");
   CHECK_EQ(pages.numa_node, 0);
   char *block = block_of(heap, 30 * MIB, 'a');
-  CHECK_EQ(pages_of(heap).bytes_2m, p.pages * POOL_2M - pool_free(POOL_2M) * POOL_2M);
+  CHECK_EQ(pages_of(heap).bytes_2m, p->pages * POOL_2M - pool_free(POOL_2M) * POOL_2M);
   CHECK(pages_of(heap).bytes_2m >= 30 * MIB);
   CHECK_EQ(mheap_check(heap, NULL, NULL, NULL), MHEAP_OK);
   CHECK(holds(block, 30 * MIB, 'a'));
   detach(heap);
-  CHECK_EQ(pool_free(POOL_2M), p.pages);
-  pool_give(&p);
+  CHECK_EQ(pool_free(POOL_2M), p->pages);
+  pool_give(p);
 }
 
 static void small_blocks_grow_it_by_a_page(void) {
-  pool p = pool_take(POOL_2M, 8);
-  if (!pool_has(&p, 8)) return;
+  pool *p = pool_take(POOL_2M, 8);
+  if (!pool_has(p, 8)) return;
   mheap *heap = attach(MHEAP_PAGES_2M, 0);
   for (int i = 0; i < 9000; i++) block_of(heap, 1000, i);
   mheap_page_stats pages = pages_of(heap);
   CHECK(pages.bytes_2m >= 9000000 && pages.bytes_2m <= 9000000 + 2 * POOL_2M);
   CHECK_STR(pages.fallback, "");
   detach(heap);
-  pool_give(&p);
+  pool_give(p);
 }
 
 static void alignment_is_what_it_is_elsewhere(void) {
-  pool p = pool_take(POOL_2M, 16);
-  if (!pool_has(&p, 16)) return;
+  pool *p = pool_take(POOL_2M, 16);
+  if (!pool_has(p, 16)) return;
   mheap *heap = attach(MHEAP_PAGES_2M, 0);
   for (uint64_t alignment = 16; alignment <= 4 * MIB; alignment *= 2) {
     char *block = mheap_memalign(heap, alignment, 5 * MIB);
@@ -95,12 +95,12 @@ static void alignment_is_what_it_is_elsewhere(void) {
     mheap_free(heap, block);
   }
   detach(heap);
-  pool_give(&p);
+  pool_give(p);
 }
 
 static void freed_pages_go_back_to_the_pool(void) {
-  pool p = pool_take(POOL_2M, 16);
-  if (!pool_has(&p, 16)) return;
+  pool *p = pool_take(POOL_2M, 16);
+  if (!pool_has(p, 16)) return;
   mheap *heap = attach(MHEAP_PAGES_2M, 0);
   char *first = block_of(heap, 12 * MIB, 'a'), *second = block_of(heap, 8 * MIB, 'b');
   uint64_t before = pool_free(POOL_2M);
@@ -117,23 +117,23 @@ static void freed_pages_go_back_to_the_pool(void) {
   CHECK_EQ(mheap_collect(heap, true), MHEAP_OK);
   CHECK(pages_of(heap).bytes_2m <= 2 * POOL_2M);
   detach(heap);
-  pool_give(&p);
+  pool_give(p);
 }
 
 static void an_empty_pool_falls_back_and_says_so(void) {
-  pool p = pool_take(POOL_2M, 4);
-  if (!pool_has(&p, 4)) return;
+  pool *p = pool_take(POOL_2M, 4);
+  if (!pool_has(p, 4)) return;
   mheap *heap = attach(MHEAP_PAGES_2M, 0);
   char *block = block_of(heap, 30 * MIB, 'a');
   mheap_page_stats pages = pages_of(heap);
-  CHECK_EQ(pages.bytes_2m, p.pages * POOL_2M); /* as far as they went */
+  CHECK_EQ(pages.bytes_2m, p->pages * POOL_2M); /* as far as they went */
   CHECK_CONTAINS(pages.fallback,
                  "2M pages: the kernel's pool had not enough (see /proc/sys/vm/nr_hugepages)");
   if (transparent_can_be_had()) CHECK(pages.bytes_transparent >= 16 * MIB);
   CHECK(holds(block, 30 * MIB, 'a'));
   CHECK_EQ(mheap_check(heap, NULL, NULL, NULL), MHEAP_OK);
   detach(heap);
-  pool_give(&p);
+  pool_give(p);
 }
 
 static void a_kind_of_page_that_nobody_has_falls_back(void) {
@@ -147,16 +147,16 @@ static void a_kind_of_page_that_nobody_has_falls_back(void) {
 }
 
 static void a_page_of_1_gib_is_used_where_there_is_one(void) {
-  pool p = pool_take(POOL_1G, 1);
+  pool *p = pool_take(POOL_1G, 1);
   mheap *heap = attach(MHEAP_PAGES_1G, (uint64_t)2 << 30);
   mheap_page_stats pages = pages_of(heap);
-  CHECK_EQ(pages.bytes_1g, p.pages > 0 ? POOL_1G : 0); /* memory may be too scattered for one */
-  CHECK_EQ(pages.fallback[0] == 0, p.pages > 0);
-  CHECK_EQ(pages.page_size == POOL_1G, p.pages > 0);
+  CHECK_EQ(pages.bytes_1g, p->pages > 0 ? POOL_1G : 0); /* memory may be too scattered for one */
+  CHECK_EQ(pages.fallback[0] == 0, p->pages > 0);
+  CHECK_EQ(pages.page_size == POOL_1G, p->pages > 0);
   block_of(heap, 100 * MIB, 'a');
   detach(heap);
-  CHECK_EQ(pool_free(POOL_1G), p.pages);
-  pool_give(&p);
+  CHECK_EQ(pool_free(POOL_1G), p->pages);
+  pool_give(p);
 }
 
 /* ---- max_size, base ---- */
@@ -257,8 +257,8 @@ static int change_in_child(void *arg) {
 
 /* The kernel has no page to copy to, in the child or here: small ones take their place. */
 static void after_a_fork_both_go_on_with_an_empty_pool(void) {
-  pool p = pool_take(POOL_2M, 8);
-  if (!pool_has(&p, 8)) return;
+  pool *p = pool_take(POOL_2M, 8);
+  if (!pool_has(p, 8)) return;
   mheap *heap = attach(MHEAP_PAGES_2M, 0);
   shared_block s = {.heap = heap, .size = 10 * MIB};
   s.block = block_of(heap, s.size, 'p');
@@ -284,7 +284,7 @@ static void after_a_fork_both_go_on_with_an_empty_pool(void) {
   CHECK_EQ(mheap_check(heap, NULL, NULL, NULL), MHEAP_OK);
   detach(heap);
   if (rest != NULL) munmap(rest, left * POOL_2M);
-  pool_give(&p);
+  pool_give(p);
 }
 
 /* ---- without privileges ---- */
@@ -301,10 +301,10 @@ static int as_nobody(void *arg) {
 }
 
 static void the_pool_is_there_for_everybody(void) {
-  pool p = pool_take(POOL_2M, 8);
-  if (!pool_has(&p, 8)) return;
+  pool *p = pool_take(POOL_2M, 8);
+  if (!pool_has(p, 8)) return;
   CHECK_EQ(in_child_process(as_nobody, NULL), 0);
-  pool_give(&p);
+  pool_give(p);
 }
 
 /* ---- reserved ahead ---- */
@@ -321,13 +321,13 @@ static void fill_whole(mh_region *region, uint64_t bytes) {
 }
 
 static void pages_are_reserved_ahead(void) {
-  pool p = pool_take(POOL_2M, 16);
-  if (!pool_has(&p, 16)) return;
+  pool *p = pool_take(POOL_2M, 16);
+  if (!pool_has(p, 16)) return;
   mh_region *region;
   mheap_error error;
   uint64_t got;
-  REQUIRE_EQ(mh_hugepages_reserve_of(POOL_2M, p.pages, 0, 0, &region, &got, &error), MHEAP_OK);
-  CHECK_EQ(got, p.pages);
+  REQUIRE_EQ(mh_hugepages_reserve_of(POOL_2M, p->pages, 0, 0, &region, &got, &error), MHEAP_OK);
+  CHECK_EQ(got, p->pages);
   CHECK_EQ(pool_free(POOL_2M), 0); /* they are really taken */
   CHECK_EQ(region->span, MH_SLICE + got * POOL_2M);
   CHECK_EQ((uint64_t)region->segments % POOL_2M, 0);
@@ -336,13 +336,13 @@ static void pages_are_reserved_ahead(void) {
   CHECK_EQ(pages.bytes_2m, got * POOL_2M);
   CHECK_EQ(pages.numa_node, 0);
   fill_whole(region, got * POOL_2M);
-  CHECK_EQ(pool_free(POOL_2M), p.pages);
-  pool_give(&p);
+  CHECK_EQ(pool_free(POOL_2M), p->pages);
+  pool_give(p);
 }
 
 static void reserved_pages_are_kept_until_the_end(void) {
-  pool p = pool_take(POOL_2M, 8);
-  if (!pool_has(&p, 8)) return;
+  pool *p = pool_take(POOL_2M, 8);
+  if (!pool_has(p, 8)) return;
   mh_region *region;
   uint64_t got;
   REQUIRE_EQ(mh_hugepages_reserve_of(POOL_2M, 8, -1, 0, &region, &got, NULL), MHEAP_OK);
@@ -354,24 +354,24 @@ static void reserved_pages_are_kept_until_the_end(void) {
   CHECK_EQ(pool_free(POOL_2M), left);
   detach(heap);
   CHECK_EQ(pool_free(POOL_2M), left + 8);
-  pool_give(&p);
+  pool_give(p);
 }
 
 static void fewer_pages_than_asked_for_become_a_region(void) {
-  pool p = pool_take(POOL_2M, 8);
-  if (!pool_has(&p, 8)) return;
+  pool *p = pool_take(POOL_2M, 8);
+  if (!pool_has(p, 8)) return;
   mh_region *region;
   mheap_error error;
   uint64_t got;
-  CHECK_EQ(mh_hugepages_reserve_of(POOL_2M, p.pages + 5, -1, 0, &region, &got, &error), MHEAP_ERR_NO_MEMORY);
+  CHECK_EQ(mh_hugepages_reserve_of(POOL_2M, p->pages + 5, -1, 0, &region, &got, &error), MHEAP_ERR_NO_MEMORY);
   CHECK_EQ(error.sys, ENOMEM);
   CHECK_CONTAINS(error.text, "the kernel's pool has no more");
   REQUIRE(region != NULL);
-  CHECK_EQ(got, p.pages);
+  CHECK_EQ(got, p->pages);
   CHECK_EQ(mh_hugepages_reserve_of(POOL_2M, 1, -1, 0, &(mh_region *){NULL}, &(uint64_t){0}, &error),
            MHEAP_ERR_NO_MEMORY);
   fill_whole(region, got * POOL_2M);
-  pool_give(&p);
+  pool_give(p);
 }
 
 static void no_pages_are_no_region(void) {
@@ -389,8 +389,8 @@ static void no_pages_are_no_region(void) {
 }
 
 static void reserving_gives_up_in_time(void) {
-  pool p = pool_take(POOL_2M, 64);
-  if (!pool_has(&p, 64)) return;
+  pool *p = pool_take(POOL_2M, 64);
+  if (!pool_has(p, 64)) return;
   mh_region *region;
   mheap_error error;
   uint64_t got;
@@ -402,8 +402,8 @@ static void reserving_gives_up_in_time(void) {
   CHECK_EQ(mh_hugepages_reserve_of(POOL_2M, 64, -1, 60000, &region, &got, &error), MHEAP_OK);
   CHECK_EQ(got, 64);
   if (region != NULL) mh_region_abandon(region);
-  CHECK_EQ(pool_free(POOL_2M), p.pages);
-  pool_give(&p);
+  CHECK_EQ(pool_free(POOL_2M), p->pages);
+  pool_give(p);
 }
 
 typedef struct made {
@@ -423,20 +423,20 @@ static void note_made(void *arg, mh_region *region, uint64_t got) {
 
 /* Memory may be too scattered for a page of 1 GiB: then that is what is said. */
 static void pages_of_1_gib_are_divided_over_nodes(void) {
-  pool p = pool_take(POOL_1G, 2);
+  pool *p = pool_take(POOL_1G, 2);
   made m = {0};
   uint64_t got;
   mheap_error error = {0};
   mheap_err code = mh_hugepages_interleave(2, 0, 0, note_made, &m, &got, &error);
-  CHECK_EQ(code, p.pages >= 2 ? MHEAP_OK : MHEAP_ERR_NO_MEMORY);
-  CHECK_EQ(got, p.pages < 2 ? p.pages : 2);
+  CHECK_EQ(code, p->pages >= 2 ? MHEAP_OK : MHEAP_ERR_NO_MEMORY);
+  CHECK_EQ(got, p->pages < 2 ? p->pages : 2);
   CHECK_EQ(m.pages, got);
   CHECK_EQ(m.regions > 0, got > 0);
   code = mh_hugepages_interleave(2, 0, 1, note_made, &m, &got, &error);
-  if (p.pages >= 2) CHECK_EQ(error.sys, ETIMEDOUT); /* a page of that size takes longer */
+  if (p->pages >= 2) CHECK_EQ(error.sys, ETIMEDOUT); /* a page of that size takes longer */
   else CHECK_EQ(error.sys, ENOMEM);
   CHECK_EQ(mh_hugepages_interleave(0, 0, 0, note_made, &m, &got, &error), MHEAP_ERR_ARGUMENT);
-  pool_give(&p);
+  pool_give(p);
 }
 
 TEST_MAIN(TEST(a_heap_lies_on_pages_of_the_pool), TEST(small_blocks_grow_it_by_a_page),
