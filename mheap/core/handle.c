@@ -6,6 +6,7 @@
 
 #include "arena.h"
 #include "arenas.h"
+#include "deferred.h"
 #include "heap.h"
 #include "hooks.h"
 #include "kind.h"
@@ -279,6 +280,7 @@ mheap_err mheap_collect(mheap *heap, bool force) {
   mheap_err code = mh_heap_writable(heap);
   if (!code) code = mh_region_is_whole(heap->region, mh_error(heap));
   if (code) return code;
+  mh_deferred_call(force);
   while (force && open_some(heap->region, heap->only)) continue;
   collect_lanes(heap);
   pthread_mutex_lock(&heap->region->lock);

@@ -8,12 +8,14 @@
 #include <string.h>
 
 #include "block.h"
+#include "deferred.h"
 #include "fast.h"
 #include "hooks.h"
 #include "lane.h"
 #include "pointer.h"
 #include "radix.h"
 #include "registry.h"
+#include "report.h"
 #include "span.h"
 #include "subproc.h"
 #include "superblock.h"
@@ -26,6 +28,7 @@ static void *allocate(mheap *heap, mh_lane *lane, uint64_t size, uint64_t alignm
 
 #define slow __attribute__((noinline, cold))
 static slow void *malloc_slowly(mheap *heap, size_t size);
+static slow void *failed_malloc(const mheap *heap);
 
 /* NULL names the default heap, whose lane a thread has at hand beside that of the heap it used last. */
 static __attribute__((noinline)) void *default_malloc(size_t size) {
@@ -35,7 +38,7 @@ static __attribute__((noinline)) void *default_malloc(size_t size) {
     if (likely(bin->ready != 0)) return mh_take(bin);
   }
   mheap *heap = mheap_default();
-  return heap != NULL ? malloc_slowly(heap, size) : NULL;
+  return heap != NULL ? malloc_slowly(heap, size) : failed_malloc(NULL);
 }
 
 void *mheap_malloc(mheap *heap, size_t size) {
@@ -82,9 +85,13 @@ static mh_lane *lane_at_hand(const mheap *heap) {
 static slow mheap_err free_found(void *block) {
   if (block == NULL) return MHEAP_OK;
   mheap *heap = mh_pointer_heap(block);
-  if (heap == NULL) return mh_pointer_error();
-  mheap_err code = unlikely(heap->hooked) ? mh_hooks_free(heap, block) : mh_heap_free(heap, block);
-  return code ? mh_pointer_fail(heap) : MHEAP_OK;
+  if (heap != NULL) {
+    mheap_err code = unlikely(heap->hooked) ? mh_hooks_free(heap, block) : mh_heap_free(heap, block);
+    if (code == MHEAP_OK) return code;
+    mh_pointer_fail(heap);
+  }
+  mh_report(NULL);
+  return mh_pointer_error();
 }
 
 static slow mheap_err free_failed(const mheap *heap) { return mh_pointer_fail(heap); }
@@ -273,38 +280,67 @@ void *mh_heap_malloc(mheap *heap, size_t size, size_t alignment) {
   return allocate(heap, lane, size ? size : 1, alignment < 16 ? 16 : alignment);
 }
 
+/* Inlined, as all up to the public functions are that hooks name as their callers. */
+MH_INLINED void *try_aligned(mheap *heap, size_t size, size_t alignment) {
+  return unlikely(heap->hooked) ? mh_hooks_malloc(heap, size, alignment)
+                                : mh_heap_malloc(heap, size, alignment);
+}
+
 /* A lane that is at hand has passed every test already: only its bin is exhausted, as every
    tenth time with blocks of random sizes, or the block is not small. */
-static void *malloc_slowly(mheap *heap, size_t size) {
+MH_INLINED void *try_malloc(mheap *heap, size_t size) {
   mh_lane *lane = lane_at_hand(heap);
   if (lane != NULL && size <= MH_CLASS_MAX_SIZE)
     return slab_malloc(heap, lane, mh_class_of(size ? size : 1), size);
-  return unlikely(heap->hooked) ? mh_hooks_malloc(heap, size, 16) : mh_heap_malloc(heap, size, 16);
+  return try_aligned(heap, size, 16);
+}
+
+/* The last step of an allocation that a public function asked for. */
+static slow void *failed_malloc(const mheap *heap) {
+  mh_report(heap);
+  return NULL;
+}
+
+static void *malloc_slowly(mheap *heap, size_t size) {
+  mh_deferred_count();
+  void *block = try_malloc(heap, size);
+  if (unlikely(block == NULL) && mh_deferred_helps(mh_error(heap)->code)) block = try_malloc(heap, size);
+  return likely(block != NULL) ? block : failed_malloc(heap);
+}
+
+MH_INLINED void *aligned_malloc(mheap *heap, size_t size, size_t alignment) {
+  mh_deferred_count();
+  void *block = try_aligned(heap, size, alignment);
+  if (unlikely(block == NULL) && mh_deferred_helps(mh_error(heap)->code))
+    block = try_aligned(heap, size, alignment);
+  return likely(block != NULL) ? block : failed_malloc(heap);
 }
 
 void *mheap_memalign(mheap *heap, size_t alignment, size_t size) {
   heap = mh_heap_of(heap);
-  if (heap == NULL) return NULL;
+  if (heap == NULL) return failed_malloc(heap);
   if (alignment == 0 || (alignment & (alignment - 1)) != 0) {
     mh_fail(mh_error(heap), MHEAP_ERR_ARGUMENT, "%s: alignment %zu is not a power of two", heap->region->path,
             alignment);
     return NULL;
   }
-  return heap->hooked ? mh_hooks_malloc(heap, size, alignment) : mh_heap_malloc(heap, size, alignment);
+  return aligned_malloc(heap, size, alignment);
+}
+
+static slow void *calloc_overflows(mheap *heap, size_t count, size_t size) {
+  heap = mh_heap_of(heap);
+  if (heap != NULL)
+    mh_fail(mh_error(heap), MHEAP_ERR_OVERFLOW, "%s: %zu times %zu bytes are more than any heap can hold",
+            heap->region->path, count, size);
+  return failed_malloc(heap);
 }
 
 void *mheap_calloc(mheap *heap, size_t count, size_t size) {
   size_t bytes;
-  if (__builtin_mul_overflow(count, size, &bytes)) {
-    heap = mh_heap_of(heap);
-    if (heap != NULL)
-      mh_fail(mh_error(heap), MHEAP_ERR_OVERFLOW, "%s: %zu times %zu bytes are more than any heap can hold",
-              heap->region->path, count, size);
-    return NULL;
-  }
+  if (__builtin_mul_overflow(count, size, &bytes)) return calloc_overflows(heap, count, size);
   /* Not through mheap_malloc, which a trace would name as the caller. */
   bool hooked = heap != NULL && heap->hooked;
-  void *block = unlikely(hooked) ? mh_hooks_malloc(heap, bytes, 16) : mheap_malloc(heap, bytes);
+  void *block = unlikely(hooked) ? aligned_malloc(heap, bytes, 16) : mheap_malloc(heap, bytes);
   return block != NULL ? memset(block, 0, bytes) : NULL;
 }
 
@@ -349,7 +385,9 @@ mheap_err mh_heap_free(mheap *heap, void *data) {
 
 slow mheap_err mh_free_slowly(mheap *heap, void *block) {
   if (block == NULL) return MHEAP_OK;
-  return unlikely(heap->hooked) ? mh_hooks_free(heap, block) : mh_heap_free(heap, block);
+  mheap_err code = unlikely(heap->hooked) ? mh_hooks_free(heap, block) : mh_heap_free(heap, block);
+  if (unlikely(code != MHEAP_OK) && !heap->objects) mh_report(heap);
+  return code;
 }
 
 /* ---- sizes ---- */
@@ -416,8 +454,28 @@ void *mh_heap_realloc(mheap *heap, void *data, size_t size) {
   return moved;
 }
 
+MH_INLINED void *try_realloc(mheap *heap, void *block, size_t size) {
+  return unlikely(heap->hooked) ? mh_hooks_realloc(heap, block, size) : mh_heap_realloc(heap, block, size);
+}
+
+MH_INLINED void *realloc_in(mheap *heap, void *block, size_t size) {
+  mh_deferred_count();
+  void *moved = try_realloc(heap, block, size);
+  if (unlikely(moved == NULL) && mh_deferred_helps(mh_error(heap)->code))
+    moved = try_realloc(heap, block, size);
+  return moved;
+}
+
 void *mheap_realloc(mheap *heap, void *block, size_t size) {
   heap = mh_heap_of(heap);
-  if (heap == NULL) return NULL;
-  return heap->hooked ? mh_hooks_realloc(heap, block, size) : mh_heap_realloc(heap, block, size);
+  void *moved = heap != NULL ? realloc_in(heap, block, size) : NULL;
+  return likely(moved != NULL) ? moved : failed_malloc(heap);
+}
+
+void *mheap_realloc_any(void *block, size_t size) {
+  mheap *heap = block != NULL ? mh_pointer_heap(block) : mheap_default();
+  void *moved = heap != NULL ? realloc_in(heap, block, size) : NULL;
+  if (likely(moved != NULL)) return moved;
+  if (heap != NULL) mh_pointer_fail(heap);
+  return failed_malloc(NULL);
 }

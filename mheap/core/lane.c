@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "arena.h"
+#include "deferred.h"
 #include "os.h"
 #include "subproc.h"
 
@@ -388,17 +389,32 @@ static void forget_heap(mh_thread *thread, const mheap *heap) {
   forget_lane(&thread->process_lane, heap);
 }
 
+/* Must a call in this heap take the slow path? */
+static bool is_slow(const mheap *heap) { return heap->hooked || heap->objects || mh_deferred_is_on(); }
+
+/* True: it was not yet. */
+static bool remember_in(_Atomic(mh_lane *) *remembered, mh_lane *lane, bool wanted) {
+  if (!wanted || atomic_load_explicit(remembered, memory_order_relaxed) == lane) return false;
+  atomic_store_explicit(remembered, lane, memory_order_relaxed);
+  return true;
+}
+
+/* Whoever makes calls take the slow path from now on says so first and then makes the threads
+   forget; so what is remembered here is forgotten by one of the two. */
 void mh_lane_remember(mh_lane *lane) {
   mh_thread *thread = &mh_this_thread;
-  if (lane->heap->hooked || lane->heap->objects) return;
+  mheap *heap = lane->heap;
+  if (is_slow(heap)) return;
+  bool new = mh_lane_now(heap) != lane;
   thread->lane = lane;
-  atomic_store_explicit(&thread->heap, lane->heap, memory_order_relaxed);
-  if (lane->heap == mh_default_made())
-    atomic_store_explicit(&thread->default_lane, lane, memory_order_relaxed);
-  if (mh_subproc_is_now(lane->heap->region))
-    atomic_store_explicit(&thread->pointer_lane, lane, memory_order_relaxed);
-  if (lane->heap == atomic_load_explicit(&mh_process_heap, memory_order_relaxed))
-    atomic_store_explicit(&thread->process_lane, lane, memory_order_relaxed);
+  atomic_store_explicit(&thread->heap, heap, memory_order_relaxed);
+  new |= remember_in(&thread->default_lane, lane, heap == mh_default_made());
+  new |= remember_in(&thread->pointer_lane, lane, mh_subproc_is_now(heap->region));
+  new |= remember_in(&thread->process_lane, lane,
+                     heap == atomic_load_explicit(&mh_process_heap, memory_order_relaxed));
+  if (!new) return;
+  atomic_thread_fence(memory_order_seq_cst);
+  if (is_slow(heap)) forget_heap(thread, heap);
 }
 
 void mh_own_lane_remember(mh_lane *lane) {

@@ -1,7 +1,7 @@
 /* lane.h: the part of a heap that one thread owns.
 
    Owns: lanes, their bins, the thread's list of them, and slabs while a lane has them. Calls
-   arena.h, segment.h. A lane is used by its thread alone and without locks, but for its
+   arena.h, segment.h, deferred.h. A lane is used by its thread alone and without locks, but for its
    queue, onto which other threads push slabs they freed blocks in. When its thread ends a
    lane is idle: who needs it or a slab of it takes it, under heap->lock. A thread's list of
    lanes is changed by that thread alone: lanes of a heap that another thread detached stay in
@@ -68,6 +68,10 @@ typedef struct mh_thread {
   bool watched;                    /* the thread's end will be noticed */
   bool ended;     /* it was: what is taken from now on must be given back by the call that takes it */
   uint8_t rounds; /* of destructors that have run */
+  bool reporting, deferring; /* it is in a registered function (report.h, deferred.h) */
+  uint32_t registration;     /* of the deferred free function that the next two are of */
+  uint32_t allocations;      /* since it was called last, or registered */
+  uint64_t heartbeat;        /* calls of deferred free functions */
 } mh_thread;
 
 #define mh_no_heap ((const mheap *)1) /* not NULL, which is the name of the default heap */

@@ -100,6 +100,8 @@ int mh_os_cover(void *address, uint64_t length);
    (SIGBUS), in the touching thread; true: it was covered, and the access is tried again.
    Otherwise what the process had set up for the signal happens. */
 void mh_os_watch_lost_pages(bool (*lost)(void *address));
+/* Text on standard error, as it is. */
+void mh_os_print(const char *text);
 /* A line on standard error: the two strings. Safe in a signal handler. */
 void mh_os_complain(const char *subject, const char *what);
 /* The same on another descriptor. */

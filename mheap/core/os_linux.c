@@ -333,6 +333,17 @@ void mh_os_watch_lost_pages(bool (*lost)(void *address)) {
   sigaction(SIGBUS, &action, &bus_before);
 }
 
+void mh_os_print(const char *text) {
+  size_t length = strlen(text);
+  while (length > 0) {
+    ssize_t n = write(STDERR_FILENO, text, length);
+    if (n < 0 && errno != EINTR) return; /* nobody listens */
+    if (n < 0) continue;
+    text += n;
+    length -= (size_t)n;
+  }
+}
+
 void mh_os_complain(const char *subject, const char *what) { mh_os_tell(STDERR_FILENO, subject, what); }
 
 int mh_os_own_stderr(void) { return fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 200); }

@@ -1,8 +1,7 @@
-/* pointer.c: see pointer.h. mheap_free_any is with the fast paths, in heap.c. */
+/* pointer.c: see pointer.h. mheap_free_any and mheap_realloc_any are in heap.c. */
 #include "pointer.h"
 
 #include "block.h"
-#include "hooks.h"
 #include "lane.h"
 #include "radix.h"
 #include "subproc.h"
@@ -101,12 +100,4 @@ size_t mheap_usable_size_any(const void *block) {
   size_t size = heap != NULL ? mheap_usable_size(heap, block) : 0;
   if (heap != NULL && size == 0) mh_pointer_fail(heap);
   return size;
-}
-
-void *mheap_realloc_any(void *block, size_t size) {
-  mheap *heap = block != NULL ? mh_pointer_heap(block) : mheap_default();
-  if (heap == NULL) return NULL;
-  void *moved = heap->hooked ? mh_hooks_realloc(heap, block, size) : mh_heap_realloc(heap, block, size);
-  if (moved == NULL) mh_pointer_fail(heap);
-  return moved;
 }

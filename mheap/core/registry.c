@@ -169,6 +169,13 @@ void mh_registry_remove_heap(mh_region *region, mheap *heap) {
   pthread_mutex_unlock(&lock);
 }
 
+void mh_registry_forget_lanes(void) {
+  pthread_mutex_lock(&lock);
+  for (mh_region *region = regions; region != NULL; region = region->next)
+    for (mheap *heap = region->heaps; heap != NULL; heap = heap->next) mh_lanes_forget(heap);
+  pthread_mutex_unlock(&lock);
+}
+
 bool mh_registry_writes(uint64_t device, uint64_t inode) {
   bool found = false;
   pthread_mutex_lock(&lock);

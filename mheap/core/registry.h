@@ -15,6 +15,9 @@ void mh_registry_remove_heap(mh_region *region, mheap *heap);
 /* The handle of a row, if there is one. */
 mheap *mh_registry_heap(const mh_region *region, uint32_t row);
 
+/* Sends every thread's next call the slow way, in all heaps. */
+void mh_registry_forget_lanes(void);
+
 /* Has this process attached that file for writing already? */
 bool mh_registry_writes(uint64_t device, uint64_t inode);
 

@@ -485,7 +485,8 @@ MHEAP_API mheap_err mheap_mtrace(mheap *heap, FILE *file);
 #ifdef __cplusplus
 }
 #endif
+
+#include "mheap/extended.h"
 #include "mheap/kinds.h"
 #include "mheap/subprocs.h"
-
 #endif

@@ -1,0 +1,60 @@
+/* extended.h: functions that the program registers, and what a process asks of the allocator
+   beside memory. Part of mheap.h, which includes it.
+
+   Registered functions are of the whole process, one of each kind; NULL unregisters. A call that
+   another thread began before may end after the function was replaced. They are called in the
+   thread whose call it is about, while mheap holds no lock, and may call every function of mheap.
+   They cost nothing while none is registered. */
+#ifndef MHEAP_EXTENDED_H
+#define MHEAP_EXTENDED_H
+
+#include "mheap/mheap.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- output ---------------------------------------------------------------------- */
+
+/* Gets text that mheap prints: statistics, maps of arenas, messages of errors. Lines end in a
+   newline; a line may come in several calls. */
+typedef void mheap_output_fun(const char *text, void *arg);
+/* NULL: to standard error. */
+MHEAP_API void mheap_register_output(mheap_output_fun *out, void *arg);
+
+/* ---- errors ---------------------------------------------------------------------- */
+
+/* Gets the number of what went wrong:
+     EAGAIN     a block was freed that is free already
+     EFAULT     the heap's bookkeeping is damaged, or a guarded block was overwritten
+     ENOMEM     no memory, or the heap is full
+     EOVERFLOW  more bytes than any heap can hold, as when count and size overflow
+     EINVAL     freeing or resizing what is no block of ours
+   Each of them is always detected. mheap_last_error tells more; after the function has returned
+   it still tells of this error. */
+typedef void mheap_error_fun(int number, void *arg);
+/* Called when a function of the sections on blocks fails with one of these (allocating, resizing,
+   freeing; not asking), after a line of text went to the output. Errors inside of the function are
+   not reported. NULL: no function; the line is then written only if an output function is
+   registered, so that a program that registers nothing is not written over. */
+MHEAP_API void mheap_register_error(mheap_error_fun *fn, void *arg);
+
+/* ---- deferred freeing ---------------------------------------------------------------- */
+
+/* Frees what the program put off freeing; all of it when `force`. `heartbeat` is 1 in a thread's
+   first call and one more in each that follows. */
+typedef void mheap_deferred_free_fun(bool force, unsigned long long heartbeat, void *arg);
+
+/* Each thread calls the function before every so many-th of its allocations (malloc, calloc,
+   realloc, memalign and their kin) since it was registered, whatever was freed meanwhile; and in
+   mheap_collect, with its `force`. When there is no memory it is called
+   with `force`, and the allocation tried once more. Allocations inside of the function are neither
+   counted nor call it. While one is registered all allocations take the slow path, which is the
+   price of counting them exactly: about 50 ns each. */
+#define MHEAP_DEFERRED_FREE_EVERY 256
+MHEAP_API void mheap_register_deferred_free(mheap_deferred_free_fun *fn, void *arg);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
