@@ -90,7 +90,7 @@ static slow mheap_err free_found(void *block) {
     if (code == MHEAP_OK) return code;
     mh_pointer_fail(heap);
   }
-  mh_report(NULL);
+  mh_report_error(NULL);
   return mh_pointer_error();
 }
 
@@ -297,7 +297,7 @@ MH_INLINED void *try_malloc(mheap *heap, size_t size) {
 
 /* The last step of an allocation that a public function asked for. */
 static slow void *failed_malloc(const mheap *heap) {
-  mh_report(heap);
+  mh_report_error(heap);
   return NULL;
 }
 
@@ -386,7 +386,7 @@ mheap_err mh_heap_free(mheap *heap, void *data) {
 slow mheap_err mh_free_slowly(mheap *heap, void *block) {
   if (block == NULL) return MHEAP_OK;
   mheap_err code = unlikely(heap->hooked) ? mh_hooks_free(heap, block) : mh_heap_free(heap, block);
-  if (unlikely(code != MHEAP_OK) && !heap->objects) mh_report(heap);
+  if (unlikely(code != MHEAP_OK) && !heap->objects) mh_report_error(heap);
   return code;
 }
 

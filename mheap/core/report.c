@@ -35,7 +35,7 @@ static void tell(const mheap_error *error) {
 }
 
 /* Whatever the functions do, the caller finds the error that it was told of. */
-void mh_report(const mheap *heap) {
+void mh_report_error(const mheap *heap) {
   mh_thread *thread = &mh_this_thread;
   if (!mh_callback_is_set(&registered) && !mh_output_is_registered()) return;
   const mheap_error *last = mheap_last_error(heap);

@@ -9,6 +9,6 @@
 
 /* This thread's last error in `heap`, if it is one of those that are reported: a message to the
    output, then the error function. Nothing when neither is registered, or inside of either. */
-void mh_report(const mheap *heap);
+void mh_report_error(const mheap *heap);
 
 #endif
