@@ -20,6 +20,8 @@ from mheap._core import (
     free,
     getkey,
     good_size,
+    heap_new_ex,
+    heap_new_in_arena,
     is_redirected,
     malloc,
     memalign,
@@ -43,6 +45,7 @@ from mheap.errors import (
     HeapBusy,
     HeapFull,
     HeapOSError,
+    HeapTimeout,
     InvalidArgument,
     InvalidPointer,
     MheapError,
@@ -59,6 +62,7 @@ from mheap.errors import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from mheap import arenas
     from mheap.objects import PersistentDict, PersistentList, to_python
 
 __all__ = [
@@ -75,6 +79,7 @@ __all__ = [
     "HeapInfo",
     "HeapOSError",
     "HeapStats",
+    "HeapTimeout",
     "InvalidArgument",
     "InvalidPointer",
     "MheapError",
@@ -91,6 +96,7 @@ __all__ = [
     "UncleanHeap",
     "VersionMismatch",
     "__version__",
+    "arenas",
     "attach",
     "calloc",
     "detach",
@@ -99,6 +105,8 @@ __all__ = [
     "free",
     "getkey",
     "good_size",
+    "heap_new_ex",
+    "heap_new_in_arena",
     "is_redirected",
     "malloc",
     "memalign",
@@ -117,9 +125,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """The names of mheap.objects, which is imported when a root is first asked for."""
+    """mheap.arenas, and the names of mheap.objects: imported when they are first asked for."""
     if name in ("PersistentDict", "PersistentList", "to_python"):
         from mheap import objects
 
         return getattr(objects, name)
+    if name in ("arenas",):
+        import importlib
+
+        return importlib.import_module(f"mheap.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -87,6 +87,16 @@ def reopen(path: str, mode: _Mode) -> Heap:
     return _core.attach(path, path, path, mode, None, None, 0.0, False, False, False, True)
 
 
+def find(main: Heap, number: int, tag: int) -> Heap:
+    """The heap of a region that was pickled."""
+    for heap in main.heaps():
+        if (heap.number, heap.tag) == (number, tag):
+            return heap
+    from mheap.errors import NotFound
+
+    raise NotFound(f"{main!r}: there is no heap {number} of tag {tag} in it any more", filename=main.path)
+
+
 def _open(
     name: str,
     mode: _Mode,

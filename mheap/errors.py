@@ -9,6 +9,11 @@ from __future__ import annotations
 
 import errno as _errno
 
+TYPE_CHECKING = False  # typing's own would cost most of mheap's import time
+
+if TYPE_CHECKING:
+    from mheap._core import ArenaId
+
 __all__ = [
     "BaseAddressInUse",
     "ClosedHeap",
@@ -18,6 +23,7 @@ __all__ = [
     "HeapBusy",
     "HeapFull",
     "HeapOSError",
+    "HeapTimeout",
     "InvalidArgument",
     "InvalidPointer",
     "MheapError",
@@ -105,6 +111,13 @@ class HeapPathNotDirectory(HeapOSError, NotADirectoryError):
     """A part of the path is not a directory."""
 
 
+class HeapTimeout(HeapOSError, TimeoutError):
+    """It took too long, or would have. `arena`: what was had until then; None: nothing."""
+
+    _errno = _errno.ETIMEDOUT
+    arena: ArenaId | None = None
+
+
 _SYSTEM: dict[int, type[HeapOSError]] = {
     _errno.ENOENT: HeapFileNotFound,
     _errno.EEXIST: HeapFileExists,
@@ -112,6 +125,7 @@ _SYSTEM: dict[int, type[HeapOSError]] = {
     _errno.EPERM: HeapPermissionDenied,
     _errno.EISDIR: HeapPathIsDirectory,
     _errno.ENOTDIR: HeapPathNotDirectory,
+    _errno.ETIMEDOUT: HeapTimeout,
 }
 
 
@@ -162,10 +176,14 @@ class HeapFull(MheapError, MemoryError, OSError):
 
 
 class NoMemory(MheapError, MemoryError):
-    """No memory or address space for what the process itself keeps about a heap."""
+    """No memory or address space for what the process itself keeps, or of the kind asked for.
+
+    arena  1 GiB pages that were had before there were no more; else None
+    """
 
     code = 9
     _errno = _errno.ENOMEM
+    arena: ArenaId | None = None
 
 
 class InvalidPointer(MheapError, ValueError):

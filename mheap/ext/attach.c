@@ -124,24 +124,7 @@ static int target_of(PyObject *value, target *what, PyObject **encoded) {
   return 0;
 }
 
-/* ---- handles ---- */
-
-static PyObject *new_handle(mhx_state *state, mheap *heap, mheap_mode mode, PyObject *path, PyObject *name) {
-  mhx_handle *handle = (mhx_handle *)state->heap_type->tp_alloc(state->heap_type, 0);
-  if (handle == NULL) {
-    mheap_abandon(heap);
-    return NULL;
-  }
-  handle->heap = heap;
-  handle->forks = mhx_forks;
-  handle->mode = mode;
-  handle->path = Py_NewRef(path);
-  handle->name = Py_NewRef(name);
-  handle->state = state;
-  handle->interpreter = PyInterpreterState_Get();
-  mhx_handles_add(handle);
-  return (PyObject *)handle;
-}
+/* ---- attaching ---- */
 
 static PyObject *attach(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
   if (nargs != COUNT) return mhx_arity("attach", COUNT, nargs);
@@ -152,7 +135,9 @@ static PyObject *attach(PyObject *module, PyObject *const *args, Py_ssize_t narg
   mheap *heap = attach_waiting(&what, options, args[PATH]);
   Py_XDECREF(encoded);
   if (heap == NULL) return NULL;
-  return new_handle(mhx_state_of(module), heap, options.mode, args[PATH], args[NAME]);
+  mhx_handle *handle = mhx_handles_new(mhx_state_of(module), heap, options.mode, args[PATH], args[NAME]);
+  if (handle == NULL) mheap_abandon(heap);
+  return (PyObject *)handle;
 }
 
 mheap *mhx_open_inherited(PyObject *path) {

@@ -31,6 +31,7 @@ typedef struct mhx_state {
   PyTypeObject *class_type;   /* ClassStats */
   PyTypeObject *mmstats_type; /* MmStats */
   PyTypeObject *finding_type; /* Finding */
+  PyTypeObject *arena_type;   /* ArenaId */
   PyObject *object_types[MHX_OBJECT_TYPES]; /* objects*.c's own, any objects; visited and cleared for it */
 } mhx_state;
 
@@ -54,15 +55,28 @@ typedef struct mhx_guard {
   FILE *trace;         /* of mmtrace; NULL: none */
 } mhx_guard;
 
+/* One Python object a heap, while it lives. A main heap's stands for its region: it is what
+   attaches and detaches, and when it goes, the region's other heaps are closed with it. A
+   resident is the main heap of memory that nobody attached (the default heap, an arena): it is
+   only looked at. */
 typedef struct mhx_handle {
   PyObject_HEAD
   mheap *heap;              /* NULL: closed, or being closed */
+  mheap *parked;            /* what `heap` was, while somebody waits to close it */
+  struct mhx_handle *main;  /* of its region, and kept alive; NULL: this is it */
+  struct mhx_handle *others; /* main: those of the region's other heaps, which take themselves out */
+  struct mhx_handle *other;  /* the next of them */
+  uint32_t number;          /* row of the heap table */
+  int tag;
+  bool resident;
+  bool is_default;          /* resident: of the default heap */
+  bool kept;                /* a guard is on: the main handle owns a reference to this one */
   unsigned long forks;      /* mhx_forks when it was attached */
   bool adrift;              /* forked: the parent's mapping was given up, no reader is attached yet */
   mheap_mode mode;
   PyObject *path;           /* str; None: anonymous, or a file that has no name */
   PyObject *name;           /* str: what to call a heap without a path */
-  Py_ssize_t views;         /* exported buffers, and other pins: refuse detach */
+  Py_ssize_t views;         /* exported buffers, a main heap's those of all its region: refuse detach */
   mhx_use *uses;            /* calls under way */
   PyThread_type_lock idle;  /* released when `uses` becomes empty; NULL: nobody waits */
   void *objects;            /* objects*.c's own, see mhx_objects_slot */
@@ -96,7 +110,7 @@ mheap *mhx_heap(PyObject *heap_obj);
 mheap *mhx_use_begin(mhx_handle *handle, mhx_use *use);
 void mhx_use_end(mhx_handle *handle, mhx_use *use);
 
-/* Refuse detach (BufferError) until as many unpins. */
+/* Refuse detach, and destroying (BufferError) until as many unpins. */
 void mhx_pin(PyObject *heap_obj);
 void mhx_unpin(PyObject *heap_obj);
 
@@ -106,8 +120,18 @@ void mhx_unpin(PyObject *heap_obj);
 void **mhx_objects_slot(PyObject *heap_obj);
 
 /* Detaches. 0, or -1 with an exception: the heap is then still attached, unless its file was cut
-   short, or only lines of its trace were lost. Closed: nothing to do. */
+   short, or only lines of its trace were lost. Closed: nothing to do. What is no main heap, or a
+   resident, is only let go of. */
 int mhx_detach(mhx_handle *handle);
+/* Waits, without the GIL, until no other thread is in a call on the heap, or for a main heap, on its
+   region. Who does that has a use of the main heap, or is detaching it. 0, or -1 with an exception. */
+int mhx_wait_until_idle(mhx_handle *handle);
+/* Is the calling thread in a call on the heap, or for a main heap, on its region? */
+bool mhx_is_used_here(const mhx_handle *handle);
+/* The heap is gone, or is not wanted any more: closes the handle. */
+void mhx_drop(mhx_handle *handle);
+/* Keeps the handle of a heap whose guard is on. */
+void mhx_keep(mhx_handle *handle);
 /* Detaching failed, and nobody is left to hear of it: writes the exception that is set to
    sys.unraisablehook and abandons the heap. */
 void mhx_give_up(mhx_handle *handle);
@@ -115,10 +139,16 @@ static inline bool mhx_is_closed(const mhx_handle *handle) { return handle->heap
 
 /* ---- all attached handles ------------------------------------------------------- */
 
-void mhx_handles_add(mhx_handle *handle);
-void mhx_handles_remove(mhx_handle *handle);
-/* The handle of a heap; NULL: none, so it is the default heap. */
+/* A handle, in the list. path, name: see mhx_handle. NULL with an exception. */
+mhx_handle *mhx_handles_new(mhx_state *state, mheap *heap, mheap_mode mode, PyObject *path, PyObject *name);
+/* In the dealloc of one of a region's other heaps. */
+void mhx_handles_leave_main(mhx_handle *handle);
+/* The handle of a heap, in this interpreter if it has one; NULL: none. */
 mhx_handle *mhx_handles_find(const mheap *heap);
+/* This interpreter's handle of the main heap of memory that is an arena; NULL: none. */
+mhx_handle *mhx_handles_resident(mheap_arena arena);
+/* Has another interpreter a handle of the same heap? Of memory's heaps it may. */
+bool mhx_handles_shared(const mhx_handle *handle);
 /* Gives up what the default heap holds, and detaches every handle of this interpreter
    that is still attached: at exit. */
 PyObject *mhx_detach_all(PyObject *module, PyObject *unused);
@@ -189,6 +219,8 @@ extern PyMethodDef mhx_stats_methods[], mhx_stats_functions[];
 extern PyMethodDef mhx_view_methods[], mhx_view_functions[];
 extern PyMethodDef mhx_attach_functions[];
 extern PyMethodDef mhx_heap_functions[];
+extern PyMethodDef mhx_heaps_methods[], mhx_heaps_functions[];
+extern PyMethodDef mhx_arenas_functions[];
 
 /* ---- an exception that is set while something else is done ---------------------------------- */
 
@@ -228,10 +260,23 @@ PyObject *mhx_uuid_text(const uint8_t *bytes);
 mheap *mhx_open_inherited(PyObject *path);
 /* attach.c: "live", "readonly", "scratch". */
 const char *mhx_mode_name(mheap_mode mode);
+/* heaps.c: the Python object of any heap: of the region of an attached main heap, … */
+PyObject *mhx_heap_in(mhx_handle *main, mheap *heap);
+/* … or of memory. New reference; NULL with an exception. */
+PyObject *mhx_heap_object(mhx_state *state, mheap *heap);
+/* heaps.c: looks up the heap of a handle anew, in a forked child. 0, or -1 with an exception. */
+int mhx_find_again(mhx_handle *handle);
+/* heaps.c: refuses what belongs to the main heap alone. 0, or -1 with an exception. */
+int mhx_only_main(mhx_handle *handle);
+/* arenas.c: what the number of an arena is in Python, `heap` being its main heap; NULL: it is memory. */
+PyObject *mhx_arena_id(mhx_state *state, mheap_arena arena, mhx_handle *heap);
+/* arenas.c: from an ArenaId, *heap being borrowed, NULL for memory. 0, or -1 with an exception. */
+int mhx_arena_number(mhx_state *state, PyObject *value, mheap_arena *arena, mhx_handle **heap);
+extern PyType_Spec mhx_arena_spec;
 /* guard.c */
 extern mhx_guard mhx_default_guard; /* of the default heap; the interpreters share it */
 static inline mhx_guard *mhx_guard_of(mhx_handle *handle) {
-  return handle != NULL ? &handle->guard : &mhx_default_guard;
+  return handle != NULL && !handle->is_default ? &handle->guard : &mhx_default_guard;
 }
 /* Probes a block that is about to be freed or resized. 0: go on; -1: an exception. */
 int mhx_guard_check(mhx_handle *handle, void *block);

@@ -75,6 +75,7 @@ static PyObject *mmcheck(mhx_handle *handle, PyObject *on_error, PyObject *force
   PyObject *old = guard->on_error;
   guard->on_error = on_error != Py_None ? Py_NewRef(on_error) : NULL;
   guard->interpreter = PyInterpreterState_Get();
+  mhx_keep(handle);
   Py_XDECREF(old);
   Py_RETURN_NONE;
 }
@@ -160,6 +161,7 @@ static PyObject *op_mmtrace(mhx_handle *handle, PyObject *const *args) {
   }
   if (good) {
     guard->trace = stream;
+    if (stream != NULL) mhx_keep(handle);
     Py_RETURN_NONE;
   }
   if (stream != NULL) fclose(stream);

@@ -11,14 +11,23 @@ unsigned long mhx_forks;
 
 /* ---- the list ---- */
 
-void mhx_handles_add(mhx_handle *handle) {
-  handle->previous = NULL;
+mhx_handle *mhx_handles_new(mhx_state *state, mheap *heap, mheap_mode mode, PyObject *path, PyObject *name) {
+  mhx_handle *handle = (mhx_handle *)state->heap_type->tp_alloc(state->heap_type, 0);
+  if (handle == NULL) return NULL;
+  handle->heap = heap;
+  handle->forks = mhx_forks;
+  handle->mode = mode;
+  handle->path = Py_NewRef(path);
+  handle->name = Py_NewRef(name);
+  handle->state = state;
+  handle->interpreter = PyInterpreterState_Get();
   handle->following = attached;
   if (attached != NULL) attached->previous = handle;
   attached = handle;
+  return handle;
 }
 
-void mhx_handles_remove(mhx_handle *handle) {
+static void take_out(mhx_handle *handle) {
   if (handle->following != NULL) handle->following->previous = handle->previous;
   if (handle->previous != NULL) handle->previous->following = handle->following;
   if (attached == handle) attached = handle->following;
@@ -26,9 +35,112 @@ void mhx_handles_remove(mhx_handle *handle) {
 }
 
 mhx_handle *mhx_handles_find(const mheap *heap) {
+  mhx_handle *found = NULL;
+  for (mhx_handle *handle = attached; handle != NULL && heap != NULL; handle = handle->following) {
+    if (handle->heap != heap && handle->parked != heap) continue;
+    if (handle->interpreter == PyInterpreterState_Get()) return handle;
+    found = handle;
+  }
+  return found;
+}
+
+mhx_handle *mhx_handles_resident(mheap_arena arena) {
+  mheap_heap_info info;
   for (mhx_handle *handle = attached; handle != NULL; handle = handle->following)
-    if (handle->heap == heap) return handle;
+    if (handle->resident && handle->heap != NULL && handle->interpreter == PyInterpreterState_Get() &&
+        mheap_get_heap_info(handle->heap, &info) == MHEAP_OK && info.arena == arena)
+      return handle;
   return NULL;
+}
+
+bool mhx_handles_shared(const mhx_handle *handle) {
+  const mhx_handle *one = attached;
+  while (one != NULL && (one == handle || one->heap != handle->heap)) one = one->following;
+  return one != NULL;
+}
+
+/* ---- a main heap's handle, and those of the region's other heaps ---- */
+
+void mhx_handles_leave_main(mhx_handle *handle) {
+  mhx_handle **link = &handle->main->others;
+  while (*link != handle) link = &(*link)->other;
+  *link = handle->other;
+}
+
+/* The handle itself, or the first of the region's other heaps, that is in a call. */
+static mhx_handle *first_in_use(mhx_handle *handle) {
+  if (handle->uses != NULL) return handle;
+  for (mhx_handle *other = handle->others; other != NULL; other = other->other)
+    if (other->uses != NULL) return other;
+  return NULL;
+}
+
+static void park_one(mhx_handle *handle) {
+  if (handle->heap == NULL) return;
+  handle->parked = handle->heap;
+  handle->heap = NULL;
+}
+
+/* From now on nobody can begin a call. */
+static void park(mhx_handle *handle) {
+  park_one(handle);
+  for (mhx_handle *other = handle->others; other != NULL; other = other->other) park_one(other);
+}
+
+static void unpark_one(mhx_handle *handle) {
+  if (handle->parked != NULL) handle->heap = handle->parked;
+  handle->parked = NULL;
+}
+
+static void unpark(mhx_handle *handle) {
+  unpark_one(handle);
+  for (mhx_handle *other = handle->others; other != NULL; other = other->other) unpark_one(other);
+}
+
+void mhx_keep(mhx_handle *handle) {
+  if (handle == NULL || handle->kept || handle->is_default) return;
+  if (handle->main == NULL && !handle->resident) return;
+  handle->kept = true;
+  Py_INCREF(handle);
+}
+
+/* Forgets the guard: may run Python code. */
+static void clear_guard(mhx_handle *handle) {
+  mhx_pending pending = mhx_pending_take();
+  bool kept = handle->kept;
+  handle->kept = false;
+  mhx_guard_clear(&handle->guard);
+  if (kept) Py_DECREF(handle);
+  mhx_pending_restore(&pending);
+}
+
+static mhx_handle *first_kept(mhx_handle *main) {
+  mhx_handle *other = main->others;
+  while (other != NULL && !other->kept) other = other->other;
+  return other;
+}
+
+/* Only those that are kept have one. */
+static void clear_guards(mhx_handle *handle) {
+  for (mhx_handle *other; (other = first_kept(handle)) != NULL;) clear_guard(other);
+  clear_guard(handle);
+}
+
+/* Nothing is called before all of them are closed. */
+static void close_one(mhx_handle *handle) {
+  handle->heap = handle->parked = NULL;
+  handle->adrift = false;
+  take_out(handle);
+}
+
+static void close_all(mhx_handle *handle) {
+  for (mhx_handle *other = handle->others; other != NULL; other = other->other) close_one(other);
+  close_one(handle);
+}
+
+void mhx_drop(mhx_handle *handle) {
+  close_one(handle);
+  clear_guard(handle);
 }
 
 /* ---- forks ---- */
@@ -65,27 +177,38 @@ static void forget_lost_uses(mhx_handle *handle) {
   handle->idle = NULL;
 }
 
+static void forget_all_lost_uses(mhx_handle *handle) {
+  forget_lost_uses(handle);
+  for (mhx_handle *other = handle->others; other != NULL; other = other->other) forget_lost_uses(other);
+}
+
 void mhx_hold_inherited(void) {
   for (mhx_handle *handle = attached; handle != NULL && mhx_forks > 0; handle = handle->following) {
-    if (handle->heap == NULL) continue;
-    if (handle->forks != mhx_forks) forget_lost_uses(handle);
-    mheap_hold(handle->heap, handle->views > 0 || handle->uses != NULL);
+    if (handle->heap == NULL || handle->main != NULL) continue;
+    if (handle->forks != mhx_forks) forget_all_lost_uses(handle);
+    mheap_hold(handle->heap, handle->views > 0 || first_in_use(handle) != NULL);
   }
+}
+
+static void set_adrift(mhx_handle *handle) {
+  if (mhx_is_closed(handle)) return;
+  handle->heap = NULL;
+  handle->adrift = true;
 }
 
 /* The parent's mapping and its descriptor go. */
 static int cast_adrift(mhx_handle *handle) {
-  if (handle->views > 0 || handle->uses != NULL) {
+  if (handle->views > 0 || first_in_use(handle) != NULL) {
     mhx_refuse(MHEAP_ERR_FORKED, "this handle was inherited over a fork, with views or calls still on the "
                "parent's memory: release them first");
     return -1;
   }
   mhx_objects_detach((PyObject *)handle);
   mheap *heap = handle->heap;
-  handle->heap = NULL;
-  handle->adrift = true;
+  set_adrift(handle);
+  for (mhx_handle *other = handle->others; other != NULL; other = other->other) set_adrift(other);
   if (heap != NULL) mheap_abandon(heap);
-  mhx_guard_clear(&handle->guard);
+  clear_guards(handle);
   return 0;
 }
 
@@ -108,13 +231,23 @@ static mheap *default_heap(void) {
   return heap;
 }
 
+/* It follows its main heap; a main heap that cannot be attached again says why. */
+static mheap *live_other(mhx_handle *handle) {
+  if (mhx_live(handle->main) == NULL) return NULL;
+  if (handle->forks != mhx_forks) forget_lost_uses(handle);
+  if (handle->adrift && mhx_find_again(handle) < 0) return NULL;
+  handle->forks = mhx_forks;
+  return handle->heap;
+}
+
 mheap *mhx_live_slow(mhx_handle *handle) {
   if (handle == NULL) return default_heap();
   if (mhx_is_closed(handle)) {
     mhx_raise_closed(handle);
     return NULL;
   }
-  if (handle->forks != mhx_forks) forget_lost_uses(handle);
+  if (handle->main != NULL) return live_other(handle);
+  if (handle->forks != mhx_forks) forget_all_lost_uses(handle);
   if ((handle->adrift || is_inherited(handle)) && reattach(handle) < 0) return NULL;
   handle->forks = mhx_forks;
   return handle->heap;
@@ -141,18 +274,29 @@ void mhx_use_end(mhx_handle *handle, mhx_use *use) {
   Py_DECREF(handle);
 }
 
-void mhx_pin(PyObject *heap_obj) { ((mhx_handle *)heap_obj)->views++; }
-void mhx_unpin(PyObject *heap_obj) { ((mhx_handle *)heap_obj)->views--; }
+static void count_views(mhx_handle *handle, int more) {
+  handle->views += more;
+  if (handle->main != NULL) handle->main->views += more;
+}
+
+void mhx_pin(PyObject *heap_obj) { count_views((mhx_handle *)heap_obj, 1); }
+void mhx_unpin(PyObject *heap_obj) { count_views((mhx_handle *)heap_obj, -1); }
 void **mhx_objects_slot(PyObject *heap_obj) { return &((mhx_handle *)heap_obj)->objects; }
 mhx_state *mhx_state_of_heap(PyObject *heap_obj) { return ((mhx_handle *)heap_obj)->state; }
 
 /* ---- detach ---- */
 
-static bool is_used_here(const mhx_handle *handle) {
+static bool is_among(const mhx_use *use, unsigned long thread) {
+  while (use != NULL && use->thread != thread) use = use->next;
+  return use != NULL;
+}
+
+bool mhx_is_used_here(const mhx_handle *handle) {
   unsigned long me = PyThread_get_thread_ident();
-  for (const mhx_use *use = handle->uses; use != NULL; use = use->next)
-    if (use->thread == me) return true;
-  return false;
+  bool is = is_among(handle->uses, me);
+  for (const mhx_handle *other = handle->others; other != NULL && !is; other = other->other)
+    is = is_among(other->uses, me);
+  return is;
 }
 
 static int may_detach(mhx_handle *handle) {
@@ -161,23 +305,19 @@ static int may_detach(mhx_handle *handle) {
                  handle, handle->views);
     return -1;
   }
-  if (is_used_here(handle)) {
+  if (mhx_is_used_here(handle)) {
     mhx_refuse(MHEAP_ERR_BUSY, "cannot detach: this thread is in the middle of a call on the heap");
     return -1;
   }
   return 0;
 }
 
-/* Waits, without the GIL, for calls of other threads. Nobody can begin one: heap is NULL. */
-static int wait_until_idle(mhx_handle *handle) {
-  if (handle->uses == NULL) return 0;
-  mheap *heap = handle->heap;
+static int wait_for(mhx_handle *handle) {
   handle->idle = PyThread_allocate_lock();
   if (handle->idle == NULL) {
     PyErr_NoMemory();
     return -1;
   }
-  handle->heap = NULL;
   PyThread_acquire_lock(handle->idle, WAIT_LOCK);
   Py_BEGIN_ALLOW_THREADS
   PyThread_acquire_lock(handle->idle, WAIT_LOCK);
@@ -185,8 +325,20 @@ static int wait_until_idle(mhx_handle *handle) {
   PyThread_release_lock(handle->idle);
   PyThread_free_lock(handle->idle);
   handle->idle = NULL;
-  handle->heap = heap;
   return 0;
+}
+
+/* The main heap first: whoever waits for one of the others has a use of it. */
+int mhx_wait_until_idle(mhx_handle *handle) {
+  int failed = 0;
+  park(handle);
+  for (mhx_handle *busy; failed == 0 && (busy = first_in_use(handle)) != NULL;) {
+    Py_INCREF(busy);
+    failed = wait_for(busy);
+    Py_DECREF(busy);
+  }
+  unpark(handle);
+  return failed;
 }
 
 /* A failed detach leaves the heap attached, and the handle open, unless its file was cut short:
@@ -197,34 +349,54 @@ static int detach_core(mhx_handle *handle) {
   mheap *heap = handle->heap;
   mheap_error error = {.code = MHEAP_OK};
   mheap_err result = MHEAP_OK;
-  handle->heap = NULL;
+  park(handle);
   Py_BEGIN_ALLOW_THREADS
   if (inherited) mheap_abandon(heap);
   else result = mheap_detach(heap, &error);
   if (result == MHEAP_ERR_CORRUPT) mheap_abandon(heap);
   Py_END_ALLOW_THREADS
+  if (result != MHEAP_OK && result != MHEAP_ERR_CORRUPT) unpark(handle);
   if (result == MHEAP_OK) return 0;
-  if (result != MHEAP_ERR_CORRUPT) handle->heap = heap;
   mhx_raise_error_at(&error, handle->path);
   return -1;
 }
 
+static bool end_trace(mhx_handle *handle, mheap_error *lost) {
+  if (handle->heap == NULL || is_inherited(handle)) return true;
+  return mhx_guard_end_trace(&handle->guard, handle->heap, lost);
+}
+
+/* All traces end. false: lines were lost, *lost says why. */
+static bool end_traces(mhx_handle *handle, mheap_error *lost) {
+  bool whole = end_trace(handle, lost);
+  for (mhx_handle *other = handle->others; other != NULL; other = other->other)
+    whole = end_trace(other, lost) && whole;
+  return whole;
+}
+
+/* The heap stays. */
+static int let_go(mhx_handle *handle) {
+  mheap_error lost;
+  mhx_objects_detach((PyObject *)handle);
+  bool whole = end_trace(handle, &lost);
+  mhx_drop(handle);
+  if (!whole) mhx_raise_error_at(&lost, handle->path);
+  return whole ? 0 : -1;
+}
+
 int mhx_detach(mhx_handle *handle) {
   if (mhx_is_closed(handle)) return 0;
-  if (handle->forks != mhx_forks) forget_lost_uses(handle);
+  if (handle->main != NULL || handle->resident) return let_go(handle);
+  if (handle->forks != mhx_forks) forget_all_lost_uses(handle);
   /* In this order: calls under way use what the objects' side has, too. */
-  if (may_detach(handle) < 0 || wait_until_idle(handle) < 0) return -1;
+  if (may_detach(handle) < 0 || mhx_wait_until_idle(handle) < 0) return -1;
   mhx_objects_detach((PyObject *)handle);
   mheap_error lost;
-  bool traced = handle->heap != NULL && !is_inherited(handle),
-       whole = !traced || mhx_guard_end_trace(&handle->guard, handle->heap, &lost);
+  bool whole = end_traces(handle, &lost);
   int failed = handle->heap != NULL ? detach_core(handle) : 0;
   if (failed && handle->heap != NULL) return -1;
-  handle->adrift = false;
-  mhx_handles_remove(handle);
-  mhx_pending pending = mhx_pending_take();
-  mhx_guard_clear(&handle->guard); /* may run Python code */
-  mhx_pending_restore(&pending);
+  close_all(handle);
+  clear_guards(handle);
   if (!failed && !whole) mhx_raise_error_at(&lost, handle->path);
   return failed || !whole ? -1 : 0;
 }
@@ -232,11 +404,10 @@ int mhx_detach(mhx_handle *handle) {
 void mhx_give_up(mhx_handle *handle) {
   PyErr_WriteUnraisable((PyObject *)handle);
   mhx_objects_detach((PyObject *)handle);
-  mheap *heap = handle->heap;
-  handle->heap = NULL;
-  handle->adrift = false;
-  mhx_handles_remove(handle);
+  mheap *heap = handle->main == NULL && !handle->resident ? handle->heap : NULL;
+  close_all(handle);
   if (heap != NULL) mheap_abandon(heap);
+  clear_guards(handle);
 }
 
 /* ---- at exit ---- */

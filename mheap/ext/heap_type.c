@@ -11,8 +11,12 @@
 /* ---- life ---- */
 
 static int traverse(PyObject *self, visitproc visit, void *arg) {
+  mhx_handle *handle = (mhx_handle *)self;
   Py_VISIT(Py_TYPE(self));
-  Py_VISIT(((mhx_handle *)self)->guard.on_error);
+  Py_VISIT(handle->guard.on_error);
+  Py_VISIT((PyObject *)handle->main);
+  for (mhx_handle *other = handle->others; other != NULL; other = other->other)
+    if (other->kept) Py_VISIT((PyObject *)other);
   return 0;
 }
 
@@ -32,7 +36,7 @@ static void finalize(PyObject *self) {
   mhx_handle *handle = (mhx_handle *)self;
   if (mhx_is_closed(handle)) return;
   mhx_pending pending = mhx_pending_take();
-  if (handle->forks == mhx_forks) warn_unclosed(handle);
+  if (handle->forks == mhx_forks && handle->main == NULL && !handle->resident) warn_unclosed(handle);
   if (mhx_detach(handle) < 0) mhx_give_up(handle);
   mhx_pending_restore(&pending);
 }
@@ -44,15 +48,26 @@ static void dealloc(PyObject *self) {
   PyObject_GC_UnTrack(self);
   if (handle->weakrefs != NULL) PyObject_ClearWeakRefs(self);
   mhx_guard_clear(&handle->guard);
+  if (handle->main != NULL) mhx_handles_leave_main(handle);
+  Py_CLEAR(handle->main);
   Py_CLEAR(handle->path);
   Py_CLEAR(handle->name);
   type->tp_free(self);
   Py_DECREF(type);
 }
 
+/* The region's name, and for what is not its main heap, which of its heaps. */
+static PyObject *full_name(const mhx_handle *handle) {
+  PyObject *name = handle->path == Py_None ? Py_NewRef(handle->name) : PyObject_Repr(handle->path);
+  if (name == NULL || handle->main == NULL) return name;
+  PyObject *full = PyUnicode_FromFormat("%U, heap %u (tag %d)", name, (unsigned)handle->number, handle->tag);
+  Py_DECREF(name);
+  return full;
+}
+
 static PyObject *repr(PyObject *self) {
   mhx_handle *handle = (mhx_handle *)self;
-  PyObject *name = handle->path == Py_None ? Py_NewRef(handle->name) : PyObject_Repr(handle->path);
+  PyObject *name = full_name(handle);
   if (name == NULL) return NULL;
   const char *mode = mhx_mode_name(handle->mode);
   mheap_info info;
@@ -61,6 +76,7 @@ static PyObject *repr(PyObject *self) {
   if (mhx_is_closed(handle)) state = "closed";
   else if (handle->heap == NULL || handle->forks != mhx_forks) state = "inherited over a fork";
   else if (mheap_get_info(handle->heap, &info) != MHEAP_OK) state = "damaged";
+  else if (handle->main != NULL) state = "attached";
   if (state != NULL)
     text = PyUnicode_FromFormat("<mheap.Heap %U, %s, %s>", name, mode, state);
   else
@@ -74,8 +90,23 @@ static PyObject *repr(PyObject *self) {
 
 static PyObject *op_detach(mhx_handle *handle, PyObject *const *args) {
   (void)args;
-  if (handle == NULL) return mhx_refuse(MHEAP_ERR_ARGUMENT, "the default heap cannot be detached");
+  if (handle == NULL || handle->is_default)
+    return mhx_refuse(MHEAP_ERR_ARGUMENT, "the default heap cannot be detached");
+  if (handle->resident)
+    return mhx_refuse(MHEAP_ERR_ARGUMENT, "nobody attached this memory: it goes with its arena");
+  if (handle->main != NULL && !mhx_is_closed(handle))
+    return mhx_refuse(MHEAP_ERR_ARGUMENT,
+                      "heap %u is detached with its region's main heap; close() lets go of it, destroy() and "
+                      "delete() end it",
+                      (unsigned)handle->number);
   if (mhx_detach(handle) < 0) return NULL;
+  Py_RETURN_NONE;
+}
+
+/* Of the region's other heaps only this handle goes; of what nobody attached, nothing. */
+static PyObject *op_close(mhx_handle *handle, PyObject *const *args) {
+  (void)args;
+  if (!handle->resident && mhx_detach(handle) < 0) return NULL;
   Py_RETURN_NONE;
 }
 
@@ -86,7 +117,7 @@ static PyObject *enter(PyObject *self, PyObject *unused) {
 
 static PyObject *leave(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
   (void)nargs;
-  return op_detach((mhx_handle *)self, args);
+  return op_close((mhx_handle *)self, args);
 }
 
 /* ---- sync, collect ---- */
@@ -140,18 +171,30 @@ static PyObject *op_fileno(mhx_handle *handle, PyObject *const *args) {
   return mhx_raise_error(&error);
 }
 
+static PyObject *attach_function(const char *name) {
+  PyObject *module = PyImport_ImportModule("mheap._attach");
+  PyObject *function = module != NULL ? PyObject_GetAttrString(module, name) : NULL;
+  Py_XDECREF(module);
+  return function;
+}
+
+/* Its main heap, which may not be pickled, and which one. */
+static PyObject *reduce_other(mhx_handle *handle) {
+  PyObject *find = attach_function("find");
+  if (find == NULL) return NULL;
+  return Py_BuildValue("(N(OIi))", find, (PyObject *)handle->main, (unsigned)handle->number, handle->tag);
+}
+
 static PyObject *op___reduce__(mhx_handle *handle, PyObject *const *args) {
   (void)args;
+  if (handle->main != NULL) return reduce_other(handle);
   if (handle->path == Py_None) {
     PyErr_Format(PyExc_TypeError,
                  "cannot pickle this heap (%U): it has no path that another process could attach",
                  handle->name);
     return NULL;
   }
-  PyObject *module = PyImport_ImportModule("mheap._attach");
-  if (module == NULL) return NULL;
-  PyObject *reopen = PyObject_GetAttrString(module, "reopen");
-  Py_DECREF(module);
+  PyObject *reopen = attach_function("reopen");
   if (reopen == NULL) return NULL;
   return Py_BuildValue("(N(Os))", reopen, handle->path, mhx_mode_name(handle->mode));
 }
@@ -188,7 +231,7 @@ static PyObject *get_uuid(PyObject *self, void *unused) {
 
 static PyObject *get_roots(PyObject *self, void *unused) {
   (void)unused;
-  if (mhx_live((mhx_handle *)self) == NULL) return NULL;
+  if (mhx_live((mhx_handle *)self) == NULL || mhx_only_main((mhx_handle *)self) < 0) return NULL;
   PyObject *module = PyImport_ImportModule("mheap.roots");
   if (module == NULL) return NULL;
   PyObject *roots = PyObject_CallMethod(module, "Roots", "O", self);
@@ -198,7 +241,47 @@ static PyObject *get_roots(PyObject *self, void *unused) {
 
 static PyObject *get_root(PyObject *self, void *unused) {
   (void)unused;
-  return mhx_live((mhx_handle *)self) == NULL ? NULL : mhx_root(self);
+  if (mhx_live((mhx_handle *)self) == NULL || mhx_only_main((mhx_handle *)self) < 0) return NULL;
+  return mhx_root(self);
+}
+
+/* ---- which heap of its region ---- */
+
+static PyObject *get_main(PyObject *self, void *unused) {
+  (void)unused;
+  mhx_handle *handle = (mhx_handle *)self;
+  return Py_NewRef(handle->main != NULL ? (PyObject *)handle->main : self);
+}
+
+static PyObject *get_heap_number(PyObject *self, void *unused) {
+  (void)unused;
+  return PyLong_FromUnsignedLong(((mhx_handle *)self)->number);
+}
+
+static PyObject *get_tag(PyObject *self, void *unused) {
+  (void)unused;
+  return PyLong_FromLong(((mhx_handle *)self)->tag);
+}
+
+static int heap_info(PyObject *self, mheap_heap_info *info) {
+  mheap *heap = mhx_live((mhx_handle *)self);
+  if (heap == NULL) return -1;
+  return mheap_get_heap_info(heap, info) == MHEAP_OK ? 0 : mhx_raise(heap);
+}
+
+static PyObject *get_destroyable(PyObject *self, void *unused) {
+  (void)unused;
+  mheap_heap_info info;
+  return heap_info(self, &info) < 0 ? NULL : PyBool_FromLong(info.destroyable);
+}
+
+static PyObject *get_arena(PyObject *self, void *unused) {
+  (void)unused;
+  mheap_heap_info info;
+  mhx_handle *handle = (mhx_handle *)self, *main = handle->main != NULL ? handle->main : handle;
+  if (heap_info(self, &info) < 0) return NULL;
+  if (info.arena == 0) Py_RETURN_NONE;
+  return mhx_arena_id(handle->state, info.arena, main->resident ? NULL : main);
 }
 
 #define FIELD(name) (void *)offsetof(mheap_info, name)
@@ -214,6 +297,13 @@ static PyGetSetDef properties[] = {
     {"uuid", get_uuid, NULL, "The heap's identity, for ever: a str of 36 characters.", NULL},
     {"roots", get_roots, NULL, "Named roots for raw blocks: a MutableMapping from name to address.", NULL},
     {"root", get_root, NULL, "The root object: a persistent dict, made on first use.", NULL},
+    {"main", get_main, NULL, "The main heap of the region; a main heap's is itself.", NULL},
+    {"number", get_heap_number, NULL,
+     "Of the heap in its region, for as long as it exists; the main heap's is 0.", NULL},
+    {"tag", get_tag, NULL, "0 to 255: free space in slabs goes only between heaps of one tag.", NULL},
+    {"arena", get_arena, NULL,
+     "The only arena it takes space from, an ArenaId; None: those that are shared.", NULL},
+    {"destroyable", get_destroyable, NULL, "Whether it was made with allow_destroy.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -225,6 +315,7 @@ static PyMemberDef members[] = {
 /* ---- tables ---- */
 
 MHX_BOTH(detach, 0)
+MHX_METHOD_ONLY(close, 0)
 MHX_METHOD_ONLY(sync, 0)
 MHX_BOTH(errno, 0)
 MHX_METHOD_ONLY(fileno, 0)
@@ -249,12 +340,18 @@ PyDoc_STRVAR(sync_doc,
 "Makes everything stored so far durable: one fdatasync.\n\n"
 "Nothing to do for anonymous memory. Other threads run meanwhile. Raises HeapOSError.");
 
+PyDoc_STRVAR(close_doc,
+"close($self, /)\n--\n\n"
+"Detaches a main heap, as detach() does. Of any other heap only this handle is closed.\n\n"
+"The heap itself stays, with all that is in it: Heap.heaps() gives a new handle, destroy() and\n"
+"delete() end the heap. A trace of it ends, and mmcheck's function is forgotten.");
+
 static PyMethodDef life_methods[] = {
     MHX_METHOD(detach, "detach($self, /)\n--\n\n" DETACH),
-    {"close", (PyCFunction)(void (*)(void))method_detach, METH_FASTCALL, "close($self, /)\n--\n\n" DETACH},
+    MHX_METHOD(close, close_doc),
     {"__enter__", enter, METH_NOARGS, "__enter__($self, /)\n--\n\nThe heap itself."},
     {"__exit__", (PyCFunction)(void (*)(void))leave, METH_FASTCALL,
-     "__exit__($self, type, value, traceback, /)\n--\n\nDetaches."},
+     "__exit__($self, type, value, traceback, /)\n--\n\nCloses it."},
     MHX_METHOD(sync, sync_doc),
     {"collect", (PyCFunction)(void (*)(void))method_collect, METH_FASTCALL | METH_KEYWORDS, collect_doc},
     MHX_METHOD(errno, "errno($self, /)\n--\n\n" ERRNO),
@@ -274,11 +371,14 @@ PyDoc_STRVAR(heap_doc,
 "A heap that is attached: what mheap.attach and mheap.open return, the `md` of all functions.\n\n"
 "As a context manager it detaches at the end. A Heap that is collected unclosed warns\n"
 "(ResourceWarning) and is detached; so is, without a warning, what is open at exit.\n\n"
+"A region has a main heap, which attaching returns, and may have more (heap_new_ex, heaps).\n"
+"Their handles keep the main heap's alive and end with it: ClosedHeap then. There is one\n"
+"handle a heap, the same object each time while it is alive and not closed.\n\n"
 "Addresses are ints. A heap that was closed raises ClosedHeap.\n\n"
 "Threads: any thread may use a Heap; detach waits for calls under way in other threads.\n\n"
 "Pickling: a Heap pickles as its path and mode, and unpickling attaches, with no waiting. So\n"
-"unpickling a live one raises HeapBusy while the original is attached. An anonymous heap\n"
-"cannot be pickled.\n\n"
+"unpickling a live one raises HeapBusy while the original is attached. Another heap than the\n"
+"main one pickles as that and its number. An anonymous heap cannot be pickled.\n\n"
 "Forks: in a forked child an inherited Heap attaches the file again as a reader when it is\n"
 "used. While the parent has it attached live, that raises HeapBusy.");
 
@@ -313,7 +413,8 @@ static PyType_Spec spec = {
 
 PyTypeObject *mhx_heap_type_new(PyObject *module) {
   const PyMethodDef *tables[] = {life_methods,      mhx_blocks_methods, mhx_roots_methods,
-                                 mhx_guard_methods, mhx_stats_methods,  mhx_view_methods};
+                                 mhx_guard_methods, mhx_stats_methods,  mhx_view_methods,
+                                 mhx_heaps_methods};
   size_t at = 0;
   for (size_t i = 0; i < Py_ARRAY_LENGTH(tables); i++) at = append_methods(at, tables[i]);
   return (PyTypeObject *)PyType_FromModuleAndSpec(module, &spec, NULL);

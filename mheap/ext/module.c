@@ -8,7 +8,7 @@ mhx_state *mhx_state_of(PyObject *module) { return PyModule_GetState(module); }
 static int add_functions(PyObject *module) {
   PyMethodDef *tables[] = {mhx_attach_functions, mhx_heap_functions,  mhx_blocks_functions,
                            mhx_roots_functions,  mhx_guard_functions, mhx_stats_functions,
-                           mhx_view_functions};
+                           mhx_view_functions,   mhx_heaps_functions, mhx_arenas_functions};
   for (size_t i = 0; i < Py_ARRAY_LENGTH(tables); i++)
     if (PyModule_AddFunctions(module, tables[i]) < 0) return -1;
   return 0;
@@ -19,6 +19,8 @@ static int add_types(PyObject *module, mhx_state *state) {
   if (PyModule_AddType(module, state->heap_type) < 0) return -1;
   state->view_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &mhx_view_spec, NULL);
   if (state->view_type == NULL) return -1;
+  state->arena_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &mhx_arena_spec, NULL);
+  if (state->arena_type == NULL || PyModule_AddType(module, state->arena_type) < 0) return -1;
   return mhx_stats_init(module, state);
 }
 
@@ -52,6 +54,7 @@ static int traverse(PyObject *module, visitproc visit, void *arg) {
   Py_VISIT(state->class_type);
   Py_VISIT(state->mmstats_type);
   Py_VISIT(state->finding_type);
+  Py_VISIT(state->arena_type);
   for (int i = 0; i < MHX_OBJECT_TYPES; i++) Py_VISIT(state->object_types[i]);
   return 0;
 }
@@ -65,6 +68,7 @@ static int clear(PyObject *module) {
   Py_CLEAR(state->class_type);
   Py_CLEAR(state->mmstats_type);
   Py_CLEAR(state->finding_type);
+  Py_CLEAR(state->arena_type);
   for (int i = 0; i < MHX_OBJECT_TYPES; i++) Py_CLEAR(state->object_types[i]);
   return 0;
 }

@@ -43,7 +43,7 @@ static PyObject *name_of(PyObject *value) {
 static PyObject *op_setroot(mhx_handle *handle, PyObject *const *args) {
   void *block;
   if (mhx_address(args[1], &block) < 0) return NULL;
-  PyObject *name = name_of(args[0]);
+  PyObject *name = mhx_only_main(handle) == 0 ? name_of(args[0]) : NULL;
   if (name == NULL) return NULL;
   mheap *heap = mhx_live(handle);
   PyObject *result = NULL;
@@ -56,7 +56,7 @@ static PyObject *op_setroot(mhx_handle *handle, PyObject *const *args) {
 }
 
 static PyObject *op_getroot(mhx_handle *handle, PyObject *const *args) {
-  PyObject *name = name_of(args[0]);
+  PyObject *name = mhx_only_main(handle) == 0 ? name_of(args[0]) : NULL;
   if (name == NULL) return NULL;
   mheap *heap = mhx_live(handle);
   void *block = NULL;
@@ -80,7 +80,7 @@ static bool append_root(void *arg, const char *name, size_t length, void *block)
 
 static PyObject *op_list_roots(mhx_handle *handle, PyObject *const *args) {
   (void)args;
-  PyObject *list = PyList_New(0);
+  PyObject *list = mhx_only_main(handle) == 0 ? PyList_New(0) : NULL;
   if (list == NULL) return NULL;
   mhx_use use; /* making objects may collect garbage, which may run Python code */
   mheap *heap = mhx_use_begin(handle, &use);
