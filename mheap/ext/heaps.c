@@ -15,18 +15,25 @@ static mhx_handle *new_handle(mhx_state *state, mheap *heap, mheap_mode mode, Py
   return handle;
 }
 
-static mhx_handle *find_in(mhx_handle *main, const mheap *heap) {
-  if (main->heap == heap || main->parked == heap) return main;
-  for (mhx_handle *other = main->others; other != NULL; other = other->other)
-    if (other->heap == heap || other->parked == heap) return other;
-  return NULL;
+/* In a forked child that attached the file anew. */
+static void revive(mhx_handle *handle, mheap *heap) {
+  handle->heap = heap;
+  handle->mode = handle->main->mode;
+  handle->forks = mhx_forks;
+  handle->adrift = false;
+}
+
+static bool is_handle_of(mhx_handle *handle, mheap *heap, const mheap_heap_info *info) {
+  if (handle->adrift && handle->number == info->number && handle->tag == info->tag) revive(handle, heap);
+  return handle->heap == heap || handle->parked == heap;
 }
 
 PyObject *mhx_heap_in(mhx_handle *main, mheap *heap) {
   mheap_heap_info info;
-  mhx_handle *found = find_in(main, heap);
-  if (found != NULL) return Py_NewRef((PyObject *)found);
+  if (main->heap == heap || main->parked == heap) return Py_NewRef((PyObject *)main);
   if (mheap_get_heap_info(heap, &info) != MHEAP_OK) return mhx_raise(heap), NULL;
+  for (mhx_handle *other = main->others; other != NULL; other = other->other)
+    if (is_handle_of(other, heap, &info)) return Py_NewRef((PyObject *)other);
   mhx_handle *handle = new_handle(main->state, heap, main->mode, main->path, main->name);
   if (handle == NULL) return NULL;
   handle->main = (mhx_handle *)Py_NewRef((PyObject *)main);
@@ -98,9 +105,7 @@ int mhx_find_again(mhx_handle *handle) {
                (unsigned)handle->number, handle->tag);
     return -1;
   }
-  handle->heap = self.found;
-  handle->mode = handle->main->mode;
-  handle->adrift = false;
+  revive(handle, self.found);
   return 0;
 }
 

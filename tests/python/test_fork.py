@@ -7,33 +7,13 @@ import operator
 import os
 import threading
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forks import in_child
 
 import mheap
-
-
-def in_child(body: Callable[[], object]) -> None:
-    """Runs body in a forked child; what it raises fails the test."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        failed = 1
-        try:
-            body()
-            failed = 0
-        except BaseException:
-            os.write(writing, traceback.format_exc()[-4000:].encode())
-        finally:
-            os._exit(failed)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        said = pipe.read()
-    _, status = os.waitpid(child, 0)
-    assert status == 0, said or f"status {status}"
 
 
 def filled(path: Path) -> int:
