@@ -78,14 +78,15 @@ def test_a_tag_out_of_range_is_refused(heap: mheap.Heap, tag: int) -> None:
 
 
 def test_arguments_that_are_none(heap: mheap.Heap) -> None:
-    for call in (
+    calls: tuple[Callable[[], object], ...] = (
         lambda: heap.heap_new_ex(1),  # type: ignore[call-arg]
         lambda: heap.heap_new_ex("1", True),  # type: ignore[arg-type]
         lambda: heap.heap_new_ex(1, True, 1),  # type: ignore[arg-type]
         lambda: mheap.heap_new_in_arena(None),  # type: ignore[arg-type]
         lambda: mheap.heap_new_in_arena(1),  # type: ignore[arg-type]
         lambda: mheap.heap_new_ex(1, True, arena=None),  # type: ignore[call-arg]
-    ):
+    )
+    for call in calls:
         with pytest.raises(TypeError):
             call()
 
