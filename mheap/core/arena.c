@@ -646,9 +646,10 @@ mheap_err mh_arena_map_words(mh_region *region, uint64_t first, uint64_t count, 
 
 uint64_t mh_arena_place(mh_region *region, uint64_t count) { return free_place(region, 0, count, 1); }
 
-uint64_t mh_arena_used(mh_region *region, uint64_t first, uint64_t end) {
+uint64_t mh_arena_used(mh_region *region, uint32_t row) {
   uint64_t segments = mh_map_segments(region), used = 0;
-  for (uint64_t segment = first; segment < end && segment < segments; segment++) {
+  for (uint64_t segment = skip(region, row, 0); segment < segments;
+       segment = skip(region, row, segment + 1)) {
     const mh_segment *state = mh_segment_of(region, segment);
     if (mh_arena_open(region, segment, NULL) == MHEAP_OK && state->kind == MH_RUN_HEADER)
       used += slices_in(region, segment) * MH_SLICE - (uint64_t)__builtin_popcountll(state->free) * MH_SLICE;

@@ -70,8 +70,8 @@ void mh_arena_punch(mh_region *region);
 mheap_err mh_arena_extend(mh_region *region, uint64_t size, mheap_error *error);
 /* Where `count` segments in a row of row 0 are free, or behind the end. UINT64_MAX: nowhere. */
 uint64_t mh_arena_place(mh_region *region, uint64_t count);
-/* Bytes in use in [first, end), in slices. */
-uint64_t mh_arena_used(mh_region *region, uint64_t first, uint64_t end);
+/* Bytes in use in a row's segments, in slices. */
+uint64_t mh_arena_used(mh_region *region, uint32_t row);
 /* Are all of these row 0's, and free or behind the end? */
 bool mh_arena_is_unused(mh_region *region, uint64_t first, uint64_t end);
 /* Makes all segments of a row FREE; false: something is in use there. */

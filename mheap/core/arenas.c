@@ -244,6 +244,9 @@ static bool has_heaps(const mh_region *region, uint32_t row) {
 static mheap_err find_to_change(mheap_arena arena, mh_region **region, uint32_t *row, mheap **heap) {
   mheap_error *error = mh_plain_error();
   if (!mh_arenas_find(arena, region, row)) return no_arena(error, arena);
+  if (*row == 0 && !(*region)->is_arena)
+    return mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: arena %d is what no other arena has of it, and stays so",
+                   (*region)->path, arena);
   *heap = mh_handle_find(*region, 0);
   mheap_err code = mh_heap_writable(*heap);
   if (code) *error = *mh_error(*heap);
@@ -341,7 +344,7 @@ void mh_arenas_info(mh_region *region, uint32_t row, mheap_arena_info *info) {
   info->start = mheap_arena_area(info->arena, &size);
   info->size = size;
   pthread_mutex_lock(&region->lock);
-  info->used = mh_arena_used(region, range->first, range->end);
+  info->used = mh_arena_used(region, row);
   pthread_mutex_unlock(&region->lock);
 }
 

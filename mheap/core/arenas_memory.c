@@ -116,7 +116,7 @@ mheap_err mh_arenas_release_region(mh_region *region, mheap_arena arena, mheap_e
                      "arena %d: busy: a heap was made for it; destroy or delete that first", arena);
   mheap_collect(heap, false);
   pthread_mutex_lock(&region->lock);
-  bool empty = mh_arena_used(region, 0, region->ranges[0].end) <= MH_SLICE;
+  bool empty = mh_arena_used(region, 0) <= MH_SLICE;
   pthread_mutex_unlock(&region->lock);
   if (!empty) return mh_fail(error, MHEAP_ERR_BUSY, "arena %d: busy: there are blocks in use in it", arena);
   return mheap_detach(heap, error);

@@ -153,6 +153,14 @@ void mh_registry_add_heap(mh_region *region, mheap *heap) {
   pthread_mutex_unlock(&lock);
 }
 
+mh_region *mh_registry_nth(unsigned index) {
+  pthread_mutex_lock(&lock);
+  mh_region *region = regions;
+  while (region != NULL && index-- > 0) region = region->next;
+  pthread_mutex_unlock(&lock);
+  return region;
+}
+
 mheap *mh_registry_heap(const mh_region *region, uint32_t row) {
   pthread_mutex_lock(&lock);
   mheap *heap = region->heaps;

@@ -12,6 +12,9 @@ mheap_err mh_registry_add(mh_region *region, mheap_error *error);
 void mh_registry_remove(mh_region *region);
 void mh_registry_add_heap(mh_region *region, mheap *heap);
 void mh_registry_remove_heap(mh_region *region, mheap *heap);
+/* The region that is number `index` of the list now; NULL: it has fewer. For looking around. */
+mh_region *mh_registry_nth(unsigned index);
+
 /* The handle of a row, if there is one. */
 mheap *mh_registry_heap(const mh_region *region, uint32_t row);
 

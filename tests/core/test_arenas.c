@@ -336,10 +336,38 @@ static void pages_that_are_not_there_are_refused(void) {
   CHECK_EQ(mheap_arena_reserve_huge_pages_interleave(0, 0, 0), MHEAP_ERR_ARGUMENT);
 }
 
+static char shown[20000];
+
+static void keep(const char *message, void *arg) {
+  (void)arg;
+  if (strlen(shown) + strlen(message) < sizeof shown) strcat(shown, message);
+}
+
+static void arenas_can_be_shown(void) {
+  mheap *heap = open_heap("shown.heap");
+  REQUIRE(heap != NULL);
+  mheap_arena arena;
+  REQUIRE_EQ(mheap_arena_reserve(heap, 3 * SEGMENT, &exclusive, &arena), MHEAP_OK);
+  mheap *inside = mheap_new(heap, 0, true, arena);
+  CHECK(mheap_malloc(inside, 5 * MIB) != NULL && mheap_malloc(inside, 100) != NULL);
+  mheap_register_output(keep, NULL);
+  mheap_debug_show_arenas(true, true, true);
+  mheap_register_output(NULL, NULL);
+  CHECK_CONTAINS(shown, "shown.heap");
+  CHECK_CONTAINS(shown, "12.0 MiB");
+  CHECK_CONTAINS(shown, "exclusive");
+  CHECK_CONTAINS(shown, " HH+\n");
+  CHECK_CONTAINS(shown, "slabs that no thread owns: 0");
+  CHECK_CONTAINS(shown, "free segments whose pages may be held: ");
+  CHECK_EQ(mheap_arena_release(1 << 20), MHEAP_ERR_ARGUMENT);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
 TEST_MAIN(TEST(an_exclusive_arena_serves_its_heaps_alone), TEST(a_full_exclusive_arena_gives_nothing),
           TEST(a_shared_arena_is_used_first_and_the_rest_after_it),
           TEST(arenas_and_their_heaps_are_there_after_the_next_attach), TEST(a_heap_grows_around_its_arenas),
           TEST(reserving_costs_no_disk_and_committing_does), TEST(an_arena_in_use_is_not_released),
           TEST(the_last_arena_may_grow), TEST(what_cannot_be_reserved_is_refused),
           TEST(memory_of_its_own_is_an_arena), TEST(lent_memory_is_an_arena),
-          TEST(memory_may_be_committed_at_once), TEST(pages_that_are_not_there_are_refused))
+          TEST(memory_may_be_committed_at_once), TEST(pages_that_are_not_there_are_refused),
+          TEST(arenas_can_be_shown))

@@ -287,6 +287,10 @@ MHEAP_API mheap_err mheap_arena_get_info(mheap_arena arena, mheap_arena_info *in
 MHEAP_API mheap_err mheap_visit_arenas(mheap *heap, bool (*visit)(void *arg, const mheap_arena_info *info),
                                        void *arg);
 
+/* Prints all arenas of the process through the registered output. in_use: a map of their
+   segments; abandoned: slabs that no thread owns; purge: free segments whose pages may be held. */
+MHEAP_API void mheap_debug_show_arenas(bool in_use, bool abandoned, bool purge);
+
 /* ---- more heaps --------------------------------------------------------------------
 
    A region holds up to 126 heaps beside its main heap. They share its space, but each has
