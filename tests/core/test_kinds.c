@@ -285,22 +285,25 @@ static void kinds_share_the_rows_there_are(void) {
 
 /* ---- in memory ---- */
 
-/* Blocks of a kind may be more than its first region has room for. */
+/* Blocks of a kind may be more than its first region has room for. None alone is more than the
+   machine's memory, which the kernel refuses at once. */
+enum { LARGE_BLOCKS = 12 };
+
 static void a_kind_in_memory_grows_by_regions(void) {
   mheap_kind *kind = mheap_kind_create("grows", MHEAP_KIND_BIJECTIVE, NULL);
   REQUIRE(kind != NULL);
-  const size_t large = (size_t)60 << 30;
-  char *blocks[3];
-  for (int i = 0; i < 3; i++) {
+  const size_t large = (size_t)12 << 30;
+  char *blocks[LARGE_BLOCKS];
+  for (int i = 0; i < LARGE_BLOCKS; i++) {
     REQUIRE((blocks[i] = mheap_kind_malloc(kind, large)) != NULL);
     blocks[i][0] = blocks[i][large - 1] = (char)i;
     CHECK(mheap_kind_detect(blocks[i]) == kind);
   }
-  CHECK(info_of(kind).size > 3 * large);
+  CHECK(info_of(kind).size > LARGE_BLOCKS * large);
   char *small = mheap_kind_malloc(kind, 100);
   small = mheap_kind_realloc(kind, small, large);
   CHECK(small != NULL);
-  for (int i = 0; i < 3; i++) {
+  for (int i = 0; i < LARGE_BLOCKS; i++) {
     CHECK(blocks[i][0] == i && blocks[i][large - 1] == i);
     CHECK_EQ(mheap_kind_free(kind, blocks[i]), MHEAP_OK);
   }
