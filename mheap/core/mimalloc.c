@@ -83,8 +83,9 @@ static void *move_to(mheap *heap, void *block, size_t size) {
 void *mh_mi_resize(mheap *heap, void *block, size_t size) {
   if (block == NULL) return mheap_malloc(heap, size);
   heap = mh_heap_of(heap);
+  if (heap == NULL) return NULL;
   const mheap *owner = mheap_heap_of(block);
-  if (owner == NULL || heap == NULL) return NULL;
+  if (owner == NULL) return mheap_realloc_any(block, size); /* which reports it */
   return owner == heap ? mheap_realloc(heap, block, size) : move_to(heap, block, size);
 }
 
@@ -174,4 +175,5 @@ char *mi_heap_realpath(mi_heap_t *heap, const char *fname, char *resolved_name) 
 size_t mi_usable_size(const void *p) { return mheap_usable_size_any(p); }
 size_t mi_good_size(size_t size) { return mheap_good_size(size); }
 bool mi_is_in_heap_region(const void *p) { return mheap_is_in_region(p); }
+bool mi_is_redirected(void) { return mheap_is_redirected(); }
 int mi_version(void) { return MI_MALLOC_VERSION; }

@@ -1,10 +1,12 @@
 /* mimalloc_aligned.c: mimalloc's aligned blocks, and those aligned beside their start.
 
-   Owns nothing. Calls mheap.h, and hooks.h for the latter: see there how they are told. */
+   Owns nothing. Calls mheap.h, and hooks.h for the latter: see there how they are told; deferred.h, report.h. */
 #include <string.h>
 
+#include "deferred.h"
 #include "hooks.h"
 #include "mimalloc_common.h"
+#include "report.h"
 
 /* ---- one function for all fresh blocks, one for all resized ones ---- */
 
@@ -19,7 +21,13 @@ static void *allocate_anywhere(mheap *heap, size_t size, const place *at) {
   if (!is_power(at->alignment) || at->offset % at->alignment == 0)
     return mheap_memalign(heap, at->alignment, size);
   heap = mh_heap_of(heap);
-  return heap != NULL ? mh_hooks_malloc_at(heap, size, at->alignment, at->offset) : NULL;
+  if (heap == NULL) return NULL;
+  mh_deferred_count();
+  void *block = mh_hooks_malloc_at(heap, size, at->alignment, at->offset);
+  if (block == NULL && mh_deferred_helps(mh_error(heap)->code))
+    block = mh_hooks_malloc_at(heap, size, at->alignment, at->offset);
+  if (block == NULL) mh_report_error(heap);
+  return block;
 }
 
 static void *allocate(mheap *heap, size_t size, place at) {
@@ -49,7 +57,7 @@ static void *move(mheap *heap, void *block, size_t usable, size_t size, place at
 static void *resize(mheap *heap, void *block, size_t size, place at) {
   if (block == NULL) return allocate(heap, size, at);
   size_t usable = mheap_usable_size_any(block);
-  if (usable == 0) return NULL;
+  if (usable == 0) return mheap_realloc_any(block, size); /* which reports it */
   if (!is_power(at.alignment) || !may_stay(block, usable, size, &at))
     return move(heap, block, usable, size, at);
   return at.zero ? mh_mi_zero(block, size) : block;

@@ -23,7 +23,10 @@ void *mh_mi_zalloc(mheap *heap, size_t size);
 /* Zeroes the block's usable bytes from `from` on. */
 void *mh_mi_zero(void *block, size_t from);
 
-/* mi_realloc's: a block that must move, and is not of `heap`, moves there. */
+/* mi_realloc's: what is no block is reported; a block that must move, and is not of `heap`, moves there. */
 void *mh_mi_resize(mheap *heap, void *block, size_t size);
+
+/* What options change: whether errors are shown, and statistics at exit. */
+void mh_mi_show_errors(void);
 
 #endif

@@ -269,6 +269,7 @@ static void regions_are_known(void) {
   char *block = mi_malloc(10);
   CHECK(mi_is_in_heap_region(block) && mi_is_in_heap_region(block + 5));
   CHECK(!mi_is_in_heap_region(&local) && !mi_is_in_heap_region(NULL));
+  CHECK(!mi_is_redirected()); /* under the preloaded library: tests/preload */
   mi_free(block);
 }
 

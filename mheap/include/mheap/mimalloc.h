@@ -12,14 +12,15 @@
 
    Caveats
    - A heap is not bound to a thread: any thread may allocate in any heap.
-   - A double free, a wild pointer, a pointer into a block are refused, in every build:
-     mheap_last_error(NULL) tells.
+   - A double free, a wild pointer, a pointer into a block are told to the registered error
+     function (EAGAIN, EINVAL) and nothing else happens, in every build.
    - mi_free and all that take nothing but a pointer work for blocks of every heap of the process,
-     files included, but not for those of another subprocess: they are refused.
+     files included, but not for those of another subprocess: they are refused with EINVAL.
    - mi_heap_delete and mi_heap_destroy leave the main heap alone. mi_heap_destroy of a heap made
      without allow_destroy deletes it, as the original does.
    - A block of the *_aligned_at family whose offset is no multiple of the alignment costs 40 bytes
      or more beside it. mi_realloc of one gives a block that is aligned to 16.
+   - Options are set by mi_option_* alone; the environment is not read. See mi_option_t.
    - Functions that exist on Windows alone are not here. */
 #ifndef MHEAP_MIMALLOC_H
 #define MHEAP_MIMALLOC_H
@@ -67,8 +68,8 @@ extern "C" {
 /* ---- blocks ------------------------------------------------------------------------
 
    In the thread's default heap: mi_heap_set_default, else the main heap of its subprocess. NULL is
-   returned for want of memory and for sizes beyond all measure, products that overflow included;
-   errno stays as it was unless said. */
+   returned, and the error function told, for want of memory (ENOMEM) and of sizes beyond all
+   measure, products that overflow included (EOVERFLOW); errno stays as it was unless said. */
 
 MHEAP_API void *mi_malloc(size_t size) MI_FRESH_(1); /* size 0: a block of its own */
 MHEAP_API void *mi_calloc(size_t count, size_t size) MI_FRESH2_(1, 2);
@@ -109,10 +110,12 @@ MHEAP_API size_t mi_good_size(size_t size) mi_attr_noexcept;
 
 /* Is p in a region of this process, allocated or not? */
 MHEAP_API bool mi_is_in_heap_region(const void *p) mi_attr_noexcept;
+/* Does mheap serve this process's malloc? */
+MHEAP_API bool mi_is_redirected(void) mi_attr_noexcept;
 
 MHEAP_API int mi_version(void) mi_attr_noexcept; /* MI_MALLOC_VERSION */
 
-/* ---- aligned blocks: `alignment` is any power of two, else NULL and EINVAL ------------------
+/* ---- aligned blocks: `alignment` is any power of two, else NULL ------------------------------
 
    mi_*_aligned_at: p + offset is a multiple of alignment. */
 
@@ -292,7 +295,18 @@ MHEAP_API bool mi_heap_visit_blocks(const mi_heap_t *heap, bool visit_all_blocks
 MHEAP_API bool mi_abandoned_visit_blocks(mi_subproc_id_t subproc_id, int heap_tag, bool visit_blocks,
                                          mi_block_visit_fun *visitor, void *arg);
 
-/* ---- housekeeping ------------------------------------------------------------------------- */
+/* ---- functions that are called; housekeeping -------------------------------------------- */
+
+typedef void mi_deferred_free_fun(bool force, unsigned long long heartbeat, void *arg);
+typedef void mi_output_fun(const char *msg, void *arg);
+typedef void mi_error_fun(int err, void *arg);
+
+/* One of each kind, of the whole process; NULL: none, output to standard error. They may call all
+   functions. See mheap/extended.h: the deferred one is called before every 256th allocation of a
+   thread; the error function after a line of text went to the output. */
+MHEAP_API void mi_register_deferred_free(mi_deferred_free_fun *deferred_free, void *arg) mi_attr_noexcept;
+MHEAP_API void mi_register_output(mi_output_fun *out, void *arg) mi_attr_noexcept;
+MHEAP_API void mi_register_error(mi_error_fun *fun, void *arg);
 
 /* Gives empty slabs of the default heap's region back; force: pages to the system, too. */
 MHEAP_API void mi_collect(bool force) mi_attr_noexcept;
@@ -339,6 +353,79 @@ MHEAP_API void mi_subproc_delete(mi_subproc_id_t subproc);
 MHEAP_API void mi_subproc_add_current_thread(mi_subproc_id_t subproc);
 /* True: all heaps were visited. */
 MHEAP_API bool mi_subproc_visit_heaps(mi_subproc_id_t subproc, mi_heap_visit_fun *visitor, void *arg);
+
+/* ---- options ------------------------------------------------------------------------------------ */
+
+/* Names of all versions. Two act: show_errors and verbose have errors written to the output although no
+   function is registered. The others are stored, and nothing else: there is no need of them here, or (reserve_*) a function says it better. */
+typedef enum mi_option_e {
+  mi_option_show_errors,
+  mi_option_show_stats,
+  mi_option_verbose,
+  mi_option_eager_commit,
+  mi_option_arena_eager_commit,
+  mi_option_purge_decommits,
+  mi_option_allow_large_os_pages,
+  mi_option_reserve_huge_os_pages,
+  mi_option_reserve_huge_os_pages_at,
+  mi_option_reserve_os_memory,
+  mi_option_deprecated_segment_cache,
+  mi_option_deprecated_page_reset,
+  mi_option_abandoned_page_purge,
+  mi_option_deprecated_segment_reset,
+  mi_option_eager_commit_delay,
+  mi_option_purge_delay,
+  mi_option_use_numa_nodes,
+  mi_option_disallow_os_alloc,
+  mi_option_os_tag,
+  mi_option_max_errors,
+  mi_option_max_warnings,
+  mi_option_max_segment_reclaim,
+  mi_option_destroy_on_exit,
+  mi_option_arena_reserve,
+  mi_option_arena_purge_mult,
+  mi_option_purge_extend_delay,
+  mi_option_abandoned_reclaim_on_free,
+  mi_option_disallow_arena_alloc,
+  mi_option_retry_on_oom,
+  mi_option_visit_abandoned,
+  mi_option_guarded_min,
+  mi_option_guarded_max,
+  mi_option_guarded_precise,
+  mi_option_guarded_sample_rate,
+  mi_option_guarded_sample_seed,
+  mi_option_target_segments_per_thread,
+  mi_option_generic_collect,
+  mi_option_allow_decommit,
+  mi_option_segment_decommit_delay,
+  _mi_option_last,
+  mi_option_deprecated_eager_region_commit = mi_option_arena_eager_commit,
+  mi_option_eager_region_commit = mi_option_arena_eager_commit,
+  mi_option_deprecated_reset_decommits = mi_option_purge_decommits,
+  mi_option_reset_decommits = mi_option_purge_decommits,
+  mi_option_large_os_pages = mi_option_allow_large_os_pages,
+  mi_option_page_reset = mi_option_deprecated_page_reset,
+  mi_option_abandoned_page_decommit = mi_option_abandoned_page_purge,
+  mi_option_abandoned_page_reset = mi_option_abandoned_page_purge,
+  mi_option_decommit_delay = mi_option_purge_delay,
+  mi_option_reset_delay = mi_option_purge_delay,
+  mi_option_limit_os_alloc = mi_option_disallow_os_alloc,
+  mi_option_decommit_extend_delay = mi_option_purge_extend_delay,
+} mi_option_t;
+
+/* Of what is no option: false, 0, nothing. */
+MHEAP_API bool mi_option_is_enabled(mi_option_t option);
+MHEAP_API void mi_option_enable(mi_option_t option);
+MHEAP_API void mi_option_disable(mi_option_t option);
+MHEAP_API void mi_option_set_enabled(mi_option_t option, bool enable);
+/* _default: only if it was not set before. */
+MHEAP_API void mi_option_set_enabled_default(mi_option_t option, bool enable);
+MHEAP_API long mi_option_get(mi_option_t option);
+MHEAP_API long mi_option_get_clamp(mi_option_t option, long min, long max);
+/* Of reserve_os_memory and arena_reserve, which are in KiB: in bytes. */
+MHEAP_API size_t mi_option_get_size(mi_option_t option);
+MHEAP_API void mi_option_set(mi_option_t option, long value);
+MHEAP_API void mi_option_set_default(mi_option_t option, long value);
 
 #ifdef __cplusplus
 }
