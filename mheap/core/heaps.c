@@ -1,6 +1,6 @@
 /* heaps.c: the heaps of a region beside its main one: made, destroyed, deleted, visited.
 
-   Owns: rows 2 and up of the heap table. Calls arenas.h, arena.h, lane.h, segment.h. Holds
+   Owns: rows 2 and up of the heap table. Calls arenas.h, arena.h, hooks.h, lane.h, segment.h. Holds
    region->lock while it changes the table or runs.
 
    A heap is there from the store of its row's head on. Destroying or deleting it is one store too,
@@ -12,6 +12,7 @@
 #include "arena.h"
 #include "arenas.h"
 #include "decode.h"
+#include "hooks.h"
 #include "lane.h"
 #include "map.h"
 #include "segment.h"
@@ -233,6 +234,7 @@ static void settle(mh_region *region, uint32_t row, uint64_t closed) {
 void mh_heap_destroy(mheap *heap) {
   mh_region *region = heap->region;
   uint32_t row = heap->row;
+  mh_guard_spoil_all(heap);
   mark_row(region, row, MH_HEAP_DESTROYED);
   mh_lanes_drop(heap);
   mh_handle_drop(heap); /* before another heap can get the row */

@@ -141,6 +141,16 @@ mheap_err mh_guard_free(mheap *heap, void *block_start, void *data) {
                                               : not_a_block(heap, data);
 }
 
+static bool spoil_one(void *heap, void *data, size_t usable) {
+  (void)usable;
+  if (mh_heap_block_start(heap, data) != data) spoil(data);
+  return true;
+}
+
+void mh_guard_spoil_all(mheap *heap) {
+  if (row_is_guarded(heap)) mheap_visit_blocks(heap, spoil_one, heap);
+}
+
 static void *guarded_malloc(mheap *heap, size_t size, size_t alignment);
 
 /* Always to a new block, so that a kill at any instant finds an intact guard. What was aligned

@@ -54,6 +54,8 @@ bool mh_guard_is(mheap *heap, void *block_start, const void *data);
 mheap_err mh_guard_free(mheap *heap, void *block_start, void *data);
 void *mh_guard_realloc(mheap *heap, void *block_start, void *data, size_t size);
 size_t mh_guard_usable_size(mheap *heap, void *block_start, const void *data);
+/* Before all blocks are freed at once: whoever gets their memory next is not taken for guarded. */
+void mh_guard_spoil_all(mheap *heap);
 /* The pointer that was handed out for a block of *usable bytes; *usable becomes what was asked for. */
 void *mh_guard_data(mheap *heap, void *block_start, size_t *usable);
 

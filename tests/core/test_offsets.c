@@ -162,7 +162,28 @@ static void the_trace_has_a_line_for_it(void) {
   mheap_detach(heap, NULL);
 }
 
+/* What a heap leaves that was destroyed is no guard of those that get its memory. */
+static void destroyed_guards_are_gone(void) {
+  mheap *file = anonymous();
+  for (int round = 0; round < 2; round++) {
+    mheap *heap = mheap_new(file, 0, true, 0);
+    CHECK_EQ(mheap_free(heap, mh_hooks_malloc_at(heap, 1, 16, 8)), MHEAP_OK);
+    for (int i = 0; i < 500; i++) {
+      size_t size = round == 0 ? 100 : 144;
+      char *block = round == 0 ? mh_hooks_malloc_at(heap, size, 16, 8) : mheap_malloc(heap, size);
+      REQUIRE(block != NULL);
+      void *found[2];
+      if (round == 0) continue;
+      CHECK_EQ(mheap_visit_blocks(heap, note, found), MHEAP_OK);
+      CHECK_EQ((uintptr_t)found[0] % 16, 0);
+    }
+    CHECK_EQ(mheap_destroy(heap), MHEAP_OK);
+  }
+  mheap_detach(file, NULL);
+}
+
 TEST_MAIN(TEST(every_alignment_and_offset_is_had), TEST(what_is_too_large_is_refused),
           TEST(resizing_keeps_the_contents), TEST(only_the_pointer_itself_is_taken),
           TEST(the_next_attach_frees_it), TEST(checking_finds_what_was_overwritten),
-          TEST(hostile_first_words_are_harmless), TEST(the_trace_has_a_line_for_it))
+          TEST(hostile_first_words_are_harmless), TEST(the_trace_has_a_line_for_it),
+          TEST(destroyed_guards_are_gone))
