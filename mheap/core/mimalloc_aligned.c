@@ -1,6 +1,7 @@
 /* mimalloc_aligned.c: mimalloc's aligned blocks, and those aligned beside their start.
 
-   Owns nothing. Calls mheap.h, and hooks.h for the latter: see there how they are told; deferred.h, report.h. */
+   Owns nothing. Calls mheap.h, and for the latter hooks.h (see there how they are told), deferred.h,
+   report.h. */
 #include <string.h>
 
 #include "deferred.h"

@@ -356,8 +356,9 @@ MHEAP_API bool mi_subproc_visit_heaps(mi_subproc_id_t subproc, mi_heap_visit_fun
 
 /* ---- options ------------------------------------------------------------------------------------ */
 
-/* Names of all versions. Two act: show_errors and verbose have errors written to the output although no
-   function is registered. The others are stored, and nothing else: there is no need of them here, or (reserve_*) a function says it better. */
+/* Names of all versions. Two act: show_errors and verbose have errors written to the output although
+   no function is registered. The others are stored, and nothing else: there is no need of them here,
+   or (reserve_*) a function says it better. */
 typedef enum mi_option_e {
   mi_option_show_errors,
   mi_option_show_stats,
