@@ -129,12 +129,13 @@ typedef struct memory {
 static pthread_key_t memory_key;
 static pthread_once_t memory_once = PTHREAD_ONCE_INIT;
 
-/* Destructors run in at least four rounds; after the last nobody would give a thread's memory back. */
+/* Destructors run in at least four rounds; after the last nobody would give a thread's memory back. In
+   the last the thread sanitizer has left the thread already, and dies of what is run in it. */
 static __thread bool gone __attribute__((tls_model("initial-exec")));
 static __thread uint8_t rounds __attribute__((tls_model("initial-exec")));
 
 static void free_memory(void *of_thread) {
-  if (++rounds < 4 && pthread_setspecific(memory_key, of_thread) == 0) return;
+  if (++rounds < 3 && pthread_setspecific(memory_key, of_thread) == 0) return;
   gone = true;
   mh_os_table_free(of_thread, sizeof(memory));
 }
