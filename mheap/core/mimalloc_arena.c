@@ -91,3 +91,7 @@ void *mi_arena_area(mi_arena_id_t arena_id, size_t *size) {
 }
 
 size_t mi_arena_min_alignment(void) { return mheap_arena_min_alignment(); }
+
+void(mi_debug_show_arenas)(bool show_inuse, bool show_abandoned, bool show_purge) {
+  mheap_debug_show_arenas(show_inuse, show_abandoned, show_purge);
+}

@@ -109,6 +109,41 @@ static void huge_pages_are_had_or_refused(void) {
   CHECK_EQ(reserved, 0);
 }
 
+/* ---- both documented calls ---- */
+
+static char shown[65536];
+static void note(const char *text, void *arg) {
+  (void)arg;
+  strncat(shown, text, sizeof shown - strlen(shown) - 1);
+}
+
+static size_t length_shown(void) {
+  size_t length = strlen(shown);
+  shown[0] = '\0';
+  return length;
+}
+
+static void arenas_are_shown(void) {
+  char id_text[32];
+  mi_arena_id_t id;
+  mi_register_output(note, NULL);
+  REQUIRE(mi_reserve_os_memory_ex(8 * MIB, false, false, false, &id) == 0);
+  snprintf(id_text, sizeof id_text, "%d", id);
+  mi_debug_show_arenas();
+  CHECK_CONTAINS(shown, id_text);
+  size_t all = length_shown();
+  mi_debug_show_arenas(true, true, true);
+  CHECK_EQ(length_shown(), all);
+  mi_debug_show_arenas(false, false, false);
+  CHECK_CONTAINS(shown, id_text);
+  CHECK(length_shown() < all);
+  void (*function)(bool, bool, bool) = mi_debug_show_arenas; /* it has an address */
+  function(true, true, true);
+  CHECK_EQ(length_shown(), all);
+  mi_register_output(NULL, NULL);
+}
+
 TEST_MAIN(TEST(a_reserved_arena_has_an_area), TEST(there_are_no_others), TEST(what_cannot_be_had_is_enomem),
           TEST(an_exclusive_heap_stays_in_its_arena), TEST(memory_that_is_lent_is_used),
-          TEST(lent_memory_that_cannot_be_used_is_refused), TEST(huge_pages_are_had_or_refused))
+          TEST(lent_memory_that_cannot_be_used_is_refused), TEST(huge_pages_are_had_or_refused),
+          TEST(arenas_are_shown))

@@ -261,6 +261,16 @@ def test_operator_new_throws_in_every_standard(standard: str, tmp_path: Path) ->
     assert run(build_here(source, ["c++", f"-std={standard}"])).strip() == "9 4"
 
 
+@pytest.mark.parametrize("name", ["show.c", "show.cc"])
+def test_where_the_documents_differ_both_calls_work(name: str, tmp_path: Path) -> None:
+    source = tmp_path / name
+    source.write_text(
+        "#include <mimalloc.h>\nint main(void) {\n"
+        "  mi_debug_show_arenas();\n  mi_debug_show_arenas(true, false, 1 > 0);\n  return 0;\n}\n"
+    )
+    run(build_here(source, CXX if source.suffix == ".cc" else CC))
+
+
 def test_a_program_needs_no_exceptions(tmp_path: Path) -> None:
     source = tmp_path / "plain.cc"
     source.write_text(

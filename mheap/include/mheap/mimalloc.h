@@ -337,6 +337,8 @@ MHEAP_API int mi_reserve_huge_os_pages(size_t pages, double max_secs,
 /* NULL, and 0 in *size: there is no such arena. */
 MHEAP_API void *mi_arena_area(mi_arena_id_t arena_id, size_t *size);
 MHEAP_API size_t mi_arena_min_alignment(void);
+/* Both documented calls work, mi_debug_show_arenas() shows all three. */
+MHEAP_API void mi_debug_show_arenas(bool show_inuse, bool show_abandoned, bool show_purge) mi_attr_noexcept;
 
 /* ---- subprocesses; see mheap_subproc_* in mheap/mheap.h ------------------------------------------ */
 
@@ -356,8 +358,8 @@ MHEAP_API bool mi_subproc_visit_heaps(mi_subproc_id_t subproc, mi_heap_visit_fun
 
 /* ---- options ------------------------------------------------------------------------------------ */
 
-/* Names of all versions. Two act: show_errors and verbose have errors written to the output although
-   no function is registered. The others are stored, and nothing else: there is no need of them here,
+/* Names of all versions. Two act: show_errors and verbose have errors written to the output although no
+   function is registered. The others are stored, and nothing else: there is no need of them here,
    or (reserve_*) a function says it better. */
 typedef enum mi_option_e {
   mi_option_show_errors,
@@ -447,7 +449,18 @@ MHEAP_API void mi_option_set_default(mi_option_t option, long value);
 #define mi_heap_reallocn_tp(hp, p, tp, n) ((tp *)mi_heap_reallocn(hp, p, n, sizeof(tp)))
 #define mi_heap_recalloc_tp(hp, p, tp, n) ((tp *)mi_heap_recalloc(hp, p, n, sizeof(tp)))
 
-#ifdef __cplusplus
+#ifndef __cplusplus
+
+/* mi_debug_show_arenas with three arguments, or none. */
+static inline void mi_debug_show_arenas_(size_t given, const bool *show) {
+  if (given == 3) (mi_debug_show_arenas)(show[1], show[2], show[3]);
+  else (mi_debug_show_arenas)(true, true, true);
+}
+#define mi_debug_show_arenas(...)                                                      \
+  mi_debug_show_arenas_(sizeof((const bool[]){false, __VA_ARGS__}) / sizeof(bool) - 1, \
+                        (const bool[]){false, __VA_ARGS__})
+
+#else
 #include "mimalloc_cxx.h"
 #endif
 

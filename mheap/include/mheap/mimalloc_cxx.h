@@ -19,6 +19,9 @@
 
 #include "mimalloc.h"
 
+/* Both documented calls: this one shows all. */
+inline void mi_debug_show_arenas() noexcept { mi_debug_show_arenas(true, true, true); }
+
 /* ---- operator new's way: the new handler is asked until there is memory, or none, or it throws -- */
 
 inline void mi_no_memory_() {
