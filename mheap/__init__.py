@@ -62,7 +62,7 @@ from mheap.errors import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from mheap import arenas
+    from mheap import arenas, kinds
     from mheap.objects import PersistentDict, PersistentList, to_python
 
 __all__ = [
@@ -108,6 +108,7 @@ __all__ = [
     "heap_new_ex",
     "heap_new_in_arena",
     "is_redirected",
+    "kinds",
     "malloc",
     "memalign",
     "mmcheck",
@@ -125,12 +126,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """mheap.arenas, and the names of mheap.objects: imported when they are first asked for."""
+    """Modules, and the names of mheap.objects: imported when they are first asked for."""
     if name in ("PersistentDict", "PersistentList", "to_python"):
         from mheap import objects
 
         return getattr(objects, name)
-    if name in ("arenas",):
+    if name in ("arenas", "kinds"):
         import importlib
 
         return importlib.import_module(f"mheap.{name}")

@@ -151,7 +151,7 @@ def test_the_python_reference_names_all_there_is() -> None:
 
 def test_the_c_reference_names_all_functions() -> None:
     words = set(re.findall(r"\w+", (ROOT / "docs" / "reference" / "c-api.md").read_text(encoding="utf-8")))
-    for header in ("mheap.h", "mmalloc.h"):
+    for header in ("mheap.h", "kinds.h", "mmalloc.h"):
         text = (ROOT / "mheap" / "include" / "mheap" / header).read_text(encoding="utf-8")
         assert not set(re.findall(r"^MHEAP_API[^;]*?(\w+)\(", text, re.MULTILINE)) - words
 

@@ -103,6 +103,10 @@ mheap_err mh_kind_name_of(mheap *main, uint32_t row, const mh_kind_name **name, 
 
 /* ---- kind_memory.c ---- */
 
+/* Address space of a ground, bytes; 0: as mheap_attach makes it. Set by tests alone. */
+extern uint64_t mh_kind_ground;
+
+
 /* One more part for an arena whose newest is `seen`, with room for `size` bytes. */
 mheap_err mh_kind_grow(mheap_kind *kind, mh_kind_arena *arena, const mh_kind_part *seen, uint64_t size,
                        mheap_error *error);

@@ -80,7 +80,7 @@ static void *allocate_slowly(mheap_kind *kind, mh_kind_arena *arena, size_t alig
 static inline void *allocate_in(mheap_kind *kind, uint32_t index, size_t alignment, size_t size) {
   mh_kind_arena *arena = &kind->arena[index];
   mh_kind_part *part = atomic_load_explicit(&arena->newest, memory_order_acquire);
-  if (part != NULL && alignment <= 16) {
+  if (part != NULL && alignment == 16) {
     void *block = mheap_malloc(part->heap, size);
     if (block != NULL) return block;
   }

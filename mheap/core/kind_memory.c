@@ -11,14 +11,16 @@
 #include "os.h"
 #include "subproc.h"
 
-#define GROUND ((uint64_t)64 << 30) /* address space of one */
+#define LARGE ((uint64_t)16 << 30) /* for what is larger, a ground is larger than attach makes it */
+
+uint64_t mh_kind_ground;
 
 static mheap_err no_table(const mheap_kind *kind, mheap_error *error) {
   return mh_fail_system(error, ENOMEM, kind->name, "making an arena of a kind");
 }
 
 static mheap_err new_ground(mheap_kind *kind, uint64_t size, mheap_error *error) {
-  mheap_options options = {.max_size = size > GROUND / 4 ? 4 * size : 0};
+  mheap_options options = {.max_size = size > LARGE ? 4 * size : mh_kind_ground};
   mh_ground *ground = mh_os_table(sizeof *ground);
   if (ground == NULL) return no_table(kind, error);
   ground->main = mheap_attach(-1, &options, error);

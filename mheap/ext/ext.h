@@ -32,6 +32,9 @@ typedef struct mhx_state {
   PyTypeObject *mmstats_type; /* MmStats */
   PyTypeObject *finding_type; /* Finding */
   PyTypeObject *arena_type;   /* ArenaId */
+  PyTypeObject *kind_type;    /* Kind */
+  PyTypeObject *kind_call_type;   /* KindCall */
+  PyTypeObject *kind_memory_type; /* what views of kinds' blocks are of */
   PyObject *object_types[MHX_OBJECT_TYPES]; /* objects*.c's own, any objects; visited and cleared for it */
 } mhx_state;
 
@@ -218,6 +221,7 @@ extern PyMethodDef mhx_guard_methods[], mhx_guard_functions[];
 extern PyMethodDef mhx_stats_methods[], mhx_stats_functions[];
 extern PyMethodDef mhx_view_methods[], mhx_view_functions[];
 extern PyMethodDef mhx_attach_functions[];
+extern PyMethodDef mhx_kinds_functions[];
 extern PyMethodDef mhx_heap_functions[];
 extern PyMethodDef mhx_heaps_methods[], mhx_heaps_functions[];
 extern PyMethodDef mhx_arenas_functions[];
@@ -252,6 +256,9 @@ void mhx_objects_detach(PyObject *heap_obj);
 
 /* stats.c: makes the named structures. */
 int mhx_stats_init(PyObject *module, mhx_state *state);
+/* kinds.c: makes the types; at exit, takes the decorators off all kinds of this interpreter. */
+int mhx_kinds_init(PyObject *module, mhx_state *state);
+void mhx_kinds_finish(void);
 /* stats.c: the facts behind properties. 0, or -1 with an exception. */
 int mhx_info(mhx_handle *handle, mheap_info *info);
 /* stats.c: 16 bytes as a str of 36 characters. */

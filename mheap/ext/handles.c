@@ -427,6 +427,7 @@ static mhx_handle *next_to_detach(PyObject *tried) {
 PyObject *mhx_detach_all(PyObject *module, PyObject *unused) {
   (void)module;
   (void)unused;
+  mhx_kinds_finish();
   PyObject *tried = PyList_New(0);
   if (tried == NULL) return NULL;
   for (mhx_handle *handle; (handle = next_to_detach(tried)) != NULL;) {
