@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mheap.errors import MheapError
 
     _Mode: TypeAlias = Literal["live", "readonly", "scratch"]
+    _Pages: TypeAlias = Literal["never", "transparent", "2M", "1G"]
 
     class _HasFileno(Protocol):
         def fileno(self) -> int: ...
@@ -32,6 +33,8 @@ def attach(
     relocate: bool = False,
     salvage: bool = False,
     unsafe: bool = False,
+    huge_pages: _Pages = "never",
+    numa_node: int | None = None,
 ) -> Heap:
     """Attach the heap in an open file and return it; this costs the same for every size.
 
@@ -49,12 +52,31 @@ def attach(
     relocate  attach at another address although raw addresses were handed out before
     salvage   attach what a machine crash left, after checking everything
     unsafe    read beside a live writer: contents may change while they are read
+    huge_pages  "transparent": ask the system for transparent huge pages. "2M", "1G": pages of
+              the kernel's pool. "never": ask for nothing. What cannot be had falls back to
+              transparent ones, and stats().pages says so. A file lies on pages of the pool when
+              it is on hugetlbfs, whatever is asked for
+    numa_node  the NUMA node whose memory is preferred. None: any
 
     Raises NotAHeap, CorruptHeap, VersionMismatch, UncleanHeap, BaseAddressInUse, HeapBusy,
     HeapFull, NoMemory, InvalidArgument or HeapOSError.
     """
     path, called = _path_of(fd)
-    return _core.attach(fd, path, called, mode, baseaddr, max_size, timeout, relocate, salvage, unsafe, False)
+    return _core.attach(
+        fd,
+        path,
+        called,
+        mode,
+        baseaddr,
+        max_size,
+        timeout,
+        relocate,
+        salvage,
+        unsafe,
+        False,
+        huge_pages,
+        numa_node,
+    )
 
 
 def open(
@@ -66,6 +88,8 @@ def open(
     relocate: bool = False,
     salvage: bool = False,
     unsafe: bool = False,
+    huge_pages: _Pages = "never",
+    numa_node: int | None = None,
 ) -> Heap:
     """Open, or in mode "live" create, the heap file at a path, and attach it.
 
@@ -78,13 +102,13 @@ def open(
     """
     name = os.path.abspath(os.fsdecode(path))
     if mode == "live" and _is_to_be_created(name):
-        return _create(name, timeout, max_size, relocate, salvage)
-    return _open(name, mode, timeout, max_size, relocate, salvage, unsafe)
+        return _create(name, timeout, max_size, relocate, salvage, huge_pages, numa_node)
+    return _open(name, mode, timeout, max_size, relocate, salvage, unsafe, huge_pages, numa_node)
 
 
 def reopen(path: str, mode: _Mode) -> Heap:
     """Attach a heap that was pickled: an existing file, at once."""
-    return _core.attach(path, path, path, mode, None, None, 0.0, False, False, False, True)
+    return _core.attach(path, path, path, mode, None, None, 0.0, False, False, False, True, "never", None)
 
 
 def find(main: Heap, number: int, tag: int) -> Heap:
@@ -105,11 +129,35 @@ def _open(
     relocate: bool,
     salvage: bool,
     unsafe: bool = False,
+    huge_pages: _Pages = "never",
+    numa_node: int | None = None,
 ) -> Heap:
-    return _core.attach(name, name, name, mode, None, max_size, timeout, relocate, salvage, unsafe, False)
+    return _core.attach(
+        name,
+        name,
+        name,
+        mode,
+        None,
+        max_size,
+        timeout,
+        relocate,
+        salvage,
+        unsafe,
+        False,
+        huge_pages,
+        numa_node,
+    )
 
 
-def _create(name: str, timeout: float, max_size: int | None, relocate: bool, salvage: bool) -> Heap:
+def _create(
+    name: str,
+    timeout: float,
+    max_size: int | None,
+    relocate: bool,
+    salvage: bool,
+    huge_pages: _Pages,
+    numa_node: int | None,
+) -> Heap:
     import time
 
     from filelock import FileLock, Timeout
@@ -123,7 +171,7 @@ def _create(name: str, timeout: float, max_size: int | None, relocate: bool, sal
         with FileLock(lock, timeout=-1 if timeout < 0 else timeout):
             left = timeout if timeout < 0 else max(0.0, timeout - (time.monotonic() - start))
             try:
-                return _open(name, "live", left, max_size, relocate, salvage)
+                return _open(name, "live", left, max_size, relocate, salvage, False, huge_pages, numa_node)
             except BaseException:
                 if ours and _is_to_be_created(name):
                     os.unlink(lock)

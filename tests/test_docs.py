@@ -8,15 +8,18 @@ and pieces of C without a main, are not run: pieces are compiled with the public
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from c_tools import CC, ENVIRONMENT, ROOT
+from huge_pool import MIB, mounted, pool
 
 import mheap.config
 
@@ -27,6 +30,10 @@ LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
 SET_UP = re.compile(r"\$ (sudo|apt-get|pip install|git clone|cd|\./dev)\b")
 
 
+# Where the pages mount file systems of huge pages.
+HUGE = "/mnt/huge"
+
+
 @dataclass(frozen=True)
 class Block:
     language: str
@@ -34,8 +41,8 @@ class Block:
     line: int
 
 
-def blocks(page: Path) -> list[Block]:
-    text = page.read_text(encoding="utf-8")
+def blocks(page: Path, huge: Path | None = None) -> list[Block]:
+    text = page.read_text(encoding="utf-8").replace(HUGE, str(huge or HUGE))
     return [
         Block(found[1], found[2], text[: found.start()].count("\n") + 2) for found in BLOCK.finditer(text)
     ]
@@ -79,7 +86,21 @@ def run_console(block: Block, directory: Path, what: str) -> None:
         run(["sh", "-ec", "\n".join(commands)], directory, what)
 
 
-def run_page(page: Path, directory: Path) -> None:
+@contextlib.contextmanager
+def huge_place(page: Path, directory: Path) -> Iterator[Path | None]:
+    """For a page that has one: a hugetlbfs where that is granted, else a plain directory."""
+    place = directory / "huge"
+    if HUGE not in page.read_text(encoding="utf-8"):
+        yield None
+        return
+    with pool(2 * MIB, 16) as pages, contextlib.ExitStack() as stack:
+        place.mkdir()
+        if pages:
+            stack.enter_context(mounted("hugetlbfs", "pagesize=2M", place))
+        yield place
+
+
+def run_page(page: Path, directory: Path, huge: Path | None = None) -> None:
     """The blocks in order; neighbouring Python ones form one program, with their lines as on the page."""
     program = ""
 
@@ -90,7 +111,7 @@ def run_page(page: Path, directory: Path) -> None:
             run([sys.executable, "page.py"], directory, page.name)
         program = ""
 
-    for block in blocks(page):
+    for block in blocks(page, huge):
         what = f"{page.name}:{block.line}"
         if block.language == "python":
             program += "\n" * (block.line - 1 - program.count("\n")) + block.text
@@ -103,7 +124,8 @@ def run_page(page: Path, directory: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_page_runs(page: Path, tmp_path: Path) -> None:
-    run_page(page, tmp_path)
+    with huge_place(page, tmp_path) as huge:
+        run_page(page, tmp_path, huge)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -41,6 +41,7 @@ _TOTALS = [
     "segments",
     "segments_free",
 ]
+_PAGE_FIELDS = ["page_size", "bytes_1g", "bytes_2m", "bytes_other", "bytes_transparent", "numa_node"]
 _CLASS_FIELDS = ["block_size", "runs", "blocks", "used", "used_bytes", "run_bytes"]
 
 
@@ -78,6 +79,7 @@ def _usage(stats: Any) -> dict[str, Any]:
     usage["classes"] = [_class_fields(row) for row in stats.classes if row.runs]
     usage["spans"] = _class_fields(stats.spans)
     usage["huge"] = _class_fields(stats.huge)
+    usage["pages"] = {name: getattr(stats.pages, name) for name in _PAGE_FIELDS}
     return usage
 
 
@@ -137,6 +139,12 @@ def _print_roots(roots: dict[str, Any]) -> None:
     _line("keys set", ", ".join(map(str, roots["keys"])) or "none")
 
 
+def _pages_text(pages: dict[str, Any]) -> str:
+    size = pages["page_size"]
+    text = bytes_text(size) if size else "not known"
+    return text if pages["numa_node"] is None else f"{text}, NUMA node {pages['numa_node']}"
+
+
 def _rows(usage: dict[str, Any]) -> list[tuple[str, dict[str, int]]]:
     rows = [(str(row["block_size"]), row) for row in usage["classes"]]
     return rows + [(name, usage[name]) for name in ("spans", "huge") if usage[name]["runs"]]
@@ -151,6 +159,7 @@ def _print_usage(usage: dict[str, Any]) -> None:
     _line("free", f"{usage['chunks_free']} blocks and runs, {bytes_text(usage['bytes_free'])}")
     _line("overhead", bytes_text(usage["bytes_overhead"]))
     _line("segments", f"{usage['segments']}, {usage['segments_free']} free")
+    _line("pages of", _pages_text(usage["pages"]))
     rows = _rows(usage)
     if rows:
         print("\n" + _columns("block size", "in use", "room for", "bytes in use", "occupied", "full"))
@@ -180,8 +189,9 @@ def command(file: str, as_json: bool) -> None:
     "compat", "rocompat", "incompat", "size", "file_size", "disk_size", "max_size", "stored_base", "segments",
     "created_ns", "has_journal", "owner_pid", "usage": {"bytes_total", "chunks_used", "bytes_used",
     "chunks_free", "bytes_free", "bytes_overhead", "segments", "segments_free", "classes": [{"block_size",
-    "runs", "blocks", "used", "used_bytes", "run_bytes"}], "spans": {…}, "huge": {…}}, "roots":
-    {"root_items", "names", "keys"}}, and "error": {"name", "text", "offset"} for a heap at fault.
+    "runs", "blocks", "used", "used_bytes", "run_bytes"}], "spans": {…}, "huge": {…}, "pages":
+    {"page_size", "bytes_1g", "bytes_2m", "bytes_other", "bytes_transparent", "numa_node"}},
+    "roots": {"root_items", "names", "keys"}}, and "error": {"name", "text", "offset"} for a heap at fault.
     """
     report: dict[str, Any] = {"file": file}
     failure: mheap.MheapError | None = None

@@ -49,8 +49,9 @@ static uint64_t round_up(uint64_t value, uint64_t unit) { return (value + unit -
 static mheap_err choose_node(mh_region *region, const mheap_options *options, mheap_error *error) {
   region->pages.node = options->numa_node - 1;
   if (options->numa_node == 0 || mh_os_has_node(region->pages.node)) return MHEAP_OK;
-  return mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: NUMA node %d: this machine has none of that number, of %d",
-                 region->path, region->pages.node, mh_os_nodes());
+  return mh_fail(error, MHEAP_ERR_ARGUMENT,
+                 "%s: NUMA node %d: this machine has none of that number; its nodes end with %d",
+                 region->path, region->pages.node, mh_os_nodes() - 1);
 }
 
 static uint64_t page_asked(mheap_pages asked) {

@@ -2,6 +2,7 @@
 
    Owns: the waiting for another writer, which is cut into slices here so that signals are
    heard in between. Releases the GIL around the core's attach. */
+#include <limits.h>
 #include <time.h>
 
 #include "ext.h"
@@ -94,7 +95,43 @@ static int flag_of(PyObject *value, bool *flag) {
   return is < 0 ? -1 : 0;
 }
 
-enum { TARGET, PATH, NAME, MODE, BASE, MAX_SIZE, TIMEOUT, RELOCATE, SALVAGE, UNSAFE, MUST_EXIST, COUNT };
+static const char *const kinds_of_pages[] = {
+    [MHEAP_PAGES_NEVER] = "never",
+    [MHEAP_PAGES_TRANSPARENT] = "transparent",
+    [MHEAP_PAGES_2M] = "2M",
+    [MHEAP_PAGES_1G] = "1G",
+};
+
+const char *mhx_pages_name(mheap_pages pages) { return kinds_of_pages[pages]; }
+
+static int pages_of(PyObject *value, mheap_pages *pages) {
+  if (!PyUnicode_Check(value)) {
+    PyErr_Format(PyExc_TypeError, "huge_pages must be a str, not %.200s", Py_TYPE(value)->tp_name);
+    return -1;
+  }
+  for (int i = MHEAP_PAGES_NEVER; i <= MHEAP_PAGES_1G; i++) {
+    if (PyUnicode_CompareWithASCIIString(value, kinds_of_pages[i]) != 0) continue;
+    *pages = (mheap_pages)i;
+    return 0;
+  }
+  const char *text = PyUnicode_AsUTF8(value);
+  if (text == NULL) return -1;
+  mhx_refuse(MHEAP_ERR_ARGUMENT, "no huge_pages '%.40s': 'never', 'transparent', '2M' or '1G'", text);
+  return -1;
+}
+
+static int node_of(PyObject *value, int *numa_node) {
+  int node = -1;
+  if (value != Py_None && mhx_int(value, &node) < 0) return -1;
+  if (value != Py_None && (node < 0 || node == INT_MAX)) {
+    mhx_refuse(MHEAP_ERR_ARGUMENT, "numa_node %d: nodes are numbered from 0", node);
+    return -1;
+  }
+  *numa_node = value == Py_None ? 0 : MHEAP_NODE(node);
+  return 0;
+}
+
+enum { TARGET, PATH, NAME, MODE, BASE, MAX_SIZE, TIMEOUT, RELOCATE, SALVAGE, UNSAFE, MUST_EXIST, HUGE_PAGES, NUMA_NODE, COUNT };
 
 static int options_of(PyObject *const *args, mheap_options *options) {
   if (mode_of(args[MODE], &options->mode) < 0) return -1;
@@ -104,7 +141,9 @@ static int options_of(PyObject *const *args, mheap_options *options) {
   if (flag_of(args[RELOCATE], &options->relocate) < 0) return -1;
   if (flag_of(args[SALVAGE], &options->salvage) < 0) return -1;
   if (flag_of(args[UNSAFE], &options->unsafe) < 0) return -1;
-  return flag_of(args[MUST_EXIST], &options->must_exist);
+  if (flag_of(args[MUST_EXIST], &options->must_exist) < 0) return -1;
+  if (pages_of(args[HUGE_PAGES], &options->huge_pages) < 0) return -1;
+  return node_of(args[NUMA_NODE], &options->numa_node);
 }
 
 /* An int, or something with a fileno(); -1 is anonymous memory. */
@@ -165,7 +204,7 @@ static PyObject *findbase(PyObject *module, PyObject *value) {
 
 PyDoc_STRVAR(attach_doc,
 "attach($module, target, path, name, mode, base, max_size, timeout,\n"
-"       relocate, salvage, unsafe, must_exist, /)\n--\n\n"
+"       relocate, salvage, unsafe, must_exist, huge_pages, numa_node, /)\n--\n\n"
 "What mheap.attach and mheap.open stand on; use those.");
 
 PyDoc_STRVAR(findbase_doc,

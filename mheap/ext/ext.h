@@ -29,6 +29,7 @@ typedef struct mhx_state {
   PyTypeObject *info_type;    /* HeapInfo */
   PyTypeObject *stats_type;   /* HeapStats */
   PyTypeObject *class_type;   /* ClassStats */
+  PyTypeObject *pages_type;   /* PageStats */
   PyTypeObject *mmstats_type; /* MmStats */
   PyTypeObject *finding_type; /* Finding */
   PyTypeObject *arena_type;   /* ArenaId */
@@ -280,6 +281,7 @@ PyObject *mhx_arena_id(mhx_state *state, mheap_arena arena, mhx_handle *heap);
 /* arenas.c: from an ArenaId, *heap being borrowed, NULL for memory. 0, or -1 with an exception. */
 int mhx_arena_number(mhx_state *state, PyObject *value, mheap_arena *arena, mhx_handle **heap);
 extern PyType_Spec mhx_arena_spec;
+const char *mhx_pages_name(mheap_pages pages);
 /* guard.c */
 extern mhx_guard mhx_default_guard; /* of the default heap; the interpreters share it */
 static inline mhx_guard *mhx_guard_of(mhx_handle *handle) {

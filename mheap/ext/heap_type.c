@@ -136,6 +136,20 @@ static PyObject *op_sync(mhx_handle *handle, PyObject *const *args) {
   return none;
 }
 
+static PyObject *op_collapse(mhx_handle *handle, PyObject *const *args) {
+  (void)args;
+  mhx_use use;
+  mheap *heap = mhx_use_begin(handle, &use);
+  if (heap == NULL) return NULL;
+  mheap_err result;
+  Py_BEGIN_ALLOW_THREADS
+  result = mheap_collapse(heap);
+  Py_END_ALLOW_THREADS
+  PyObject *none = mhx_none_or_error(heap, result);
+  mhx_use_end(handle, &use);
+  return none;
+}
+
 static PyObject *method_collect(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
   static const char *const names[] = {"force", NULL};
   mhx_handle *handle = (mhx_handle *)self;
@@ -317,6 +331,7 @@ static PyMemberDef members[] = {
 MHX_BOTH(detach, 0)
 MHX_METHOD_ONLY(close, 0)
 MHX_METHOD_ONLY(sync, 0)
+MHX_METHOD_ONLY(collapse, 0)
 MHX_BOTH(errno, 0)
 MHX_METHOD_ONLY(fileno, 0)
 MHX_METHOD_ONLY(__reduce__, 0)
@@ -334,6 +349,13 @@ PyDoc_STRVAR(collect_doc,
 "Gives empty slabs back to the heap; with `force` also pages to the system and the file.\n\n"
 "Forced, the file's tail is cut off and holes are punched, unless a reader is attached. Other\n"
 "threads run meanwhile.");
+
+PyDoc_STRVAR(collapse_doc,
+"collapse($self, /)\n--\n\n"
+"Makes what is in the heap now transparent huge pages, as far as the kernel can.\n\n"
+"A heap on pages of the kernel's pool is left as it is. stats().pages tells what came of it.\n"
+"Other threads run meanwhile. Raises HeapOSError when nothing could be done: ENOSYS where the\n"
+"kernel is older than Linux 6.1.");
 
 PyDoc_STRVAR(sync_doc,
 "sync($self, /)\n--\n\n"
@@ -354,6 +376,7 @@ static PyMethodDef life_methods[] = {
      "__exit__($self, type, value, traceback, /)\n--\n\nCloses it."},
     MHX_METHOD(sync, sync_doc),
     {"collect", (PyCFunction)(void (*)(void))method_collect, METH_FASTCALL | METH_KEYWORDS, collect_doc},
+    MHX_METHOD(collapse, collapse_doc),
     MHX_METHOD(errno, "errno($self, /)\n--\n\n" ERRNO),
     MHX_METHOD(fileno, "fileno($self, /)\n--\n\nThe heap's own file descriptor. Without one: HeapOSError."),
     MHX_METHOD(__reduce__, "__reduce__($self, /)\n--\n\nPath and mode; see Heap."),

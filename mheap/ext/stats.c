@@ -1,6 +1,6 @@
 /* stats.c: what is in a heap: facts, counts, findings.
 
-   Owns: the named structures HeapInfo, HeapStats, ClassStats, MmStats and Finding. The GIL is
+   Owns: the named structures HeapInfo, HeapStats, ClassStats, PageStats, MmStats and Finding. The GIL is
    released while the core walks. */
 #include "ext.h"
 
@@ -44,6 +44,18 @@ static PyStructSequence_Field class_fields[] = {
     {NULL, NULL},
 };
 
+static PyStructSequence_Field pages_fields[] = {
+    {"asked", "by this attach: 'never', 'transparent', '2M' or '1G'"},
+    {"page_size", "bytes; of the largest pages it lies on. 0: not known"},
+    {"bytes_1g", "bytes on 1 GiB pages of the kernel's pool"},
+    {"bytes_2m", "bytes on 2 MiB pages of the pool"},
+    {"bytes_other", "bytes on pages of the pool of other sizes"},
+    {"bytes_transparent", "bytes on transparent huge pages"},
+    {"numa_node", "of the first data; None: not known, or not there yet"},
+    {"fallback", "what was asked for and not obtained, and why; '' if nothing"},
+    {NULL, NULL},
+};
+
 #define TOTALS                                                                 \
   {"bytes_total", "bytes of the region"},                                      \
   {"chunks_used", "blocks in use"},                                            \
@@ -61,6 +73,7 @@ static PyStructSequence_Field stats_fields[] = {
     {"classes", "a ClassStats for each size class"},
     {"spans", "a ClassStats for all large blocks"},
     {"huge", "a ClassStats for all huge blocks"},
+    {"pages", "a PageStats: the pages that the heap lies on"},
     {NULL, NULL},
 };
 
@@ -76,7 +89,10 @@ static PyStructSequence_Desc info_desc = {
     "mheap.HeapInfo", "Identity and geometry of a heap.", info_fields, 24};
 static PyStructSequence_Desc class_desc = {
     "mheap.ClassStats", "Counts of one size class, of all spans, or of all huge spans.", class_fields, 6};
-static PyStructSequence_Desc stats_desc = {"mheap.HeapStats", "Counts of a whole heap.", stats_fields, 11};
+static PyStructSequence_Desc pages_desc = {
+    "mheap.PageStats", "The pages a heap lies on, as the kernel says they are mapped in this process.",
+    pages_fields, 8};
+static PyStructSequence_Desc stats_desc = {"mheap.HeapStats", "Counts of a whole heap.", stats_fields, 12};
 static PyStructSequence_Desc mmstats_desc = {
     "mheap.MmStats", "Counts of a whole heap, as GNU mmalloc has them.", mmstats_fields, 5};
 static PyStructSequence_Desc finding_desc = {
@@ -149,6 +165,7 @@ static PyTypeObject *make_type(PyObject *module, PyStructSequence_Desc *desc) {
 int mhx_stats_init(PyObject *module, mhx_state *state) {
   if ((state->info_type = make_type(module, &info_desc)) == NULL) return -1;
   if ((state->class_type = make_type(module, &class_desc)) == NULL) return -1;
+  if ((state->pages_type = make_type(module, &pages_desc)) == NULL) return -1;
   if ((state->stats_type = make_type(module, &stats_desc)) == NULL) return -1;
   state->stats_type->tp_repr = stats_repr;
   if ((state->mmstats_type = make_type(module, &mmstats_desc)) == NULL) return -1;
@@ -251,6 +268,16 @@ static void put_totals(filler *to, const mheap_stats *stats) {
   put_numbers(to, (uint64_t[]){stats->chunks_free, stats->bytes_free}, 2);
 }
 
+static PyObject *page_stats(PyTypeObject *type, const mheap_page_stats *pages) {
+  filler to = {PyStructSequence_New(type), 0};
+  put(&to, PyUnicode_FromString(mhx_pages_name(pages->asked)));
+  put_numbers(&to, (uint64_t[]){pages->page_size, pages->bytes_1g, pages->bytes_2m}, 3);
+  put_numbers(&to, (uint64_t[]){pages->bytes_other, pages->bytes_transparent}, 2);
+  put(&to, pages->numa_node < 0 ? Py_NewRef(Py_None) : PyLong_FromLong(pages->numa_node));
+  put(&to, PyUnicode_FromString(pages->fallback));
+  return to.structure;
+}
+
 static PyObject *op_stats(mhx_handle *handle, PyObject *const *args) {
   (void)args;
   mheap_stats stats;
@@ -262,6 +289,7 @@ static PyObject *op_stats(mhx_handle *handle, PyObject *const *args) {
   put(&to, all_class_stats(type, &stats));
   put(&to, class_stats(type, &stats.spans));
   put(&to, class_stats(type, &stats.huge));
+  put(&to, page_stats(handle->state->pages_type, &stats.pages));
   return to.structure;
 }
 

@@ -108,3 +108,14 @@ def test_commands_of_the_documentation_run(command: str) -> None:
     text = run(program, "--quick", *options)
     assert "processor" in text
     assert "aim" in text
+
+
+@needs_cc
+def test_huge_pages_are_measured_beside_small_ones() -> None:
+    rows = run_json("huge_pages.py")["rows"]
+    assert len(rows) == 6
+    for row in rows:
+        assert 0 < row["ns_low"] <= row["ns"] <= row["ns_high"]
+        assert 0 <= row["huge"] <= 1
+        if row["pages"] == "small":
+            assert row["ratio_to_small"] == 1

@@ -139,9 +139,9 @@ def test_the_repr_of_stats_shows_the_classes_that_are_used(heap: mheap.Heap) -> 
     [used] = [row for row in stats.classes if row.runs]
     assert f"segments_free=0, classes=({used!r}, ...), spans={stats.spans!r}, " in repr(stats)
     assert repr(stats).startswith(f"mheap.HeapStats(bytes_total={heap.size}, chunks_used=1, ")
-    assert repr(mheap.HeapStats([None] * 11)).count("None") == 11
+    assert repr(mheap.HeapStats([None] * 12)).count("None") == 12
     assert "classes=()" in repr(mheap.HeapStats([*stats[:8], (), *stats[9:]]))
-    assert "classes=(1)" in repr(mheap.HeapStats([*stats[:8], (1,), 2, 3]))
+    assert "classes=(1)" in repr(mheap.HeapStats([*stats[:8], (1,), 2, 3, 4]))
 
 
 def test_stats_count_blocks_by_class(heap: mheap.Heap) -> None:
