@@ -22,8 +22,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Literal
 
+import targets
 from peers import compiler
-from report import machine, print_facts, print_table, ratio, spread
+from report import Verdict, judge, machine, print_facts, print_table, ratio, spread
 
 import mheap
 
@@ -44,6 +45,7 @@ class Row:
     ns_low: float
     ns_high: float
     ratio_to_small: float
+    verdict: Verdict | None
     fallback: str
 
 
@@ -98,9 +100,10 @@ def rows_of(
     rows = []
     for kind, place in places.items():
         measured = spread(times[kind][1:])
-        against = ratio(times[kind][1:], times["never"][1:]).median
-        figures = (place.huge, measured.median, measured.low, measured.high, against, place.fallback)
-        rows.append(Row(access, NAMES[kind], *figures))
+        against = ratio(times[kind][1:], times["never"][1:])
+        verdict = judge(targets.HUGE_PAGES, against) if kind != "never" else None
+        figures = (place.huge, measured.median, measured.low, measured.high, against.median)
+        rows.append(Row(access, NAMES[kind], *figures, verdict, place.fallback))
     return rows
 
 
@@ -126,10 +129,11 @@ def show(rows: list[Row], options: argparse.Namespace) -> None:
             f"{row.ns:.1f}",
             f"{(row.ns_high - row.ns_low) / 2 / row.ns:.0%}",
             f"{row.ratio_to_small:.2f}",
+            str(row.verdict or ""),
         ]
         for row in rows
     ]
-    heads = ["random access", "pages", "on huge pages", "ns", "+-", "ratio to small"]
+    heads = ["random access", "pages", "on huge pages", "ns", "+-", "ratio to small", "aim"]
     print_table(f"{options.mib} MiB, {options.rounds} rounds", heads, cells)
     for text in dict.fromkeys(row.fallback for row in rows if row.fallback):
         print(text)

@@ -40,3 +40,6 @@ PYTHON_ROOT = Limit(3.0, "x a dict")
 ATTACH_US = Limit(200.0, " us")
 ATTACH_RATIO = Limit(1.2, "x the small heap")
 IMPORT_MS = Limit(10.0, " ms")
+
+# Random access to 2 GiB on huge pages.
+HUGE_PAGES = Limit(0.8, "x small pages")

@@ -131,7 +131,22 @@ static int node_of(PyObject *value, int *numa_node) {
   return 0;
 }
 
-enum { TARGET, PATH, NAME, MODE, BASE, MAX_SIZE, TIMEOUT, RELOCATE, SALVAGE, UNSAFE, MUST_EXIST, HUGE_PAGES, NUMA_NODE, COUNT };
+enum {
+  TARGET,
+  PATH,
+  NAME,
+  MODE,
+  BASE,
+  MAX_SIZE,
+  TIMEOUT,
+  RELOCATE,
+  SALVAGE,
+  UNSAFE,
+  MUST_EXIST,
+  HUGE_PAGES,
+  NUMA_NODE,
+  COUNT
+};
 
 static int options_of(PyObject *const *args, mheap_options *options) {
   if (mode_of(args[MODE], &options->mode) < 0) return -1;

@@ -98,7 +98,7 @@ def test_a_file_on_hugetlbfs(hugetlbfs: Path, run_python: Any) -> None:
         )
     assert path.stat().st_size % (2 * MIB) == 0
     for mode in ("live", "readonly", "scratch"):
-        with mheap.open(path, mode=mode) as heap:  # type: ignore[arg-type]
+        with mheap.open(path, mode=mode) as heap:
             assert heap.root["a"] == [1, 2, 3]
             assert heap.check()
     with path.open("r+b") as file, mheap.attach(file) as heap:
