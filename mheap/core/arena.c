@@ -580,6 +580,13 @@ static void trim_spares(mh_region *region) {
     if (region->arenas[row].spare != 0) release_segment(region, region->arenas[row].spare);
 }
 
+/* Of a segment that is free because a heap was destroyed, though its word names it still: nobody who
+   settles that heap's row looks behind the region's end. */
+static void forget_word(mh_region *region, uint64_t segment) {
+  uint64_t *word = mh_map_word(region, segment, NULL);
+  if (word != NULL && mh_read(word) != 0) mh_publish(word, 0);
+}
+
 void mh_arena_trim(mh_region *region, bool force) {
   uint64_t segment = mh_map_segments(region), size = mh_region_size(region);
   while (segment-- > 0 && !is_committed(region, segment)) {
@@ -594,6 +601,7 @@ void mh_arena_trim(mh_region *region, bool force) {
       if (slices) size = end;
       break;
     }
+    forget_word(region, segment);
     size = mh_segment_offset(segment);
   }
   uint64_t least = mh_segment_offset(0) + MH_SLICE; /* a file may say that segment 0 is free */

@@ -1,6 +1,7 @@
 /* arenas.c: see arenas.h: numbers, the table, arenas in a heap's file. The public functions are mheap.h's. */
 #include "arenas.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "arena.h"
@@ -50,6 +51,9 @@ static void forget_number(mh_region *region, uint32_t row) {
   region->ranges[row].id = 0;
   pthread_mutex_unlock(&lock);
 }
+
+void mh_arenas_lock(void) { pthread_mutex_lock(&lock); }
+void mh_arenas_unlock(void) { pthread_mutex_unlock(&lock); }
 
 bool mh_arenas_find(int number, mh_region **region, uint32_t *row) {
   pthread_mutex_lock(&lock);
@@ -131,17 +135,14 @@ static void publish_row(mh_region *region, uint32_t row, uint64_t first, uint64_
   stored->start = first;
   stored->count = count;
   mh_publish(&stored->head, head);
-  memset(&region->arenas[row], 0, sizeof region->arenas[row]);
-  use_range(region, row, first, first + count, head);
 }
 
-static void drop_row(mh_region *region, uint32_t row) {
-  mh_publish(&row_of(region, row)->head, 0);
-  region->ranges[row].end = region->ranges[row].first = 0;
-  region->ranges[row].exclusive = region->ranges[row].committed = false;
+static void forget_range(mh_region *region, uint32_t row) {
+  forget_number(region, row);
+  region->ranges[row] = (mh_range){0};
 }
 
-/* Space on disk, now; what was grown for it is given back where there is not enough. */
+/* Space on disk, now. What was grown for it lies behind all that is in use, until it is cut off. */
 static mheap_err commit_range(mh_region *region, uint64_t first, uint64_t count, mheap_error *error) {
   uint64_t end = mh_segment_offset(first + count);
   mheap_err code = mh_arena_extend(region, end, error);
@@ -156,23 +157,44 @@ static mheap_err no_room(const mh_region *region, uint64_t bytes, mheap_error *e
                  region->path, (unsigned long long)bytes, (unsigned long long)region->span);
 }
 
-static mheap_err reserve_locked(mh_region *region, uint64_t count, uint64_t head, uint32_t *row,
+static bool reaches(const mh_region *region, uint64_t first, uint64_t count) {
+  return first < MH_OFFSET_MAX >> MH_SEGMENT_BITS && mh_segment_offset(first + count) <= region->span;
+}
+
+static mheap_err place_range(mh_region *region, uint64_t count, uint64_t *first, mheap_error *error) {
+  mheap_err code;
+  do {
+    *first = mh_arena_place(region, count);
+    if (!reaches(region, *first, count)) return no_room(region, count * MH_SEGMENT, error);
+    code = mh_arena_map_words(region, *first, count, error); /* which may take a segment of it */
+  } while (!code && !mh_arena_is_unused(region, *first, *first + count));
+  return code;
+}
+
+/* Everything that can fail comes before the row is stored; from the range's being set on, nothing else
+   takes its segments. */
+static mheap_err reserve_locked(mh_region *region, uint64_t count, uint64_t head, mheap_arena *arena,
                                 mheap_error *error) {
-  *row = free_row(region);
-  if (*row == MH_ARENAS)
+  uint64_t first;
+  uint32_t row = free_row(region), rows = region->arena_rows;
+  if (row == MH_ARENAS)
     return mh_fail(error, MHEAP_ERR_FULL, "%s: all %d rows of its arena table are in use; release an arena",
                    region->path, MH_ARENAS);
-  uint64_t first = mh_arena_place(region, count);
-  if (first - 1 >= MH_OFFSET_MAX || mh_segment_offset(first + count) > region->span)
-    return no_room(region, count * MH_SEGMENT, error);
-  mheap_err code = mh_arena_map_words(region, first, count, error);
+  mh_heaps_settle(region);
+  mheap_err code = place_range(region, count, &first, error);
   if (code) return code;
-  first = mh_arena_place(region, count); /* the map may have taken a segment of it */
-  if (mh_segment_offset(first + count) > region->span) return no_room(region, count * MH_SEGMENT, error);
-  publish_row(region, *row, first, count, head);
+  memset(&region->arenas[row], 0, sizeof region->arenas[row]);
+  use_range(region, row, first, first + count, head);
   if (head & MH_ARENA_COMMITTED) code = commit_range(region, first, count, error);
-  if (!code) return MHEAP_OK;
-  drop_row(region, *row);
+  if (!code && (*arena = mh_arenas_number(region, row)) == 0)
+    code = mh_fail_system(error, ENOMEM, region->path, "giving an arena a number");
+  if (!code) code = mh_region_require(region, MH_ROCOMPAT_ARENAS, error);
+  if (!code) {
+    publish_row(region, row, first, count, head);
+    return MHEAP_OK;
+  }
+  forget_range(region, row);
+  region->arena_rows = rows;
   mh_arena_trim(region, false);
   return code;
 }
@@ -187,7 +209,6 @@ mheap_err mh_arenas_reserve(mheap *heap, size_t size, const mheap_arena_options 
   mh_region *region = heap->region;
   mheap_error *error = mh_error(heap);
   uint64_t count = size / MH_SEGMENT + (size % MH_SEGMENT != 0);
-  uint32_t row = 0;
   mheap_err code = mh_heap_writable(heap);
   if (!code && (size == 0 || size > MH_OFFSET_MAX / 2))
     code = mh_fail(error, size == 0 ? MHEAP_ERR_ARGUMENT : MHEAP_ERR_OVERFLOW,
@@ -199,14 +220,13 @@ mheap_err mh_arenas_reserve(mheap *heap, size_t size, const mheap_arena_options 
                 "%s: allow_large: the pages of a file are its file system's; put the heap on hugetlbfs or on "
                 "a tmpfs with huge pages",
                 region->path);
-  if (!code) code = mh_region_require(region, MH_ROCOMPAT_ARENAS, error);
   if (code) return code;
+  mh_handles_lock();
   pthread_mutex_lock(&region->lock);
-  code = reserve_locked(region, count, head_for(options), &row, error);
+  code = reserve_locked(region, count, head_for(options), arena, error);
   pthread_mutex_unlock(&region->lock);
-  if (code) return code;
-  *arena = mh_arenas_number(region, row);
-  return MHEAP_OK;
+  mh_handles_unlock();
+  return code;
 }
 
 /* ---- the public functions ---- */
@@ -262,7 +282,8 @@ static mheap_err release_row(mh_region *region, uint32_t row, mheap_error *error
     return mh_fail(error, MHEAP_ERR_BUSY, "%s: arena %u: busy: there are blocks in use in it", region->path,
                    row);
   uint64_t first = region->ranges[row].first;
-  drop_row(region, row);
+  mh_publish(&row_of(region, row)->head, 0);
+  forget_range(region, row);
   if (region->arenas[0].free_from > first) region->arenas[0].free_from = first;
   mh_arena_trim(region, false);
   return MHEAP_OK;
@@ -278,10 +299,12 @@ mheap_err mheap_arena_release(mheap_arena arena) {
   if (!is_whole_region(region, row)) code = mheap_collect(heap, false);
   if (code) return code;
   if (is_whole_region(region, row)) return mh_arenas_release_region(region, arena, error);
+  mh_handles_lock();
   pthread_mutex_lock(&region->lock);
+  mh_heaps_settle(region);
   code = release_row(region, row, error);
   pthread_mutex_unlock(&region->lock);
-  if (!code) forget_number(region, row);
+  mh_handles_unlock();
   return code;
 }
 
@@ -306,7 +329,10 @@ static mheap_err grow_row(mh_region *region, uint32_t row, uint64_t count, mheap
     code = mh_fail(error, MHEAP_ERR_ARGUMENT,
                    "%s: arena %u: there is something in use behind it, so it cannot grow", region->path, row);
   if (!code && range->committed) code = commit_range(region, range->end, count - now, error);
-  if (code) return code;
+  if (code) {
+    mh_arena_trim(region, false);
+    return code;
+  }
   mh_publish(&row_of(region, row)->count, count);
   range->end = range->first + count;
   return MHEAP_OK;
@@ -321,9 +347,12 @@ mheap_err mheap_arena_grow(mheap_arena arena, size_t size) {
   if (code) return code;
   if (is_whole_region(region, row) || size > MH_OFFSET_MAX / 2)
     return mh_fail(error, MHEAP_ERR_ARGUMENT, "arena %d: it cannot be %zu bytes", arena, size);
+  mh_handles_lock();
   pthread_mutex_lock(&region->lock);
+  mh_heaps_settle(region);
   code = grow_row(region, row, size / MH_SEGMENT + (size % MH_SEGMENT != 0), error);
   pthread_mutex_unlock(&region->lock);
+  mh_handles_unlock();
   return code;
 }
 

@@ -1,7 +1,7 @@
 /* arenas.h: the arena table of a region, and the process's numbers for arenas.
 
    Owns: region->ranges, which is the table as this process believes it, and the numbers. Calls
-   arena.h, map.h, region.h. Its own lock, over the numbers, is taken alone.
+   arena.h, map.h, region.h. Its own lock, over the numbers, is the last in the order.
 
    An arena is either a row of a region's table, or a region all of which was reserved or lent:
    then it is row 0. Its number is the process's and is not stored. */
@@ -23,6 +23,10 @@ void mh_arenas_forget(mh_region *region);
 int mh_arenas_number(mh_region *region, uint32_t row);
 /* What a number stands for; false: nothing. */
 bool mh_arenas_find(int number, mh_region **region, uint32_t *row);
+
+/* Around fork. */
+void mh_arenas_lock(void);
+void mh_arenas_unlock(void);
 
 /* Of a function that is given no heap: the default heap's last error. */
 mheap_error *mh_plain_error(void);

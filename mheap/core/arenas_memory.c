@@ -1,6 +1,8 @@
 /* arenas_memory.c: arenas that are memory of their own: each is a region, all of it. See arenas.h.
 
    Owns nothing. Calls region_lent.h, hugepages.h, arena.h. */
+#include <errno.h>
+
 #include "arena.h"
 #include "arenas.h"
 #include "hugepages.h"
@@ -28,7 +30,9 @@ static mheap_err adopt_region(mh_region *region, bool exclusive, mheap_arena *ar
   region->is_arena = true;
   region->ranges[0].exclusive = exclusive;
   *arena = mh_arenas_number(region, 0);
-  return MHEAP_OK;
+  if (*arena != 0) return MHEAP_OK;
+  mheap_abandon(heap);
+  return mh_fail_system(error, ENOMEM, "anonymous memory", "giving an arena a number");
 }
 
 static mheap_err too_little(uint64_t size, mheap_error *error) {

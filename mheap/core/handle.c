@@ -24,12 +24,16 @@ static_assert(2 * sizeof(mheap) <= HANDLE_BYTES, "two handles fit their table");
 
 /* ---- making and dropping ---- */
 
-static void handle_init(mheap *heap, mh_region *region, uint32_t row) {
+static void handle_use(mheap *heap, mh_region *region, uint32_t row) {
   heap->region = region;
   heap->row = row;
   mh_error_forget(heap);
-  pthread_mutex_init(&heap->lock, NULL);
   mh_registry_add_heap(region, heap);
+}
+
+static void handle_init(mheap *heap, mh_region *region, uint32_t row) {
+  pthread_mutex_init(&heap->lock, NULL);
+  handle_use(heap, region, row);
 }
 
 static void handle_fini(mheap *heap) {
@@ -43,7 +47,8 @@ static bool has_objects(const mheap *heap, uint64_t *row) {
   const mh_heap_row *rows = mh_at(heap->region, MH_HEAPS_OFFSET);
   *row = mh_read(&rows[heap->row].objects) - 1;
   const uint64_t flags = MH_HEAP_USED | MH_HEAP_OBJECTS;
-  return *row < MH_HEAPS && *row != heap->row && (mh_read(&rows[*row].head) & flags) == flags;
+  return *row < MH_HEAPS && *row != heap->row && (mh_read(&rows[*row].head) & flags) == flags &&
+         mh_heap_row_gone(heap->region, (uint32_t)*row) == 0;
 }
 
 static mheap *handle_new(mh_region *region, mheap_error *error) {
@@ -72,20 +77,33 @@ static pthread_mutex_t handles_lock = PTHREAD_MUTEX_INITIALIZER;
 void mh_handles_lock(void) { pthread_mutex_lock(&handles_lock); }
 void mh_handles_unlock(void) { pthread_mutex_unlock(&handles_lock); }
 
-static mheap *make_handle(mh_region *region, uint32_t row, mheap_error *error) {
+/* One that another heap had keeps its lock; all else is made anew. */
+static mheap *spare_handle(mh_region *region) {
+  mheap *heap = region->spare_heaps;
+  if (heap == NULL) {
+    heap = mh_os_table(HANDLE_BYTES);
+    if (heap != NULL) pthread_mutex_init(&heap->lock, NULL);
+    return heap;
+  }
+  region->spare_heaps = heap->next;
+  heap->gone = heap->hooked = false;
+  return heap;
+}
+
+mheap *mh_handle_make(mh_region *region, uint32_t row, mheap_error *error) {
   const mh_heap_row *stored = (const mh_heap_row *)mh_at(region, MH_HEAPS_OFFSET) + row;
   uint64_t only = mh_read(&stored->arena);
   if (only > MH_ARENAS || (only > 1 && region->ranges[only - 1].end == 0)) {
     mh_fail_corrupt(error, region->path, mh_offset(region, &stored->arena), "arena of a heap", 0, only);
     return NULL;
   }
-  mheap *heap = mh_os_table(HANDLE_BYTES);
+  mheap *heap = spare_handle(region);
   if (heap == NULL) {
     mh_fail_system(error, ENOMEM, region->path, "making the heap's handle");
     return NULL;
   }
   heap->only = (uint32_t)only;
-  handle_init(heap, region, row);
+  handle_use(heap, region, row);
   return heap;
 }
 
@@ -93,29 +111,36 @@ mheap *mh_handle_of(mh_region *region, uint32_t row, mheap_error *error) {
   mh_handles_lock();
   mheap *heap = mh_handle_find(region, row);
   if (heap == NULL && row < MH_HEAPS && mh_heap_row_visible(mh_heap_row_head(region, row)))
-    heap = make_handle(region, row, error);
+    heap = mh_handle_make(region, row, error);
   mh_handles_unlock();
   return heap;
 }
 
-static void drop_handle(mheap *heap) {
+void mh_handle_drop(mheap *heap) {
+  mh_region *region = heap->region;
   mh_hooks_end(heap);
-  handle_fini(heap);
-  mh_os_table_free(heap, HANDLE_BYTES);
+  mh_lanes_drop(heap);
+  mh_registry_remove_heap(region, heap);
+  heap->next = region->spare_heaps;
+  region->spare_heaps = heap;
 }
 
-void mh_handle_drop(mheap *heap) {
-  mh_handles_lock();
-  drop_handle(heap);
-  mh_handles_unlock();
+static void free_spares(mh_region *region) {
+  for (mheap *heap = region->spare_heaps, *next; heap != NULL; heap = next) {
+    next = heap->next;
+    pthread_mutex_destroy(&heap->lock);
+    mh_os_table_free(heap, HANDLE_BYTES);
+  }
+  region->spare_heaps = NULL;
 }
 
 static void drop_others(mheap *heap) {
   mh_handles_lock();
   for (mheap *other = heap->region->heaps, *next; other != NULL; other = next) {
     next = other->next;
-    if (other != heap && other != heap->own) drop_handle(other);
+    if (other != heap && other != heap->own) mh_handle_drop(other);
   }
+  free_spares(heap->region);
   mh_handles_unlock();
 }
 
@@ -211,6 +236,7 @@ static void drop(mheap *heap) {
   mh_hooks_end(heap);
   if (heap->own != NULL) handle_fini(heap->own);
   handle_fini(heap);
+  mh_lanes_free_spares(heap->region);
   mh_arena_drop(heap->region);
   mh_os_table_free(heap, HANDLE_BYTES);
 }
@@ -283,11 +309,13 @@ mheap_err mheap_collect(mheap *heap, bool force) {
   mh_deferred_call(force);
   while (force && open_some(heap->region, heap->only)) continue;
   collect_lanes(heap);
+  if (force) mh_handles_lock();
   pthread_mutex_lock(&heap->region->lock);
   if (force) mh_heaps_settle(heap->region);
   mh_arena_trim(heap->region, true);
   if (force) mh_arena_punch(heap->region);
   pthread_mutex_unlock(&heap->region->lock);
+  if (force) mh_handles_unlock();
   return MHEAP_OK;
 }
 

@@ -82,8 +82,7 @@ static mh_lane *lane_at_hand(const mheap *heap) {
   return lane != NULL || other == NULL || other->heap != heap ? lane : other;
 }
 
-static slow mheap_err free_found(void *block) {
-  if (block == NULL) return MHEAP_OK;
+static mheap_err try_free_found(void *block) {
   mheap *heap = mh_pointer_heap(block);
   if (heap != NULL) {
     mheap_err code = unlikely(heap->hooked) ? mh_hooks_free(heap, block) : mh_heap_free(heap, block);
@@ -92,6 +91,17 @@ static slow mheap_err free_found(void *block) {
   }
   mh_report_error(NULL);
   return mh_pointer_error();
+}
+
+/* Again where the block's heap was deleted by another thread while it was looked for. */
+static slow mheap_err free_found(void *block) {
+  if (block == NULL) return MHEAP_OK;
+  for (;;) {
+    mh_region *region = mh_radix_find(block);
+    uint64_t deletions = region != NULL ? atomic_load(&region->deletions) : 0;
+    mheap_err code = try_free_found(block);
+    if (code == MHEAP_OK || region == NULL || !mh_heaps_moved(region, deletions)) return code;
+  }
 }
 
 static slow mheap_err free_failed(const mheap *heap) { return mh_pointer_fail(heap); }

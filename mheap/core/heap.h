@@ -16,6 +16,7 @@ struct mheap {
   uint32_t only;            /* row of the one arena it takes space from, plus 1; 0: the shared ones */
   bool hooked;              /* calls take the slow path: guards or a trace are on */
   bool objects;             /* this is a heap of object blocks, which no raw call may touch */
+  bool gone;                /* destroyed or deleted: it gets no more lanes; under the lanes' lock */
   mh_hooks *hooks;          /* see hooks.h; NULL: none */
   _Atomic(mh_lane *) lanes; /* all lanes of this heap in this process, by lane->next; only added to */
   pthread_mutex_t lock;     /* lanes' list, hooks; before region->lock */
@@ -84,7 +85,8 @@ mheap *mh_handle_find(const mh_region *region, uint32_t row);
 /* While it is held no handle comes or goes. The first lock in the order. */
 void mh_handles_lock(void);
 void mh_handles_unlock(void);
-/* The handle is gone; its lanes must be. */
+/* With that lock: the first handle of a row that has none; its last, whose lanes are gone already. */
+mheap *mh_handle_make(mh_region *region, uint32_t row, mheap_error *error);
 void mh_handle_drop(mheap *heap);
 
 /* ---- heaps of kinds (heaps.c) ---- */
@@ -99,8 +101,11 @@ static inline bool mh_heap_row_visible(uint64_t head) {
 }
 
 /* Finishes what destroyed and deleted heaps left when their process was killed (heaps.c). The caller
-   holds region->lock. */
+   holds the handles' lock and region->lock. */
 void mh_heaps_settle(mh_region *region);
+/* Was a heap deleted since region->deletions was `before`? Then what a block's heap is may have been
+   found out half from before, half from after; it is all done now. */
+bool mh_heaps_moved(const mh_region *region, uint64_t before);
 
 /* Refuses a heap whose handle belongs to the parent process. */
 mheap_err mh_heap_usable(mheap *heap);

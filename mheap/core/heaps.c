@@ -1,7 +1,9 @@
 /* heaps.c: the heaps of a region beside its main one: made, destroyed, deleted, visited.
 
    Owns: rows 2 and up of the heap table. Calls arenas.h, arena.h, hooks.h, lane.h, segment.h. Holds
-   region->lock while it changes the table or runs.
+   region->lock while it changes the table or runs, and the handles' lock from the first to the last
+   step of making, destroying or deleting a heap: so a row that is neither in use nor free is
+   nobody's work at the moment but a killed process's.
 
    A heap is there from the store of its row's head on. Destroying or deleting it is one store too,
    which says what its runs are from now on (MH_HEAP_DESTROYED, MH_HEAP_DELETED); then each run is
@@ -25,21 +27,20 @@ static mh_heap_row *row_at(const mh_region *region, uint32_t row) {
 
 /* ---- each run of a row, in the segments it touched ---- */
 
-typedef void run_fun(mh_region *region, mh_slab *run, uint64_t closed);
+typedef void run_fun(mh_region *region, mh_slab *run);
 typedef void huge_fun(mh_region *region, const mh_map_entry *huge);
 
 typedef struct change { /* what becomes of a heap's runs */
   uint32_t row;
   run_fun *run;
   huge_fun *huge;
-  uint64_t closed; /* arenas whose slabs are not the main heap's to fill, a bit a row */
 } change;
 
 static void change_slices(mh_region *region, const change *c, uint64_t segment) {
   mh_slab *entries = (mh_slab *)mh_segment_of(region, segment);
   for (uint32_t i = 1; i < MH_SEGMENT_SLICES && entries->kind == MH_RUN_HEADER; i++) {
     bool is_run = entries[i].kind == MH_RUN_SLAB || entries[i].kind == MH_RUN_SPAN;
-    if (is_run && entries[i].heap == c->row) c->run(region, &entries[i], c->closed);
+    if (is_run && entries[i].heap == c->row) c->run(region, &entries[i]);
   }
 }
 
@@ -69,24 +70,28 @@ static void change_runs(mh_region *region, const change *c) {
   }
 }
 
-static void free_run(mh_region *region, mh_slab *run, uint64_t closed) {
-  (void)closed;
+static void free_run(mh_region *region, mh_slab *run) {
   atomic_store_explicit(&run->lane, NULL, memory_order_release);
   mh_arena_give(region, run);
 }
 
-static void free_huge(mh_region *region, const mh_map_entry *huge) {
-  for (uint64_t i = 0; i < huge->count; i++) mh_publish(mh_map_word(region, huge->head + i, NULL), 0);
-  mh_arena_give_segments(region, huge->head, huge->count);
+/* Since the kill its bodies were free to be taken: they may be something else by now. */
+static bool is_part(mh_region *region, const mh_map_entry *huge, uint64_t i) {
+  return i == 0 || mh_read(mh_map_word(region, huge->head + i, NULL)) == mh_map_body(i);
 }
 
-static void hand_run(mh_region *region, mh_slab *run, uint64_t closed) {
-  uint64_t *head = mh_slab_head(region, run), segment = mh_slab_index(region, run) / MH_SEGMENT_SLICES;
+static void free_huge(mh_region *region, const mh_map_entry *huge) {
+  for (uint64_t i = 0, n; i < huge->count; i += n + 1) {
+    for (n = 0; i + n < huge->count && is_part(region, huge, i + n); n++)
+      mh_publish(mh_map_word(region, huge->head + i + n, NULL), 0);
+    if (n > 0) mh_arena_give_segments(region, huge->head + i, n);
+  }
+}
+
+static void hand_run(mh_region *region, mh_slab *run) {
+  uint64_t *head = mh_slab_head(region, run);
   mh_publish(head, *head & ~((((uint64_t)1 << MH_HEAD_HEAP_BITS) - 1) << MH_HEAD_HEAP_SHIFT));
   run->heap = 0;
-  if (run->kind == MH_RUN_SLAB && (closed >> mh_map_arena_of(region, segment) & 1) &&
-      run->place == MH_PLACE_FULL)
-    run->place = MH_PLACE_CLOSED;
 }
 
 static void hand_huge(mh_region *region, const mh_map_entry *huge) {
@@ -96,15 +101,13 @@ static void hand_huge(mh_region *region, const mh_map_entry *huge) {
 /* ---- rows ---- */
 
 /* Frees a row whose heap is gone: after it no run names it. The caller holds region->lock. */
-static void settle_row(mh_region *region, uint32_t row, uint64_t closed) {
+static void settle_row(mh_region *region, uint32_t row) {
   bool destroyed = (row_at(region, row)->head & MH_HEAP_DESTROYED) != 0;
-  change c = {.row = row,
-              .run = destroyed ? free_run : hand_run,
-              .huge = destroyed ? free_huge : hand_huge,
-              .closed = closed};
+  change c = {.row = row, .run = destroyed ? free_run : hand_run, .huge = destroyed ? free_huge : hand_huge};
   mh_arena_open_all(region);
   change_runs(region, &c);
   mh_region_untouch(region, row);
+  if (!destroyed) mh_lanes_hand_orphans(region, row);
   region->orphans[row] = NULL;
   region->thrifty[row] = false;
   mh_heap_row *stored = row_at(region, row);
@@ -112,28 +115,29 @@ static void settle_row(mh_region *region, uint32_t row, uint64_t closed) {
   mh_publish(&stored->head, 0);
 }
 
-static uint32_t free_row(mh_region *region) {
-  for (uint32_t row = FIRST_ROW; row < MH_HEAPS; row++)
-    if (mh_read(&row_at(region, row)->head) == 0) return row;
-  for (uint32_t row = FIRST_ROW; row < MH_HEAPS; row++)
-    if (mh_read(&row_at(region, row)->head) & (MH_HEAP_DESTROYED | MH_HEAP_DELETED)) {
-      settle_row(region, row, 0);
-      return row;
-    }
-  return MH_HEAPS;
-}
-
 void mh_heaps_settle(mh_region *region) {
   for (uint32_t row = FIRST_ROW; row < MH_HEAPS; row++)
-    if (mh_read(&row_at(region, row)->head) & (MH_HEAP_DESTROYED | MH_HEAP_DELETED))
-      settle_row(region, row, 0);
+    if (mh_heap_row_gone(region, row)) settle_row(region, row);
+}
+
+static uint32_t free_row(mh_region *region) {
+  for (uint32_t row = FIRST_ROW; row < MH_HEAPS; row++)
+    if (mh_heap_row_head(region, row) == 0) return row;
+  mh_heaps_settle(region);
+  for (uint32_t row = FIRST_ROW; row < MH_HEAPS; row++)
+    if (mh_heap_row_head(region, row) == 0) return row;
+  return MH_HEAPS;
 }
 
 /* ---- making ---- */
 
 #define ITSELF UINT64_MAX /* for `kind`: the row that is made */
 
+/* The arena was looked up without the lock, and may have been released meanwhile. */
 static mheap_err make_row(mh_region *region, const mh_heap_row *like, uint32_t *row, mheap_error *error) {
+  if (like->arena > 1 && region->ranges[like->arena - 1].end == 0)
+    return mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: arena %u: it was released", region->path,
+                   (unsigned)like->arena - 1);
   *row = free_row(region);
   if (*row == MH_HEAPS)
     return mh_fail(error, MHEAP_ERR_FULL,
@@ -147,14 +151,25 @@ static mheap_err make_row(mh_region *region, const mh_heap_row *like, uint32_t *
   return MHEAP_OK;
 }
 
+static void drop_row(mh_region *region, uint32_t row) {
+  pthread_mutex_lock(&region->lock);
+  mh_publish(&row_at(region, row)->head, 0);
+  row_at(region, row)->kind = 0;
+  pthread_mutex_unlock(&region->lock);
+}
+
 static mheap *new_in(mh_region *region, const mh_heap_row *like, mheap_error *error) {
   uint32_t row;
-  mheap_err code = mh_region_require(region, MH_ROCOMPAT_ARENAS, error);
-  if (code) return NULL;
+  mheap *made = NULL;
+  if (mh_region_require(region, MH_ROCOMPAT_ARENAS, error) != MHEAP_OK) return NULL;
+  mh_handles_lock();
   pthread_mutex_lock(&region->lock);
-  code = make_row(region, like, &row, error);
+  mheap_err code = make_row(region, like, &row, error);
   pthread_mutex_unlock(&region->lock);
-  return code ? NULL : mh_handle_of(region, row, error);
+  if (!code) made = mh_handle_make(region, row, error);
+  if (!code && made == NULL) drop_row(region, row);
+  mh_handles_unlock();
+  return made;
 }
 
 /* The region and arena that the arguments of mheap_new mean. */
@@ -225,9 +240,9 @@ static void mark_row(mh_region *region, uint32_t row, uint64_t flag) {
   pthread_mutex_unlock(&region->lock);
 }
 
-static void settle(mh_region *region, uint32_t row, uint64_t closed) {
+static void settle(mh_region *region, uint32_t row) {
   pthread_mutex_lock(&region->lock);
-  settle_row(region, row, closed);
+  settle_row(region, row);
   pthread_mutex_unlock(&region->lock);
 }
 
@@ -235,10 +250,12 @@ void mh_heap_destroy(mheap *heap) {
   mh_region *region = heap->region;
   uint32_t row = heap->row;
   mh_guard_spoil_all(heap);
+  mh_handles_lock();
   mark_row(region, row, MH_HEAP_DESTROYED);
   mh_lanes_drop(heap);
-  mh_handle_drop(heap); /* before another heap can get the row */
-  settle(region, row, 0);
+  settle(region, row);
+  mh_handle_drop(heap);
+  mh_handles_unlock();
 }
 
 mheap_err mheap_destroy(mheap *heap) {
@@ -257,6 +274,8 @@ static uint64_t closed_arenas(const mh_region *region, uint64_t head) {
   return closed;
 }
 
+/* Other threads may be freeing blocks of it meanwhile: who finds them nobody's, or the wrong heap's,
+   sees by `deletions` that this may be why (mh_heaps_moved). */
 mheap_err mheap_delete(mheap *heap) {
   mheap_error *error;
   mheap_err code = may_go(heap, 0, &error);
@@ -264,14 +283,25 @@ mheap_err mheap_delete(mheap *heap) {
   mh_region *region = heap->region;
   mheap *main = mh_handle_find(region, 0);
   uint32_t row = heap->row;
-  uint64_t head = mh_heap_row_head(region, row), closed = closed_arenas(region, head);
+  uint64_t head = mh_heap_row_head(region, row);
+  mh_handles_lock();
+  atomic_fetch_add(&region->deletions, 1);
   if (head & MH_HEAP_GUARDED) mh_heap_set_guarded(main);
   if (region->orphans[row] != NULL) mh_lanes_collect(heap); /* they get a lane, to go with */
   mark_row(region, row, MH_HEAP_DELETED);
-  mh_lanes_move(heap, main, closed);
+  mh_lanes_move(heap, main, closed_arenas(region, head));
+  settle(region, row);
   mh_handle_drop(heap);
-  settle(region, row, closed);
+  atomic_fetch_add(&region->deletions, 1);
+  mh_handles_unlock();
   return MHEAP_OK;
+}
+
+bool mh_heaps_moved(const mh_region *region, uint64_t before) {
+  if (before % 2 == 0 && atomic_load(&region->deletions) == before) return false;
+  mh_handles_lock(); /* until it is done */
+  mh_handles_unlock();
+  return true;
 }
 
 /* ---- looking ---- */

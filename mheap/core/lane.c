@@ -89,6 +89,22 @@ static void remove_partial(mh_bin *bin, mh_slab *slab) {
   slab->next = slab->prev = NULL;
 }
 
+/* Full slabs, and closed ones: nobody looks for a block in them. */
+static void push_full(mh_bin *bin, mh_slab *slab, mh_place place) {
+  slab->prev = NULL;
+  slab->next = bin->full;
+  if (bin->full != NULL) bin->full->prev = slab;
+  bin->full = slab;
+  slab->place = (uint8_t)place;
+}
+
+static void remove_full(mh_bin *bin, mh_slab *slab) {
+  if (slab->prev != NULL) slab->prev->next = slab->next;
+  else bin->full = slab->next;
+  if (slab->next != NULL) slab->next->prev = slab->prev;
+  slab->next = slab->prev = NULL;
+}
+
 static void set_owner(mh_slab *slab, mh_lane *lane) {
   atomic_store_explicit(&slab->lane, lane, memory_order_release);
 }
@@ -172,8 +188,8 @@ static bool advance(mh_region *region, mh_bin *bin) {
   if (slab == NULL) return false;
   if (use_slab_from(region, bin, slab, next_word(slab, (uint32_t)(bin->word - slab->bits->alloc))))
     return true;
-  slab->place = MH_PLACE_FULL;
   clear_bin(bin);
+  push_full(bin, slab, MH_PLACE_FULL);
   return false;
 }
 
@@ -182,7 +198,7 @@ static bool use_partial(mh_region *region, mh_bin *bin) {
     mh_slab *slab = bin->partial;
     remove_partial(bin, slab);
     if (use_slab(region, bin, slab)) return true;
-    slab->place = MH_PLACE_FULL;
+    push_full(bin, slab, MH_PLACE_FULL);
   }
   return false;
 }
@@ -192,15 +208,30 @@ static bool use_partial(mh_region *region, mh_bin *bin) {
 static void push_queue(mh_lane *lane, mh_slab *slab) {
   mh_slab *head = atomic_load_explicit(&lane->queue, memory_order_relaxed);
   do atomic_store_explicit(&slab->queue_next, head, memory_order_relaxed);
-  while (!atomic_compare_exchange_weak_explicit(&lane->queue, &head, slab, memory_order_release,
+  while (!atomic_compare_exchange_weak_explicit(&lane->queue, &head, slab, memory_order_acq_rel,
                                                 memory_order_relaxed));
 }
 
+/* Every slab of a lane's queue goes to the queue of the lane that has it now. By any thread. */
+static void pass_queue_on(mh_lane *lane) {
+  mh_slab *slab = atomic_exchange_explicit(&lane->queue, NULL, memory_order_acq_rel);
+  for (mh_slab *next; slab != NULL; slab = next) {
+    next = atomic_load_explicit(&slab->queue_next, memory_order_relaxed);
+    push_queue(atomic_load_explicit(&slab->lane, memory_order_acquire), slab);
+  }
+}
+
+/* A lane that lost the slab to another, meanwhile, may never look at its queue again. Either who took
+   the slab finds it in the queue afterwards, or it is seen here that it was taken. */
 static void tell_lane(mh_slab *slab) {
   if (atomic_exchange_explicit(&slab->queued, 1, memory_order_seq_cst) != 0) return;
   mh_lane *lane = atomic_load_explicit(&slab->lane, memory_order_seq_cst);
-  if (lane != NULL) push_queue(lane, slab);
-  else atomic_store_explicit(&slab->queued, 0, memory_order_release);
+  if (lane == NULL) {
+    atomic_store_explicit(&slab->queued, 0, memory_order_release);
+    return;
+  }
+  push_queue(lane, slab);
+  if (atomic_load_explicit(&slab->lane, memory_order_seq_cst) != lane) pass_queue_on(lane);
 }
 
 /* The hazard is set before the bit: who sees the bit, and so perhaps an empty slab, sees
@@ -214,7 +245,8 @@ bool mh_lane_free_remote(mh_lane *self, mh_slab *slab, uint32_t word, uint64_t b
   return (old & bit) == 0;
 }
 
-/* Is another thread still busy with the slab? */
+/* Is another thread still busy with the slab? The caller holds region->lock, under which lists of lanes
+   are changed. */
 static bool is_hazard(const mh_lane *lane, const mh_slab *slab) {
   atomic_thread_fence(memory_order_acquire);
   if (atomic_load_explicit((_Atomic uint32_t *)&slab->queued, memory_order_acquire) != 0) return true;
@@ -223,12 +255,18 @@ static bool is_hazard(const mh_lane *lane, const mh_slab *slab) {
   return atomic_load_explicit((_Atomic uint32_t *)&slab->queued, memory_order_acquire) != 0;
 }
 
+/* Gives an empty slab back, unless a thread that freed the last block in it is still there. */
 static void retire(mh_lane *lane, mh_slab *slab) {
   mh_region *region = lane->heap->region;
   int saved = errno; /* of the program, whose free this may be */
-  set_owner(slab, NULL);
   pthread_mutex_lock(&region->lock);
-  mh_arena_give(region, slab);
+  if (!is_hazard(lane, slab)) {
+    mh_bin *bin = &lane->bins[slab->class];
+    if (slab->place == MH_PLACE_LIST) remove_partial(bin, slab);
+    else remove_full(bin, slab);
+    set_owner(slab, NULL);
+    mh_arena_give(region, slab);
+  }
   pthread_mutex_unlock(&region->lock);
   errno = saved;
 }
@@ -237,10 +275,11 @@ static void retire(mh_lane *lane, mh_slab *slab) {
 static void settle(mh_lane *lane, mh_slab *slab) {
   mh_bin *bin = &lane->bins[slab->class];
   if (slab->place == MH_PLACE_BIN) return;
-  if (slab->place == MH_PLACE_FULL) push_partial(bin, slab);
-  if (!is_empty(slab) || is_hazard(lane, slab)) return;
-  if (slab->place == MH_PLACE_LIST) remove_partial(bin, slab);
-  retire(lane, slab);
+  if (slab->place == MH_PLACE_FULL) {
+    remove_full(bin, slab);
+    push_partial(bin, slab);
+  }
+  if (is_empty(slab)) retire(lane, slab);
 }
 
 /* Takes in what other threads freed. A slab that moved on to another lane is passed on. */
@@ -266,25 +305,55 @@ void mh_lane_freed(mh_lane *lane, mh_slab *slab) { settle(lane, slab); }
 
 /* ---- refilling ---- */
 
-/* Moves everything of an idle lane to this one. The caller holds heap->lock. */
-static void absorb(mh_lane *lane, mh_lane *idle) {
-  take_queue(idle);
-  for (uint32_t c = 0; c < MHEAP_CLASSES; c++) {
-    mh_bin *bin = &idle->bins[c];
-    mh_slab *current = bin->slab;
-    clear_bin(bin);
-    if (current != NULL) push_partial(bin, current);
-    while (bin->partial != NULL) {
-      mh_slab *slab = bin->partial;
-      remove_partial(bin, slab);
-      set_owner(slab, lane);
-      push_partial(&lane->bins[c], slab);
-    }
+static bool is_closed(const mh_region *region, const mh_slab *slab, uint64_t closed) {
+  return closed >> mh_map_arena_of(region, mh_slab_index(region, slab) / MH_SEGMENT_SLICES) & 1;
+}
+
+static void take_slab(mh_lane *lane, mh_slab *slab, uint64_t closed) {
+  mh_bin *bin = &lane->bins[slab->class];
+  bool full = slab->place == MH_PLACE_FULL, shut = slab->place == MH_PLACE_CLOSED;
+  set_owner(slab, lane);
+  if (shut || is_closed(lane->heap->region, slab, closed)) push_full(bin, slab, MH_PLACE_CLOSED);
+  else if (full) push_full(bin, slab, MH_PLACE_FULL);
+  else push_partial(bin, slab);
+  if (is_empty(slab)) retire(lane, slab);
+}
+
+static void take_list(mh_lane *lane, mh_slab *list, uint64_t closed) {
+  for (mh_slab *next; list != NULL; list = next) {
+    next = list->next;
+    take_slab(lane, list, closed);
   }
 }
 
-/* Slabs of lanes whose threads are gone. Full ones stay with their lane, whose queue tells
-   when they are not full any more. */
+/* Takes all slabs from another lane, or from itself: those in `closed` arenas, a bit a row, are closed. */
+static void take_bins(mh_lane *lane, mh_lane *from, uint64_t closed) {
+  for (uint32_t c = 0; c < MHEAP_CLASSES; c++) {
+    mh_bin *bin = &from->bins[c];
+    mh_slab *current = bin->slab, *partial = bin->partial, *full = bin->full;
+    clear_bin(bin);
+    bin->partial = bin->last = bin->full = NULL;
+    take_list(lane, partial, closed);
+    take_list(lane, full, closed);
+    if (current != NULL) take_slab(lane, current, closed);
+  }
+}
+
+/* Slabs that it brought along from a heap that was deleted. By who owns the lane. */
+static void close_own(mh_lane *lane) {
+  if (!atomic_exchange_explicit(&lane->handed, false, memory_order_acquire)) return;
+  uint64_t closed = atomic_load_explicit(&lane->closed, memory_order_relaxed);
+  if (closed != 0) take_bins(lane, lane, closed);
+}
+
+/* Moves everything of an idle lane to this one. The caller holds heap->lock. */
+static void absorb(mh_lane *lane, mh_lane *idle) {
+  take_queue(idle);
+  close_own(idle);
+  take_bins(lane, idle, 0);
+}
+
+/* Slabs of lanes whose threads are gone. */
 static bool absorb_idle(mh_lane *lane) {
   bool any = false;
   pthread_mutex_lock(&lane->heap->lock);
@@ -312,6 +381,7 @@ static mheap_err new_slab(mh_lane *lane, uint32_t class, mheap_error *error) {
   pthread_mutex_unlock(&region->lock);
   if (slab == NULL) return error->code;
   if (use_slab(region, &lane->bins[class], slab)) return MHEAP_OK;
+  push_full(&lane->bins[class], slab, MH_PLACE_FULL);
   retire(lane, slab); /* the disk filled up before its first block could be handed out */
   return mh_region_back(region, mh_offset(region, mh_slab_start(region, slab)), count * MH_SLICE, error);
 }
@@ -325,8 +395,8 @@ static bool may_fill(const mheap *heap, const mh_slab *slab) {
 }
 
 static void close_slab(mh_lane *lane, mh_slab *slab) {
-  slab->place = MH_PLACE_CLOSED;
-  if (is_empty(slab) && !is_hazard(lane, slab)) retire(lane, slab);
+  push_full(&lane->bins[slab->class], slab, MH_PLACE_CLOSED);
+  if (is_empty(slab)) retire(lane, slab);
 }
 
 /* The slab's blocks become this lane's to hand out. An empty one is given back by the next
@@ -337,7 +407,7 @@ static void adopt(mh_lane *lane, mh_slab *slab) {
   fold(slab);
   if (!may_fill(lane->heap, slab)) close_slab(lane, slab);
   else if (has_free_block(slab)) push_partial(&lane->bins[slab->class], slab);
-  else slab->place = MH_PLACE_FULL;
+  else push_full(&lane->bins[slab->class], slab, MH_PLACE_FULL);
 }
 
 /* Slabs that the file holds already: of segments opened before, else (`open`) of some opened
@@ -415,6 +485,9 @@ void mh_lane_remember(mh_lane *lane) {
   if (!new) return;
   atomic_thread_fence(memory_order_seq_cst);
   if (is_slow(heap)) forget_heap(thread, heap);
+  if (lane->heap == heap) return; /* else its heap was deleted meanwhile */
+  forget(&thread->heap, heap);
+  forget_heap(thread, lane->heap);
 }
 
 void mh_own_lane_remember(mh_lane *lane) {
@@ -499,8 +572,90 @@ static void link_lane(mh_thread *thread, mh_lane *lane) {
   thread->lanes = lane;
 }
 
+/* ---- spare lanes ---- */
+
+static void make_spare(mh_region *region, mh_lane *lane) {
+  lane->next = region->spare_lanes;
+  region->spare_lanes = lane;
+}
+
+void mh_lanes_free_spares(mh_region *region) {
+  mh_lanes_lock();
+  for (mh_lane *lane = region->spare_lanes, *next; lane != NULL; lane = next) {
+    next = lane->next;
+    mh_os_table_free(lane, LANE_BYTES);
+  }
+  region->spare_lanes = NULL;
+  mh_lanes_unlock();
+}
+
+/* Is nobody but this thread at work in it? */
+static bool is_at_rest(const mh_lane *lane) {
+  return !lane->dead && (lane->thread == NULL || lane->thread == &mh_this_thread);
+}
+
+static void leave_lane(mh_lane *lane) {
+  mh_thread *thread = lane->thread;
+  if (thread != NULL) forget_heap(thread, lane->heap);
+  if (thread == &mh_this_thread) unlink_lane(thread, lane);
+}
+
+/* One at rest is emptied, and spare. Who still meant to tell it of a free sees that the slab is another's. */
+static void empty_lane(mh_lane *lane, mh_lane *into, uint64_t closed) {
+  leave_lane(lane);
+  take_queue(lane);
+  take_bins(into, lane, closed);
+  pass_queue_on(lane);
+  make_spare(into->heap->region, lane);
+}
+
+static void unlink_of_heap(mheap *heap, const mh_lane *lane) {
+  pthread_mutex_lock(&heap->region->lock);
+  if (heap->lanes == lane) {
+    heap->lanes = lane->next;
+  } else {
+    mh_lane *before = heap->lanes;
+    while (before->next != lane) before = before->next;
+    before->next = lane->next;
+  }
+  pthread_mutex_unlock(&heap->region->lock);
+}
+
+static mh_lane *other_lane(const mh_thread *thread, const mh_lane *lane) {
+  for (mh_lane *other = thread->lanes; other != NULL; other = other->thread_next)
+    if (other != lane && !is_gone(other) && other->heap == lane->heap) return other;
+  return NULL;
+}
+
+/* What the thread has twice in a heap, since another was deleted. With the lanes' lock. */
+static void merge_handed(mh_thread *thread) {
+  for (mh_lane *lane = thread->lanes, *next, *into; lane != NULL; lane = next) {
+    next = lane->thread_next;
+    if (is_gone(lane) || !atomic_load_explicit(&lane->handed, memory_order_acquire)) continue;
+    mheap *heap = lane->heap;
+    pthread_mutex_lock(&heap->lock);
+    close_own(lane);
+    if ((into = other_lane(thread, lane)) != NULL) {
+      unlink_of_heap(heap, lane);
+      empty_lane(lane, into, 0);
+      take_queue(into); /* it may never allocate here, and so never look */
+    }
+    pthread_mutex_unlock(&heap->lock);
+  }
+}
+
+/* One that was another heap's may still have slabs of that pushed on its queue: they are passed on. */
+static mh_lane *spare_lane(mh_region *region) {
+  mh_lane *lane = region->spare_lanes;
+  if (lane == NULL) return mh_os_table(LANE_BYTES);
+  region->spare_lanes = lane->next;
+  memset(lane->bins, 0, sizeof lane->bins);
+  lane->handed = lane->dead = false;
+  return lane;
+}
+
 static mh_lane *new_lane(mheap *heap, mheap_error *error) {
-  mh_lane *lane = mh_os_table(LANE_BYTES);
+  mh_lane *lane = spare_lane(heap->region);
   if (lane == NULL) {
     mh_fail_system(error, ENOMEM, heap->region->path, "making a lane for a thread");
     return NULL;
@@ -519,6 +674,12 @@ static mh_lane *new_lane(mheap *heap, mheap_error *error) {
 static mh_lane *take_lane(mheap *heap, mh_thread *thread, mheap_error *error) {
   mh_lanes_lock();
   free_gone(thread);
+  merge_handed(thread);
+  if (heap->gone) {
+    mh_lanes_unlock();
+    mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: this heap was destroyed or deleted", heap->region->path);
+    return NULL;
+  }
   pthread_mutex_lock(&heap->lock);
   mh_lane *lane = heap->lanes;
   while (lane != NULL && (lane->thread != NULL || lane->dead)) lane = lane->next;
@@ -529,10 +690,21 @@ static mh_lane *take_lane(mheap *heap, mh_thread *thread, mheap_error *error) {
   return lane;
 }
 
-mh_lane *mh_lane_of(mheap *heap, mheap_error *error) {
-  mh_thread *thread = &mh_this_thread;
+static mh_lane *find_lane(const mh_thread *thread, const mheap *heap) {
   mh_lane *lane = thread->lanes;
   while (lane != NULL && (is_gone(lane) || lane->heap != heap)) lane = lane->thread_next;
+  return lane;
+}
+
+mh_lane *mh_lane_of(mheap *heap, mheap_error *error) {
+  mh_thread *thread = &mh_this_thread;
+  mh_lane *lane = find_lane(thread, heap);
+  if (lane != NULL && atomic_load_explicit(&lane->handed, memory_order_relaxed)) {
+    mh_lanes_lock();
+    merge_handed(thread);
+    mh_lanes_unlock();
+    lane = find_lane(thread, heap);
+  }
   if (lane != NULL) return lane;
   watch(thread);
   return take_lane(heap, thread, error);
@@ -541,6 +713,7 @@ mh_lane *mh_lane_of(mheap *heap, mheap_error *error) {
 /* ---- collecting, detaching, forking ---- */
 
 static void collect_lane(mh_lane *lane) {
+  close_own(lane);
   take_queue(lane);
   for (uint32_t c = 0; c < MHEAP_CLASSES; c++) {
     mh_bin *bin = &lane->bins[c];
@@ -561,7 +734,7 @@ void mh_lanes_collect(mheap *heap) {
   if (own != NULL) adopt_orphans(own, false);
   pthread_mutex_lock(&heap->lock);
   for (mh_lane *lane = heap->lanes; lane != NULL; lane = lane->next)
-    if (!lane->dead && (lane->thread == NULL || lane == own)) collect_lane(lane);
+    if (is_at_rest(lane)) collect_lane(lane);
   pthread_mutex_unlock(&heap->lock);
 }
 
@@ -576,54 +749,62 @@ void mh_lanes_forget(mheap *heap) {
   mh_lanes_unlock();
 }
 
-static void close_bin(mh_lane *lane, mh_bin *bin) {
-  mh_slab *current = bin->slab;
-  clear_bin(bin);
-  if (current != NULL) close_slab(lane, current);
-  while (bin->partial != NULL) {
-    mh_slab *slab = bin->partial;
-    remove_partial(bin, slab);
-    close_slab(lane, slab);
-  }
-}
+/* ---- lanes of heaps that go ---- */
 
-/* Other threads may be freeing blocks in the lane's slabs: it stays where it is in memory. Another
-   thread's list is that thread's own, so that its lane becomes its second one in the other heap. */
-static void move_lane(mh_lane *lane, mheap *to, bool closed) {
+/* The lane of another thread goes over as it is, which may be freeing its blocks at this moment: it
+   becomes that thread's second one in the other heap, until the thread comes by (merge_handed). */
+static void hand_lane(mh_lane *lane, mheap *to, uint64_t closed) {
   mh_thread *thread = lane->thread;
-  if (thread != NULL) forget_heap(thread, lane->heap);
-  if (thread == &mh_this_thread) unlink_lane(thread, lane);
-  take_queue(lane);
-  if (closed)
-    for (uint32_t c = 0; c < MHEAP_CLASSES; c++) close_bin(lane, &lane->bins[c]);
-  lane->heap = to;
+  mheap *from = lane->heap;
+  leave_lane(lane);
+  atomic_store_explicit(&lane->closed, closed, memory_order_relaxed);
+  atomic_store_explicit(&lane->handed, true, memory_order_release);
   lane->next = to->lanes;
   atomic_store_explicit(&to->lanes, lane, memory_order_release);
+  lane->heap = to;
+  atomic_thread_fence(memory_order_seq_cst); /* mh_lane_remember looks again behind its own */
+  if (thread != NULL) forget(&thread->heap, from);
 }
 
-void mh_lanes_move(mheap *from, mheap *to, bool closed) {
+void mh_lanes_move(mheap *from, mheap *to, uint64_t closed) {
+  mheap_error ignored;
+  mh_lane *into = mh_lane_of(to, &ignored), *lane;
   mh_lanes_lock();
+  from->gone = true;
   pthread_mutex_lock(&to->lock);
-  for (mh_lane *lane = from->lanes, *next; lane != NULL; lane = next) {
-    next = lane->next;
-    move_lane(lane, to, closed);
+  while ((lane = from->lanes) != NULL) {
+    pthread_mutex_lock(&to->region->lock);
+    from->lanes = lane->next;
+    bool handed = into == NULL || !is_at_rest(lane);
+    if (handed) hand_lane(lane, to, closed);
+    pthread_mutex_unlock(&to->region->lock);
+    if (!handed) empty_lane(lane, into, closed);
   }
-  from->lanes = NULL;
   pthread_mutex_unlock(&to->lock);
   mh_lanes_unlock();
+}
+
+/* A slab's order in the list does not matter. */
+void mh_lanes_hand_orphans(mh_region *region, uint32_t row) {
+  for (mh_slab *slab = region->orphans[row], *next; slab != NULL; slab = next) {
+    next = slab->next;
+    slab->next = region->orphans[0];
+    region->orphans[0] = slab;
+  }
 }
 
 /* The lane of another thread, which may be looking at it right now, is left to that thread. */
 static void drop_lane(mh_lane *lane) {
   mh_thread *thread = lane->thread;
-  if (thread != NULL) forget_heap(thread, lane->heap);
-  if (thread == &mh_this_thread) unlink_lane(thread, lane);
-  if (thread == NULL || thread == &mh_this_thread) mh_os_table_free(lane, LANE_BYTES);
+  mh_region *region = lane->heap->region;
+  leave_lane(lane);
+  if (thread == NULL || thread == &mh_this_thread) make_spare(region, lane);
   else atomic_store_explicit(&lane->gone, true, memory_order_release);
 }
 
 void mh_lanes_drop(mheap *heap) {
   mh_lanes_lock();
+  heap->gone = true;
   for (mh_lane *lane = heap->lanes, *next; lane != NULL; lane = next) {
     next = lane->next;
     drop_lane(lane);

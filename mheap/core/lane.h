@@ -6,11 +6,12 @@
    lane is idle: who needs it or a slab of it takes it, under heap->lock. A thread's list of
    lanes is changed by that thread alone: lanes of a heap that another thread detached stay in
    it, `gone`, and are freed by their thread, which may be looking at them.
-   Lock order: lanes (in lane.c), heap->lock, region->lock.
+   Lock order: lanes (in lane.c), heap->lock, region->lock. A lane leaves a heap's list with all three,
+   and is then spare, for another heap of the region: its memory stays a lane.
 
    Invariants of a slab whose `lane` is L:
      only L's thread writes bits->alloc and `place`, or moves it between L's lists;
-     it is the slab of its class's bin, or in that bin's list, or full or closed, as `place` says;
+     it is the slab of its class's bin, or in one of that bin's lists, as `place` says;
      a freed bit that is set is seen by L after the slab was pushed on L's queue;
      it is not given back while it is queued or any lane's hazard. */
 #ifndef MHEAP_LANE_H
@@ -30,7 +31,7 @@ typedef struct mh_bin {
   mh_slab *slab;    /* they are in */
   mh_slab *partial; /* other slabs that have free blocks, the longest listed first: they */
   mh_slab *last;    /* have gathered the most of them */
-  uint64_t unused;  /* 64 bytes, aligned: found by a shift, one cache line */
+  mh_slab *full;    /* those that have none. 64 bytes, aligned: found by a shift, one cache line */
 } mh_bin;
 
 struct mh_thread;
@@ -44,7 +45,9 @@ struct mh_lane {
   mh_lane *next;                    /* of the heap */
   struct mh_thread *_Atomic thread; /* that owns it; NULL: idle */
   bool dead;                        /* its thread was not copied by fork, and may have been at work */
-  _Atomic bool gone;                /* its heap was detached: only its thread's list still has it */
+  _Atomic bool gone;                /* its heap is gone: only its thread's list still has it */
+  _Atomic bool handed;              /* its heap was deleted; its thread has not come by since */
+  _Atomic uint64_t closed;          /* then: arenas, a bit a row, whose slabs it must not fill */
   mh_lane *thread_next;             /* of the thread's lanes */
   _Atomic(mh_slab *) queue;         /* slabs with remote frees */
   _Atomic(mh_slab *) hazard;        /* another lane's slab that this thread is freeing in now */
@@ -126,11 +129,18 @@ void mh_lanes_collect(mheap *heap);
 /* Sends every thread's next call in this heap the slow way. */
 void mh_lanes_forget(mheap *heap);
 void mh_lanes_forget_now(mheap *heap); /* without the lock: in a signal handler, in a forked child */
-/* Hands all lanes and their slabs to another heap of the region; `closed`: it may not fill them.
-   Both belong to the caller's thread for now. */
-void mh_lanes_move(mheap *from, mheap *to, bool closed);
-/* At detach: no thread remembers a lane of this heap any more. */
+
+/* Hands all lanes and slabs of a heap to another one of the region, while other threads may be freeing
+   blocks in them; `closed`: arenas, a bit a row, where it must not fill them. Lanes of other threads go
+   over as they are; those at rest are emptied and spare. */
+void mh_lanes_move(mheap *from, mheap *to, uint64_t closed);
+/* What no lane had becomes the main heap's; with region->lock. */
+void mh_lanes_hand_orphans(mh_region *region, uint32_t row);
+
+/* No thread remembers a lane of this heap any more, and it gets none. */
 void mh_lanes_drop(mheap *heap);
+/* At detach. */
+void mh_lanes_free_spares(mh_region *region);
 /* In a forked child, where only the calling thread lives on. */
 void mh_lanes_after_fork(mheap *heap, bool keep);
 /* Around fork. */

@@ -80,11 +80,11 @@ static bool have_words(mh_region *region, uint64_t first, uint64_t count) {
   return true;
 }
 
-/* A huge span as its heap's row has it: see settled_head in segment.c. */
+/* A huge span as its heap's row has it: see mh_head_settled in segment.c. */
 static mh_map_entry settled(const mh_region *region, mh_map_entry entry) {
-  uint64_t row = mh_heap_row_head(region, entry.heap);
-  if (row & MH_HEAP_DESTROYED) return (mh_map_entry){.kind = MH_MAP_FREE, .head = entry.head, .count = 1};
-  if (row & MH_HEAP_DELETED) entry.heap = 0;
+  uint64_t gone = mh_heap_row_gone(region, entry.heap);
+  if (gone == MH_HEAP_DESTROYED) return (mh_map_entry){.kind = MH_MAP_FREE, .head = entry.head, .count = 1};
+  if (gone == MH_HEAP_DELETED) entry.heap = 0;
   return entry;
 }
 

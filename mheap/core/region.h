@@ -100,6 +100,11 @@ struct mh_region {
   _Atomic(struct mh_subproc *) subproc; /* whose it is; NULL: the main one's */
   bool of_subproc;                      /* made for the subprocess, and goes with it */
   struct mheap *heaps;                  /* handles on this region */
+  struct mheap *spare_heaps;            /* handles of heaps that are gone, for the next ones; under the
+                                           handles' lock. Never given back before the region, since a
+                                           thread that frees a block may still look at one */
+  struct mh_lane *spare_lanes;          /* the same of lanes; under the lanes' lock */
+  _Atomic uint64_t deletions;           /* of heaps: odd while one is under way */
 };
 
 /* ---- life ---- */
@@ -190,6 +195,12 @@ static inline uint64_t mh_read(const uint64_t *word) {
 /* Of a row of the heap table. */
 static inline uint64_t mh_heap_row_head(const mh_region *region, uint32_t row) {
   return mh_read(&((const mh_heap_row *)mh_at(region, MH_HEAPS_OFFSET))[row].head);
+}
+/* What became of the runs that name it: MH_HEAP_DESTROYED, MH_HEAP_DELETED, or 0: they are its own. The
+   main heap and its objects' never go, whatever a file says. */
+static inline uint64_t mh_heap_row_gone(const mh_region *region, uint32_t row) {
+  uint64_t gone = row > 1 ? mh_heap_row_head(region, row) & (MH_HEAP_DESTROYED | MH_HEAP_DELETED) : 0;
+  return gone & MH_HEAP_DESTROYED ? MH_HEAP_DESTROYED : gone;
 }
 
 /* ---- what else is stored but not in every file ---- */

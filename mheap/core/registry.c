@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "arenas.h"
 #include "kind.h"
 #include "lane.h"
 #include "os.h"
@@ -39,9 +40,11 @@ static void before_fork(void) {
     each_heap_lock(region, pthread_mutex_lock);
     pthread_mutex_lock(&region->lock);
   }
+  mh_arenas_lock();
 }
 
 static void release_all(void) {
+  mh_arenas_unlock();
   for (mh_region *region = regions; region != NULL; region = region->next) {
     pthread_mutex_unlock(&region->lock);
     each_heap_lock(region, pthread_mutex_unlock);

@@ -116,17 +116,16 @@ static mheap_err check_heads(mh_region *region, uint64_t segment, uint64_t slice
   return MHEAP_OK;
 }
 
-/* A run as its heap's row has it. What a heap that was destroyed left is free; what one that
-   was deleted left is the main heap's: the process that did it was killed before it could
-   say so everywhere. */
+uint64_t mh_head_settled(const mh_region *region, uint64_t word) {
+  uint32_t row = mh_run_head_of(word).heap;
+  uint64_t gone = row < MH_HEAPS ? mh_heap_row_gone(region, row) : 0;
+  if (gone == MH_HEAP_DESTROYED) return 0;
+  return gone == 0 ? word : word & ~((((uint64_t)1 << MH_HEAD_HEAP_BITS) - 1) << MH_HEAD_HEAP_SHIFT);
+}
+
 static uint64_t settled_head(mh_region *region, uint64_t *at) {
-  uint64_t word = *at, row = mh_heap_row_head(region, mh_run_head_of(word).heap);
-  uint64_t settled = word;
-  if (word == 0 || (row & (MH_HEAP_DESTROYED | MH_HEAP_DELETED)) == 0 || !mh_region_writable(region))
-    return word;
-  if (row & MH_HEAP_DESTROYED) settled = 0;
-  else settled &= ~((((uint64_t)1 << MH_HEAD_HEAP_BITS) - 1) << MH_HEAD_HEAP_SHIFT);
-  mh_publish(at, settled);
+  uint64_t word = *at, settled = mh_head_settled(region, word);
+  if (settled != word && mh_region_writable(region)) mh_publish(at, settled);
   return settled;
 }
 

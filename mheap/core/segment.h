@@ -28,8 +28,8 @@ typedef enum mh_run_kind {
 typedef enum mh_place {
   MH_PLACE_BIN = 0, /* the bin hands out its blocks: a free needs nothing done */
   MH_PLACE_LIST,    /* in the bin's list of slabs with free blocks: given back when empty */
-  MH_PLACE_FULL,    /* nowhere, since no block was free: a free lists it */
-  MH_PLACE_CLOSED,  /* nowhere: its free blocks are not this heap's to hand out; given back when empty */
+  MH_PLACE_FULL,    /* in that of slabs that had none: a free moves it to the other */
+  MH_PLACE_CLOSED,  /* there too: its free blocks are not this heap's to hand out; given back when empty */
 } mh_place;
 
 /* A run's first slice; for other slices only `lane` (NULL), `kind` and `back` mean something.
@@ -46,7 +46,7 @@ struct mh_slab {
   uint8_t back;                /* BODY */
   uint8_t slices;              /* of the run */
   uint8_t words;               /* SLAB: of each bitmap */
-  uint16_t heap;               /* row of the heap table */
+  _Atomic uint16_t heap;       /* row of the heap table; changes when its heap is deleted */
   uint16_t backed;             /* SLAB: pages from its start that are known to be on disk */
   _Atomic uint32_t queued;     /* SLAB: in a lane's queue of slabs with remote frees */
   struct mh_slab *next, *prev; /* SLAB: in the list of its lane's bin */
@@ -114,6 +114,9 @@ void mh_run_free(mh_region *region, mh_slab *run);
 void mh_run_resize(mh_region *region, mh_slab *run, uint32_t count, uint64_t head);
 
 uint64_t mh_head_slab(uint32_t class, uint32_t heap);
+/* The head of a run as the row of its heap has it: 0 if that was destroyed, and the main heap's if it
+   was deleted, by a process that was killed before it could say so everywhere. */
+uint64_t mh_head_settled(const mh_region *region, uint64_t head);
 uint64_t mh_head_span(uint32_t slices, uint32_t pages, uint32_t heap);
 uint64_t mh_head_internal(uint32_t slices);
 

@@ -76,11 +76,13 @@ static mheap_err copy_heads(walk *w, uint64_t segment) {
   const mh_segment_header *header = header_at(w, segment);
   uint32_t room = slices_in(w, segment);
   for (uint32_t slice = 1; slice < room;) {
-    uint64_t word = w->slices[slice] = mh_read(&header->slice[slice - 1].head);
+    uint64_t word = mh_read(&header->slice[slice - 1].head);
     mh_run_head head = mh_run_head_of(word);
     if (word != 0 && !mh_run_head_is_valid(&head, room - slice))
       return mh_fail_corrupt(w->error, w->region->path, mh_offset(w->region, &header->slice[slice - 1]),
                              "slice descriptor", 0, word);
+    w->slices[slice] = mh_head_settled(w->region, word);
+    for (uint32_t i = 1; i < head.count && word != 0; i++) w->slices[slice + i] = 0;
     slice += word != 0 ? head.count : 1;
   }
   return MHEAP_OK;

@@ -303,9 +303,11 @@ MHEAP_API void mheap_debug_show_arenas(bool in_use, bool abandoned, bool purge);
    heap is there after the next attach: mheap_visit_heaps. NULL: MHEAP_ERR_FULL, … */
 MHEAP_API mheap *mheap_new(mheap *heap, int tag, bool allow_destroy, mheap_arena arena);
 /* Frees every block of the heap, and the heap. MHEAP_ERR_ARGUMENT unless it was made with allow_destroy.
-   Costs time for its slabs, not its blocks; a kill in the middle leaves it destroyed. */
+   Costs time for its slabs, not its blocks; a kill in the middle leaves it destroyed. No other thread
+   may be using it or its blocks. */
 MHEAP_API mheap_err mheap_destroy(mheap *heap);
-/* Frees the heap; its blocks become the main heap's where they are. */
+/* Frees the heap; its blocks become the main heap's where they are. Other threads may be freeing blocks
+   of it meanwhile, by mheap_free_any; nothing else may be under way in it. */
 MHEAP_API mheap_err mheap_delete(mheap *heap);
 /* The main heap of the region. */
 MHEAP_API mheap *mheap_main(mheap *heap);
