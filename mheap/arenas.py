@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArenaId",
     "area",
+    "debug_show",
     "grow",
     "list",
     "manage_os_memory",
@@ -133,6 +134,16 @@ def area(id: ArenaId) -> tuple[int, int]:
 def min_alignment() -> int:
     """What the start of managed memory is moved up to a multiple of, bytes."""
     return _core.arena_min_alignment()
+
+
+def debug_show(in_use: bool = True, abandoned: bool = False, purge: bool = False) -> None:
+    """Print all arenas of the process, to standard error or the function that register_output was given.
+
+    in_use     a map of their segments
+    abandoned  slabs that no thread owns
+    purge      free segments whose pages may still be held
+    """
+    _core.arena_debug_show(in_use, abandoned, purge)
 
 
 def list(md: Heap | None = None) -> builtins.list[ArenaId]:

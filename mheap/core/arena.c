@@ -304,9 +304,9 @@ static mheap_err arena_full(const mh_region *region, uint32_t row, mheap_error *
   const mh_range *range = &region->ranges[row];
   return mh_fail(
       error, MHEAP_ERR_FULL,
-      "%s: arena %u is full: its %llu bytes are in use, or free in pieces that are too small; free "
+      "%s: arena %d is full: its %llu bytes are in use, or free in pieces that are too small; free "
       "something in it, or let it grow",
-      region->path, row, (unsigned long long)((range->end - range->first) * MH_SEGMENT));
+      region->path, range->id, (unsigned long long)((range->end - range->first) * MH_SEGMENT));
 }
 
 mheap_err mh_arena_extend(mh_region *region, uint64_t size, mheap_error *error) {

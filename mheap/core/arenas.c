@@ -102,6 +102,7 @@ static mheap_err load_row(mh_region *region, uint32_t row, mheap_error *error) {
     return mh_fail_corrupt(error, region->path, mh_offset(region, &stored->start),
                            "first segment of an arena", 0, first);
   use_range(region, row, first, first + count, head);
+  mh_arenas_number(region, row); /* errors name it */
   return MHEAP_OK;
 }
 
@@ -276,11 +277,11 @@ static mheap_err find_to_change(mheap_arena arena, mh_region **region, uint32_t 
 static mheap_err release_row(mh_region *region, uint32_t row, mheap_error *error) {
   if (has_heaps(region, row))
     return mh_fail(error, MHEAP_ERR_BUSY,
-                   "%s: arena %u: busy: a heap was made for it; destroy or delete that first", region->path,
-                   row);
+                   "%s: arena %d: busy: a heap was made for it; destroy or delete that first", region->path,
+                   region->ranges[row].id);
   if (!mh_arena_empty(region, row))
-    return mh_fail(error, MHEAP_ERR_BUSY, "%s: arena %u: busy: there are blocks in use in it", region->path,
-                   row);
+    return mh_fail(error, MHEAP_ERR_BUSY, "%s: arena %d: busy: there are blocks in use in it", region->path,
+                   region->ranges[row].id);
   uint64_t first = region->ranges[row].first;
   mh_publish(&row_of(region, row)->head, 0);
   forget_range(region, row);
@@ -320,14 +321,15 @@ static mheap_err grow_row(mh_region *region, uint32_t row, uint64_t count, mheap
   mh_range *range = &region->ranges[row];
   uint64_t now = range->end - range->first;
   if (count < now || !is_last(region, row))
-    return mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: arena %u: %s", region->path, row,
+    return mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: arena %d: %s", region->path, range->id,
                    count < now ? "it is larger already" : "another arena comes after it, so it cannot grow");
   if (mh_segment_offset(range->first + count) > region->span)
     return no_room(region, count * MH_SEGMENT, error);
   mheap_err code = mh_arena_map_words(region, range->end, count - now, error);
   if (!code && !mh_arena_is_unused(region, range->end, range->first + count))
     code = mh_fail(error, MHEAP_ERR_ARGUMENT,
-                   "%s: arena %u: there is something in use behind it, so it cannot grow", region->path, row);
+                   "%s: arena %d: there is something in use behind it, so it cannot grow", region->path,
+                   range->id);
   if (!code && range->committed) code = commit_range(region, range->end, count - now, error);
   if (code) {
     mh_arena_trim(region, false);

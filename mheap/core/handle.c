@@ -150,6 +150,7 @@ mheap *mh_heap_attached(mh_region *region, mheap_error *error) {
   if (mh_arenas_load(region, error) == MHEAP_OK && mh_arena_make(region, error) == MHEAP_OK)
     heap = handle_new(region, error);
   if (heap != NULL) return heap;
+  mh_arenas_forget(region);
   mh_arena_drop(region);
   mh_region_abandon(region);
   return NULL;

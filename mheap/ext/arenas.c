@@ -442,6 +442,15 @@ static PyObject *arena_min_alignment(PyObject *module, PyObject *unused) {
   return PyLong_FromSize_t(mheap_arena_min_alignment());
 }
 
+static PyObject *arena_debug_show(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+  (void)module;
+  if (nargs != 3) return mhx_arity("arena_debug_show", 3, nargs);
+  bool in_use, abandoned, purge, *flags[] = {&in_use, &abandoned, &purge, NULL};
+  if (flags_of(args, flags) < 0) return NULL;
+  mheap_debug_show_arenas(in_use, abandoned, purge);
+  Py_RETURN_NONE;
+}
+
 typedef struct listing {
   mhx_state *state;
   mhx_handle *heap;
@@ -490,6 +499,8 @@ PyMethodDef mhx_arenas_functions[] = {
     {"arena_area", arena_area, METH_O, "arena_area($module, id, /)\n--\n\nSee mheap.arenas."},
     {"arena_min_alignment", arena_min_alignment, METH_NOARGS,
      "arena_min_alignment($module, /)\n--\n\nSee mheap.arenas."},
+    {"arena_debug_show", (PyCFunction)(void (*)(void))arena_debug_show, METH_FASTCALL,
+     "arena_debug_show($module, in_use, abandoned, purge, /)\n--\n\nSee mheap.arenas."},
     {"arena_list", arena_list, METH_O, "arena_list($module, md, /)\n--\n\nSee mheap.arenas."},
     {NULL, NULL, 0, NULL},
 };
