@@ -99,6 +99,23 @@ def mheap_flags(build: Path, prefix: Path | None) -> list[str] | str:
     return [f"-I{include}", f"-L{library}", f"-Wl,-rpath,{library}", "-lmheap"]
 
 
+def library_path(name: str, build: Path, prefix: Path | None) -> Path | None:
+    """A shared library: of mheap as above, of the others where the linker finds them."""
+    if "mheap" in name:
+        spec = importlib.util.find_spec("mheap")
+        package = Path(spec.origin).parent if spec and spec.origin else None
+        for place in (prefix, package):
+            if place is not None and (place / "lib" / name).exists():
+                return place / "lib" / name
+        built = _build_mheap(build)
+        return None if isinstance(built, str) else built.parent / "preload" / name
+    said = subprocess.run(
+        [compiler(), f"-print-file-name={name}"], capture_output=True, text=True, check=False
+    )
+    path = Path(said.stdout.strip())
+    return path.resolve() if path.is_absolute() and path.exists() else None
+
+
 def _compile(peer: Peer, program: Path, libraries: Sequence[str]) -> str:
     language = ["-x", "c++", "-std=c++17"] if peer.cplusplus else ["-std=c17"]
     adapter = f'-DADAPTER="adapter_{peer.adapter}.h"'

@@ -34,6 +34,10 @@ FOOTPRINT: dict[str, Limit] = {
     "bulk": Limit(1.15, " file bytes a byte"),
 }
 
+# Preloaded: time and peak memory of a process.
+PRELOAD_TIME: dict[str, Limit] = {"glibc": Limit(1.1, "x glibc"), "mimalloc": Limit(1.3, "x mimalloc")}
+PRELOAD_PEAK: dict[str, Limit] = {"mimalloc": Limit(1.2, "x mimalloc's peak")}
+
 # From Python.
 PYTHON_PAIR = Limit(4.0, "x an empty call pair")
 PYTHON_ROOT = Limit(3.0, "x a dict")
