@@ -43,10 +43,12 @@ assert again == table and text.count("\\n") == len(words)
 SQL_WORK = """
 create table t(a integer primary key, b text, c blob);
 with recursive n(x) as (select 1 union all select x + 1 from n where x < SIZE)
- insert into t select x, printf('%d-%d-%s', x * 7919 % 100003, x, hex(randomblob(x % 40))), zeroblob(x % 300) from n;
+ insert into t select x, printf('%d-%d-%s', x * 7919 % 100003, x, hex(randomblob(x % 40))),
+ zeroblob(x % 300) from n;
 create index i on t(b);
 select count(*), sum(length(c)) from t where b like '1%7%';
-select substr(b, 1, 3) as k, count(*), max(length(b)), group_concat(a % 10, '') from t group by k order by 2 limit 5;
+select substr(b, 1, 3) as k, count(*), max(length(b)), group_concat(a % 10, '') from t
+ group by k order by 2 limit 5;
 delete from t where a % 3 = 0;
 select count(*) from (select x.a from t x join t y on x.b = y.b order by x.c, y.a);
 """

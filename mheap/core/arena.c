@@ -7,6 +7,7 @@
 #include "decode.h"
 #include "decode.h"
 #include "os.h"
+#include "region_pages.h"
 
 #define OPEN_AT_ONCE 4   /* segments a call opens before it rather grows: bounds a pause */
 #define AHEAD_SLICES 16  /* disk space for slabs is allocated up to 1 MiB ahead, in large files */
@@ -246,6 +247,32 @@ static void map_ahead(mh_region *region) {
   map_word_for(region, mh_map_segments(region), &word, &ignored);
 }
 
+/* ---- warm segments: free ones whose pages stay, for the next huge span ---- */
+
+/* In memory, where giving pages back and taking them again costs more than what a huge span is used
+   for; as much as other allocators keep. */
+#define WARM_MOST 8
+
+/* Takes what is free, or behind the end, out of the warm ones. Was any of it? */
+static bool cool(mh_region *region, uint64_t first, uint64_t count) {
+  bool any = false;
+  for (uint64_t i = first; i < first + count && region->warm > 0; i++) {
+    mh_segment *state = mh_segment_of(region, i);
+    if (state->kind == MH_RUN_HEADER || state->dirty == 0) continue;
+    state->dirty = 0;
+    region->warm--;
+    any = true;
+  }
+  return any;
+}
+
+static bool keep_warm(mh_region *region, uint64_t first, uint64_t count) {
+  if (!mh_pages_are_zero(region) || region->warm + count > WARM_MOST) return false;
+  for (uint64_t i = first; i < first + count; i++) mh_segment_of(region, i)->dirty = 1;
+  region->warm += count;
+  return true;
+}
+
 /* ---- growth ---- */
 
 static uint64_t partial_segment(const mh_region *region) { return mh_map_segments(region) - 1; }
@@ -276,10 +303,12 @@ static mheap_err make_slices(mh_region *region, uint64_t segment, mheap_error *e
   mheap_err code = map_word_for(region, segment, &word, error);
   if (!code) code = mh_region_back(region, mh_segment_offset(segment), MH_SLICE, error);
   if (code) return code;
+  bool warm = cool(region, segment, 1);
   mh_segment_format(region, segment);
   mh_publish(word, mh_map_slices(mh_map_arena_of(region, segment), (uint32_t)region->epoch, 0));
   code = mh_segment_open(region, segment, error);
   if (code) return code;
+  mh_segment_of(region, segment)->dirty = warm ? ~(uint64_t)0 : 0;
   note_free(region, segment);
   map_ahead(region);
   return MHEAP_OK;
@@ -502,7 +531,9 @@ bool mh_arena_extend_segments(mh_region *region, uint64_t head, uint64_t first, 
   for (uint64_t i = 0; i < count; i++)
     if (map_word_for(region, first + i, &word, error) != MHEAP_OK) return false;
   map_ahead(region);
-  return free_run(region, row, first, count) == count; /* the map itself may have taken one */
+  if (free_run(region, row, first, count) < count) return false; /* the map itself may have taken one */
+  mh_segment_of(region, first)->dirty = cool(region, first, count);
+  return true;
 }
 
 /* The arena's lowest `count` segments in a row that are free or behind the end. */
@@ -546,6 +577,8 @@ mheap_err mh_arena_take_segments(mh_region *region, uint32_t only, uint64_t coun
 void mh_arena_give_segments(mh_region *region, uint64_t first, uint64_t count) {
   mh_arena *arena = arena_of(region, first);
   arena->free_from = min64(arena->free_from, first);
+  for (uint64_t i = first; i < first + count; i++) mh_segment_of(region, i)->dirty = 0;
+  if (keep_warm(region, first, count)) return;
   if (first + count >= mh_map_segments(region)) mh_arena_trim(region, false);
   else mh_region_punch(region, mh_segment_offset(first), count * MH_SEGMENT);
 }
@@ -563,11 +596,15 @@ static void cut(mh_region *region, uint64_t size) {
   uint64_t last = (size - MH_SLICE - 1) / MH_SEGMENT;
   mh_segment *state = mh_segment_of(region, last);
   uint32_t slices = (uint32_t)((size - mh_segment_offset(last)) / MH_SLICE);
+  uint64_t old = mh_region_size(region);
+  cool(region, last + 1, (old - MH_SLICE - 1) / MH_SEGMENT - last);
   mh_region_shrink(region, size);
+  if (mh_region_size(region) != size && region->anonymous) mh_region_punch(region, size, old - size);
   if (mh_region_size(region) != size || state->kind != MH_RUN_HEADER || slices >= MH_SEGMENT_SLICES) return;
   uint64_t kept = ((uint64_t)1 << slices) - 1;
   state->free &= kept;
   state->backed &= kept;
+  state->dirty &= kept;
 }
 
 /* What was committed when it was reserved stays. */
@@ -621,6 +658,7 @@ static void punch_slices(mh_region *region, uint64_t segment) {
     i += n + 1;
   }
   state->backed &= ~state->free;
+  state->dirty &= ~state->free;
 }
 
 /* Free segments in a row are one hole. */
@@ -630,6 +668,7 @@ void mh_arena_punch(mh_region *region) {
     bool loose = segment < count && !is_committed(region, segment);
     bool slices = loose && mh_segment_of(region, segment)->kind == MH_RUN_HEADER;
     if (loose && !slices && is_free(region, segment)) {
+      cool(region, segment, 1);
       free++;
       continue;
     }

@@ -250,7 +250,7 @@ static void *no_room(mheap *heap, uint64_t size) {
 
 static void *slab_malloc(mheap *heap, mh_lane *lane, uint32_t class, uint64_t size) {
   mh_bin *bin = &lane->bins[class];
-  while (bin->ready == 0)
+  while (bin->ready == 0 && !mh_lane_more(lane, class))
     if (mh_lane_refill(lane, class, mh_error(heap)) != MHEAP_OK) return no_room(heap, size);
   return mh_take(bin);
 }
@@ -355,7 +355,8 @@ void *mheap_calloc(mheap *heap, size_t count, size_t size) {
   /* Not through mheap_malloc, which a trace would name as the caller. */
   bool hooked = heap != NULL && heap->hooked;
   void *block = unlikely(hooked) ? aligned_malloc(heap, bytes, 16) : mheap_malloc(heap, bytes);
-  return block != NULL ? memset(block, 0, bytes) : NULL;
+  if (block == NULL || (bytes > MH_CLASS_MAX_SIZE && !hooked && mh_span_is_zero(block))) return block;
+  return memset(block, 0, bytes);
 }
 
 /* ---- freeing, the slow way ---- */
@@ -412,6 +413,22 @@ size_t mheap_good_size(size_t size) {
   return mh_span_good_size(size);
 }
 
+/* Bytes of a block in a slab that some lane has, which is found without a lock and stays while the
+   block is in use; 0: look more closely. */
+static uint32_t quick_size(const mh_lane *lane, const void *block) {
+  uint64_t distance = (uint64_t)((const char *)block - lane->segments);
+  if (distance >= lane->reach) return 0;
+  mh_slab *slab = &lane->slabs[distance / MH_SLICE];
+  if (slab->kind == MH_RUN_BODY) slab -= slab->back;
+  const mh_lane *owner = atomic_load_explicit(&slab->lane, memory_order_acquire);
+  if (owner == NULL || owner->heap != lane->heap) return 0;
+  distance -= (uint64_t)(slab - lane->slabs) * MH_SLICE;
+  uint32_t index = (uint32_t)(distance * slab->reciprocal >> 32), i = index / 64;
+  if ((uint64_t)index * slab->size != distance || index >= slab->blocks) return 0;
+  uint64_t used = mh_load(&slab->bits->alloc[i]) & ~mh_load(&slab->bits->freed[i]);
+  return used >> index % 64 & 1 ? slab->size : 0;
+}
+
 /* Looking a block up may open its segment, which is a change where changes are allowed. */
 mheap_err mh_heap_may_look(mheap *heap) {
   return mh_region_writable(heap->region) ? mh_heap_writable(heap) : mh_heap_usable(heap);
@@ -419,6 +436,9 @@ mheap_err mh_heap_may_look(mheap *heap) {
 
 size_t mh_heap_usable_size(mheap *heap, const void *data) {
   mh_block block;
+  mh_lane *lane = lane_at_hand(heap);
+  uint32_t quick = lane != NULL ? quick_size(lane, data) : 0;
+  if (quick != 0) return quick;
   if (data == NULL || mh_heap_may_look(heap) != MHEAP_OK) return 0;
   if (is_guarded(heap, data, &block)) return mh_guard_usable_size(heap, block.start, data);
   return mh_block_at(heap, data, &block, mh_error(heap)) == MHEAP_OK ? block.size : 0;
@@ -442,15 +462,48 @@ void *mh_heap_block_start(mheap *heap, const void *address) {
 /* ---- realloc ---- */
 
 /* Stays where it is while the block is not more than twice what is wanted. */
+static bool fits(uint64_t block, uint64_t size) { return size <= block && (size > block / 2 || block <= 32); }
+
 static bool resize_in_place(mheap *heap, const mh_block *block, uint64_t size) {
-  if (block->kind == MH_BLOCK_SLAB)
-    return size <= block->size && (size > block->size / 2 || block->size <= 32);
+  if (block->kind == MH_BLOCK_SLAB) return fits(block->size, size);
   return size > MH_CLASS_MAX_SIZE && mh_span_resize(heap, block, size);
+}
+
+static void *move(mheap *heap, void *data, uint64_t old, size_t size) {
+  void *moved = mh_heap_malloc(heap, size, 16);
+  if (moved == NULL) return NULL;
+  if (!mh_span_move(moved, data, old < size ? old : size)) memcpy(moved, data, size < old ? size : old);
+  mh_heap_free(heap, data);
+  return moved;
+}
+
+/* From slab to slab. */
+static void *move_quickly(mheap *heap, mh_lane *lane, void *data, uint32_t old, size_t size) {
+  void *moved = slab_malloc(heap, lane, mh_class_of(size), size);
+  if (moved == NULL) return NULL;
+  memcpy(moved, data, size < old ? size : old);
+  mh_free_with(heap, lane, data);
+  return moved;
+}
+
+/* A span that has as many pages as are wanted, which is seen without a lock too. */
+static bool is_span_of(const mh_lane *lane, const void *block, size_t size) {
+  uint64_t distance = (uint64_t)((const char *)block - lane->segments);
+  if (distance >= lane->reach || distance % MH_SLICE != 0) return false;
+  const mh_slab *run = &lane->slabs[distance / MH_SLICE];
+  return run->kind == MH_RUN_SPAN && run->heap == lane->heap->row && size > MH_CLASS_MAX_SIZE &&
+         size <= run->size && run->size - size < MH_PAGE;
 }
 
 void *mh_heap_realloc(mheap *heap, void *data, size_t size) {
   mh_block block;
   if (data == NULL) return mh_heap_malloc(heap, size, 16);
+  mh_lane *at_hand = lane_at_hand(heap);
+  if (at_hand != NULL && is_span_of(at_hand, data, size)) return data;
+  uint32_t quick = at_hand != NULL ? quick_size(at_hand, data) : 0;
+  if (quick != 0 && fits(quick, size ? size : 1)) return data;
+  if (quick != 0 && size != 0 && size <= MH_CLASS_MAX_SIZE)
+    return move_quickly(heap, at_hand, data, quick, size);
   if (mh_heap_writable(heap) != MHEAP_OK) return NULL;
   mh_lane *lane = mh_lane_of(heap, mh_error(heap));
   if (lane == NULL) return NULL;
@@ -460,12 +513,7 @@ void *mh_heap_realloc(mheap *heap, void *data, size_t size) {
     too_large(heap, size);
     return NULL;
   }
-  if (resize_in_place(heap, &block, size ? size : 1)) return data;
-  void *moved = mh_heap_malloc(heap, size, 16);
-  if (moved == NULL) return NULL;
-  memcpy(moved, data, size < block.size ? size : block.size);
-  mh_heap_free(heap, data);
-  return moved;
+  return resize_in_place(heap, &block, size ? size : 1) ? data : move(heap, data, block.size, size);
 }
 
 MH_INLINED void *try_realloc(mheap *heap, void *block, size_t size) {

@@ -428,10 +428,16 @@ static bool adopt_orphans(mh_lane *lane, bool open) {
   return any;
 }
 
+bool mh_lane_more(mh_lane *lane, uint32_t class) {
+  mh_region *region = lane->heap->region;
+  mh_bin *bin = &lane->bins[class];
+  return advance(region, bin) || use_partial(region, bin);
+}
+
 mheap_err mh_lane_refill(mh_lane *lane, uint32_t class, mheap_error *error) {
   mh_region *region = lane->heap->region;
   mh_bin *bin = &lane->bins[class];
-  if (advance(region, bin) || use_partial(region, bin)) return MHEAP_OK;
+  if (mh_lane_more(lane, class)) return MHEAP_OK;
   if (take_queue(lane) && use_partial(region, bin)) return MHEAP_OK;
   if (absorb_idle(lane) && use_partial(region, bin)) return MHEAP_OK;
   if (adopt_orphans(lane, true) && use_partial(region, bin)) return MHEAP_OK;

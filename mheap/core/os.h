@@ -76,8 +76,11 @@ int mh_os_map(void *address, uint64_t length, int fd, uint64_t offset, bool writ
 int mh_os_commit(void *address, uint64_t length);
 /* Makes a part of a reservation inaccessible again and forgets its contents. */
 int mh_os_decommit(void *address, uint64_t length);
-/* Forgets the contents of anonymous pages; they read as zero. */
-void mh_os_discard(void *address, uint64_t length);
+/* Forgets the contents of anonymous pages; they read as zero. Refused for locked ones. */
+int mh_os_discard(void *address, uint64_t length);
+/* Moves the contents of private anonymous memory to another such range; where they were reads as zero.
+   Page tables are changed, nothing is copied. */
+int mh_os_move(void *from, void *to, uint64_t length);
 /* Brings pages in, writable, ahead of the stores. A failure means that they fault: EINVAL where
    the kernel cannot do it, or they are not writable; other numbers where the faults would fail. */
 int mh_os_populate(void *address, uint64_t length);

@@ -30,6 +30,9 @@
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -265,7 +268,16 @@ int mh_os_decommit(void *address, uint64_t length) {
   return mmap(address, length, PROT_NONE, flags, -1, 0) == MAP_FAILED ? errno : 0;
 }
 
-void mh_os_discard(void *address, uint64_t length) { madvise(address, length, MADV_DONTNEED); }
+int mh_os_discard(void *address, uint64_t length) {
+  return madvise(address, length, MADV_DONTNEED) == 0 ? 0 : errno;
+}
+
+int mh_os_move(void *from, void *to, uint64_t length) {
+  int saved = errno, flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+  int failed = mremap(from, length, length, flags, to) == MAP_FAILED ? errno : 0;
+  errno = saved;
+  return failed;
+}
 
 int mh_os_populate(void *address, uint64_t length) {
   return madvise(address, length, MADV_POPULATE_WRITE) == 0 ? 0 : errno;

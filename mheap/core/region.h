@@ -80,6 +80,7 @@ struct mh_region {
   char *path;          /* for messages: as given, or what the kernel calls the descriptor */
   uint64_t fresh_from; /* bytes from here to size are zero: grown by this attach, not yet used */
   uint64_t epoch;      /* super->epoch as this attach left it */
+  uint64_t warm;       /* free segments whose pages were not given back: those with dirty bits */
   mh_pages pages;
 
   pthread_mutex_t lock;    /* growth, the map, slices; the last lock in the order */

@@ -211,7 +211,7 @@ void mh_pages_unmap(mh_region *region, uint64_t size) {
     mh_pages_punch(region, end, pages->mapped - end);
     return;
   }
-  mh_os_decommit(mh_at(region, end), pages->mapped - end);
+  if (mh_os_decommit(mh_at(region, end), pages->mapped - end) != 0) pages->may_be_dirty = true;
   pages->mapped = end;
 }
 
@@ -233,7 +233,13 @@ void mh_pages_punch(mh_region *region, uint64_t offset, uint64_t length) {
     if (region->mode == MHEAP_MODE_LIVE) mh_os_punch(region->fd, from, to - from);
     return;
   }
-  mh_os_discard(mh_at(region, from), to - from);
+  if (mh_os_discard(mh_at(region, from), to - from) != 0) pages->may_be_dirty = true;
+}
+
+bool mh_pages_are_zero(const mh_region *region) {
+  const mh_pages *pages = &region->pages;
+  bool ordinary = region->anonymous && pages->grain == MH_SLICE && pages->hugetlb == 0 && !pages->lent;
+  return ordinary && !pages->pinned && !pages->kept && !pages->may_be_dirty;
 }
 
 static uint64_t min64(uint64_t a, uint64_t b) { return a < b ? a : b; }

@@ -47,6 +47,8 @@ void mh_pages_release(mh_region *region);
 int mh_pages_back(mh_region *region, uint64_t offset, uint64_t length);
 /* Gives back the whole grains in [offset, offset + length). */
 void mh_pages_punch(mh_region *region, uint64_t offset, uint64_t length);
+/* Are all bytes zero that mh_pages_punch was told of since they were used, or that never were? */
+bool mh_pages_are_zero(const mh_region *region);
 /* A page of this anonymous region cannot be copied for want of a huge page, as after a fork:
    copies it to small ones. Safe in a signal handler. */
 bool mh_pages_rescue(mh_region *region, void *address);

@@ -236,8 +236,11 @@ mh_slab *mh_run_make(mh_region *region, uint64_t segment, uint32_t first, uint64
   mh_segment *state = mh_segment_of(region, segment);
   mh_slab *run = (mh_slab *)state + first;
   mh_run_head h = mh_run_head_of(head);
+  bool dirty = (state->dirty & mask_of(first, h.count)) != 0;
   state->free &= ~mask_of(first, h.count);
+  state->dirty |= mask_of(first, h.count);
   fill_run(region, run, &h);
+  if (h.kind == MH_SLICE_SPAN) run->place = !dirty;
   mh_region_touch(region, h.heap, segment);
   if (h.kind == MH_SLICE_SLAB) { /* the words in use; what the rest holds does not matter */
     clear_words(run->bits->alloc, run->words);
@@ -264,7 +267,10 @@ void mh_run_resize(mh_region *region, mh_slab *run, uint32_t count, uint64_t hea
   mh_run_head h = mh_run_head_of(head);
   mh_publish(mh_slab_head(region, run), head);
   fill_run(region, run, &h);
-  if (count > old) state->free &= ~mask_of(first, count);
+  if (count > old) {
+    state->free &= ~mask_of(first, count);
+    state->dirty |= mask_of(first, count);
+  }
   if (count >= old) return;
   clear_entries(run + count, old - count);
   state->free |= mask_of(first + count, old - count);

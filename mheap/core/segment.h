@@ -42,7 +42,7 @@ struct mh_slab {
   uint16_t blocks;             /* SLAB */
   uint8_t class;               /* SLAB */
   uint8_t kind;                /* mh_run_kind */
-  uint8_t place;               /* SLAB: mh_place */
+  uint8_t place;               /* SLAB: mh_place; SPAN: was no slice of it dirty? */
   uint8_t back;                /* BODY */
   uint8_t slices;              /* of the run */
   uint8_t words;               /* SLAB: of each bitmap */
@@ -61,7 +61,10 @@ typedef struct mh_segment {
   uint16_t arena;  /* row */
   uint8_t largest; /* no run of more free slices exists */
   uint8_t kind;    /* MH_RUN_HEADER once opened */
-  uint8_t pad[36];
+  uint8_t pad[4];
+  uint64_t dirty; /* bit a slice: a run was there since its bytes were given back; of free segments
+                     and huge spans: not 0 where that is so of any of it */
+  uint8_t more[24];
 } mh_segment;
 
 static_assert(sizeof(mh_slab) == 64, "one cache line");

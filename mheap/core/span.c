@@ -2,8 +2,12 @@
 #include "span.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "arena.h"
+#include "os.h"
+#include "region_pages.h"
+#include "radix.h"
 
 #define PAGES_PER_SLICE ((uint32_t)(MH_SLICE / MH_PAGE))
 #define PAGES_PER_SEGMENT (MH_SEGMENT / MH_PAGE)
@@ -88,6 +92,34 @@ static bool huge_resize(mheap *heap, const mh_map_entry *huge, uint64_t pages) {
 static void huge_free(mh_region *region, const mh_map_entry *huge) {
   for (uint64_t i = 0; i < huge->count; i++) mh_publish(mh_map_word(region, huge->head + i, NULL), 0);
   mh_arena_give_segments(region, huge->head, huge->count);
+}
+
+/* Free segments were given back whole, but for warm ones and those that were committed to stay. */
+static bool huge_is_zero(mh_region *region, uint64_t segment) {
+  return mh_segment_of(region, segment)->dirty == 0 &&
+         !region->ranges[mh_map_arena_of(region, segment)].committed;
+}
+
+bool mh_span_is_zero(const void *block) {
+  mh_region *region = mh_radix_find(block);
+  if (region == NULL || !mh_pages_are_zero(region)) return false;
+  uint64_t distance = (uint64_t)((const char *)block - region->segments), segment = distance / MH_SEGMENT;
+  if (mh_segment_of(region, segment)->kind != MH_RUN_HEADER) return huge_is_zero(region, segment);
+  const mh_slab *run = &region->slabs[distance / MH_SLICE];
+  return run->kind == MH_RUN_SPAN && run->place != 0;
+}
+
+/* From this size on; below, copying is as quick. */
+#define MOVE_LEAST MH_SEGMENT
+
+bool mh_span_move(void *to, void *from, uint64_t length) {
+  mh_region *region = mh_radix_find(to);
+  if (length < MOVE_LEAST || region == NULL || region != mh_radix_find(from)) return false;
+  if (!mh_pages_are_zero(region)) return false;
+  uint64_t page = mh_host_pages() * MH_PAGE, whole = length / page * page;
+  if (((uint64_t)to | (uint64_t)from) % page != 0 || mh_os_move(from, to, whole) != 0) return false;
+  memcpy((char *)to + whole, (char *)from + whole, length - whole);
+  return true;
 }
 
 /* ---- both ---- */

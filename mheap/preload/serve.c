@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lane.h"
+#include "fast.h"
 #include "os.h"
 #include "preload.h"
 
@@ -24,6 +24,11 @@ static void *hand_out(void *block, int saved) {
 
 MH_SLOW void *mh_serve_malloc(size_t size, size_t alignment) {
   int saved = errno;
+  mh_lane *lane = mh_lane_process();
+  if (lane != NULL && size <= MH_CLASS_MAX_SIZE && alignment <= 16) {
+    uint32_t class = mh_class_of(size ? size : 1);
+    if (lane->bins[class].ready != 0 || mh_lane_more(lane, class)) return mh_take(&lane->bins[class]);
+  }
   mheap *heap = mh_serving();
   if (heap == NULL) return hand_out(mh_early_malloc(size, alignment), saved);
   return hand_out(alignment <= 16 ? mheap_malloc(heap, size) : mheap_memalign(heap, alignment, size), saved);

@@ -47,6 +47,52 @@ static void guards_of_one_heap_are_not_the_default_heaps(void) {
   mheap_detach(heap, NULL);
 }
 
+static bool is_all(const char *block, size_t size, char byte) {
+  return block[0] == byte && memcmp(block, block + 1, size - 1) == 0;
+}
+
+/* Memory that is known to be zero is not cleared again: whatever was there before, it is zero. */
+static void cleared_blocks_are_zero_in_used_memory(void) {
+  static const size_t sizes[] = {100, 40 << 10, 70 << 10, 900 << 10, 3 << 20, 5 << 20, 13 << 20, 50 << 20};
+  char *live[8][2] = {{NULL}};
+  for (unsigned turn = 0; turn < 200; turn++) {
+    size_t size = sizes[turn * 5 % 8];
+    char **place = &live[turn * 5 % 8][turn / 8 % 2];
+    if (*place != NULL) CHECK_EQ(mheap_free(NULL, *place), MHEAP_OK);
+    *place = mheap_calloc(NULL, 1, size);
+    if (!CHECK(*place != NULL && is_all(*place, size, 0))) return;
+    memset(*place, 0x77, size);
+    if (turn % 3 == 0) *place = mheap_realloc(NULL, *place, size + size / 2);
+    if (!CHECK(*place != NULL && is_all(*place, size, 0x77))) return;
+    memset(*place, 0x55, size);
+    if (turn % 17 == 0) CHECK_EQ(mheap_collect(NULL, turn % 2), MHEAP_OK);
+  }
+  for (int i = 0; i < 16; i++) CHECK_EQ(mheap_free(NULL, live[i / 2][i % 2]), MHEAP_OK);
+  CHECK_EQ(mheap_check(mheap_default(), NULL, NULL, NULL), MHEAP_OK);
+}
+
+/* While somebody walks the heap it does not shrink, and what would have gone is still cleared. */
+static bool free_all(void *arg, void *block, size_t usable) {
+  (void)usable;
+  char **huge = arg;
+  if (*huge != NULL && block != *huge) mheap_free(NULL, *huge), *huge = NULL;
+  return true;
+}
+
+static void a_walk_does_not_bring_old_bytes_back(void) {
+  char *huge = mheap_malloc(NULL, 60 << 20);
+  void *small = mheap_malloc(NULL, 16);
+  REQUIRE(huge != NULL && small != NULL);
+  memset(huge, 0x33, 60 << 20);
+  CHECK_EQ(mheap_visit_blocks(mheap_default(), free_all, &huge), MHEAP_OK);
+  CHECK(huge == NULL);
+  huge = mheap_calloc(NULL, 1, 60 << 20);
+  REQUIRE(huge != NULL);
+  CHECK(is_all(huge, 60 << 20, 0));
+  mheap_free(NULL, huge);
+  mheap_free(NULL, small);
+}
+
 /* The last call of a thread's comes after it gave its lanes back. */
 static void *comes_and_goes(void *block) {
   mheap_err failed = mheap_free(NULL, block);
@@ -68,4 +114,5 @@ static void threads_come_and_go(void) {
 }
 
 TEST_MAIN(TEST(null_is_the_default_heap_whatever_was_used_last),
-          TEST(guards_of_one_heap_are_not_the_default_heaps), TEST(threads_come_and_go))
+          TEST(guards_of_one_heap_are_not_the_default_heaps), TEST(cleared_blocks_are_zero_in_used_memory),
+          TEST(a_walk_does_not_bring_old_bytes_back), TEST(threads_come_and_go))

@@ -39,6 +39,19 @@ def commands() -> list[str]:
 
 
 @needs_cc
+def test_programs_are_measured_with_allocators_preloaded() -> None:
+    rows = run_json("preload.py", "--allocators", "glibc", "mheap")["rows"]
+    assert {row["allocator"] for row in rows} == {"glibc", "mheap"}
+    assert {"gcc", "python", "python-malloc", "slots, 1 thread", "handoff, 2 threads"} <= {
+        row["case"] for row in rows
+    }
+    for row in rows:
+        assert row["ms"] > 0
+        assert row["peak_mib"] > 0.5
+        assert len(row["verdicts"]) == (row["allocator"] == "mheap")
+
+
+@needs_cc
 def test_allocators_are_measured_beside_glibc(tmp_path: Path) -> None:
     names = ["no allocator", "glibc", "mheap"]
     places = ["--tmpfs", str(tmp_path), "--disk", str(tmp_path)]
