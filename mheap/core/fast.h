@@ -39,10 +39,10 @@ static inline mheap_err mh_free_in(mheap *heap, mh_lane *lane, mh_slab *slab, vo
                                    bool own) {
   uint32_t index = (uint32_t)((uint64_t)distance * slab->reciprocal >> 32), i = index / 64;
   uint64_t bit = (uint64_t)1 << index % 64;
-  if (unlikely((index * slab->size != distance) | (index >= slab->blocks))) return mh_free_slowly(heap, block);
-  uint64_t used = mh_load(&slab->bits->alloc[i]);
-  if (unlikely((used & ~mh_load(&slab->bits->freed[i]) & bit) == 0))
+  if (unlikely((index * slab->size != distance) | (index >= slab->blocks)))
     return mh_free_slowly(heap, block);
+  uint64_t used = mh_load(&slab->bits->alloc[i]);
+  if (unlikely((used & ~mh_load(&slab->bits->freed[i]) & bit) == 0)) return mh_free_slowly(heap, block);
   if (!own) return mh_lane_free_remote(lane, slab, i, bit) ? MHEAP_OK : mh_free_slowly(heap, block);
   used &= ~bit;
   atomic_store_explicit((_Atomic uint64_t *)&slab->bits->alloc[i], used, memory_order_release);
