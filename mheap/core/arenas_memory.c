@@ -15,6 +15,7 @@ mheap_error *mh_plain_error(void) { return mh_error_of(mheap_default()); }
 static mheap_err commit_memory(mh_region *region, mheap_error *error) {
   pthread_mutex_lock(&region->lock);
   mheap_err code = mh_arena_extend(region, region->span, error);
+  if (!code) code = mh_region_back(region, MH_SLICE, region->span - MH_SLICE, error);
   if (!code) {
     mh_os_populate(region->base, region->span);
     region->ranges[0].committed = true;
