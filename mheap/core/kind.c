@@ -2,6 +2,7 @@
 #include "kind.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "os.h"
@@ -161,27 +162,31 @@ static mheap_err check_name(const char *name, mheap_error *error) {
                  length > 0 && length <= MHEAP_KIND_NAME_MAX ? "other bytes" : "of another length");
 }
 
-static mheap_kind *in_memory(const char *name, uint32_t policy, bool nameless, mheap_error *error) {
+static mheap_kind *in_memory(const char *name, uint32_t policy, const mheap_extent_hooks *hooks,
+                             bool nameless, mheap_error *error) {
   mheap_kind *kind = mh_kind_new(name, policy, mh_kind_arenas(policy), error);
   if (kind == NULL) return NULL;
   kind->nameless = nameless;
+  kind->hooks = hooks;
   kind->subproc = mh_subproc_now();
   if (mh_kind_enter(kind, error) == MHEAP_OK) return kind;
   mh_kind_free(kind);
   return NULL;
 }
 
-mheap_kind *mh_kind_make_nameless(const char *name, uint32_t policy, mheap_error *error) {
+mheap_kind *mh_kind_make_nameless(const char *name, uint32_t policy, const mheap_extent_hooks *hooks,
+                                  mheap_error *error) {
   mh_registry_watch();
   mh_kinds_lock();
-  mheap_kind *kind = in_memory(name, policy, true, error);
+  mheap_kind *kind = in_memory(name, policy, hooks, true, error);
   mh_kinds_unlock();
   return kind;
 }
 
 static mheap_kind *make(const char *name, mheap_kind_policy policy, mheap *main, mheap_error *error) {
   uint32_t stored = policy == MHEAP_KIND_BIJECTIVE ? MH_KIND_BIJECTIVE : MH_KIND_THREAD;
-  return main != NULL ? mh_kind_store(main, name, stored, error) : in_memory(name, stored, false, error);
+  return main != NULL ? mh_kind_store(main, name, stored, error)
+                      : in_memory(name, stored, NULL, false, error);
 }
 
 static mheap_kind *refuse_policy(const mheap_kind *kind, mheap_error *error) {
@@ -226,6 +231,54 @@ static mheap_kind *get(const char *name, mheap_kind_policy policy, bool create, 
 
 mheap_kind *mheap_kind_create(const char *name, mheap_kind_policy policy, mheap *heap) {
   return get(name, policy, true, heap);
+}
+
+/* At exit, what hooks gave goes back to them. */
+static void at_exit(void) {
+  mheap_kind *kind;
+  do {
+    mh_kinds_lock();
+    kind = kinds;
+    while (kind != NULL && kind->hooks == NULL) kind = kind->next;
+    if (kind != NULL) leave(kind);
+    mh_kinds_unlock();
+    if (kind != NULL) mh_kind_drop_grounds(kind);
+  } while (kind != NULL);
+}
+
+static void set_exit(void) { atexit(at_exit); }
+
+void mh_kinds_watch_exit(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, set_exit);
+}
+
+static mheap_kind *make_with_hooks(const char *name, mheap_kind_policy policy,
+                                   const mheap_extent_hooks *hooks, mheap_error *error) {
+  uint32_t stored = policy == MHEAP_KIND_BIJECTIVE ? MH_KIND_BIJECTIVE : MH_KIND_THREAD;
+  if (find(name, NULL) == NULL) return in_memory(name, stored, hooks, false, error);
+  mh_fail(error, MHEAP_ERR_BUSY, "kind \"%s\" exists already; it keeps the memory it has", name);
+  return NULL;
+}
+
+mheap_kind *mheap_kind_create_with_hooks(const char *name, mheap_kind_policy policy,
+                                         const mheap_extent_hooks *hooks) {
+  mheap *of = mheap_default();
+  if (of == NULL || check_name(name, mh_error(of)) != MHEAP_OK) return NULL;
+  if ((unsigned)policy > MHEAP_KIND_BIJECTIVE || hooks == NULL || hooks->alloc == NULL) {
+    mh_fail(mh_error(of), MHEAP_ERR_ARGUMENT, "kind \"%s\": %s", name,
+            hooks == NULL || hooks->alloc == NULL ? "without the hook `alloc` there is no memory for it"
+                                                  : "no such policy");
+    return NULL;
+  }
+  mheap_error why = {0};
+  mh_registry_watch();
+  mh_kinds_watch_exit();
+  mh_kinds_lock();
+  mheap_kind *kind = make_with_hooks(name, policy, hooks, &why);
+  mh_kinds_unlock();
+  if (kind == NULL) *mh_error(of) = why;
+  return kind;
 }
 
 mheap_kind *mheap_kind_find(const char *name, mheap *heap) { return get(name, MHEAP_KIND_ANY, false, heap); }

@@ -3,6 +3,7 @@
    kind.c         the process's kinds, their lives, the numbers of arenas
    kind_stored.c  kinds in a region: rows of its heap table
    kind_memory.c  kinds in memory of their own
+   kind_extents.c kinds in memory that a program's hooks provide
    kind_blocks.c  allocation, detection, decorators
 
    Calls heap.h, pointer.h, registry.h, os.h; knows no system call and no object.
@@ -30,21 +31,25 @@ typedef struct mh_kind_arena {
   mh_kind_part first;
 } mh_kind_arena;
 
+typedef struct mh_extent mh_extent; /* kind_extents.c */
+
 /* A region that is a kind's own. */
 typedef struct mh_ground {
   mheap *main;
+  mh_extent *extent; /* that hooks gave and it lies in; NULL: plain memory */
   struct mh_ground *older;
 } mh_ground;
 
 struct mheap_kind {
-  mheap *main;             /* of the region it is stored in; NULL: it is in memory */
-  uint32_t row;            /* of its first heap there */
-  uint32_t policy;         /* MH_KIND_THREAD, MH_KIND_BIJECTIVE */
-  _Atomic(uint32_t) usage; /* mheap_kind_usage */
-  uint32_t arenas, first;  /* how many; the number of the first */
-  pthread_mutex_t lock;    /* grounds, and what is added to parts */
-  struct mh_subproc *subproc; /* whose memory it is in */
-  mh_ground *grounds;      /* newest first */
+  mheap *main;                     /* of the region it is stored in; NULL: it is in memory */
+  uint32_t row;                    /* of its first heap there */
+  uint32_t policy;                 /* MH_KIND_THREAD, MH_KIND_BIJECTIVE */
+  _Atomic(uint32_t) usage;         /* mheap_kind_usage */
+  uint32_t arenas, first;          /* how many; the number of the first */
+  pthread_mutex_t lock;            /* grounds, and what is added to parts */
+  struct mh_subproc *subproc;      /* whose memory it is in */
+  mh_ground *grounds;              /* newest first */
+  const mheap_extent_hooks *hooks; /* where memory comes from; NULL: the system */
   _Atomic(const mheap_kind_decorators *) decorators;
   void *user;    /* struct memkind, for memkind.c */
   bool nameless; /* not found by its name: another may have it too */
@@ -72,12 +77,15 @@ void mh_kind_free(mheap_kind *kind);
 /* Lets it be found, and its arenas have numbers; under the kinds' lock. */
 mheap_err mh_kind_enter(mheap_kind *kind, mheap_error *error);
 /* A kind in memory whose name is its own business. */
-mheap_kind *mh_kind_make_nameless(const char *name, uint32_t policy, mheap_error *error);
+mheap_kind *mh_kind_make_nameless(const char *name, uint32_t policy, const mheap_extent_hooks *hooks,
+                                  mheap_error *error);
 /* The kind that is stored from this row on, of those the process knows; under the kinds' lock. */
 mheap_kind *mh_kind_at(const mh_region *region, uint32_t row);
 /* A region is about to go. */
 void mh_kinds_forget(const mh_region *region);
 uint32_t mh_kind_arenas(uint32_t policy);
+/* From now on, hooks get their memory back when the process exits. */
+void mh_kinds_watch_exit(void);
 /* A subprocess goes, and its kinds in memory with it; how many of their blocks are in use. */
 void mh_kinds_drop_subproc(const struct mh_subproc *subproc);
 uint64_t mh_kinds_used(const struct mh_subproc *subproc);
@@ -106,13 +114,20 @@ mheap_err mh_kind_name_of(mheap *main, uint32_t row, const mh_kind_name **name, 
 /* Address space of a ground, bytes; 0: as mheap_attach makes it. Set by tests alone. */
 extern uint64_t mh_kind_ground;
 
-
-/* One more part for an arena whose newest is `seen`, with room for `size` bytes. */
+/* One more part for an arena whose newest is `seen`, with room for such a block. */
 mheap_err mh_kind_grow(mheap_kind *kind, mh_kind_arena *arena, const mh_kind_part *seen, uint64_t size,
-                       mheap_error *error);
+                       uint64_t alignment, mheap_error *error);
 /* Gives back all of a kind's regions. */
 void mh_kind_drop_grounds(mheap_kind *kind);
 uint64_t mh_kind_grounds_size(mheap_kind *kind);
 uint64_t mh_kind_grounds_used(mheap_kind *kind);
+
+/* ---- kind_extents.c ---- */
+
+/* A ground in an extent that the kind's hooks give for an arena. */
+mheap_err mh_extent_ground(mheap_kind *kind, uint32_t index, uint64_t size, uint64_t alignment,
+                           mh_ground *ground, mheap_error *error);
+/* Its region is gone. */
+void mh_extent_drop(mh_extent *extent);
 
 #endif

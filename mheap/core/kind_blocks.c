@@ -39,11 +39,16 @@ static void *from_heap(mheap *heap, size_t alignment, size_t size) {
   return alignment <= 16 ? mheap_malloc(heap, size) : mheap_memalign(heap, alignment, size);
 }
 
-/* From any of the arena's heaps; *code is MHEAP_ERR_FULL when all are. */
+/* Another heap may do: this one is full, or lies where nothing is aligned so far. */
+static bool may_fit_elsewhere(const mheap_kind *kind, mheap_err code) {
+  return code == MHEAP_ERR_FULL || (code == MHEAP_ERR_ARGUMENT && kind->hooks != NULL);
+}
+
+/* From any of the arena's heaps. */
 static void *from_parts(mheap_kind *kind, mh_kind_part *part, size_t alignment, size_t size,
                         mheap_err *code) {
   *code = MHEAP_ERR_FULL;
-  for (; part != NULL && *code == MHEAP_ERR_FULL; part = part->older) {
+  for (; part != NULL && may_fit_elsewhere(kind, *code); part = part->older) {
     void *block = from_heap(part->heap, alignment, size);
     if (block != NULL) return block;
     *code = mh_kind_fail(kind, part->heap);
@@ -63,18 +68,21 @@ static bool is_allowed(const mheap_kind *kind, size_t alignment, size_t size) {
   return false;
 }
 
+#define TRIES 3 /* the newest ground may be full too; one that is made for the block is not */
+
 static void *allocate_slowly(mheap_kind *kind, mh_kind_arena *arena, size_t alignment, size_t size) {
-  mheap_err code;
+  mheap_err code = MHEAP_ERR_FULL;
   if (!is_allowed(kind, alignment, size)) return NULL;
-  for (;;) {
+  for (int i = 0; i < TRIES && may_fit_elsewhere(kind, code); i++) {
     mh_kind_part *newest = atomic_load_explicit(&arena->newest, memory_order_acquire);
     void *block = from_parts(kind, newest, alignment, size, &code);
-    if (block != NULL || code != MHEAP_ERR_FULL || kind->main != NULL) return block;
+    if (block != NULL || kind->main != NULL || !may_fit_elsewhere(kind, code)) return block;
     mheap_error error = {0};
-    if (mh_kind_grow(kind, arena, newest, size + alignment, &error) == MHEAP_OK) continue;
+    if (mh_kind_grow(kind, arena, newest, size, alignment, &error) == MHEAP_OK) continue;
     *mh_kind_error(kind) = error;
     return NULL;
   }
+  return NULL;
 }
 
 static inline void *allocate_in(mheap_kind *kind, uint32_t index, size_t alignment, size_t size) {

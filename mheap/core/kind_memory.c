@@ -19,14 +19,21 @@ static mheap_err no_table(const mheap_kind *kind, mheap_error *error) {
   return mh_fail_system(error, ENOMEM, kind->name, "making an arena of a kind");
 }
 
-static mheap_err new_ground(mheap_kind *kind, uint64_t size, mheap_error *error) {
+static mheap_err plain_ground(uint64_t size, mh_ground *ground, mheap_error *error) {
   mheap_options options = {.max_size = size > LARGE ? 4 * size : mh_kind_ground};
+  ground->main = mheap_attach(-1, &options, error);
+  return ground->main != NULL ? MHEAP_OK : error->code;
+}
+
+static mheap_err new_ground(mheap_kind *kind, uint32_t index, uint64_t size, uint64_t alignment,
+                            mheap_error *error) {
   mh_ground *ground = mh_os_table(sizeof *ground);
   if (ground == NULL) return no_table(kind, error);
-  ground->main = mheap_attach(-1, &options, error);
-  if (ground->main == NULL) {
+  mheap_err code = kind->hooks != NULL ? mh_extent_ground(kind, index, size, alignment, ground, error)
+                                       : plain_ground(size + alignment, ground, error);
+  if (code) {
     mh_os_table_free(ground, sizeof *ground);
-    return error->code;
+    return code;
   }
   mh_subproc_own(kind->subproc, ground->main->region);
   ground->older = kind->grounds;
@@ -48,27 +55,34 @@ static mheap *heap_in_newest(mheap_kind *kind, const mh_region *full, mheap_erro
 static mheap_err add_heap(mheap_kind *kind, mh_kind_arena *arena, mheap *heap, mheap_error *error) {
   mh_kind_part *part = arena->newest == NULL ? &arena->first : mh_os_table(sizeof *part);
   if (part == NULL) {
-    mheap_destroy(heap);
+    if (heap->row != 0) mheap_destroy(heap);
     return no_table(kind, error);
   }
   mh_kind_add_part(kind, arena, part, heap);
   return MHEAP_OK;
 }
 
-mheap_err mh_kind_grow(mheap_kind *kind, mh_kind_arena *arena, const mh_kind_part *seen, uint64_t size,
-                       mheap_error *error) {
-  mheap_err code = MHEAP_OK;
-  pthread_mutex_lock(&kind->lock);
-  if (arena->newest == seen) { /* else another thread was quicker */
-    mheap *heap = heap_in_newest(kind, seen != NULL ? seen->heap->region : NULL, error);
-    code = heap == NULL ? error->code : MHEAP_OK;
-    if (heap == NULL && !code) code = new_ground(kind, size, error);
-    if (heap == NULL && !code) {
-      heap = heap_in_newest(kind, NULL, error);
-      code = heap != NULL ? MHEAP_OK : no_table(kind, error);
-    }
-    if (!code) code = add_heap(kind, arena, heap, error);
+/* In the newest ground if it has room, else in another. An extent is one arena's alone. */
+static mheap_err add_part(mheap_kind *kind, mh_kind_arena *arena, uint64_t size, uint64_t alignment,
+                          mheap_error *error) {
+  const mh_kind_part *newest = arena->newest;
+  mheap *heap = NULL;
+  mh_error_clear(error);
+  if (kind->hooks == NULL) heap = heap_in_newest(kind, newest != NULL ? newest->heap->region : NULL, error);
+  if (heap == NULL && error->code) return error->code;
+  if (heap == NULL) {
+    mheap_err code = new_ground(kind, (uint32_t)(arena - kind->arena), size, alignment, error);
+    if (code) return code;
+    heap = kind->hooks != NULL ? kind->grounds->main : heap_in_newest(kind, NULL, error);
   }
+  return heap != NULL ? add_heap(kind, arena, heap, error) : no_table(kind, error);
+}
+
+mheap_err mh_kind_grow(mheap_kind *kind, mh_kind_arena *arena, const mh_kind_part *seen, uint64_t size,
+                       uint64_t alignment, mheap_error *error) {
+  pthread_mutex_lock(&kind->lock);
+  bool quicker = arena->newest != seen; /* another thread was */
+  mheap_err code = quicker ? MHEAP_OK : add_part(kind, arena, size, alignment, error);
   pthread_mutex_unlock(&kind->lock);
   return code;
 }
@@ -85,6 +99,7 @@ void mh_kind_drop_grounds(mheap_kind *kind) {
   for (mh_ground *ground = kind->grounds, *older; ground != NULL; ground = older) {
     older = ground->older;
     mheap_abandon(ground->main);
+    if (ground->extent != NULL) mh_extent_drop(ground->extent);
     mh_os_table_free(ground, sizeof *ground);
   }
 }

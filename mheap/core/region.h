@@ -26,6 +26,12 @@ typedef struct mh_region mh_region;
 typedef struct mh_slab mh_slab;
 
 /* What a region lies on; see region_pages.h. */
+/* Who lent the memory and wants to be asked before its pages are used, and told when they are not. */
+typedef struct mh_keeper {
+  bool (*back)(struct mh_keeper *keeper, void *address, uint64_t length); /* false: there are none */
+  void (*give)(struct mh_keeper *keeper, void *address, uint64_t length);
+} mh_keeper;
+
 typedef struct mh_pages {
   uint64_t grain;                /* mapped in multiples of this: a slice, or a huge page */
   uint64_t origin;               /* offset that grains are counted from */
@@ -35,6 +41,7 @@ typedef struct mh_pages {
   int node;                      /* NUMA node to prefer; -1: none */
   bool advised;                  /* transparent huge pages are wanted */
   bool lent;                     /* by a caller, who keeps the mapping */
+  mh_keeper *keeper;             /* of lent memory; NULL: its pages are the system's business */
   bool committed;                /* lent readable and writable */
   bool pinned;                   /* pages are never given back */
   bool kept;                     /* mapped whole, and for good */

@@ -229,6 +229,10 @@ void mh_pages_punch(mh_region *region, uint64_t offset, uint64_t length) {
   if (to > offset + length) to -= pages->grain;
   if (to > pages->mapped) to = pages->mapped;
   if (from >= to || offset < pages->origin || pages->pinned) return;
+  if (pages->keeper != NULL) {
+    pages->keeper->give(pages->keeper, mh_at(region, from), to - from);
+    return;
+  }
   if (!region->anonymous) {
     if (region->mode == MHEAP_MODE_LIVE) mh_os_punch(region->fd, from, to - from);
     return;
@@ -267,6 +271,8 @@ static int bring_in(mh_region *region, uint64_t from, uint64_t to) {
 
 int mh_pages_back(mh_region *region, uint64_t offset, uint64_t length) {
   mh_pages *pages = &region->pages;
+  if (pages->keeper != NULL)
+    return pages->keeper->back(pages->keeper, mh_at(region, offset), length) ? 0 : ENOMEM;
   if (region->anonymous && pages->hugetlb != 0 && !pages->kept && offset >= pages->origin)
     return bring_in(region, offset, min64(offset + length, pages->mapped));
   if (region->anonymous || region->mode != MHEAP_MODE_LIVE) return 0;

@@ -312,8 +312,8 @@ static void a_kind_in_memory_grows_by_regions(void) {
 
 static void a_nameless_kind_is_not_found(void) {
   mheap_error error = {0};
-  mheap_kind *a = mh_kind_make_nameless("same", MH_KIND_BIJECTIVE, &error);
-  mheap_kind *b = mh_kind_make_nameless("same", MH_KIND_BIJECTIVE, &error);
+  mheap_kind *a = mh_kind_make_nameless("same", MH_KIND_BIJECTIVE, NULL, &error);
+  mheap_kind *b = mh_kind_make_nameless("same", MH_KIND_BIJECTIVE, NULL, &error);
   REQUIRE(a != NULL && b != NULL && a != b);
   CHECK(mheap_kind_find("same", NULL) == NULL);
   use(a);

@@ -45,6 +45,29 @@ typedef enum mheap_kind_usage {
    MHEAP_ERR_ARGUMENT when it exists with another policy, MHEAP_ERR_READ_ONLY, _FULL, _NO_MEMORY,
    _CORRUPT. A process that is killed meanwhile leaves the kind made, or not made. */
 MHEAP_API mheap_kind *mheap_kind_create(const char *name, mheap_kind_policy policy, mheap *heap);
+/* Where the space of a kind's arenas comes from, if not from mheap. An arena gets an extent when it has
+   no room left, and keeps it until the kind is destroyed, or at exit; pages in it come and go. */
+typedef struct mheap_extent_hooks {
+  /* `size` bytes, a multiple of 4 MiB, readable and writable if *commit (which it may make false),
+     zero if it makes *zero true; better at a multiple of `alignment`. NULL: there is no more. */
+  void *(*alloc)(void *arg, size_t size, size_t alignment, bool *zero, bool *commit, unsigned arena);
+  /* The kind is destroyed. May be NULL. */
+  void (*dalloc)(void *arg, void *extent, size_t size, unsigned arena);
+  /* [offset, offset + length) of an extent that was not committed, or decommitted, is needed. False:
+     it cannot be. NULL: all of an extent is committed for good. */
+  bool (*commit)(void *arg, void *extent, size_t size, size_t offset, size_t length, unsigned arena);
+  /* The same range is not needed now. False, or NULL: it stays committed, and purge is asked. */
+  bool (*decommit)(void *arg, void *extent, size_t size, size_t offset, size_t length, unsigned arena);
+  /* Its contents are not needed. May be NULL: pages are then kept. */
+  void (*purge)(void *arg, void *extent, size_t size, size_t offset, size_t length, unsigned arena);
+  void *arg;
+} mheap_extent_hooks;
+
+/* A new kind in memory that `hooks`, which must stay, provide; a kind of that name must not be there
+   (MHEAP_ERR_BUSY). Hooks are called by whichever thread needs or frees the space, one at a time for a
+   kind's arena, and must not use the kind. When pages go back is what mheap_kind_set_usage says. */
+MHEAP_API mheap_kind *mheap_kind_create_with_hooks(const char *name, mheap_kind_policy policy,
+                                                   const mheap_extent_hooks *hooks);
 /* The same, of kinds there are: NULL with MHEAP_ERR_NOT_FOUND. */
 MHEAP_API mheap_kind *mheap_kind_find(const char *name, mheap *heap);
 /* Every kind in the region of `heap`, or (NULL) in memory of its own, until `visit` returns
