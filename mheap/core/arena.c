@@ -37,6 +37,11 @@ static void note_free(const mh_region *region, uint64_t segment) {
   for (uint32_t n = 1; n < MH_SEGMENT_SLICES; n++) arena->start[n] = min64(arena->start[n], segment);
 }
 
+/* Who found no room may try again. */
+static void note_given(mh_region *region) {
+  atomic_fetch_add_explicit(&region->gives, 1, memory_order_relaxed);
+}
+
 /* The first segment from `segment` on that is one of the arena's; NONE: there is none. */
 #define NONE UINT64_MAX
 
@@ -478,6 +483,7 @@ void mh_arena_give(mh_region *region, mh_slab *run) {
   mh_arena *arena = arena_of(region, segment);
   uint32_t count = run->slices, heap = run->heap;
   mh_run_free(region, run);
+  note_given(region);
   if (region->thrifty[heap]) give_pages(region, index, count);
   note_free(region, segment);
   if (segment == 0 || !is_wholly_free(region, segment)) return;
@@ -496,6 +502,7 @@ bool mh_arena_resize(mh_region *region, mh_slab *run, uint32_t count, uint32_t p
   if (back_run(region, segment, first, count, pages, NULL) != MHEAP_OK) return false;
   mh_run_resize(region, run, count, head);
   if (count >= old) return true;
+  note_given(region);
   note_free(region, segment);
   if (region->thrifty[run->heap]) give_pages(region, index + count, old - count);
   return true;
@@ -575,6 +582,7 @@ mheap_err mh_arena_take_segments(mh_region *region, uint32_t only, uint64_t coun
 }
 
 void mh_arena_give_segments(mh_region *region, uint64_t first, uint64_t count) {
+  note_given(region);
   mh_arena *arena = arena_of(region, first);
   arena->free_from = min64(arena->free_from, first);
   for (uint64_t i = first; i < first + count; i++) mh_segment_of(region, i)->dirty = 0;

@@ -7,6 +7,7 @@
 #include "arenas.h"
 #include "hugepages.h"
 #include "os.h"
+#include "parts.h"
 #include "region_lent.h"
 
 mheap_error *mh_plain_error(void) { return mh_error_of(mheap_default()); }
@@ -31,9 +32,12 @@ static mheap_err adopt_region(mh_region *region, bool exclusive, mheap_arena *ar
   region->is_arena = true;
   region->ranges[0].exclusive = exclusive;
   *arena = mh_arenas_number(region, 0);
-  if (*arena != 0) return MHEAP_OK;
-  mheap_abandon(heap);
-  return mh_fail_system(error, ENOMEM, "anonymous memory", "giving an arena a number");
+  if (*arena == 0) {
+    mheap_abandon(heap);
+    return mh_fail_system(error, ENOMEM, "anonymous memory", "giving an arena a number");
+  }
+  mh_parts_add_arena(heap);
+  return MHEAP_OK;
 }
 
 static mheap_err too_little(uint64_t size, mheap_error *error) {
@@ -114,17 +118,8 @@ mheap_err mheap_arena_reserve_huge_pages_interleave(size_t pages, size_t numa_no
 
 mheap_err mh_arenas_release_region(mh_region *region, mheap_arena arena, mheap_error *error) {
   mheap *heap = mh_handle_find(region, 0);
-  const mh_heap_row *heaps = mh_at(region, MH_HEAPS_OFFSET);
-  for (uint32_t row = 2; row < MH_HEAPS; row++)
-    if (heaps[row].head != 0)
-      return mh_fail(error, MHEAP_ERR_BUSY,
-                     "arena %d: busy: a heap was made for it; destroy or delete that first", arena);
-  mheap_collect(heap, false);
-  pthread_mutex_lock(&region->lock);
-  bool empty = mh_arena_used(region, 0) <= MH_SLICE;
-  pthread_mutex_unlock(&region->lock);
-  if (!empty) return mh_fail(error, MHEAP_ERR_BUSY, "arena %d: busy: there are blocks in use in it", arena);
-  return mheap_detach(heap, error);
+  mheap_err code = mh_parts_remove_arena(heap, arena, error);
+  return code ? code : mheap_detach(heap, error);
 }
 
 /* ---- either ---- */

@@ -10,6 +10,7 @@
 #include "map.h"
 #include "objects/objects.h"
 #include "os.h"
+#include "parts.h"
 
 /* How often a finding beside a writer must be made, this long apart, to be believed. */
 #define CONFIRMATIONS 3
@@ -175,21 +176,35 @@ static void walk(mh_check *check) {
   if (check->mapped >= mh_region_size(check->region)) mh_check_run(check, check_objects, 0);
 }
 
-mheap_err mheap_check(mheap *heap, mheap_finding_fun *report,
-                      void (*progress)(void *arg, uint64_t done, uint64_t total), void *arg) {
-  heap = mh_heap_of(heap);
-  if (heap == NULL) return MHEAP_ERR_NO_MEMORY;
-  mheap_err failed = mh_heap_usable(heap);
-  if (failed) return failed;
+/* One region; the findings of severity 1 are added to *broken. */
+static mheap_err check_region(mheap *heap, mheap_finding_fun *report,
+                              void (*progress)(void *arg, uint64_t done, uint64_t total), void *arg,
+                              uint64_t *broken) {
   mh_check check = {.heap = heap, .region = heap->region, .report = report, .progress = progress, .arg = arg};
   mh_region_begin_walk(check.region);
   measure(&check);
   walk(&check);
   mh_region_end_walk(check.region);
   if (progress != NULL) progress(arg, check.size, check.size);
-  if (check.broken > 0)
+  *broken += check.broken;
+  return check.failed;
+}
+
+mheap_err mheap_check(mheap *heap, mheap_finding_fun *report,
+                      void (*progress)(void *arg, uint64_t done, uint64_t total), void *arg) {
+  uint64_t broken = 0;
+  heap = mh_heap_of(heap);
+  if (heap == NULL) return MHEAP_ERR_NO_MEMORY;
+  mheap_err failed = mh_heap_usable(heap);
+  for (mheap *part = failed ? NULL : mh_part_first(heap); part != NULL && !failed;
+       part = mh_part_next(part)) {
+    if (!mh_part_enter(part)) continue;
+    failed = check_region(part, report, progress, arg, &broken);
+    mh_part_leave(part);
+  }
+  if (broken > 0)
     return mh_fail(mh_error(heap), MHEAP_ERR_CORRUPT,
                    "%s: %" PRIu64 " contradictions found; restore a copy, or save what can be read",
-                   heap->region->path != NULL ? heap->region->path : "anonymous memory", check.broken);
-  return check.failed;
+                   heap->region->path != NULL ? heap->region->path : "anonymous memory", broken);
+  return failed;
 }

@@ -13,6 +13,7 @@
 #include "lane.h"
 #include "map.h"
 #include "os.h"
+#include "parts.h"
 #include "radix.h"
 #include "region_pages.h"
 #include "registry.h"
@@ -27,6 +28,7 @@ static_assert(2 * sizeof(mheap) <= HANDLE_BYTES, "two handles fit their table");
 static void handle_use(mheap *heap, mh_region *region, uint32_t row) {
   heap->region = region;
   heap->row = row;
+  mh_part_reset(heap);
   mh_error_forget(heap);
   mh_registry_add_heap(region, heap);
 }
@@ -125,6 +127,16 @@ void mh_handle_drop(mheap *heap) {
   region->spare_heaps = heap;
 }
 
+void mh_handle_retire(mheap *part, mh_region *home) {
+  if (part->row != 0) { /* else that comes with its region's end */
+    mh_lanes_drop(part);
+    mh_registry_remove_heap(part->region, part);
+  }
+  part->is_retired = true;
+  part->retired = home->retired_heaps;
+  home->retired_heaps = part;
+}
+
 static void free_spares(mh_region *region) {
   for (mheap *heap = region->spare_heaps, *next; heap != NULL; heap = next) {
     next = heap->next;
@@ -132,6 +144,11 @@ static void free_spares(mh_region *region) {
     mh_os_table_free(heap, HANDLE_BYTES);
   }
   region->spare_heaps = NULL;
+  for (mheap *heap = region->retired_heaps, *next; heap != NULL; heap = next) {
+    next = heap->retired;
+    mh_os_table_free(heap, HANDLE_BYTES);
+  }
+  region->retired_heaps = NULL;
 }
 
 static void drop_others(mheap *heap) {
@@ -239,7 +256,7 @@ static void drop(mheap *heap) {
   handle_fini(heap);
   mh_lanes_free_spares(heap->region);
   mh_arena_drop(heap->region);
-  mh_os_table_free(heap, HANDLE_BYTES);
+  if (!heap->is_retired) mh_os_table_free(heap, HANDLE_BYTES);
 }
 
 /* Only a region's main heap stands for the region. */
@@ -301,13 +318,7 @@ static void collect_lanes(mheap *heap) {
   mh_handles_unlock();
 }
 
-mheap_err mheap_collect(mheap *heap, bool force) {
-  heap = mh_heap_of(heap);
-  if (heap == NULL) return MHEAP_ERR_NO_MEMORY;
-  mheap_err code = mh_heap_writable(heap);
-  if (!code) code = mh_region_is_whole(heap->region, mh_error(heap));
-  if (code) return code;
-  mh_deferred_call(force);
+static void collect_part(mheap *heap, bool force) {
   while (force && open_some(heap->region, heap->only)) continue;
   collect_lanes(heap);
   if (force) mh_handles_lock();
@@ -317,7 +328,20 @@ mheap_err mheap_collect(mheap *heap, bool force) {
   if (force) mh_arena_punch(heap->region);
   pthread_mutex_unlock(&heap->region->lock);
   if (force) mh_handles_unlock();
-  return MHEAP_OK;
+}
+
+mheap_err mheap_collect(mheap *heap, bool force) {
+  heap = mh_heap_of(heap);
+  if (heap == NULL) return MHEAP_ERR_NO_MEMORY;
+  mheap_err code = mh_heap_writable(heap);
+  if (!code) code = mh_region_is_whole(heap->region, mh_error(heap));
+  if (!code) mh_deferred_call(force);
+  for (mheap *part = code ? NULL : mh_part_first(heap); part != NULL; part = mh_part_next(part)) {
+    if (!mh_part_enter(part)) continue;
+    collect_part(part, force);
+    mh_part_leave(part);
+  }
+  return code;
 }
 
 mheap_err mheap_collapse(mheap *heap) {

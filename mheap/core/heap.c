@@ -12,6 +12,7 @@
 #include "fast.h"
 #include "hooks.h"
 #include "lane.h"
+#include "parts.h"
 #include "pointer.h"
 #include "radix.h"
 #include "registry.h"
@@ -54,7 +55,7 @@ void *mheap_malloc(mheap *heap, size_t size) {
 __attribute__((noinline)) mheap_err mh_free_remotely(mheap *heap, mh_lane *lane, mh_slab *slab, void *block) {
   if (slab->kind == MH_RUN_BODY) slab -= slab->back;
   mh_lane *owner = atomic_load_explicit(&slab->lane, memory_order_acquire);
-  if (owner == NULL || owner->heap != heap) return mh_free_slowly(heap, block);
+  if (owner == NULL || owner->heap != lane->heap) return mh_free_slowly(heap, block);
   uint64_t start = (uint64_t)(slab - lane->slabs) * MH_SLICE,
            distance = (uint64_t)((char *)block - lane->segments) - start;
   return mh_free_in(heap, lane, slab, block, (uint32_t)distance, owner == lane);
@@ -76,10 +77,11 @@ mheap_err mheap_free(mheap *heap, void *block) {
 
 /* ---- freeing a block whose heap the caller does not name ---- */
 
-/* This thread's lane in `heap` if it is at hand. */
+/* This thread's lane in `heap`, or this part of one, if it is at hand. */
 static mh_lane *lane_at_hand(const mheap *heap) {
-  mh_lane *lane = mh_lane_now(heap), *other = mh_lane_default();
-  return lane != NULL || other == NULL || other->heap != heap ? lane : other;
+  mh_lane *lane = mh_lane_now(heap->whole), *other = mh_lane_default();
+  if (lane != NULL && lane->heap == heap) return lane;
+  return other != NULL && other->heap == heap ? other : NULL;
 }
 
 static mheap_err try_free_found(void *block) {
@@ -278,6 +280,11 @@ static void *allocate(mheap *heap, mh_lane *lane, uint64_t size, uint64_t alignm
 }
 
 void *mh_heap_malloc(mheap *heap, size_t size, size_t alignment) {
+  return mh_parts_spread(heap) ? mh_parts_malloc(heap->whole, size, alignment)
+                               : mh_heap_malloc_in(heap->whole, size, alignment);
+}
+
+void *mh_heap_malloc_in(mheap *heap, size_t size, size_t alignment) {
   if (mh_heap_writable(heap) != MHEAP_OK) return NULL;
   if (size > MH_OFFSET_MAX || alignment > MH_OFFSET_MAX / 2) {
     too_large(heap, size > alignment ? size : alignment);
@@ -299,9 +306,11 @@ MH_INLINED void *try_aligned(mheap *heap, size_t size, size_t alignment) {
 /* A lane that is at hand has passed every test already: only its bin is exhausted, as every
    tenth time with blocks of random sizes, or the block is not small. */
 MH_INLINED void *try_malloc(mheap *heap, size_t size) {
-  mh_lane *lane = lane_at_hand(heap);
-  if (lane != NULL && size <= MH_CLASS_MAX_SIZE)
-    return slab_malloc(heap, lane, mh_class_of(size ? size : 1), size);
+  mh_lane *lane = mh_parts_are_many(heap) ? NULL : lane_at_hand(heap);
+  if (lane != NULL && size <= MH_CLASS_MAX_SIZE) {
+    void *block = slab_malloc(heap, lane, mh_class_of(size ? size : 1), size);
+    if (likely(block != NULL) || !heap->spreads) return block;
+  }
   return try_aligned(heap, size, 16);
 }
 
@@ -383,14 +392,20 @@ static bool is_guarded(mheap *heap, const void *data, mh_block *block) {
          block->start != data && mh_guard_is(heap, block->start, data);
 }
 
+/* Of several parts, that from which blocks come is the one to remember. */
+static bool may_switch(const mheap *heap) {
+  return !mh_parts_are_many(heap) || mh_lane_now(heap->whole) == NULL;
+}
+
 mheap_err mh_heap_free(mheap *heap, void *data) {
   mh_block block;
   if (data == NULL) return MHEAP_OK;
+  heap = mh_part_at(heap, data);
   mheap_err code = mh_heap_writable(heap);
   if (code) return code;
   mh_lane *lane = mh_lane_of(heap, mh_error(heap));
   if (lane == NULL) return mh_error(heap)->code;
-  if (heap->region->named_base) mh_lane_remember(lane);
+  if (heap->region->named_base && may_switch(heap)) mh_lane_remember(lane);
   if (is_guarded(heap, data, &block)) return mh_guard_free(heap, block.start, data);
   code = mh_block_at(heap, data, &block, mh_error(heap));
   if (code) return code;
@@ -436,6 +451,7 @@ mheap_err mh_heap_may_look(mheap *heap) {
 
 size_t mh_heap_usable_size(mheap *heap, const void *data) {
   mh_block block;
+  heap = mh_part_at(heap, data);
   mh_lane *lane = lane_at_hand(heap);
   uint32_t quick = lane != NULL ? quick_size(lane, data) : 0;
   if (quick != 0) return quick;
@@ -454,6 +470,7 @@ size_t mheap_usable_size(mheap *heap, const void *block) {
 void *mh_heap_block_start(mheap *heap, const void *address) {
   mh_block block;
   mheap_error ignored;
+  heap = mh_part_at(heap, address);
   if (mh_heap_may_look(heap) != MHEAP_OK || mh_block_find(heap, address, &block, &ignored) != MHEAP_OK)
     return NULL;
   return block.in_use ? block.start : NULL;
@@ -466,6 +483,7 @@ static bool fits(uint64_t block, uint64_t size) { return size <= block && (size 
 
 static bool resize_in_place(mheap *heap, const mh_block *block, uint64_t size) {
   if (block->kind == MH_BLOCK_SLAB) return fits(block->size, size);
+  if (heap->closed && size > block->size) return false;
   return size > MH_CLASS_MAX_SIZE && mh_span_resize(heap, block, size);
 }
 
@@ -498,12 +516,15 @@ static bool is_span_of(const mh_lane *lane, const void *block, size_t size) {
 void *mh_heap_realloc(mheap *heap, void *data, size_t size) {
   mh_block block;
   if (data == NULL) return mh_heap_malloc(heap, size, 16);
+  heap = mh_part_at(heap, data);
   mh_lane *at_hand = lane_at_hand(heap);
   if (at_hand != NULL && is_span_of(at_hand, data, size)) return data;
   uint32_t quick = at_hand != NULL ? quick_size(at_hand, data) : 0;
   if (quick != 0 && fits(quick, size ? size : 1)) return data;
-  if (quick != 0 && size != 0 && size <= MH_CLASS_MAX_SIZE)
-    return move_quickly(heap, at_hand, data, quick, size);
+  if (quick != 0 && size != 0 && size <= MH_CLASS_MAX_SIZE && !mh_parts_are_many(heap)) {
+    void *moved = move_quickly(heap, at_hand, data, quick, size);
+    if (moved != NULL || !heap->spreads) return moved;
+  }
   if (mh_heap_writable(heap) != MHEAP_OK) return NULL;
   mh_lane *lane = mh_lane_of(heap, mh_error(heap));
   if (lane == NULL) return NULL;

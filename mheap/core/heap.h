@@ -24,6 +24,19 @@ struct mheap {
   mheap *own;  /* the heap of its objects' blocks; NULL: this is one, or its row is damaged */
   mheap *next; /* handles on the same region */
   _Atomic(struct mheap_kind *) kind; /* whose heap it is (kind.h); NULL: no kind's, or not known yet */
+
+  /* Of a heap that uses several regions: parts.h. */
+  mheap *whole;         /* what this is a part of: itself, unless it is a part elsewhere than at home */
+  bool spreads;         /* it may get parts in more regions */
+  bool closed;          /* hands no space out, and only frees */
+  mheap *_Atomic parts; /* all of them, by ->next_part, in the order they are asked; NULL: this alone */
+  mheap *_Atomic next_part;
+  _Atomic uint32_t users;       /* calls in this part's region under way */
+  _Atomic bool leaving;         /* no more of them may begin */
+  _Atomic uint64_t full_slices; /* there was no run so long when region->gives was full_gives */
+  _Atomic uint64_t full_gives;
+  mheap *retired;               /* of home->region->retired_heaps */
+  bool is_retired;              /* it was a part; what it is now goes with the region of home */
 };
 
 /* ---- blocks of the object layer ----
@@ -36,11 +49,15 @@ size_t mh_own_usable_size(mheap *heap, const void *block);
 
 /* ---- allocation without hooks; the public functions are these when none are on ---- */
 void *mh_heap_malloc(mheap *heap, size_t size, size_t alignment);
+void *mh_heap_malloc_in(mheap *part, size_t size, size_t alignment); /* in this region alone */
 mheap_err mh_heap_free(mheap *heap, void *block);
 void *mh_heap_realloc(mheap *heap, void *block, size_t size);
 size_t mh_heap_usable_size(mheap *heap, const void *block);
 /* The start of the block in use that contains `address`, or NULL. */
 void *mh_heap_block_start(mheap *heap, const void *address);
+
+/* Counts one region; `stats` starts as zero. */
+mheap_err mh_heap_region_stats(mheap *heap, mheap_stats *stats);
 
 /* Marks the heap's row as having guarded blocks. */
 void mh_heap_set_guarded(mheap *heap);
@@ -70,7 +87,7 @@ mheap_err mh_heap_finish(mheap *heap);
 
 /* This thread's last error in `heap`: what the public functions pass down. A thread's own, so
    that no other thread's mistake is taken for the reason of a failure, or of a success. */
-static inline mheap_error *mh_error(const mheap *heap) { return mh_error_of(heap); }
+static inline mheap_error *mh_error(const mheap *heap) { return mh_error_of(heap->whole); }
 
 /* Refuses, with an error, a heap that must not be changed now (read-only, forked). */
 mheap_err mh_heap_writable(mheap *heap);
@@ -88,6 +105,11 @@ void mh_handles_unlock(void);
 /* With that lock: the first handle of a row that has none; its last, whose lanes are gone already. */
 mheap *mh_handle_make(mh_region *region, uint32_t row, mheap_error *error);
 void mh_handle_drop(mheap *heap);
+/* The handle of what was a part of a heap at `home`: nobody finds it any more, but it stays as long
+   as that region. */
+void mh_handle_retire(mheap *part, mh_region *home);
+/* A new heap like the one whose row's head is given; NULL: there is no row left, or no memory (heaps.c). */
+mheap *mh_heap_new_row(mh_region *region, uint64_t like, mheap_error *error);
 
 /* ---- heaps of kinds (heaps.c) ---- */
 

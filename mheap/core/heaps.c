@@ -17,7 +17,9 @@
 #include "hooks.h"
 #include "lane.h"
 #include "map.h"
+#include "parts.h"
 #include "segment.h"
+#include "subproc.h"
 
 #define FIRST_ROW 2 /* before it: the main heap and that of its objects */
 
@@ -204,7 +206,15 @@ mheap *mheap_new(mheap *heap, int tag, bool allow_destroy, mheap_arena arena) {
   mh_heap_row like = {
       .head = MH_HEAP_USED | (allow_destroy ? MH_HEAP_DESTROYABLE : 0) | (uint64_t)tag << MH_HEAP_TAG_SHIFT,
       .arena = only};
-  return code ? NULL : new_in(region, &like, error);
+  mheap *made = code ? NULL : new_in(region, &like, error);
+  if (made != NULL && region->of_subproc) mh_parts_join(made);
+  return made;
+}
+
+mheap *mh_heap_new_row(mh_region *region, uint64_t head, mheap_error *error) {
+  const uint64_t kept = MH_HEAP_USED | MH_HEAP_DESTROYABLE | (uint64_t)255 << MH_HEAP_TAG_SHIFT;
+  mh_heap_row like = {.head = head & kept};
+  return new_in(region, &like, error);
 }
 
 mheap *mh_heap_new_of_kind(mheap *main, uint32_t first, mheap_error *error) {
@@ -258,11 +268,20 @@ void mh_heap_destroy(mheap *heap) {
   mh_handles_unlock();
 }
 
+/* The parts of a heap that has some, then the heap. */
+static mheap_err end(mheap *heap, void (*each)(mheap *heap)) {
+  bool memory = heap->region->of_subproc;
+  if (memory) mh_making_lock();
+  mh_parts_part_with(heap, each);
+  each(heap);
+  if (memory) mh_making_unlock();
+  return MHEAP_OK;
+}
+
 mheap_err mheap_destroy(mheap *heap) {
   mheap_error *error;
   mheap_err code = may_go(heap, MH_HEAP_DESTROYABLE, &error);
-  if (!code) mh_heap_destroy(heap);
-  return code;
+  return code ? code : end(heap, mh_heap_destroy);
 }
 
 /* Slabs in exclusive arenas, and all of another tag: the main heap has their blocks, not their space. */
@@ -276,10 +295,7 @@ static uint64_t closed_arenas(const mh_region *region, uint64_t head) {
 
 /* Other threads may be freeing blocks of it meanwhile: who finds them nobody's, or the wrong heap's,
    sees by `deletions` that this may be why (mh_heaps_moved). */
-mheap_err mheap_delete(mheap *heap) {
-  mheap_error *error;
-  mheap_err code = may_go(heap, 0, &error);
-  if (code) return code;
+static void delete(mheap *heap) {
   mh_region *region = heap->region;
   mheap *main = mh_handle_find(region, 0);
   uint32_t row = heap->row;
@@ -294,7 +310,12 @@ mheap_err mheap_delete(mheap *heap) {
   mh_handle_drop(heap);
   atomic_fetch_add(&region->deletions, 1);
   mh_handles_unlock();
-  return MHEAP_OK;
+}
+
+mheap_err mheap_delete(mheap *heap) {
+  mheap_error *error;
+  mheap_err code = may_go(heap, 0, &error);
+  return code ? code : end(heap, delete);
 }
 
 bool mh_heaps_moved(const mh_region *region, uint64_t before) {
@@ -308,7 +329,7 @@ bool mh_heaps_moved(const mh_region *region, uint64_t before) {
 
 mheap *mheap_main(mheap *heap) {
   heap = mh_heap_of(heap);
-  return heap != NULL ? mh_handle_find(heap->region, 0) : NULL;
+  return heap != NULL ? mh_handle_find(heap->region, 0)->whole : NULL;
 }
 
 mheap_err mheap_visit_heaps(mheap *heap, bool (*visit)(void *arg, mheap *heap), void *arg) {
@@ -319,6 +340,7 @@ mheap_err mheap_visit_heaps(mheap *heap, bool (*visit)(void *arg, mheap *heap), 
     if (!mh_heap_row_visible(mh_heap_row_head(heap->region, row))) continue;
     mheap *one = mh_handle_of(heap->region, row, mh_error(heap));
     if (one == NULL) code = mh_error(heap)->code;
+    else if (one->whole != one) continue; /* of a heap whose home is elsewhere */
     else if (!visit(arg, one)) break;
   }
   return code;

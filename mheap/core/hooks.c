@@ -16,6 +16,7 @@
 
 #include "lane.h"
 #include "os.h"
+#include "parts.h"
 
 #define GUARD sizeof(mh_guard)
 #define SHIFT_BIT 48
@@ -181,6 +182,7 @@ static void *guarded_malloc(mheap *heap, size_t size, size_t alignment) {
   if (absurd) return mh_heap_malloc(heap, size, alignment); /* which says what is wrong with it */
   char *block = mh_heap_malloc(heap, shift + size + MH_GUARD_TAIL, shift);
   if (block == NULL) return NULL;
+  heap = mh_part_at(heap, block);
   unsigned log = (unsigned)__builtin_ctzll(shift);
   guard_write(heap, block, mh_heap_usable_size(heap, block), shift, log, size);
   return block + shift;
@@ -210,6 +212,7 @@ static void *shifted_malloc(mheap *heap, size_t size, size_t alignment, size_t o
   if (size == 0) size = 1; /* a block has a size, if it is one */
   char *block = mh_heap_malloc(heap, shift + size + MH_GUARD_TAIL, alignment);
   if (block == NULL) return NULL;
+  heap = mh_part_at(heap, block);
   if (!row_is_guarded(heap)) mark_guarded(heap);
   guard_write(heap, block, mh_heap_usable_size(heap, block), shift, MH_GUARD_STORED, size);
   return block + shift;
@@ -230,7 +233,7 @@ static void complain(mheap *heap, void *data, mheap_probe status) {
   if (hooks->plain != NULL) {
     hooks->plain();
   } else if (hooks->report != NULL) {
-    hooks->report(heap, data, status);
+    hooks->report(heap->whole, data, status);
   } else {
     fprintf(stderr, "mheap: block %p %s\n", data, complaints[status]);
     abort();
@@ -362,6 +365,7 @@ static void *resize(mheap *heap, char *block, void *data, size_t size) {
 
 void *mh_hooks_realloc_from(mheap *heap, void *data, size_t size, const void *caller) {
   if (data == NULL) return mh_hooks_malloc_from(heap, size, GUARD, caller);
+  heap = mh_part_at(heap, data);
   char *block = NULL;
   mheap_err failed = guards_are_on(heap) ? check_block(heap, data, &block) : MHEAP_OK;
   FILE *trace = trace_begin(heap);
@@ -378,6 +382,7 @@ void *mh_hooks_realloc_from(mheap *heap, void *data, size_t size, const void *ca
 
 mheap_err mh_hooks_free_from(mheap *heap, void *data, const void *caller) {
   if (data == NULL) return MHEAP_OK;
+  heap = mh_part_at(heap, data);
   char *block = NULL;
   mheap_err failed = guards_are_on(heap) ? check_block(heap, data, &block) : MHEAP_OK;
   FILE *trace = trace_begin(heap);
@@ -389,6 +394,7 @@ mheap_err mh_hooks_free_from(mheap *heap, void *data, const void *caller) {
 }
 
 size_t mh_hooks_usable_size(mheap *heap, const void *data) {
+  heap = mh_part_at(heap, data);
   void *block = data != NULL ? mh_heap_block_start(heap, data) : NULL;
   if (block != NULL && mh_guard_is(heap, block, data)) return mh_guard_usable_size(heap, block, data);
   return mh_heap_usable_size(heap, data);
@@ -408,8 +414,26 @@ static mh_hooks *hooks_of(mheap *heap) {
   return heap->hooks = hooks;
 }
 
+static void show_parts(mheap *heap) {
+  for (mheap *part = mh_part_first(heap); part != NULL; part = mh_part_next(part)) {
+    if (part == heap) continue;
+    part->hooks = heap->hooks;
+    part->hooked = heap->hooked;
+  }
+}
+
+/* heap->lock is held. */
 static void settle(mheap *heap) {
   heap->hooked = heap->hooks->guards || atomic_load(&heap->hooks->trace) != NULL;
+  show_parts(heap);
+}
+
+static void set_guarded(mheap *heap) {
+  for (mheap *part = mh_part_first(heap); part != NULL; part = mh_part_next(part)) {
+    if (!mh_part_enter(part)) continue;
+    mh_heap_set_guarded(part);
+    mh_part_leave(part);
+  }
 }
 
 static bool stop_at_bare(void *arg, void *block, size_t usable) {
@@ -437,7 +461,7 @@ static mheap_err turn_on_guards(mheap *heap, mheap_check_fun *report, void (*pla
   pthread_mutex_lock(&heap->lock);
   mh_hooks *hooks = hooks_of(heap);
   if (hooks != NULL) {
-    mh_heap_set_guarded(heap);
+    set_guarded(heap);
     hooks->report = report;
     hooks->plain = plain;
     hooks->guards = true;
@@ -469,7 +493,7 @@ mheap_probe mheap_mprobe(mheap *heap, void *block) {
   char *start;
   heap = mh_heap_of(heap);
   if (heap == NULL || block == NULL || mh_heap_usable(heap)) return MHEAP_PROBE_DISABLED;
-  mheap_probe status = probe(heap, block, &start);
+  mheap_probe status = probe(mh_part_at(heap, block), block, &start);
   return status == PROBE_INSIDE ? MHEAP_PROBE_DISABLED : status;
 }
 
@@ -493,7 +517,9 @@ static int replace_trace(mheap *heap, mh_hooks *hooks, FILE *file) {
   if (file != NULL && hooks->lost == 0) begin_trace(hooks, file);
   int lost = hooks->lost;
   hooks->lost = 0;
+  pthread_mutex_lock(&heap->lock);
   settle(heap);
+  pthread_mutex_unlock(&heap->lock);
   pthread_mutex_unlock(&hooks->lock);
   return lost;
 }
@@ -522,10 +548,11 @@ mheap_err mheap_mtrace(mheap *heap, FILE *file) {
 
 void mh_hooks_end(mheap *heap) {
   mh_hooks *hooks = heap->hooks;
-  if (hooks == NULL) return;
+  if (hooks == NULL || heap->whole != heap) return; /* a part's are those of the whole */
   replace_trace(heap, hooks, NULL);
   heap->hooked = false;
   heap->hooks = NULL;
+  show_parts(heap);
   pthread_mutex_destroy(&hooks->lock);
   mh_os_table_free(hooks, sizeof *hooks);
 }

@@ -7,6 +7,7 @@
 #include "arena.h"
 #include "deferred.h"
 #include "os.h"
+#include "parts.h"
 #include "subproc.h"
 
 _Atomic(mheap *) mh_process_heap;
@@ -458,7 +459,7 @@ static void forget_lane(_Atomic(mh_lane *) *remembered, const mheap *heap) {
 
 /* The one place that makes a thread's next call in this heap go the slow way. */
 static void forget_heap(mh_thread *thread, const mheap *heap) {
-  forget(&thread->heap, heap);
+  forget(&thread->heap, heap->whole);
   forget(&thread->own_heap, heap);
   forget_lane(&thread->default_lane, heap);
   forget_lane(&thread->pointer_lane, heap);
@@ -481,13 +482,13 @@ void mh_lane_remember(mh_lane *lane) {
   mh_thread *thread = &mh_this_thread;
   mheap *heap = lane->heap;
   if (is_slow(heap)) return;
-  bool new = mh_lane_now(heap) != lane;
+  bool new = mh_lane_now(heap->whole) != lane;
   thread->lane = lane;
-  atomic_store_explicit(&thread->heap, heap, memory_order_relaxed);
-  new |= remember_in(&thread->default_lane, lane, heap == mh_default_made());
+  atomic_store_explicit(&thread->heap, heap->whole, memory_order_relaxed);
+  new |= remember_in(&thread->default_lane, lane, heap->whole == mh_default_made());
   new |= remember_in(&thread->pointer_lane, lane, mh_subproc_is_now(heap->region));
   new |= remember_in(&thread->process_lane, lane,
-                     heap == atomic_load_explicit(&mh_process_heap, memory_order_relaxed));
+                     heap->whole == atomic_load_explicit(&mh_process_heap, memory_order_relaxed));
   if (!new) return;
   atomic_thread_fence(memory_order_seq_cst);
   if (is_slow(heap)) forget_heap(thread, heap);
@@ -532,6 +533,7 @@ static void hand_back(mh_thread *thread, const mh_subproc *subproc) {
     pthread_mutex_lock(&heap->lock);
     forget_heap(thread, heap);
     unlink_lane(thread, lane);
+    atomic_fetch_add_explicit(&heap->region->gives, 1, memory_order_relaxed); /* to who takes it over */
     pthread_mutex_unlock(&heap->lock);
   }
   mh_lanes_unlock();
@@ -751,7 +753,8 @@ void mh_lanes_forget_now(mheap *heap) {
 
 void mh_lanes_forget(mheap *heap) {
   mh_lanes_lock();
-  mh_lanes_forget_now(heap);
+  mheap *part = heap->whole == heap ? mh_part_first(heap) : heap;
+  for (; part != NULL; part = heap->whole == heap ? mh_part_next(part) : NULL) mh_lanes_forget_now(part);
   mh_lanes_unlock();
 }
 

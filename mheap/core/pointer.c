@@ -71,7 +71,7 @@ static mheap *heap_of_block(mh_region *region, const void *address) {
 static mheap *heap_in(mh_region *region, const void *address) {
   mheap *heap = heap_of_slab(region, address);
   if (heap == NULL) heap = heap_of_block(region, address);
-  if (heap == NULL || !heap->objects) return heap;
+  if (heap == NULL || !heap->objects) return heap != NULL ? heap->whole : NULL;
   return refuse(heap, address, "is a block of the heap's objects, which go by heap.root alone");
 }
 

@@ -107,10 +107,12 @@ struct mh_region {
   bool thrifty[MH_HEAPS];      /* pages of the row's runs go back once these are free */
   _Atomic(struct mh_subproc *) subproc; /* whose it is; NULL: the main one's */
   bool of_subproc;                      /* made for the subprocess, and goes with it */
+  _Atomic uint64_t gives;               /* how often space came free */
   struct mheap *heaps;                  /* handles on this region */
   struct mheap *spare_heaps;            /* handles of heaps that are gone, for the next ones; under the
                                            handles' lock. Never given back before the region, since a
                                            thread that frees a block may still look at one */
+  struct mheap *retired_heaps; /* handles of parts that heaps at home here once had, by ->retired */
   struct mh_lane *spare_lanes;          /* the same of lanes; under the lanes' lock */
   _Atomic uint64_t deletions;           /* of heaps: odd while one is under way */
 };

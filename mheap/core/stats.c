@@ -12,6 +12,7 @@
 #include "lane.h"
 #include "map.h"
 #include "os.h"
+#include "parts.h"
 #include "region_pages.h"
 #include "segment.h"
 
@@ -239,25 +240,52 @@ static bool count_run(void *arg, const run *it) {
   return true;
 }
 
+mheap_err mh_heap_region_stats(mheap *heap, mheap_stats *stats) {
+  mheap_err failed = walk_region(heap, count_run, stats);
+  stats->segments += mh_map_segments(heap->region);
+  return failed;
+}
+
+/* What was asked for, and the node, are home's. */
+static void count_pages(mheap *heap, mheap_page_stats *pages) {
+  mheap_page_stats more;
+  mh_pages_count(heap->region, pages);
+  for (mheap *part = mh_part_first(heap); part != NULL; part = mh_part_next(part)) {
+    if (part == heap || !mh_part_enter(part)) continue;
+    mh_pages_count(part->region, &more);
+    mh_part_leave(part);
+    if (more.page_size > pages->page_size) pages->page_size = more.page_size;
+    pages->bytes_1g += more.bytes_1g;
+    pages->bytes_2m += more.bytes_2m;
+    pages->bytes_other += more.bytes_other;
+    pages->bytes_transparent += more.bytes_transparent;
+    if (pages->fallback[0] == 0) memcpy(pages->fallback, more.fallback, sizeof pages->fallback);
+  }
+}
+
 mheap_err mheap_get_stats(mheap *heap, mheap_stats *stats) {
   mheap_err failed;
   if (stats == NULL) return no_place(heap, "mheap_get_stats: stats");
   memset(stats, 0, sizeof *stats);
   for (unsigned i = 0; i < MHEAP_CLASSES; i++) stats->classes[i].block_size = mh_classes[i].size;
   heap = readable(heap, &failed);
-  if (heap == NULL) return failed;
-  failed = walk_region(heap, count_run, stats);
-  stats->segments = mh_map_segments(heap->region);
-  mh_pages_count(heap->region, &stats->pages);
+  for (mheap *part = failed ? NULL : mh_part_first(heap); part != NULL && !failed;
+       part = mh_part_next(part)) {
+    if (!mh_part_enter(part)) continue;
+    failed = mh_heap_region_stats(part, stats);
+    mh_part_leave(part);
+  }
+  if (!failed) count_pages(heap, &stats->pages);
   return failed;
 }
 
 /* ---- blocks ---- */
 
 typedef struct visitor {
-  mheap *heap;
+  mheap *heap; /* or its part at hand */
   mheap_visit_fun *visit;
   void *arg;
+  bool stopped;
 } visitor;
 
 static bool visit_block(visitor *v, uint64_t offset, uint64_t usable) {
@@ -265,7 +293,8 @@ static bool visit_block(visitor *v, uint64_t offset, uint64_t usable) {
   char *block = mh_at(v->heap->region, offset);
   size_t size = usable;
   void *data = mh_guard_data(v->heap, block, &size);
-  return v->visit(v->arg, data, size);
+  v->stopped = !v->visit(v->arg, data, size);
+  return !v->stopped;
 }
 
 static bool visit_slab(visitor *v, const run *it) {
@@ -288,8 +317,15 @@ mheap_err mheap_visit_blocks(mheap *heap, mheap_visit_fun *visit, void *arg) {
   mheap_err failed;
   if (visit == NULL) return no_place(heap, "mheap_visit_blocks: visit");
   heap = readable(heap, &failed);
-  if (heap == NULL) return failed;
-  return walk_region(heap, visit_run, &(visitor){.heap = heap, .visit = visit, .arg = arg});
+  visitor v = {.visit = visit, .arg = arg};
+  mheap *part = failed ? NULL : mh_part_first(heap);
+  for (; part != NULL && !failed && !v.stopped; part = mh_part_next(part)) {
+    if (!mh_part_enter(part)) continue;
+    v.heap = part;
+    failed = walk_region(part, visit_run, &v);
+    mh_part_leave(part);
+  }
+  return failed;
 }
 
 /* ---- areas ---- */

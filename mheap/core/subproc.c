@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "classes.h"
 #include "kind.h"
 #include "mheap/subprocs.h"
 #include "os.h"
@@ -13,11 +14,16 @@
 
 mh_subproc mh_subproc_first = {.id = 1, .name = "main"};
 
+uint64_t mh_subproc_span;
+
 static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of all that follows */
 static mh_subproc *last = &mh_subproc_first;             /* of the list, by ->next from the main one */
 static mh_subproc *unused;                               /* records, by ->next */
 static int numbers = 1;                                  /* given out so far */
+
+void mh_making_lock(void) { pthread_mutex_lock(&making); }
+void mh_making_unlock(void) { pthread_mutex_unlock(&making); }
 
 /* ---- records; the lock is held ---- */
 
@@ -113,9 +119,10 @@ static void serve(mh_subproc *subproc, mheap *heap) {
 static mheap *make_main(mh_subproc *subproc, mheap_error *error) {
   mheap *heap = atomic_load_explicit(&subproc->main, memory_order_acquire);
   if (heap != NULL) return heap;
-  heap = mheap_attach(-1, NULL, error);
+  heap = mheap_attach(-1, &(mheap_options){.max_size = mh_subproc_span}, error);
   if (heap == NULL) return NULL;
   heap->region->of_subproc = true;
+  heap->spreads = true;
   if (subproc != &mh_subproc_first) {
     char called[CALLED];
     call(subproc, called);
@@ -137,6 +144,7 @@ static mheap *main_of(mh_subproc *subproc, mheap_error *error) {
 
 void mh_default_adopt(mheap *heap) {
   heap->region->of_subproc = true;
+  heap->spreads = heap->region->anonymous;
   serve(&mh_subproc_first, heap);
   atomic_store_explicit(&mh_process_heap, heap, memory_order_release);
 }
@@ -244,6 +252,34 @@ void mh_subproc_thread_ends(void) {
   pthread_mutex_unlock(&lock);
 }
 
+/* ---- its regions ---- */
+
+/* The main heaps of its regions, as they are at one moment: no lock is held while a
+   caller's function runs. */
+typedef struct heaps {
+  mheap **each;
+  size_t count;
+  uint64_t bytes;
+} heaps;
+
+static mheap_err list_heaps(mh_subproc *subproc, heaps *list, mheap_error *error) {
+  size_t room = 0;
+  *list = (heaps){NULL, 0, 0};
+  do {
+    if (list->each != NULL) mh_os_table_free(list->each, list->bytes);
+    room = list->count + 64;
+    list->bytes = room * sizeof(mheap *);
+    list->each = mh_os_table(list->bytes);
+    if (list->each == NULL) return mh_fail_system(error, ENOMEM, "subprocess", "listing its heaps");
+    list->count = mh_registry_heaps(subproc, list->each, room);
+  } while (list->count > room);
+  return MHEAP_OK;
+}
+
+static void free_list(heaps *list) {
+  if (list->each != NULL) mh_os_table_free(list->each, list->bytes);
+}
+
 /* ---- the end of one ---- */
 
 /* Keeps threads from coming in; NULL with an error. */
@@ -275,10 +311,15 @@ static void reopen(mh_subproc *subproc) {
 
 /* What was attached by name, or given, stays, with the main subprocess. */
 static void drop_memory(mh_subproc *subproc) {
+  heaps list;
   mheap *heap = atomic_exchange_explicit(&subproc->main, NULL, memory_order_relaxed);
   if (heap != NULL) atomic_store_explicit(&heap->serves, NULL, memory_order_relaxed);
   mh_kinds_drop_subproc(subproc);
-  if (heap != NULL && !subproc->given) mheap_abandon(heap);
+  if (heap != NULL && !subproc->given) mheap_abandon(heap); /* before the regions of its other parts */
+  if (list_heaps(subproc, &list, NULL) == MHEAP_OK)
+    for (size_t i = 0; i < list.count; i++)
+      if (list.each[i]->region->of_subproc) mheap_abandon(list.each[i]);
+  free_list(&list);
   mh_registry_move(subproc, &mh_subproc_first);
 }
 
@@ -301,12 +342,14 @@ mheap_err mheap_subproc_destroy(mheap_subproc id, mheap_error *error) {
 }
 
 static mheap_err refuse_used(mh_subproc *subproc, mheap_error *error) {
-  mheap *heap = atomic_load_explicit(&subproc->main, memory_order_acquire);
-  mheap_stats stats = {0};
   char called[CALLED];
-  bool own = heap != NULL && !subproc->given;
-  mheap_err code = own ? mheap_get_stats(heap, &stats) : MHEAP_OK;
-  if (code) *error = *mh_error(heap);
+  mheap_stats stats;
+  heaps list;
+  mheap_err code = list_heaps(subproc, &list, error);
+  memset(&stats, 0, sizeof stats);
+  for (size_t i = 0; i < list.count && !code; i++)
+    if (list.each[i]->region->of_subproc) code = mh_heap_region_stats(list.each[i], &stats);
+  free_list(&list);
   stats.chunks_used += mh_kinds_used(subproc);
   if (code || stats.chunks_used == 0) return code;
   call(subproc, called);
@@ -326,32 +369,6 @@ mheap_err mheap_subproc_delete(mheap_subproc id, mheap_error *error) {
 }
 
 /* ---- looking at them ---- */
-
-/* The main heaps of its regions, as they are at one moment: no lock is held while a
-   caller's function runs. */
-typedef struct heaps {
-  mheap **each;
-  size_t count;
-  uint64_t bytes;
-} heaps;
-
-static mheap_err list_heaps(mh_subproc *subproc, heaps *list, mheap_error *error) {
-  size_t room = 0;
-  *list = (heaps){NULL, 0, 0};
-  do {
-    if (list->each != NULL) mh_os_table_free(list->each, list->bytes);
-    room = list->count + 64;
-    list->bytes = room * sizeof(mheap *);
-    list->each = mh_os_table(list->bytes);
-    if (list->each == NULL) return mh_fail_system(error, ENOMEM, "subprocess", "listing its heaps");
-    list->count = mh_registry_heaps(subproc, list->each, room);
-  } while (list->count > room);
-  return MHEAP_OK;
-}
-
-static void free_list(heaps *list) {
-  if (list->each != NULL) mh_os_table_free(list->each, list->bytes);
-}
 
 static mh_subproc *find_by(mheap_subproc id, mheap_error *error) {
   pthread_mutex_lock(&lock);
@@ -409,29 +426,12 @@ bool mheap_visit_subprocs(bool (*visit)(void *arg, mheap_subproc subproc), void 
 
 /* ---- statistics ---- */
 
-static void add_class(mheap_class_stats *to, const mheap_class_stats *from) {
-  to->runs += from->runs;
-  to->blocks += from->blocks;
-  to->used += from->used;
-  to->used_bytes += from->used_bytes;
-  to->run_bytes += from->run_bytes;
-}
-
-static void add_stats(mheap_stats *to, const mheap_stats *from) {
-  to->bytes_total += from->bytes_total;
-  to->chunks_used += from->chunks_used;
-  to->bytes_used += from->bytes_used;
-  to->chunks_free += from->chunks_free;
-  to->bytes_free += from->bytes_free;
-  to->bytes_overhead += from->bytes_overhead;
-  to->segments += from->segments;
-  to->segments_free += from->segments_free;
-  for (int i = 0; i < MHEAP_CLASSES; i++) {
-    to->classes[i].block_size = from->classes[i].block_size;
-    add_class(&to->classes[i], &from->classes[i]);
-  }
-  add_class(&to->spans, &from->spans);
-  add_class(&to->huge, &from->huge);
+/* What a forked child inherited of its parent's is not its own. */
+static mheap_err add_region(mheap *heap, mheap_stats *stats, mheap_error *error) {
+  if (heap->region->forked) return MHEAP_OK;
+  mheap_err code = mh_region_is_whole(heap->region, error);
+  if (!code && (code = mh_heap_region_stats(heap, stats)) && error != NULL) *error = *mh_error(heap);
+  return code;
 }
 
 mheap_err mheap_subproc_get_stats(mheap_subproc id, mheap_stats *stats, mheap_error *error) {
@@ -443,13 +443,8 @@ mheap_err mheap_subproc_get_stats(mheap_subproc id, mheap_stats *stats, mheap_er
   mh_subproc *subproc = find_by(id, error);
   if (subproc == NULL) return MHEAP_ERR_ARGUMENT;
   mheap_err code = list_heaps(subproc, &list, error);
-  for (size_t i = 0; i < list.count && !code; i++) {
-    mheap_stats of_region;
-    if (list.each[i]->region->forked) continue; /* the parent's */
-    code = mheap_get_stats(list.each[i], &of_region);
-    if (code && error != NULL) *error = *mh_error(list.each[i]);
-    add_stats(stats, &of_region);
-  }
+  for (unsigned i = 0; i < MHEAP_CLASSES; i++) stats->classes[i].block_size = mh_classes[i].size;
+  for (size_t i = 0; i < list.count && !code; i++) code = add_region(list.each[i], stats, error);
   free_list(&list);
   return code;
 }

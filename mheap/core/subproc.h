@@ -59,6 +59,15 @@ mheap_err mh_subproc_refuse_main(const mheap *heap, mheap_error *error);
 /* The calling thread ends. */
 void mh_subproc_thread_ends(void);
 
+/* Held while memory of a subprocess is made or dropped, and while its heaps get or lose parts. The first
+   lock of all. */
+void mh_making_lock(void);
+void mh_making_unlock(void);
+
+/* Bytes of address space that a subprocess's memory asks for, and each region that is added when it is
+   full; 0: what mheap_attach does. Smaller ones are for tests. */
+extern uint64_t mh_subproc_span;
+
 /* Around fork, before all other locks. */
 void mh_subprocs_lock(void);
 void mh_subprocs_unlock(void);
