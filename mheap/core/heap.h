@@ -35,8 +35,8 @@ struct mheap {
   _Atomic bool leaving;         /* no more of them may begin */
   _Atomic uint64_t full_slices; /* there was no run so long when region->gives was full_gives */
   _Atomic uint64_t full_gives;
-  mheap *retired;               /* of home->region->retired_heaps */
-  bool is_retired;              /* it was a part; what it is now goes with the region of home */
+  mheap *retired;  /* of home->region->retired_heaps */
+  bool is_retired; /* it was a part; what it is now goes with the region of home */
 };
 
 /* ---- blocks of the object layer ----

@@ -112,7 +112,7 @@ struct mh_region {
   struct mheap *spare_heaps;            /* handles of heaps that are gone, for the next ones; under the
                                            handles' lock. Never given back before the region, since a
                                            thread that frees a block may still look at one */
-  struct mheap *retired_heaps; /* handles of parts that heaps at home here once had, by ->retired */
+  struct mheap *retired_heaps;          /* handles of parts that heaps at home here once had, by ->retired */
   struct mh_lane *spare_lanes;          /* the same of lanes; under the lanes' lock */
   _Atomic uint64_t deletions;           /* of heaps: odd while one is under way */
 };
