@@ -7,6 +7,7 @@
 
 #include "kind.h"
 #include "pointer.h"
+#include "report.h"
 
 /* ---- which arena ---- */
 
@@ -85,7 +86,7 @@ static void *allocate_slowly(mheap_kind *kind, mh_kind_arena *arena, size_t alig
   return NULL;
 }
 
-static inline void *allocate_in(mheap_kind *kind, uint32_t index, size_t alignment, size_t size) {
+static inline void *find_room(mheap_kind *kind, uint32_t index, size_t alignment, size_t size) {
   mh_kind_arena *arena = &kind->arena[index];
   mh_kind_part *part = atomic_load_explicit(&arena->newest, memory_order_acquire);
   if (part != NULL && alignment == 16) {
@@ -93,6 +94,15 @@ static inline void *allocate_in(mheap_kind *kind, uint32_t index, size_t alignme
     if (block != NULL) return block;
   }
   return allocate_slowly(kind, arena, alignment, size);
+}
+
+/* A heap that is full is an error only if all are. */
+static void *allocate_in(mheap_kind *kind, uint32_t index, size_t alignment, size_t size) {
+  bool reporting = mh_report_hold(true);
+  void *block = find_room(kind, index, alignment, size);
+  mh_report_hold(reporting);
+  if (block == NULL) mh_report_error((const mheap *)kind);
+  return block;
 }
 
 static void *allocate(mheap_kind *kind, size_t alignment, size_t size) {
@@ -104,6 +114,7 @@ static void *allocate_zeroed(mheap_kind *kind, size_t count, size_t size) {
   if (__builtin_mul_overflow(count, size, &bytes)) {
     mh_fail(mh_kind_error(kind), MHEAP_ERR_OVERFLOW,
             "kind \"%s\": %zu times %zu bytes are more than any heap can hold", kind->name, count, size);
+    mh_report_error((const mheap *)kind);
     return NULL;
   }
   void *block = allocate(kind, 16, bytes);
@@ -155,7 +166,7 @@ static mheap *heap_in(mheap_kind *kind, const void *block) {
 static mheap_err free_block(mheap_kind *kind, void *block) {
   if (block == NULL) return MHEAP_OK;
   mheap *heap = heap_in(kind, block);
-  if (heap == NULL) return mh_kind_error(kind)->code;
+  if (heap == NULL) return mh_report_error((const mheap *)kind);
   return mheap_free(heap, block) == MHEAP_OK ? MHEAP_OK : mh_kind_fail(kind, heap);
 }
 
@@ -169,7 +180,7 @@ static void *move(mheap_kind *kind, mheap *heap, void *block, size_t size) {
   return moved;
 }
 
-static void *resize(mheap_kind *kind, void *block, size_t size) {
+static void *try_resize(mheap_kind *kind, void *block, size_t size) {
   if (block == NULL) return allocate(kind, 16, size);
   mheap *heap = heap_in(kind, block);
   if (heap == NULL) return NULL;
@@ -177,6 +188,14 @@ static void *resize(mheap_kind *kind, void *block, size_t size) {
   if (moved != NULL) return moved;
   if (mh_kind_fail(kind, heap) != MHEAP_ERR_FULL || kind->main != NULL) return NULL;
   return move(kind, heap, block, size);
+}
+
+static void *resize(mheap_kind *kind, void *block, size_t size) {
+  bool reporting = mh_report_hold(true);
+  void *moved = try_resize(kind, block, size);
+  mh_report_hold(reporting);
+  if (moved == NULL) mh_report_error((const mheap *)kind);
+  return moved;
 }
 
 size_t mheap_kind_usable_size(mheap_kind *kind, const void *block) {

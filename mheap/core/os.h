@@ -167,6 +167,16 @@ uint64_t mh_os_memory(void);         /* bytes the machine has */
 _Noreturn void mh_os_exit(int code); /* at once, without what runs at exit */
 bool mh_os_boot_id(uint8_t id[16]);
 uint64_t mh_os_pid(void);
+
+/* What the kernel says of this process; milliseconds and bytes. */
+typedef struct mh_os_usage {
+  uint64_t elapsed, user, system;
+  uint64_t resident, resident_peak; /* VmRSS, VmHWM */
+  uint64_t data;                    /* VmData */
+  uint64_t size_peak;               /* VmPeak */
+  uint64_t major_faults;
+} mh_os_usage;
+int mh_os_process(mh_os_usage *usage);
 uint32_t mh_os_processors(void); /* that are online; 1 where nobody knows */
 
 #endif

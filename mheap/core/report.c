@@ -4,7 +4,6 @@
 #include <errno.h>
 
 #include "callback.h"
-#include "lane.h"
 #include "output.h"
 
 static mh_callback registered;
@@ -35,17 +34,21 @@ static void tell(const mheap_error *error) {
 }
 
 /* Whatever the functions do, the caller finds the error that it was told of. */
-void mh_report_error(const mheap *heap) {
-  mh_thread *thread = &mh_this_thread;
-  if (!mh_callback_is_set(&registered) && !mh_output_is_registered()) return;
-  const mheap_error *last = mheap_last_error(heap);
-  if (thread->reporting || number_of(last->code) == 0) return;
-  mheap_error error = *last;
+static void tell_and_keep(const mheap *heap, mheap_error error) {
   int before = errno;
-  thread->reporting = true;
+  bool held = mh_report_hold(true);
   tell(&error);
-  thread->reporting = false;
+  mh_report_hold(held);
   errno = before;
+  *mh_error_of(heap) = error;
+}
+
+mheap_err mh_report_error(const mheap *heap) {
+  bool wanted = mh_callback_is_set(&registered) || mh_output_is_registered();
   if (heap == NULL) heap = mheap_default();
-  if (heap != NULL) *mh_error(heap) = error;
+  if (heap == NULL) return MHEAP_ERR_NO_MEMORY;
+  const mheap_error *error = mh_error_of(heap);
+  mheap_err code = error->code;
+  if (wanted && !mh_this_thread.reporting && number_of(code) != 0) tell_and_keep(heap, *error);
+  return code;
 }

@@ -5,10 +5,19 @@
 #ifndef MHEAP_REPORT_H
 #define MHEAP_REPORT_H
 
-#include "heap.h"
+#include "lane.h"
 
-/* This thread's last error in `heap`, if it is one of those that are reported: a message to the
-   output, then the error function. Nothing when neither is registered, or inside of either. */
-void mh_report_error(const mheap *heap);
+/* This thread's last error in `heap` (NULL: the default heap), if it is one of those that are
+   reported: a message to the output, then the error function. Nothing when neither is registered,
+   or inside of either. Returns its code. */
+mheap_err mh_report_error(const mheap *heap);
+
+/* While it is held, nothing is reported in this thread: by who tries something else first. Returns
+   what was before, to be given back. */
+static inline bool mh_report_hold(bool hold) {
+  bool before = mh_this_thread.reporting;
+  mh_this_thread.reporting = hold;
+  return before;
+}
 
 #endif

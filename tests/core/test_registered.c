@@ -214,6 +214,25 @@ static void what_is_asked_or_refused_otherwise_is_not_told(void) {
   mheap_abandon(heap);
 }
 
+/* A kind's arena that is full goes on in another region: that is no error. */
+static void a_kind_tells_only_what_it_cannot_mend(void) {
+  heard h;
+  mheap *heap = anonymous(8 << 20);
+  REQUIRE(heap != NULL);
+  mheap_kind *kind = mheap_kind_create("small", MHEAP_KIND_BIJECTIVE, heap);
+  REQUIRE(kind != NULL);
+  listen(&h);
+  CHECK(mheap_kind_malloc(kind, 16 << 20) == NULL);
+  CHECK_EQ(h.calls, 1);
+  CHECK_EQ(h.number, ENOMEM);
+  h.calls = h.lines = 0;
+  CHECK(mheap_kind_free(kind, &h) != MHEAP_OK);
+  CHECK_EQ(h.calls, 1);
+  CHECK_EQ(h.number, EINVAL);
+  stop_listening();
+  mheap_abandon(heap);
+}
+
 static void free_something_wild(void) { mheap_free(NULL, (void *)64); }
 
 static void without_functions_nothing_is_said(void) {
@@ -490,8 +509,9 @@ TEST_MAIN(TEST(output_goes_where_it_was_told_to), TEST(output_can_go_to_a_functi
           TEST(long_output_is_cut_off), TEST(each_kind_of_error_is_told),
           TEST(the_default_heap_and_calls_without_one_tell_too), TEST(damaged_bookkeeping_is_told),
           TEST(an_overwritten_guard_is_told), TEST(what_is_asked_or_refused_otherwise_is_not_told),
-          TEST(without_functions_nothing_is_said), TEST(an_error_function_may_err),
-          TEST(it_is_called_after_so_many_allocations), TEST(every_way_to_allocate_is_counted),
-          TEST(objects_are_not_counted), TEST(it_is_not_called_inside_of_itself), TEST(collecting_calls_it),
-          TEST(a_full_heap_asks_for_more), TEST(each_thread_is_counted_from_registration_on),
+          TEST(a_kind_tells_only_what_it_cannot_mend), TEST(without_functions_nothing_is_said),
+          TEST(an_error_function_may_err), TEST(it_is_called_after_so_many_allocations),
+          TEST(every_way_to_allocate_is_counted), TEST(objects_are_not_counted),
+          TEST(it_is_not_called_inside_of_itself), TEST(collecting_calls_it), TEST(a_full_heap_asks_for_more),
+          TEST(each_thread_is_counted_from_registration_on),
           TEST(a_function_never_gets_the_argument_of_another), TEST(a_child_has_what_was_registered))

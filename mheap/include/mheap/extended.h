@@ -54,6 +54,38 @@ typedef void mheap_deferred_free_fun(bool force, unsigned long long heartbeat, v
 #define MHEAP_DEFERRED_FREE_EVERY 256
 MHEAP_API void mheap_register_deferred_free(mheap_deferred_free_fun *fn, void *arg);
 
+/* ---- small blocks ------------------------------------------------------------------- */
+
+/* As mheap_malloc, and zeroed, for sizes that the caller knows to be at most so many bytes. Larger
+   ones are served too. */
+#define MHEAP_SMALL_SIZE_MAX 1024
+MHEAP_API void *mheap_malloc_small(mheap *heap, size_t size);
+MHEAP_API void *mheap_zalloc_small(mheap *heap, size_t size);
+
+/* ---- threads -------------------------------------------------------------------------- */
+
+/* Makes this thread's lane in its default heap, as its first allocation would. Never needed.
+   mheap_thread_done, of mheap.h, is its counterpart. */
+MHEAP_API mheap_err mheap_thread_init(void);
+
+/* ---- the process ------------------------------------------------------------------------ */
+
+typedef struct mheap_process_info {
+  uint64_t elapsed_ms;     /* since the process was started, asleep or not: starttime of /proc/self/stat,
+                              to a hundredth of a second, against CLOCK_BOOTTIME */
+  uint64_t user_ms;        /* of all its threads: getrusage */
+  uint64_t system_ms;
+  uint64_t current_rss;    /* bytes: VmRSS of /proc/self/status, which lags by some pages a thread */
+  uint64_t peak_rss;       /* VmHWM */
+  uint64_t current_commit; /* VmData: private memory that may be written, used or not */
+  uint64_t peak_commit;    /* VmPeak: the most address space, what is only reserved included. Linux
+                              keeps no peak of VmData; this is the figure that was never below it */
+  uint64_t page_faults;    /* that had to read from a disk: getrusage's major faults */
+} mheap_process_info;
+
+/* Each figure is the kernel's own. Without /proc: MHEAP_ERR_SYSTEM, and none. */
+MHEAP_API mheap_err mheap_get_process_info(mheap_process_info *info, mheap_error *error);
+
 #ifdef __cplusplus
 }
 #endif
