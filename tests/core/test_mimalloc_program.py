@@ -227,7 +227,54 @@ def build_original(source: Path, compiler: list[str]) -> Path:
     return binary
 
 
+OVERRIDE = r"""
+/* A file whose own calls of malloc are redirected. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <mimalloc-override.h>
+
+int main(void) {
+  char *a = malloc(10), *b = calloc(3, 4), *c = strdup("text"), *d = realloc(NULL, 5), *e = NULL;
+  int failed = posix_memalign((void **)&e, 64, 10), ours = 0;
+  char *f = aligned_alloc(64, 64), *g = strndup("text", 2), *h = memalign(32, 5), *i = realpath("/", NULL);
+  char *all[] = {a, b, c, d, e, f, g, h, i};
+  for (size_t k = 0; k < sizeof all / sizeof all[0]; k++) {
+    ours += mi_is_in_heap_region(all[k]);
+    free(all[k]);
+  }
+  printf("%d %d\n", ours, failed);
+  return 0;
+}
+"""
+
+NEW_DELETE = r"""
+/* A program all of whose objects are mimalloc's. */
+#include <mimalloc-new-delete.h>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+struct alignas(128) wide {
+  char bytes[128];
+};
+
+int main() {
+  std::vector<std::string> names(100, std::string(50, 'x'));
+  std::unique_ptr<wide> one(new wide);
+  std::unique_ptr<wide[]> many(new wide[3]);
+  std::unique_ptr<int> small(new (std::nothrow) int(3));
+  int ours = mi_is_in_heap_region(names.data()) + mi_is_in_heap_region(names[7].data()) +
+             mi_is_in_heap_region(one.get()) + mi_is_in_heap_region(many.get()) +
+             mi_is_in_heap_region(small.get());
+  std::printf("%d %d\n", ours, static_cast<int>(reinterpret_cast<uintptr_t>(one.get()) % 128));
+}
+"""
+
 PROGRAMS = {
+    "override.c": (OVERRIDE, "9 0"),
+    "new_delete.cc": (NEW_DELETE, "5 0"),
     "requests.c": (REQUESTS, "1600 0 0 0"),
     "arena.c": (ARENA, "inside 1 full 1 outside 1"),
     "containers.cc": (CONTAINERS, "30 1000 81 5 1"),
