@@ -332,7 +332,7 @@ mheap_err mheap_visit_blocks(mheap *heap, mheap_visit_fun *visit, void *arg) {
 
 typedef struct area_visitor {
   visitor blocks; /* of the area at hand */
-  bool with_blocks;
+  bool with_blocks, stopped;
   mh_area area;
   mh_area_fun *visit;
   void *arg;
@@ -372,21 +372,24 @@ static bool visit_area(void *arg, const run *it) {
   mheap *heap = v->blocks.heap;
   if (it->kind < RUN_SLAB || it->heap != heap->row) return true;
   v->area = area_of(heap, it);
-  return v->visit(v->arg, &v->area, NULL, 0) && (!v->with_blocks || visit_run(&v->blocks, it));
+  v->stopped = !v->visit(v->arg, &v->area, NULL, 0) || (v->with_blocks && !visit_run(&v->blocks, it));
+  return !v->stopped;
 }
 
 mheap_err mh_visit_areas(mheap *heap, bool blocks, mh_area_fun *visit, void *arg) {
   mheap_err failed;
   heap = readable(heap, &failed);
-  if (heap == NULL) return failed;
   area_visitor v = {
-      .blocks = {.heap = heap, .visit = visit_block_of_area},
-      .with_blocks = blocks,
-      .visit = visit,
-      .arg = arg,
-  };
+      .blocks = {.visit = visit_block_of_area}, .with_blocks = blocks, .visit = visit, .arg = arg};
   v.blocks.arg = &v;
-  return walk_region(heap, visit_area, &v);
+  mheap *part = failed ? NULL : mh_part_first(heap);
+  for (; part != NULL && !failed && !v.stopped; part = mh_part_next(part)) {
+    if (!mh_part_enter(part)) continue;
+    v.blocks.heap = part;
+    failed = walk_region(part, visit_area, &v);
+    mh_part_leave(part);
+  }
+  return failed;
 }
 
 /* ---- identity and geometry ---- */

@@ -109,6 +109,42 @@ static void huge_pages_are_had_or_refused(void) {
   CHECK_EQ(reserved, 0);
 }
 
+/* ---- shared arenas: a heap's blocks may lie in several ---- */
+
+typedef struct places {
+  char *start, *end;
+  size_t inside, outside, areas;
+} places;
+
+static bool place(const mi_heap_t *heap, const mi_heap_area_t *area, void *block, size_t size, void *arg) {
+  places *p = arg;
+  char *at = block;
+  if (block == NULL) p->areas++;
+  else if (at >= p->start && at + size <= p->end) p->inside++;
+  else p->outside++;
+  (void)heap, (void)area;
+  return true;
+}
+
+static void a_shared_arena_is_used_first_and_visited(void) {
+  mi_arena_id_t id;
+  size_t size;
+  REQUIRE(mi_reserve_os_memory_ex(8 * MIB, false, false, false, &id) == 0);
+  places p = {.start = mi_arena_area(id, &size)};
+  p.end = p.start + size;
+  mi_heap_t *heap = mi_heap_new();
+  for (int i = 0; i < 400; i++) {
+    char *block = i % 2 ? mi_heap_malloc(heap, 60000) : mi_heap_malloc_aligned_at(heap, 50000, 64, 8);
+    REQUIRE(block != NULL);
+    CHECK(mi_heap_of(block) == heap && mi_heap_check_owned(heap, block + 100));
+    memset(block, 1, 50000);
+  }
+  CHECK(mi_heap_visit_blocks(heap, true, place, &p));
+  CHECK_EQ(p.inside + p.outside, 400);
+  CHECK(p.inside > 50 && p.outside > 50 && p.areas >= 2);
+  mi_heap_destroy(heap);
+}
+
 /* ---- both documented calls ---- */
 
 static char shown[65536];
@@ -146,4 +182,4 @@ static void arenas_are_shown(void) {
 TEST_MAIN(TEST(a_reserved_arena_has_an_area), TEST(there_are_no_others), TEST(what_cannot_be_had_is_enomem),
           TEST(an_exclusive_heap_stays_in_its_arena), TEST(memory_that_is_lent_is_used),
           TEST(lent_memory_that_cannot_be_used_is_refused), TEST(huge_pages_are_had_or_refused),
-          TEST(arenas_are_shown))
+          TEST(a_shared_arena_is_used_first_and_visited), TEST(arenas_are_shown))
