@@ -1,5 +1,5 @@
-/* mimalloc_subproc.c: mimalloc's subprocesses and threads. A subprocess's identifier is its number, as a
-   pointer.
+/* mimalloc_subproc.c: mimalloc's subprocesses, threads and process. A subprocess's identifier is its
+   number, as a pointer.
 
    Owns nothing. Calls mheap.h. */
 #include "mimalloc_common.h"
@@ -36,4 +36,25 @@ bool mi_subproc_visit_heaps(mi_subproc_id_t subproc, mi_heap_visit_fun *visitor_
 /* ---- what goes by itself ---- */
 
 void mi_process_init(void) {}
+void mi_thread_init(void) { mheap_thread_init(); }
 void mi_thread_done(void) { mheap_thread_done(); }
+
+/* ---- the process ---- */
+
+static void tell(size_t *place, uint64_t value) {
+  if (place != NULL) *place = value;
+}
+
+void mi_process_info(size_t *elapsed_msecs, size_t *user_msecs, size_t *system_msecs, size_t *current_rss,
+                     size_t *peak_rss, size_t *current_commit, size_t *peak_commit, size_t *page_faults) {
+  mheap_process_info info;
+  if (mheap_get_process_info(&info, NULL) != MHEAP_OK) info = (mheap_process_info){0};
+  tell(elapsed_msecs, info.elapsed_ms);
+  tell(user_msecs, info.user_ms);
+  tell(system_msecs, info.system_ms);
+  tell(current_rss, info.current_rss);
+  tell(peak_rss, info.peak_rss);
+  tell(current_commit, info.current_commit);
+  tell(peak_commit, info.peak_commit);
+  tell(page_faults, info.page_faults);
+}

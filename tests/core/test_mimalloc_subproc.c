@@ -174,11 +174,26 @@ static void *done_and_on(void *arg) {
 static void a_thread_may_be_done_early(void) {
   pthread_t thread;
   mi_process_init();
+  mi_thread_init();
   REQUIRE(pthread_create(&thread, NULL, done_and_on, NULL) == 0);
   pthread_join(thread, NULL);
+}
+
+static void the_process_is_told_of(void) {
+  size_t n[8];
+  memset(n, 0xff, sizeof n);
+  char *used = memset(mi_malloc(10 << 20), 1, 10 << 20);
+  mi_process_info(&n[0], &n[1], &n[2], &n[3], &n[4], &n[5], &n[6], &n[7]);
+  for (int i = 0; i < 8; i++) CHECK(n[i] < (size_t)1 << 60);
+  CHECK(n[3] >= 10 << 20 && n[4] >= n[3] && n[5] > 0 && n[6] >= n[5]);
+  size_t rss = 0;
+  mi_process_info(NULL, NULL, NULL, &rss, NULL, NULL, NULL, NULL);
+  CHECK(rss >= 10 << 20);
+  mi_free(used);
 }
 
 TEST_MAIN(TEST(the_main_one_is_there), TEST(each_has_heaps_of_its_own),
           TEST(blocks_of_another_one_are_refused), TEST(one_in_use_stays),
           TEST(the_default_heap_follows_the_thread), TEST(heaps_are_visited),
-          TEST(what_ended_threads_left_is_visited), TEST(a_thread_may_be_done_early))
+          TEST(what_ended_threads_left_is_visited), TEST(a_thread_may_be_done_early),
+          TEST(the_process_is_told_of))

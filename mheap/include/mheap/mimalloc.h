@@ -310,9 +310,15 @@ MHEAP_API void mi_register_error(mi_error_fun *fun, void *arg);
 
 /* Gives empty slabs of the default heap's region back; force: pages to the system, too. */
 MHEAP_API void mi_collect(bool force) mi_attr_noexcept;
-/* Automatic, both. */
+/* Automatic, all three. */
 MHEAP_API void mi_process_init(void) mi_attr_noexcept;
+MHEAP_API void mi_thread_init(void) mi_attr_noexcept;
 MHEAP_API void mi_thread_done(void) mi_attr_noexcept;
+
+/* Any of the pointers may be NULL. All numbers are the kernel's: milliseconds, bytes, faults. */
+MHEAP_API void mi_process_info(size_t *elapsed_msecs, size_t *user_msecs, size_t *system_msecs,
+                               size_t *current_rss, size_t *peak_rss, size_t *current_commit,
+                               size_t *peak_commit, size_t *page_faults) mi_attr_noexcept;
 
 /* ---- arenas: 0, or ENOMEM, ETIMEDOUT; see mheap_arena_* in mheap/mheap.h --------------- */
 
