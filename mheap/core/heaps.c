@@ -358,6 +358,7 @@ mheap_err mheap_get_heap_info(mheap *heap, mheap_heap_info *info) {
   info->number = heap->row;
   info->tag = (int)(head >> MH_HEAP_TAG_SHIFT & 255);
   info->destroyable = (head & MH_HEAP_DESTROYABLE) != 0;
+  info->of_kind = (head & MH_HEAP_KIND) != 0;
   if (heap->only != 0) info->arena = mh_arenas_number(heap->region, heap->only - 1);
   else if (heap->region->is_arena) info->arena = mh_arenas_number(heap->region, 0);
   return MHEAP_OK;

@@ -116,8 +116,15 @@ typedef struct listing {
   PyObject *list;
 } listing;
 
+/* A kind's heaps are ended with it, unseen: no handle may be left of them. */
+static bool is_of_kind(mheap *heap) {
+  mheap_heap_info info;
+  return mheap_get_heap_info(heap, &info) == MHEAP_OK && info.of_kind;
+}
+
 static bool list_one(void *arg, mheap *heap) {
   listing *self = arg;
+  if (is_of_kind(heap)) return true;
   PyObject *object = mhx_heap_in(self->main, heap);
   if (object == NULL) return false;
   int failed = PyList_Append(self->list, object);
@@ -256,7 +263,8 @@ MHX_METHOD_ONLY(delete, 0)
 
 PyDoc_STRVAR(heaps_doc,
              "heaps($self, /)\n--\n\n"
-             "The heaps of the region, a tuple: its main heap first, then those that heap_new_ex made.");
+             "The heaps of the region, a tuple: its main heap first, then those that heap_new_ex made.\n\n"
+"Those of kinds (mheap.kinds) are not among them.");
 
 PyDoc_STRVAR(destroy_doc,
              "destroy($self, /)\n--\n\n"

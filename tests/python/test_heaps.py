@@ -15,7 +15,7 @@ import pytest
 from forks import in_child
 
 import mheap
-from mheap import _core, arenas
+from mheap import _core, arenas, kinds
 
 
 def used(heap: mheap.Heap) -> int:
@@ -75,6 +75,14 @@ def test_a_tag_out_of_range_is_refused(heap: mheap.Heap, tag: int) -> None:
     with pytest.raises(mheap.InvalidArgument):
         heap.heap_new_ex(tag, True)
     assert len(heap.heaps()) == 1
+
+
+def test_heaps_of_kinds_are_the_kinds_own(heap: mheap.Heap) -> None:
+    kind = kinds.Kind("cache", "bijective", heap)
+    one = heap.heap_new_ex(1, True)
+    assert heap.heaps() == (heap, one)
+    kind.destroy()
+    assert heap.heaps() == (heap, one)
 
 
 def test_arguments_that_are_none(heap: mheap.Heap) -> None:

@@ -319,6 +319,7 @@ typedef struct mheap_heap_info {
   int tag;
   bool destroyable;
   mheap_arena arena;   /* the only one it uses; 0: the shared ones */
+  bool of_kind;        /* it is one of a kind's (kinds.h), and goes with that */
 } mheap_heap_info;
 MHEAP_API mheap_err mheap_get_heap_info(mheap *heap, mheap_heap_info *info);
 
