@@ -1,4 +1,4 @@
-"""``mheap info FILE``: identity, geometry, state, roots, usage."""
+"""``mheap info FILE``: identity, geometry, state, roots, usage, arenas, heaps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import mheap
-from mheap import _core
+from mheap import _core, arenas
 from mheap.cli._heaps import error_fields, file_argument, json_option, opened, print_json
 from mheap.cli._values import literal
 
@@ -89,6 +89,16 @@ def _identity(info: Any) -> dict[str, Any]:
     return fields
 
 
+def _arena(id: arenas.ArenaId, base: int) -> dict[str, Any]:
+    flags = {"exclusive": id.exclusive, "committed": id.committed}
+    return {"offset": id.address - base, "size": id.size, "used": id.used, **flags}
+
+
+def _heap(heap: mheap.Heap, base: int) -> dict[str, Any]:
+    arena = None if heap.arena is None else heap.arena.address - base
+    return {"number": heap.number, "tag": heap.tag, "arena": arena, "destroyable": heap.destroyable}
+
+
 def _gather(file: str, report: dict[str, Any]) -> None:
     """Fills the report as far as the heap allows."""
     with opened(file) as heap:
@@ -96,6 +106,8 @@ def _gather(file: str, report: dict[str, Any]) -> None:
         report.update(_identity(info))
         report["usage"] = _usage(heap.stats())
         report["roots"] = _roots(heap, info.has_root)
+        report["arenas"] = [_arena(id, info.base) for id in arenas.list(heap)]
+        report["heaps"] = [_heap(one, info.base) for one in heap.heaps()]
 
 
 # ---- printing ----
@@ -145,6 +157,24 @@ def _pages_text(pages: dict[str, Any]) -> str:
     return text if pages["numa_node"] is None else f"{text}, NUMA node {pages['numa_node']}"
 
 
+def _arena_text(arena: dict[str, Any]) -> str:
+    flags = "".join(f", {name}" for name in ("exclusive", "committed") if arena[name])
+    return f"{bytes_text(arena['size'])}, {bytes_text(arena['used'])} used{flags}"
+
+
+def _heap_text(heap: dict[str, Any]) -> str:
+    arena = "" if heap["arena"] is None else f", only in the arena at 0x{heap['arena']:x}"
+    return f"tag {heap['tag']}{arena}{', destroyable' if heap['destroyable'] else ''}"
+
+
+def _print_places(report: dict[str, Any]) -> None:
+    """Nothing of what every file has: the main heap, and space that is in no arena."""
+    for arena in report["arenas"]:
+        _line("arena", f"at 0x{arena['offset']:x}: {_arena_text(arena)}")
+    for heap in report["heaps"][1:]:
+        _line(f"heap {heap['number']}", _heap_text(heap))
+
+
 def _rows(usage: dict[str, Any]) -> list[tuple[str, dict[str, int]]]:
     rows = [(str(row["block_size"]), row) for row in usage["classes"]]
     return rows + [(name, usage[name]) for name in ("spans", "huge") if usage[name]["runs"]]
@@ -175,15 +205,17 @@ def _print_text(report: dict[str, Any]) -> None:
     _print_geometry(report)
     if "roots" in report:
         _print_roots(report["roots"])
+    if "heaps" in report:
+        _print_places(report)
     if "usage" in report:
         _print_usage(report["usage"])
 
 
-@click.command("info", short_help="Identity, geometry, state, roots and usage of a heap.")
+@click.command("info", short_help="Identity, geometry, state, roots, arenas, heaps and usage.")
 @file_argument
 @json_option
 def command(file: str, as_json: bool) -> None:
-    """Print identity, geometry, state, roots and usage by size class of the heap in FILE.
+    """Print identity, geometry, state, roots, arenas, heaps and usage by size class of FILE.
 
     With --json: {"file", "uuid", "version", "state" ("clean", "open", "sealed"), "generation", "epoch",
     "compat", "rocompat", "incompat", "size", "file_size", "disk_size", "max_size", "stored_base", "segments",
@@ -191,7 +223,9 @@ def command(file: str, as_json: bool) -> None:
     "chunks_free", "bytes_free", "bytes_overhead", "segments", "segments_free", "classes": [{"block_size",
     "runs", "blocks", "used", "used_bytes", "run_bytes"}], "spans": {…}, "huge": {…}, "pages":
     {"page_size", "bytes_1g", "bytes_2m", "bytes_other", "bytes_transparent", "numa_node"}},
-    "roots": {"root_items", "names", "keys"}}, and "error": {"name", "text", "offset"} for a heap at fault.
+    "roots": {"root_items", "names", "keys"}, "arenas": [{"offset", "size", "used", "exclusive",
+    "committed"}], "heaps": [{"number" (0: the main one), "tag", "arena" (the offset of the only one it
+    uses; or null), "destroyable"}]}, and "error": {"name", "text", "offset"} for a heap at fault.
     """
     report: dict[str, Any] = {"file": file}
     failure: mheap.MheapError | None = None

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import mheap
+from mheap import arenas
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -65,6 +66,75 @@ def test_info_in_words(run: Run, sample: Path) -> None:
     assert lines["root"] == "13 items"
     assert "'blob'" in done.stdout
     assert "spans" in lines
+
+
+@pytest.fixture
+def divided(sample: Path) -> Path:
+    """The sample with two arenas and three more heaps."""
+    with mheap.open(sample, mode="live") as heap:
+        arenas.reserve_os_memory(8 << 20, exclusive=True, md=heap)
+        arenas.reserve_os_memory(4 << 20, commit=True, md=heap)
+        mheap.heap_new_in_arena(arenas.list(heap)[0]).malloc(100)
+        heap.heap_new_ex(7, False).malloc(100)
+    return sample
+
+
+def test_info_tells_arenas_and_heaps(run: Run, divided: Path) -> None:
+    report = json.loads(run("info", "--json", divided).stdout)
+    with mheap.open(divided, mode="readonly") as heap:
+        ids, (main, first, second) = arenas.list(heap), heap.heaps()
+        offsets = [id.address - heap.base for id in ids]
+        used = [id.used for id in ids]
+    assert report["rocompat"] & 4
+    assert report["arenas"] == [
+        {"offset": offsets[0], "size": 8 << 20, "used": used[0], "exclusive": True, "committed": False},
+        {"offset": offsets[1], "size": 4 << 20, "used": used[1], "exclusive": False, "committed": True},
+    ]
+    assert report["heaps"] == [
+        {"number": main.number, "tag": 0, "arena": None, "destroyable": False},
+        {"number": first.number, "tag": 0, "arena": offsets[0], "destroyable": True},
+        {"number": second.number, "tag": 7, "arena": None, "destroyable": False},
+    ]
+    lines = run("info", divided).stdout.splitlines()
+    shown = [line for line in lines if line.startswith(("arena", "heap "))]
+    assert re.fullmatch(rf"arena +at {offsets[0]:#x}: 8\.0 MiB \(8388608\), .* used, exclusive", shown[0])
+    assert re.fullmatch(rf"arena +at {offsets[1]:#x}: 4\.0 MiB \(4194304\), .* used, committed", shown[1])
+    assert re.fullmatch(
+        rf"heap {first.number} +tag 0, only in the arena at {offsets[0]:#x}, destroyable", shown[2]
+    )
+    assert re.fullmatch(rf"heap {second.number} +tag 7", shown[3])
+    assert len(shown) == 4
+
+
+def test_check_of_a_heap_with_arenas_and_heaps(run: Run, divided: Path) -> None:
+    assert run("check", divided).stdout == f"{divided}: sound, 0 notes\n"
+
+
+ARENA_ROW, HEAP_ROW = (20 << 10) + 64, (12 << 10) + 2 * 64  # the first arena's and the first more heap's
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "finding"),
+    [
+        (ARENA_ROW + 24, 1, r"offset 0x5058: broken: arena: .*expected 0.*found 0x1"),
+        (ARENA_ROW + 16, 1 << 40, r"offset 0x50\w\w: broken: arena: "),
+        (ARENA_ROW, 0, r"broken: heap: row 2: expected an arena in use, found 0x2"),
+        (HEAP_ROW + 8, 99, r"offset 0x3088: broken: heap: row 2: expected an arena in use, found 0x63"),
+        (HEAP_ROW + 24, 5, r"offset 0x3098: broken: heap: "),
+        (HEAP_ROW, 0, r"broken: .*heap"),
+    ],
+)
+def test_findings_about_arenas_and_heaps(
+    run: Run, divided: Path, offset: int, value: int, finding: str
+) -> None:
+    overwrite(divided, offset, value.to_bytes(8, "little"))
+    done = run("check", divided)
+    assert done.returncode == 1
+    assert re.search(finding, done.stdout), done.stdout
+    assert "Traceback" not in done.stderr
+    done = run("info", divided)
+    assert "Traceback" not in done.stderr
+    assert "uuid" in done.stdout
 
 
 # ---- they never disturb anybody ----
