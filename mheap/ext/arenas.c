@@ -403,29 +403,20 @@ static PyObject *arena_grow(PyObject *module, PyObject *const *args, Py_ssize_t 
   return result == MHEAP_OK ? Py_NewRef(Py_None) : NULL;
 }
 
-/* Handles of the main heap of memory that is to go: they must not be in use, and go with it. */
-static int may_release(const mhx_handle *resident) {
-  if (resident == NULL) return 0;
-  if (resident->views > 0) {
-    PyErr_Format(PyExc_BufferError, "cannot release %R: views of it are exported (%zd); release them first",
-                 resident, resident->views);
-    return -1;
-  }
-  if (resident->uses == NULL && !mhx_handles_shared(resident)) return 0;
-  mhx_refuse(MHEAP_ERR_BUSY, "cannot release the arena: a call on its main heap is under way");
+static int check_views(mheap_arena arena) {
+  size_t size;
+  void *start = mheap_arena_area(arena, &size);
+  if (start == NULL || !mhx_view_within(start, size)) return 0;
+  PyErr_Format(PyExc_BufferError, "cannot release arena %d: views of it are exported; release them first",
+               arena);
   return -1;
 }
 
 static PyObject *arena_release(PyObject *module, PyObject *id) {
   mheap_arena arena;
   mhx_handle *heap;
-  if (mhx_arena_number(mhx_state_of(module), id, &arena, &heap) < 0) return NULL;
-  mhx_handle *resident = heap == NULL ? mhx_handles_resident(arena) : NULL;
-  if (may_release(resident) < 0) return NULL;
+  if (mhx_arena_number(mhx_state_of(module), id, &arena, &heap) < 0 || check_views(arena) < 0) return NULL;
   if (mheap_arena_release(arena) != MHEAP_OK) return raise_arena(heap);
-  Py_XINCREF((PyObject *)resident);
-  if (resident != NULL) mhx_drop(resident);
-  Py_XDECREF((PyObject *)resident);
   give_back(arena);
   Py_RETURN_NONE;
 }

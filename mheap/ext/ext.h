@@ -61,8 +61,8 @@ typedef struct mhx_guard {
 
 /* One Python object a heap, while it lives. A main heap's stands for its region: it is what
    attaches and detaches, and when it goes, the region's other heaps are closed with it. A
-   resident is the main heap of memory that nobody attached (the default heap, an arena): it is
-   only looked at. */
+   resident is the main heap of memory that nobody attached (the default heap, that of another
+   subprocess): it is only looked at. */
 typedef struct mhx_handle {
   PyObject_HEAD
   mheap *heap;              /* NULL: closed, or being closed */
@@ -149,8 +149,6 @@ mhx_handle *mhx_handles_new(mhx_state *state, mheap *heap, mheap_mode mode, PyOb
 void mhx_handles_leave_main(mhx_handle *handle);
 /* The handle of a heap, in this interpreter if it has one; NULL: none. */
 mhx_handle *mhx_handles_find(const mheap *heap);
-/* This interpreter's handle of the main heap of memory that is an arena; NULL: none. */
-mhx_handle *mhx_handles_resident(mheap_arena arena);
 /* Has another interpreter a handle of the same heap? Of memory's heaps it may. */
 bool mhx_handles_shared(const mhx_handle *handle);
 /* Gives up what the default heap holds, and detaches every handle of this interpreter
@@ -282,6 +280,8 @@ PyObject *mhx_arena_id(mhx_state *state, mheap_arena arena, mhx_handle *heap);
 int mhx_arena_number(mhx_state *state, PyObject *value, mheap_arena *arena, mhx_handle **heap);
 extern PyType_Spec mhx_arena_spec;
 const char *mhx_pages_name(mheap_pages pages);
+/* view.c: is a view exported that begins in there? */
+bool mhx_view_within(const void *start, size_t size);
 /* guard.c */
 extern mhx_guard mhx_default_guard; /* of the default heap; the interpreters share it */
 static inline mhx_guard *mhx_guard_of(mhx_handle *handle) {

@@ -44,15 +44,6 @@ mhx_handle *mhx_handles_find(const mheap *heap) {
   return found;
 }
 
-mhx_handle *mhx_handles_resident(mheap_arena arena) {
-  mheap_heap_info info;
-  for (mhx_handle *handle = attached; handle != NULL; handle = handle->following)
-    if (handle->resident && handle->heap != NULL && handle->interpreter == PyInterpreterState_Get() &&
-        mheap_get_heap_info(handle->heap, &info) == MHEAP_OK && info.arena == arena)
-      return handle;
-  return NULL;
-}
-
 bool mhx_handles_shared(const mhx_handle *handle) {
   const mhx_handle *one = attached;
   while (one != NULL && (one == handle || one->heap != handle->heap)) one = one->following;

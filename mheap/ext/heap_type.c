@@ -93,7 +93,7 @@ static PyObject *op_detach(mhx_handle *handle, PyObject *const *args) {
   if (handle == NULL || handle->is_default)
     return mhx_refuse(MHEAP_ERR_ARGUMENT, "the default heap cannot be detached");
   if (handle->resident)
-    return mhx_refuse(MHEAP_ERR_ARGUMENT, "nobody attached this memory: it goes with its arena");
+    return mhx_refuse(MHEAP_ERR_ARGUMENT, "nobody attached this memory: it goes with its subprocess");
   if (handle->main != NULL && !mhx_is_closed(handle))
     return mhx_refuse(MHEAP_ERR_ARGUMENT,
                       "heap %u is detached with its region's main heap; close() lets go of it, destroy() and "

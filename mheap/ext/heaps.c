@@ -45,11 +45,8 @@ PyObject *mhx_heap_in(mhx_handle *main, mheap *heap) {
 }
 
 static mhx_handle *new_resident(mhx_state *state, mheap *heap) {
-  mheap_heap_info info;
-  if (mheap_get_heap_info(heap, &info) != MHEAP_OK) return mhx_raise(heap), NULL;
   bool is_default = heap == mheap_default();
-  PyObject *name = is_default ? PyUnicode_FromString("the default heap")
-                              : PyUnicode_FromFormat("the memory of arena %d", info.arena);
+  PyObject *name = PyUnicode_FromString(is_default ? "the default heap" : "the memory of a subprocess");
   if (name == NULL) return NULL;
   mhx_handle *handle = new_handle(state, heap, MHEAP_MODE_LIVE, Py_None, name);
   Py_DECREF(name);
@@ -264,7 +261,7 @@ MHX_METHOD_ONLY(delete, 0)
 PyDoc_STRVAR(heaps_doc,
              "heaps($self, /)\n--\n\n"
              "The heaps of the region, a tuple: its main heap first, then those that heap_new_ex made.\n\n"
-"Those of kinds (mheap.kinds) are not among them.");
+             "Those of kinds (mheap.kinds) are not among them.");
 
 PyDoc_STRVAR(destroy_doc,
              "destroy($self, /)\n--\n\n"

@@ -1,7 +1,7 @@
 /* view.c: bytes of a heap as a memoryview.
 
-   Owns: the object behind each view, which keeps the heap from being detached for as long as
-   a buffer of it is exported. Knows addresses, not what lies there. */
+   Owns: the object behind each view, which keeps the heap from being detached, and an arena from
+   being released, for as long as a buffer of it is exported. Knows addresses, not what lies there. */
 #include "ext.h"
 
 typedef struct mhx_view {
@@ -11,14 +11,44 @@ typedef struct mhx_view {
   Py_ssize_t size;
   bool readonly;
   unsigned long forks; /* handle->forks when the address was looked at */
+  Py_ssize_t exports;  /* buffers that are out; if there are any, it is in the list: */
+  struct mhx_view *previous, *following;
 } mhx_view;
+
+static mhx_view *exported; /* of all interpreters, which share one GIL */
+
+static void count_export(mhx_view *view) {
+  if (view->heap != NULL) mhx_pin(view->heap);
+  if (view->exports++ > 0) return;
+  view->previous = NULL;
+  view->following = exported;
+  if (exported != NULL) exported->previous = view;
+  exported = view;
+}
+
+static void uncount_export(mhx_view *view) {
+  if (view->heap != NULL) mhx_unpin(view->heap);
+  if (--view->exports > 0) return;
+  if (view->following != NULL) view->following->previous = view->previous;
+  if (view->previous != NULL) view->previous->following = view->following;
+  else exported = view->following;
+}
+
+bool mhx_view_within(const void *start, size_t size) {
+  const mhx_view *view = exported;
+  while (view != NULL && (uintptr_t)view->address - (uintptr_t)start >= size) view = view->following;
+  return view != NULL;
+}
 
 /* The object outlives its buffers (memoryview.obj): the heap may have gone in between. */
 static int is_still_there(mhx_view *view) {
   mhx_handle *handle = (mhx_handle *)view->heap;
-  if (handle == NULL) return 0;
-  if (mhx_live(handle) == NULL) return -1;
-  if (handle->forks == view->forks) return 0;
+  if (handle != NULL && mhx_live(handle) == NULL) return -1;
+  if (!mheap_is_in_region(view->address)) {
+    mhx_refuse(MHEAP_ERR_POINTER, "the arena that this view was of is gone");
+    return -1;
+  }
+  if (handle == NULL || handle->forks == view->forks) return 0;
   mhx_refuse(MHEAP_ERR_FORKED, "a view made before a fork cannot be used again after it");
   return -1;
 }
@@ -30,14 +60,13 @@ static int get_buffer(PyObject *self, Py_buffer *buffer, int flags) {
     return -1;
   }
   if (PyBuffer_FillInfo(buffer, self, view->address, view->size, view->readonly, flags) < 0) return -1;
-  if (view->heap != NULL) mhx_pin(view->heap);
+  count_export(view);
   return 0;
 }
 
 static void release_buffer(PyObject *self, Py_buffer *buffer) {
   (void)buffer;
-  mhx_view *view = (mhx_view *)self;
-  if (view->heap != NULL) mhx_unpin(view->heap);
+  uncount_export((mhx_view *)self);
 }
 
 static int traverse(PyObject *self, visitproc visit, void *arg) {
