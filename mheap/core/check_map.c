@@ -129,12 +129,14 @@ static void check_bodies(mh_check *check, uint64_t segment, uint64_t count) {
   }
 }
 
+/* One of a heap that a killed process destroyed is free, whatever is where its bodies were. */
 static void check_huge(mh_check *check, uint64_t at, uint64_t segment, uint64_t word) {
   mh_map_fields huge = mh_map_fields_of(word);
   uint64_t room = check->size - mh_segment_offset(segment);
   if (!mh_check_heap_used(check, huge.heap))
     mh_check_found(check, 1, at, "map", "segment %" PRIu64 ": expected a heap in use, found row %u", segment,
                    huge.heap);
+  if (huge.heap < MH_HEAPS && mh_heap_row_gone(check->region, huge.heap) == MH_HEAP_DESTROYED) return;
   check_arena(check, at, segment, huge.count, word);
   if (huge.count == 0 || mh_huge_bytes(huge.count, huge.pages) > room) {
     mh_check_found(check, 1, at, "map",

@@ -387,7 +387,7 @@ static mheap_err free_in_slab(mheap *heap, mh_lane *lane, const mh_block *block)
 
 /* A pointer into a block may be to the data of a guarded one. */
 static bool is_guarded(mheap *heap, const void *data, mh_block *block) {
-  if ((mh_heap_row_of(heap)->head & MH_HEAP_GUARDED) == 0) return false;
+  if ((mh_heap_row_head(heap->region, heap->row) & MH_HEAP_GUARDED) == 0) return false;
   return mh_block_find(heap, data, block, mh_error(heap)) == MHEAP_OK && block->in_use &&
          block->start != data && mh_guard_is(heap, block->start, data);
 }

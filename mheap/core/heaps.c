@@ -38,40 +38,6 @@ typedef struct change { /* what becomes of a heap's runs */
   huge_fun *huge;
 } change;
 
-static void change_slices(mh_region *region, const change *c, uint64_t segment) {
-  mh_slab *entries = (mh_slab *)mh_segment_of(region, segment);
-  for (uint32_t i = 1; i < MH_SEGMENT_SLICES && entries->kind == MH_RUN_HEADER; i++) {
-    bool is_run = entries[i].kind == MH_RUN_SLAB || entries[i].kind == MH_RUN_SPAN;
-    if (is_run && entries[i].heap == c->row) c->run(region, &entries[i]);
-  }
-}
-
-/* The stored word, since mh_map_get tells what is settled already. */
-static void change_segment(mh_region *region, const change *c, uint64_t segment) {
-  mh_map_entry entry = {.kind = MH_MAP_FREE};
-  uint64_t *word = mh_map_word(region, segment, NULL);
-  if (word == NULL || segment >= mh_map_segments(region)) return;
-  mh_map_fields fields = mh_map_fields_of(mh_read(word));
-  if (fields.kind == MH_MAP_SLICES) change_slices(region, c, segment);
-  if (fields.kind != MH_MAP_HUGE || fields.heap != c->row) return;
-  entry = (mh_map_entry){.kind = MH_MAP_HUGE,
-                         .head = segment,
-                         .count = fields.count,
-                         .pages = fields.pages,
-                         .arena = fields.arena};
-  if (mh_map_reaches(region, segment, fields.count)) c->huge(region, &entry);
-}
-
-static void change_runs(mh_region *region, const change *c) {
-  const uint64_t *touched = region->touched[c->row];
-  uint64_t segments = region->span / MH_SEGMENT + 1;
-  bool all = region->touched_lost;
-  for (uint64_t i = 0; i < segments && (all || touched != NULL); i += 64) {
-    uint64_t bits = all ? ~(uint64_t)0 : touched[i / 64];
-    for (; bits != 0; bits &= bits - 1) change_segment(region, c, i + (uint64_t)__builtin_ctzll(bits));
-  }
-}
-
 static void free_run(mh_region *region, mh_slab *run) {
   atomic_store_explicit(&run->lane, NULL, memory_order_release);
   mh_arena_give(region, run);
@@ -98,6 +64,42 @@ static void hand_run(mh_region *region, mh_slab *run) {
 
 static void hand_huge(mh_region *region, const mh_map_entry *huge) {
   mh_publish(mh_map_word(region, huge->head, NULL), mh_map_huge(huge->arena, 0, huge->pages, huge->count));
+}
+
+static void change_slices(mh_region *region, const change *c, uint64_t segment) {
+  mh_slab *entries = (mh_slab *)mh_segment_of(region, segment);
+  for (uint32_t i = 1; i < MH_SEGMENT_SLICES && entries->kind == MH_RUN_HEADER; i++) {
+    bool is_run = entries[i].kind == MH_RUN_SLAB || entries[i].kind == MH_RUN_SPAN;
+    if (is_run && entries[i].heap == c->row) c->run(region, &entries[i]);
+  }
+}
+
+/* The stored word, since mh_map_get tells what is settled already. */
+static void change_segment(mh_region *region, const change *c, uint64_t segment) {
+  mh_map_entry entry = {.kind = MH_MAP_FREE};
+  uint64_t *word = mh_map_word(region, segment, NULL);
+  if (word == NULL || segment >= mh_map_segments(region)) return;
+  mh_map_fields fields = mh_map_fields_of(mh_read(word));
+  if (fields.kind == MH_MAP_SLICES) change_slices(region, c, segment);
+  if (fields.kind != MH_MAP_HUGE || fields.heap != c->row) return;
+  entry = (mh_map_entry){.kind = MH_MAP_HUGE,
+                         .head = segment,
+                         .count = fields.count,
+                         .pages = fields.pages,
+                         .arena = fields.arena};
+  bool reaches = mh_map_reaches(region, segment, fields.count);
+  if (!reaches) entry.count = 1; /* what lay behind was cut off; without a head it is free */
+  if (reaches || c->huge == free_huge) c->huge(region, &entry);
+}
+
+static void change_runs(mh_region *region, const change *c) {
+  const uint64_t *touched = region->touched[c->row];
+  uint64_t segments = region->span / MH_SEGMENT + 1;
+  bool all = region->touched_lost;
+  for (uint64_t i = 0; i < segments && (all || touched != NULL); i += 64) {
+    uint64_t bits = all ? ~(uint64_t)0 : touched[i / 64];
+    for (; bits != 0; bits &= bits - 1) change_segment(region, c, i + (uint64_t)__builtin_ctzll(bits));
+  }
 }
 
 /* ---- rows ---- */

@@ -80,9 +80,10 @@ static bool have_words(mh_region *region, uint64_t first, uint64_t count) {
   return true;
 }
 
-/* A huge span as its heap's row has it: see mh_head_settled in segment.c. */
+/* A huge span as its heap's row has it: see mh_head_settled in segment.c. One that is free may have lost
+   its bodies already. */
 static mh_map_entry settled(const mh_region *region, mh_map_entry entry) {
-  uint64_t gone = mh_heap_row_gone(region, entry.heap);
+  uint64_t gone = entry.heap < MH_HEAPS ? mh_heap_row_gone(region, entry.heap) : 0;
   if (gone == MH_HEAP_DESTROYED) return (mh_map_entry){.kind = MH_MAP_FREE, .head = entry.head, .count = 1};
   if (gone == MH_HEAP_DELETED) entry.heap = 0;
   return entry;
@@ -114,9 +115,8 @@ static mheap_err resolve_body(mh_region *region, uint64_t segment, uint64_t back
   const uint64_t *word = mh_map_word(region, segment - back, error);
   if (word == NULL) return MHEAP_OK;
   mh_map_entry head = take_apart(mh_read(word), segment - back);
+  if (head.kind == MH_MAP_HUGE) head = settled(region, head);
   if (head.kind != MH_MAP_HUGE || !huge_is_valid(region, &head) || head.count <= back) return MHEAP_OK;
-  head = settled(region, head);
-  if (head.kind == MH_MAP_FREE) return MHEAP_OK;
   *entry = head;
   entry->kind = MH_MAP_BODY;
   return MHEAP_OK;
@@ -135,12 +135,13 @@ mheap_err mh_map_get(mh_region *region, uint64_t segment, mh_map_entry *entry, m
   if (word == 0) return MHEAP_OK;
   mh_map_entry found = take_apart(word, segment);
   bool valid = found.kind != MH_MAP_FREE;
+  if (found.kind == MH_MAP_HUGE) found = settled(region, found);
   if (found.kind == MH_MAP_HUGE) valid = huge_is_valid(region, &found);
   if (found.kind == MH_MAP_SLICES) valid = is_in_arena(region, segment, found.arena);
   if (!valid)
     return mh_fail_corrupt(error, region->path, mh_offset(region, at), "word of the segment map", 0, word);
   if (found.kind == MH_MAP_BODY) return resolve_body(region, segment, found.count, entry, error);
   if (found.kind == MH_MAP_SLICES) found.count = 1;
-  *entry = found.kind == MH_MAP_HUGE ? settled(region, found) : found;
+  *entry = found;
   return MHEAP_OK;
 }

@@ -99,6 +99,11 @@ static bool count_heap(void *arg, mheap *heap) {
   return true;
 }
 
+static bool count_block(void *arg, void *block, size_t usable) {
+  ++*(unsigned *)arg;
+  return block != NULL && usable > 0;
+}
+
 static bool first_alone(void *arg, mheap *heap) {
   *(mheap **)arg = heap;
   return false;
@@ -183,6 +188,88 @@ static void a_kill_while_deleting_leaves_it_deleted(void) {
   CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
 }
 
+static const uint64_t huge_bytes = 13 * MIB; /* four segments */
+
+/* A block of the main heap may be before it, and one behind. */
+static void leave_huge(const char *name, bool before, bool behind) {
+  pid_t child = fork();
+  if (child == 0) {
+    mheap *heap = open_heap(name), *other = mheap_new(heap, 0, true, 0);
+    if (mheap_malloc(heap, before ? 4 * MIB : 10) == NULL || mheap_malloc(other, huge_bytes) == NULL ||
+        (behind && mheap_malloc(heap, 4 * MIB) == NULL))
+      _exit(1);
+    mh_heap_row_of(other)->head |= MH_HEAP_DESTROYED;
+    kill(getpid(), SIGKILL);
+  }
+  int status;
+  waitpid(child, &status, 0);
+  CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+/* What its bodies were is taken, its head is not: settling the row must not take that for its own. */
+static void use_the_place(const char *name, bool before) {
+  leave_huge(name, before, true);
+  mheap *heap = open_heap(name);
+  REQUIRE(heap != NULL);
+  uint64_t used = used_in(heap);
+  char *block = mheap_memalign(heap, 8 * MIB, 5 * MIB);
+  REQUIRE(block != NULL);
+  memset(block, 0x5a, 5 * MIB);
+  CHECK(is_sound(heap));
+  CHECK_EQ(mheap_collect(heap, true), MHEAP_OK);
+  CHECK(is_sound(heap));
+  CHECK_EQ(used_in(heap), used + 1);
+  CHECK_EQ(mheap_usable_size(heap, block), 5 * MIB);
+  CHECK(block[0] == 0x5a && memcmp(block, block + 1, 5 * MIB - 1) == 0);
+  CHECK_EQ(mheap_free(heap, block), MHEAP_OK);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
+static void the_place_of_a_destroyed_huge_block_can_be_used(void) {
+  use_the_place("place.heap", false); /* one of the two places begins beside a multiple of 8 MiB */
+  use_the_place("other-place.heap", true);
+}
+
+/* The file is cut where the huge block was, its row is used by another heap: the file grows again. */
+static void grow_again(const char *name, bool before) {
+  leave_huge(name, before, false);
+  mheap *heap = open_heap(name);
+  REQUIRE(heap != NULL);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK); /* cuts, and settles nothing */
+  heap = open_heap(name);
+  REQUIRE(heap != NULL);
+  mheap *other = NULL;
+  for (int i = 0; i < MH_HEAPS - 2; i++) CHECK((other = mheap_new(heap, 0, true, 0)) != NULL);
+  CHECK(mheap_memalign(heap, 8 * MIB, 30 * MIB) != NULL);
+  CHECK_EQ(used_in(heap), 2);
+  CHECK(is_sound(heap));
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
+static void what_was_cut_off_does_not_come_back(void) {
+  grow_again("cut.heap", false);
+  grow_again("other-cut.heap", true);
+}
+
+/* Whose process was killed before it was done. */
+static void readers_see_a_deleted_heap_as_deleted(void) {
+  leave_row("reader.heap", MH_HEAP_DELETED);
+  mheap *heap = mheap_open(test_path("reader.heap"), &(mheap_options){.mode = MHEAP_MODE_READONLY}, NULL);
+  REQUIRE(heap != NULL);
+  unsigned blocks = 0;
+  CHECK_EQ(mheap_visit_blocks(heap, count_block, &blocks), MHEAP_OK);
+  CHECK_EQ(blocks, 1 + 5 * ROUNDS + 3);
+  CHECK(mheap_usable_size(heap, mheap_getkey(heap, 0)) >= 16);
+  CHECK(is_sound(heap));
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+  leave_row("reader2.heap", MH_HEAP_DESTROYED);
+  heap = mheap_open(test_path("reader2.heap"), &(mheap_options){.mode = MHEAP_MODE_READONLY}, NULL);
+  REQUIRE(heap != NULL);
+  CHECK_EQ(used_in(heap), 1);
+  CHECK_EQ(mheap_usable_size(heap, mheap_getkey(heap, 0)), 0);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
 /* ---- threads ---- */
 
 static void *make_and_destroy(void *arg) {
@@ -213,4 +300,5 @@ TEST_MAIN(TEST(a_destroyed_heap_leaves_nothing), TEST(only_what_was_made_so_is_d
           TEST(the_blocks_of_a_deleted_heap_are_the_main_heaps), TEST(heaps_are_visited_the_main_one_first),
           TEST(rows_are_used_again_and_a_full_table_says_so),
           TEST(a_kill_while_destroying_leaves_it_destroyed), TEST(a_kill_while_deleting_leaves_it_deleted),
-          TEST(threads_come_and_go_with_their_heaps))
+          TEST(the_place_of_a_destroyed_huge_block_can_be_used), TEST(what_was_cut_off_does_not_come_back),
+          TEST(readers_see_a_deleted_heap_as_deleted), TEST(threads_come_and_go_with_their_heaps))

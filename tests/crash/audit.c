@@ -33,8 +33,33 @@ static bool list_block(void *arg, void *block, size_t usable) {
     a->room = a->room == 0 ? 1024 : 2 * a->room;
     a->blocks = realloc(a->blocks, a->room * sizeof *a->blocks);
   }
-  a->blocks[a->count++] =
-      (audit_block){.offset = (uint64_t)((char *)block - heap_base(a->heap)), .usable = usable};
+  a->blocks[a->count++] = (audit_block){
+      .offset = (uint64_t)((char *)block - heap_base(a->heap)), .usable = usable, .row = a->row};
+  return true;
+}
+
+static uint64_t mix(uint64_t digest, uint64_t value) {
+  digest = (digest ^ value) * 0x9fb21c651e98df25u;
+  return digest ^ digest >> 32;
+}
+
+static bool list_heap(void *arg, mheap *heap) {
+  audit *a = arg;
+  mheap_heap_info info;
+  mheap_err code = mheap_get_heap_info(heap, &info);
+  a->row = info.number;
+  a->places = mix(mix(a->places, info.number), (uint64_t)info.tag << 1 | info.destroyable);
+  if (info.arena != 0)
+    a->places = mix(a->places, (uint64_t)((char *)mheap_arena_area(info.arena, NULL) - heap_base(a->heap)));
+  if (!code) code = mheap_visit_blocks(heap, list_block, a);
+  if (code) audit_complain(a, "visiting the blocks of heap %u: %s", a->row, mheap_last_error(heap)->text);
+  return true;
+}
+
+static bool list_arena(void *arg, const mheap_arena_info *info) {
+  audit *a = arg;
+  uint64_t offset = (uint64_t)((char *)info->start - heap_base(a->heap));
+  a->places = mix(mix(a->places, offset), info->size + info->exclusive + 2 * info->committed);
   return true;
 }
 
@@ -54,7 +79,8 @@ void audit_begin(audit *a, mheap *heap, bool quiet) {
   *a = (audit){.heap = heap, .quiet = quiet};
   mheap_err code = mheap_check(heap, complain_of_finding, NULL, a);
   if (code) audit_complain(a, "check: %s", mheap_last_error(heap)->text);
-  code = mheap_visit_blocks(heap, list_block, a);
+  code = mheap_visit_heaps(heap, list_heap, a);
+  if (!code) code = mheap_visit_arenas(heap, list_arena, a);
   if (!code && heap->own != NULL) code = mheap_visit_blocks(heap->own, list_object, a);
   if (code) audit_complain(a, "visiting blocks: %s", mheap_last_error(heap)->text);
   if (a->count > 0) qsort(a->blocks, a->count, sizeof *a->blocks, by_offset);
@@ -97,18 +123,37 @@ size_t audit_unexplained(const audit *a) {
 
 void audit_free(audit *a, const audit_block *block) {
   void *address = heap_base(a->heap) + block->offset;
-  mheap_err code = block->object ? mh_own_free(a->heap, address) : mheap_free(a->heap, address);
-  if (code) audit_complain(a, "free: %s", mheap_last_error(a->heap)->text);
+  mheap_err code = block->object ? mh_own_free(a->heap, address) : mheap_free_any(address);
+  if (code) audit_complain(a, "free: %s", mheap_last_error(block->object ? a->heap : NULL)->text);
+}
+
+static bool find_other(void *arg, mheap *heap) {
+  *(mheap **)arg = heap;
+  return heap->row == 0;
+}
+
+static bool find_arena(void *arg, const mheap_arena_info *info) {
+  *(mheap_arena *)arg = info->arena;
+  return false;
+}
+
+void audit_drop_places(audit *a) {
+  for (mheap *other = NULL;; other = NULL) {
+    mheap_err code = mheap_visit_heaps(a->heap, find_other, &other);
+    if (code || other == NULL || other->row == 0) break;
+    if (mheap_delete(other) != MHEAP_OK) audit_complain(a, "delete: %s", mheap_last_error(other)->text);
+  }
+  for (mheap_arena arena = 0;; arena = 0) {
+    if (mheap_visit_arenas(a->heap, find_arena, &arena) != MHEAP_OK || arena == 0) break;
+    if (mheap_arena_release(arena) == MHEAP_OK) continue;
+    audit_complain(a, "release: %s", mheap_last_error(NULL)->text);
+    break;
+  }
 }
 
 /* ---- objects ---- */
 
 #define EMPTY_DICT 1
-
-static uint64_t mix(uint64_t digest, uint64_t value) {
-  digest = (digest ^ value) * 0x9fb21c651e98df25u;
-  return digest ^ digest >> 32;
-}
 
 static void explain(audit *a, uint64_t offset, const char *what) {
   audit_block *found = audit_find(a, offset);

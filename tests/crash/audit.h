@@ -9,18 +9,21 @@
 typedef struct audit_block {
   uint64_t offset, usable;
   bool object;    /* of the heap of objects */
+  uint32_t row;   /* of its heap */
   bool explained; /* somebody says why it is in use */
 } audit_block;
 
 typedef struct audit {
   mheap *heap;
-  audit_block *blocks; /* by offset */
+  audit_block *blocks; /* by offset, of all heaps of the region */
   size_t count, room;
+  uint32_t row;    /* of the heap whose blocks are listed now */
+  uint64_t places; /* a digest of what heaps and arenas there are */
   unsigned complaints;
   bool quiet; /* count complaints only: a control that must fail */
 } audit;
 
-/* Lists the blocks in use, and runs mheap_check. */
+/* Lists the blocks in use, in all heaps, and runs mheap_check. */
 void audit_begin(audit *a, mheap *heap, bool quiet);
 void audit_end(audit *a);
 
@@ -39,7 +42,9 @@ uint64_t audit_objects(audit *a);
 /* Blocks in use that nobody explained. */
 size_t audit_unexplained(const audit *a);
 
-/* Frees a block that was found in use. */
+/* Frees a block that was found in use, whatever heap's it is. */
 void audit_free(audit *a, const audit_block *block);
+/* Deletes all heaps but the main one, and releases all arenas. */
+void audit_drop_places(audit *a);
 
 #endif

@@ -14,7 +14,10 @@ typedef struct stage {
   mheap *heap; /* NULL in scenarios of attaching */
   void *blocks[STAGE_BLOCKS];
   unsigned count;
-  _Atomic int done; /* the operation returned */
+  mheap *other;      /* another heap of the region */
+  mheap_arena arena; /* in it */
+  bool whole;        /* all blocks of before are there, or all of after */
+  _Atomic int done;  /* the operation returned */
 } stage;
 
 typedef struct scenario {
@@ -25,7 +28,7 @@ typedef struct scenario {
   bool detaches;
 } scenario;
 
-extern const scenario raw_scenarios[], object_scenarios[]; /* the last has no name */
+extern const scenario raw_scenarios[], object_scenarios[], heap_scenarios[]; /* the last has no name */
 
 void stage_fail(const char *what, const mheap *heap) __attribute__((noreturn));
 

@@ -36,7 +36,7 @@
 /* ---- what is in the heap before, and after ---- */
 
 typedef struct state {
-  uint64_t count, digest;
+  uint64_t count, digest, places;
   audit_block blocks[BLOCKS_MOST]; /* by offset; explained: it is part of an object */
 } state;
 
@@ -52,6 +52,7 @@ static void record(shared *sh, state *into) {
   if (a.complaints > 0 || a.count > BLOCKS_MOST)
     stage_fail("the heap is not sound before the operation", sh->stage.heap);
   into->count = a.count;
+  into->places = a.places;
   if (a.count > 0) memcpy(into->blocks, a.blocks, a.count * sizeof *a.blocks);
   audit_end(&a);
 }
@@ -110,6 +111,20 @@ static void judge_blocks(audit *a, const shared *sh) {
   }
 }
 
+static bool holds_all(const audit *a, const state *blocks) {
+  if (a->count != blocks->count) return false;
+  for (size_t i = 0; i < a->count; i++)
+    if (a->blocks[i].offset != blocks->blocks[i].offset) return false;
+  return true;
+}
+
+static void judge_places(audit *a, const shared *sh) {
+  if (a->places != sh->before.places && a->places != sh->after.places)
+    audit_complain(a, "the heaps and arenas are neither those of before nor those of after");
+  if (sh->stage.whole && !holds_all(a, &sh->before) && !holds_all(a, &sh->after))
+    audit_complain(a, "%zu blocks are in use: some of those of before, some not", a->count);
+}
+
 static void judge_objects(audit *a, const shared *sh) {
   uint64_t digest = audit_objects(a);
   if (digest != sh->before.digest && digest != sh->after.digest)
@@ -135,11 +150,24 @@ static void use_heap(audit *a) {
       audit_complain(a, "free: %s", mheap_last_error(a->heap)->text);
 }
 
+/* More heaps and arenas can be had too. */
+static void use_places(audit *a) {
+  mheap_arena arena;
+  if (mheap_arena_reserve(a->heap, 1, &(mheap_arena_options){.exclusive = true}, &arena) != MHEAP_OK)
+    audit_complain(a, "reserve: %s", mheap_last_error(a->heap)->text);
+  mheap *inside = mheap_new(a->heap, 3, true, arena), *other = mheap_new(a->heap, 0, false, 0);
+  if (inside == NULL || other == NULL || mheap_malloc(inside, 100) == NULL ||
+      mheap_free(other, mheap_malloc(other, 5000)) != MHEAP_OK || mheap_destroy(inside) != MHEAP_OK ||
+      mheap_delete(other) != MHEAP_OK || mheap_arena_release(arena) != MHEAP_OK)
+    audit_complain(a, "another heap: %s", mheap_last_error(a->heap)->text);
+}
+
 /* What is not given back when every block is freed has leaked. */
 static void empty_heap(audit *a) {
   mheap_setkey(a->heap, 7, NULL); /* what would lead nowhere */
   a->heap->region->super->root = a->heap->region->super->names = 0;
   for (size_t i = 0; i < a->count; i++) audit_free(a, &a->blocks[i]);
+  audit_drop_places(a);
   if (mheap_collect(a->heap, true) != MHEAP_OK)
     audit_complain(a, "collect: %s", mheap_last_error(a->heap)->text);
   if (heap_blocks(a->heap) != 0) audit_complain(a, "blocks are in use when all were freed");
@@ -169,8 +197,10 @@ static int judge(const shared *sh, bool quiet) {
   audit_begin(&a, heap, quiet);
   judge_blocks(&a, sh);
   judge_objects(&a, sh);
+  judge_places(&a, sh);
   if (a.complaints > 0) return 1;
   use_heap(&a);
+  use_places(&a);
   judge_blocks(&a, sh);
   empty_heap(&a);
   unsigned complaints = a.complaints;
@@ -375,7 +405,7 @@ static bool is_wanted(const scenario *sc, int count, char **names) {
 }
 
 int main(int argc, char **argv) {
-  const scenario *const tables[] = {raw_scenarios, object_scenarios};
+  const scenario *const tables[] = {raw_scenarios, object_scenarios, heap_scenarios};
   bool list = argc == 2 && strcmp(argv[1], "-l") == 0;
   purpose what = JUDGE;
   unsigned run = 0, failed = 0;
@@ -389,7 +419,7 @@ int main(int argc, char **argv) {
   if (argc > 2 && strcmp(argv[2], "--reversed") == 0) what = REVERSED, first = 3;
   if (argc > 2 && strcmp(argv[2], "--dropped") == 0) what = DROPPED, first = 3;
   if (!list) stay_on_one_processor();
-  for (int t = 0; t < 2; t++) {
+  for (int t = 0; t < 3; t++) {
     for (const scenario *sc = tables[t]; sc->name != NULL; sc++) {
       if (list) puts(sc->name);
       if (list || !is_wanted(sc, argc - first, argv + first)) continue;

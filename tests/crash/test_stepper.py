@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from c_tools import run
 
-SOURCES = [Path(__file__).with_name(name) for name in ("scenarios.c", "scenarios_objects.c")]
+SOURCES = [Path(__file__).with_name(name) for name in ("scenarios.c", "scenarios_objects.c", "scenarios_heaps.c")]
 NAMES = [
     name for source in SOURCES for name in re.findall(r'^    \{"(\w+)",', source.read_text(), re.MULTILINE)
 ]
@@ -26,6 +26,12 @@ CONTROLS = [
     "dict_with_tags_gets_slots",
     "list_append",
     "attach_a_new_file",
+    "arena_is_reserved_and_committed",
+    "heap_is_made_in_an_arena",
+    "heap_is_destroyed",
+    "heap_is_deleted",
+    "collect_a_destroyed_heap",
+    "collect_a_deleted_heap",
 ]
 
 
