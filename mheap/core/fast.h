@@ -47,7 +47,7 @@ static inline mheap_err mh_free_in(mheap *heap, mh_lane *lane, mh_slab *slab, vo
   used &= ~bit;
   atomic_store_explicit((_Atomic uint64_t *)&slab->bits->alloc[i], used, memory_order_release);
   /* One test of all three: whether a bin has the slab is as good as random. */
-  if (unlikely((slab->place == MH_PLACE_FULL) | ((slab->place == MH_PLACE_LIST) & (used == 0))))
+  if (unlikely((slab->place == MH_PLACE_FULL) | ((slab->place > MH_PLACE_FULL) & (used == 0))))
     mh_lane_freed(lane, slab);
   return MHEAP_OK;
 }

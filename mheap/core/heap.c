@@ -91,7 +91,6 @@ static mheap_err try_free_found(void *block) {
     if (code == MHEAP_OK) return code;
     mh_pointer_fail(heap);
   }
-  mh_report_error(NULL);
   return mh_pointer_error();
 }
 
@@ -100,9 +99,12 @@ static slow mheap_err free_found(void *block) {
   if (block == NULL) return MHEAP_OK;
   for (;;) {
     mh_region *region = mh_radix_find(block);
-    uint64_t deletions = region != NULL ? atomic_load(&region->deletions) : 0;
+    uint64_t deleted = region != NULL ? atomic_load(&region->deleted) : 0;
     mheap_err code = try_free_found(block);
-    if (code == MHEAP_OK || region == NULL || !mh_heaps_moved(region, deletions)) return code;
+    if (code == MHEAP_OK) return code;
+    if (region != NULL && mh_heaps_moved(region, deleted)) continue;
+    mh_report_error(NULL);
+    return code;
   }
 }
 

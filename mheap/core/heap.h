@@ -125,8 +125,10 @@ static inline bool mh_heap_row_visible(uint64_t head) {
 /* Finishes what destroyed and deleted heaps left when their process was killed (heaps.c). The caller
    holds the handles' lock and region->lock. */
 void mh_heaps_settle(mh_region *region);
-/* Was a heap deleted since region->deletions was `before`? Then what a block's heap is may have been
-   found out half from before, half from after; it is all done now. */
+/* Brackets what makes the blocks of a heap those of another. */
+void mh_heaps_move(mh_region *region, bool begin);
+/* Was a heap being deleted since region->deleted was `before`? Then what a block's heap is may have been
+   found out half from before, half from after: look again. */
 bool mh_heaps_moved(const mh_region *region, uint64_t before);
 
 /* Refuses a heap whose handle belongs to the parent process. */

@@ -296,21 +296,21 @@ static uint64_t closed_arenas(const mh_region *region, uint64_t head) {
 }
 
 /* Other threads may be freeing blocks of it meanwhile: who finds them nobody's, or the wrong heap's,
-   sees by `deletions` that this may be why (mh_heaps_moved). */
+   sees that this may be why by mh_heaps_moved. */
 static void delete(mheap *heap) {
   mh_region *region = heap->region;
   mheap *main = mh_handle_find(region, 0);
   uint32_t row = heap->row;
   uint64_t head = mh_heap_row_head(region, row);
   mh_handles_lock();
-  atomic_fetch_add(&region->deletions, 1);
+  mh_heaps_move(region, true);
   if (head & MH_HEAP_GUARDED) mh_heap_set_guarded(main);
   if (region->orphans[row] != NULL) mh_lanes_collect(heap); /* they get a lane, to go with */
   mark_row(region, row, MH_HEAP_DELETED);
   mh_lanes_move(heap, main, closed_arenas(region, head));
   settle(region, row);
   mh_handle_drop(heap);
-  atomic_fetch_add(&region->deletions, 1);
+  mh_heaps_move(region, false);
   mh_handles_unlock();
 }
 
@@ -320,9 +320,13 @@ mheap_err mheap_delete(mheap *heap) {
   return code ? code : end(heap, delete);
 }
 
+void mh_heaps_move(mh_region *region, bool begin) {
+  atomic_fetch_add(begin ? &region->deletions : &region->deleted, 1);
+}
+
 bool mh_heaps_moved(const mh_region *region, uint64_t before) {
-  if (before % 2 == 0 && atomic_load(&region->deletions) == before) return false;
-  mh_handles_lock(); /* until it is done */
+  if (atomic_load(&region->deletions) == before) return false;
+  mh_handles_lock(); /* until it is done, or nearly */
   mh_handles_unlock();
   return true;
 }

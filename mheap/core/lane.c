@@ -480,20 +480,20 @@ static bool remember_in(_Atomic(mh_lane *) *remembered, mh_lane *lane, bool want
    forget; so what is remembered here is forgotten by one of the two. */
 void mh_lane_remember(mh_lane *lane) {
   mh_thread *thread = &mh_this_thread;
-  mheap *heap = lane->heap;
+  mheap *heap = lane->heap, *whole = heap->whole;
   if (is_slow(heap)) return;
-  bool new = mh_lane_now(heap->whole) != lane;
+  bool new = mh_lane_now(whole) != lane;
   thread->lane = lane;
-  atomic_store_explicit(&thread->heap, heap->whole, memory_order_relaxed);
-  new |= remember_in(&thread->default_lane, lane, heap->whole == mh_default_made());
+  atomic_store_explicit(&thread->heap, whole, memory_order_relaxed);
+  new |= remember_in(&thread->default_lane, lane, whole == mh_default_made());
   new |= remember_in(&thread->pointer_lane, lane, mh_subproc_is_now(heap->region));
   new |= remember_in(&thread->process_lane, lane,
-                     heap->whole == atomic_load_explicit(&mh_process_heap, memory_order_relaxed));
+                     whole == atomic_load_explicit(&mh_process_heap, memory_order_relaxed));
   if (!new) return;
   atomic_thread_fence(memory_order_seq_cst);
   if (is_slow(heap)) forget_heap(thread, heap);
   if (lane->heap == heap) return; /* else its heap was deleted meanwhile */
-  forget(&thread->heap, heap);
+  forget(&thread->heap, whole);
   forget_heap(thread, lane->heap);
 }
 
@@ -772,7 +772,7 @@ static void hand_lane(mh_lane *lane, mheap *to, uint64_t closed) {
   atomic_store_explicit(&to->lanes, lane, memory_order_release);
   lane->heap = to;
   atomic_thread_fence(memory_order_seq_cst); /* mh_lane_remember looks again behind its own */
-  if (thread != NULL) forget(&thread->heap, from);
+  if (thread != NULL) forget(&thread->heap, from->whole);
 }
 
 void mh_lanes_move(mheap *from, mheap *to, uint64_t closed) {

@@ -231,11 +231,13 @@ void mh_parts_part_with(mheap *whole, void (*each)(mheap *part)) {
   for (mheap *part = mh_part_first(whole), *next; part != NULL; part = next) {
     next = mh_part_next(part);
     if (part == whole) continue;
+    mh_region *region = part->region;
+    mh_heaps_move(region, true);
     take_out(whole, part);
-    mh_part_reset(part);
     part->hooks = NULL;
     part->hooked = false;
-    each(part);
+    each(part); /* it is a part to the last: threads remember its lanes by the whole */
+    mh_heaps_move(region, false);
   }
 }
 

@@ -114,7 +114,7 @@ struct mh_region {
                                            thread that frees a block may still look at one */
   struct mheap *retired_heaps;          /* handles of parts that heaps at home here once had, by ->retired */
   struct mh_lane *spare_lanes;          /* the same of lanes; under the lanes' lock */
-  _Atomic uint64_t deletions;           /* of heaps: odd while one is under way */
+  _Atomic uint64_t deletions, deleted;  /* heaps that began to be deleted, and that were */
 };
 
 /* ---- life ---- */

@@ -27,9 +27,9 @@ typedef enum mh_run_kind {
 /* Where a slab is among its lane's. */
 typedef enum mh_place {
   MH_PLACE_BIN = 0, /* the bin hands out its blocks: a free needs nothing done */
-  MH_PLACE_LIST,    /* in the bin's list of slabs with free blocks: given back when empty */
-  MH_PLACE_FULL,    /* in that of slabs that had none: a free moves it to the other */
-  MH_PLACE_CLOSED,  /* there too: its free blocks are not this heap's to hand out; given back when empty */
+  MH_PLACE_FULL,    /* in the bin's list of slabs that had no free block: a free moves it to the other */
+  MH_PLACE_LIST,    /* in that of slabs with free blocks: from here on given back when empty */
+  MH_PLACE_CLOSED,  /* in that of full ones: its free blocks are not this heap's to hand out */
 } mh_place;
 
 /* A run's first slice; for other slices only `lane` (NULL), `kind` and `back` mean something.
