@@ -178,6 +178,14 @@ def test_the_c_reference_names_all_functions() -> None:
         assert not set(re.findall(r"^MHEAP_API[^;]*?(\w+)\(", text, re.MULTILINE)) - words
 
 
+def test_the_reference_of_memkind_names_all_functions() -> None:
+    page = (ROOT / "docs" / "reference" / "memkind.md").read_text(encoding="utf-8")
+    text = (ROOT / "mheap" / "include" / "mheap" / "memkind_arena.h").read_text(encoding="utf-8")
+    declared = set(re.findall(r"^MHEAP_API[^;]*?(\w+)\(", text, re.MULTILINE))
+    assert len(declared) > 50
+    assert not declared - set(re.findall(r"\w+", page))
+
+
 def test_the_reference_of_mimalloc_names_all_functions() -> None:
     page = (ROOT / "docs" / "reference" / "mimalloc.md").read_text(encoding="utf-8")
     text = (ROOT / "mheap" / "include" / "mheap" / "mimalloc.h").read_text(encoding="utf-8")

@@ -148,6 +148,7 @@ uint32_t mh_kind_arenas(uint32_t policy) {
 
 void mh_kind_add_part(mheap_kind *kind, mh_kind_arena *arena, mh_kind_part *part, mheap *heap) {
   part->heap = heap;
+  heap->kind_arena = (uint32_t)(arena - kind->arena);
   part->older = atomic_load_explicit(&arena->newest, memory_order_relaxed);
   mh_region_set_thrifty(heap->region, heap->row, kind->usage == MHEAP_KIND_USAGE_CONSERVATIVE);
   atomic_store_explicit(&heap->kind, kind, memory_order_release);

@@ -120,7 +120,9 @@ mheap_err mh_kind_grow(mheap_kind *kind, mh_kind_arena *arena, const mh_kind_par
 /* Gives back all of a kind's regions. */
 void mh_kind_drop_grounds(mheap_kind *kind);
 uint64_t mh_kind_grounds_size(mheap_kind *kind);
-uint64_t mh_kind_grounds_used(mheap_kind *kind);
+uint64_t mh_kind_grounds_used(mheap_kind *kind); /* blocks */
+/* The sums of bytes and blocks; the rest is 0. */
+mheap_err mh_kind_grounds_stats(mheap_kind *kind, mheap_stats *sum);
 
 /* ---- kind_extents.c ---- */
 

@@ -6,6 +6,7 @@
    space left there is a new ground. So a kind may have as many arenas as it likes, and be as large
    as memory is. */
 #include <errno.h>
+#include <string.h>
 
 #include "kind.h"
 #include "os.h"
@@ -113,12 +114,23 @@ uint64_t mh_kind_grounds_size(mheap_kind *kind) {
   return size;
 }
 
-uint64_t mh_kind_grounds_used(mheap_kind *kind) {
-  uint64_t used = 0;
-  mheap_stats stats;
+mheap_err mh_kind_grounds_stats(mheap_kind *kind, mheap_stats *sum) {
+  mheap_stats one;
+  mheap_err code = MHEAP_OK;
+  memset(sum, 0, sizeof *sum);
   pthread_mutex_lock(&kind->lock);
-  for (mh_ground *ground = kind->grounds; ground != NULL; ground = ground->older)
-    if (mheap_get_stats(ground->main, &stats) == MHEAP_OK) used += stats.chunks_used;
+  for (mh_ground *ground = kind->grounds; ground != NULL && !code; ground = ground->older) {
+    code = mheap_get_stats(ground->main, &one);
+    sum->bytes_total += one.bytes_total;
+    sum->bytes_free += one.bytes_free;
+    sum->bytes_used += one.bytes_used;
+    sum->chunks_used += one.chunks_used;
+  }
   pthread_mutex_unlock(&kind->lock);
-  return used;
+  return code;
+}
+
+uint64_t mh_kind_grounds_used(mheap_kind *kind) {
+  mheap_stats stats;
+  return mh_kind_grounds_stats(kind, &stats) == MHEAP_OK ? stats.chunks_used : 0;
 }

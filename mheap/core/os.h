@@ -122,6 +122,16 @@ int mh_os_gate_open(mh_os_gate *gate);   /* before the fork */
 void mh_os_gate_wait(mh_os_gate *gate);  /* in the parent; also where there is no child */
 void mh_os_gate_leave(mh_os_gate *gate); /* in the child, when it is done */
 
+/* ---- what programs ask for by memkind's interface (os_linux_memkind.c) ---- */
+
+int mh_os_private_flags(void); /* of mmap(2), for private memory */
+/* mmap(2) with these flags. */
+int mh_os_map_like(void *hint, uint64_t length, int flags, void **got);
+int mh_os_bind(void *address, uint64_t length, int mode, const unsigned long *nodes, unsigned long count);
+int mh_os_advise_small(void *address, uint64_t length);
+/* A new file in a directory, writable, without a name. */
+int mh_os_create_unnamed(const char *directory, int *fd);
+
 /* ---- huge pages and NUMA nodes (os_linux_huge.c) ---- */
 
 /* The page of a file on hugetlbfs, else 0. */

@@ -23,6 +23,6 @@ def test_header_is_complete_in_itself(header: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("standard", ["c99", "c11", "c17", "gnu2x"])
 def test_public_header_needs_no_special_setting(header: Path, standard: str, tmp_path: Path) -> None:
     source = tmp_path / "plain.c"
-    source.write_text(f"#include <mheap/{header.name}>\nint main(void) {{ return 0; }}\n")
+    source.write_text(f"#include <{header.relative_to(INCLUDE)}>\nint main(void) {{ return 0; }}\n")
     strict = [] if standard == "c99" else ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
     run(*CC, f"-std={standard}", *strict, f"-I{INCLUDE}", "-fsyntax-only", source)

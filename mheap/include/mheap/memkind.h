@@ -1,0 +1,2 @@
+/* memkind.h: for programs that include <memkind.h>: everything is in memkind_arena.h. */
+#include "memkind_arena.h"
