@@ -165,10 +165,10 @@ static void drop_row(mh_region *region, uint32_t row) {
 static mheap *new_in(mh_region *region, const mh_heap_row *like, mheap_error *error) {
   uint32_t row;
   mheap *made = NULL;
-  if (mh_region_require(region, MH_ROCOMPAT_ARENAS, error) != MHEAP_OK) return NULL;
   mh_handles_lock();
   pthread_mutex_lock(&region->lock);
-  mheap_err code = make_row(region, like, &row, error);
+  mheap_err code = mh_region_require(region, MH_ROCOMPAT_ARENAS, error);
+  if (!code) code = make_row(region, like, &row, error);
   pthread_mutex_unlock(&region->lock);
   if (!code) made = mh_handle_make(region, row, error);
   if (!code && made == NULL) drop_row(region, row);

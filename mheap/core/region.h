@@ -215,7 +215,8 @@ static inline uint64_t mh_heap_row_gone(const mh_region *region, uint32_t row) {
 
 /* ---- what else is stored but not in every file ---- */
 
-/* Makes the file say that it has a feature (MH_ROCOMPAT_*), before the first use of it. */
+/* Makes the file say that it has a feature (MH_ROCOMPAT_*), before the first use of it.
+   The caller holds region->lock. */
 mheap_err mh_region_require(mh_region *region, uint64_t rocompat, mheap_error *error);
 
 #endif
