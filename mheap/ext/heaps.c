@@ -266,8 +266,9 @@ PyDoc_STRVAR(heaps_doc,
 PyDoc_STRVAR(destroy_doc,
              "destroy($self, /)\n--\n\n"
              "Frees every block of the heap at once, and the heap. Its handle is closed then.\n\n"
-             "Costs time for its slabs, not for its blocks or the region. Waits for calls of other threads\n"
-             "on it. Raises InvalidArgument for a main heap, and for one that was made without\n"
+             "Costs time for its slabs, not for its blocks or the region, but that the first one after an\n"
+             "attach looks at every segment's header. Waits for calls of other threads on it. Raises\n"
+             "InvalidArgument for a main heap, and for one that was made without\n"
              "allow_destroy; BufferError while views of it are exported; HeapBusy from within a call on it.");
 
 PyDoc_STRVAR(delete_doc,

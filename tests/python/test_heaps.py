@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import resource
 import threading
 import weakref
 from collections.abc import Callable
@@ -240,9 +241,8 @@ def test_destroying_frees_every_block(heap: mheap.Heap) -> None:
     heap.free(kept)
 
 
-def test_destroying_costs_slabs_not_blocks_or_the_heap(heap: mheap.Heap) -> None:
-    """What a destroyed heap had is free: the next one has its space, however large the rest is."""
-    filled(heap, 4000)
+def test_the_space_of_a_destroyed_heap_is_used_again(heap: mheap.Heap) -> None:
+    filled(heap, 1000)
     sizes = []
     for _ in range(4):
         one = heap.heap_new_ex(1, True)
@@ -251,6 +251,24 @@ def test_destroying_costs_slabs_not_blocks_or_the_heap(heap: mheap.Heap) -> None
         sizes.append(heap.info().segments)
         one.destroy()
     assert len(set(sizes)) == 1
+
+
+def test_destroying_does_not_touch_the_rest_of_the_file(heap_path: Path) -> None:
+    with mheap.open(heap_path, mode="live") as heap:
+        for tag in (1, 2):
+            one = heap.heap_new_ex(tag, True)
+            for _ in range(1000):
+                one.malloc(100)
+        for _ in range(150):
+            heap.malloc(1_000_000)
+    with mheap.open(heap_path, mode="live") as heap:
+        _, one, two = heap.heaps()
+        one.destroy()  # the first after an attach looks at every segment
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        two.destroy()
+        touched = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+        assert touched < heap.info().segments
+        assert used(heap) == 150
 
 
 def test_deleting_keeps_the_blocks(heap: mheap.Heap) -> None:

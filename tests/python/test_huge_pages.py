@@ -146,7 +146,7 @@ def test_a_tmpfs_with_huge_pages(tmp_path: Path) -> None:
 
 
 def test_collapse(anonymous: mheap.Heap) -> None:
-    anonymous.calloc(1, 20 * MIB)
+    anonymous.view(anonymous.malloc(20 * MIB), 20 * MIB)[:] = bytes(20 * MIB)
     with contextlib.suppress(mheap.HeapOSError):  # a kernel before Linux 6.1
         anonymous.collapse()
     if tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 1):

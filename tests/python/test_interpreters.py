@@ -99,3 +99,23 @@ if sys.version_info >= (3, 12):  # before it all interpreters share one GIL
         done = run_in(run_python, f"import mheap\none = create(True)\nrun(one, {inner!r})\n")
         assert "mheap._core does not support loading in subinterpreters" in done.stdout
         assert mheap.__version__
+
+
+def test_a_heap_in_memory_ends_in_one_interpreter_only(run_python: Any) -> None:
+    code = (
+        "import mheap\n"
+        "one = create(False)\n"
+        "run(one, 'import mheap; made = mheap.heap_new_ex(3, True); block = made.malloc(10)')\n"
+        "mine = mheap.heap_new_ex(4, True)\n"
+        "other = next(heap for heap in mine.main.heaps() if heap.tag == 3)\n"
+        "other.free(other.malloc(10))\n"
+        "for end in (other.destroy, other.delete):\n"
+        "    try: end()\n"
+        "    except mheap.HeapBusy as error: assert 'another interpreter' in str(error)\n"
+        "    else: raise AssertionError\n"
+        "run(one, 'made.close()')\n"
+        "other.destroy()\n"
+        "interpreters.destroy(one)\n"
+        "assert mine.main.heaps() == (mine.main, mine)\n"
+    )
+    run_in(run_python, code)

@@ -63,6 +63,24 @@ def counting(heap: mheap.Heap) -> None:
     assert_type(findings[0].text, str)
 
 
+def more_heaps(heap: mheap.Heap) -> None:
+    arena = mheap.arenas.reserve_os_memory(1 << 22, md=heap)
+    assert_type(arena, mheap.arenas.ArenaId)
+    assert_type(arena.area, tuple[int, int])
+    assert_type(arena.numa_node, int | None)
+    assert_type(arena.heap, mheap.Heap | None)
+    assert_type(mheap.arenas.list(heap)[0].exclusive, bool)
+    assert_type(mheap.arenas.manage_os_memory(bytearray(1 << 20)), mheap.arenas.ArenaId)
+    assert_type(mheap.heap_new_in_arena(arena), mheap.Heap)
+    assert_type(heap.heap_new_ex(1, True, arena).main, mheap.Heap)
+    assert_type(heap.heaps(), tuple[mheap.Heap, ...])
+    assert_type(heap.arena, mheap.arenas.ArenaId | None)
+    try:
+        mheap.arenas.reserve_huge_os_pages_at(1, timeout_msecs=10)
+    except mheap.HeapTimeout as error:
+        assert_type(error.arena, mheap.arenas.ArenaId | None)
+
+
 def errors(path: Path) -> None:
     try:
         mheap.open(path, mode="readonly")

@@ -22,3 +22,8 @@ def mistakes(path: Path, heap: mheap.Heap) -> None:
     heap.mmcheck(lambda: None)  # type: ignore[arg-type, misc]
     heap.base = 5  # type: ignore[misc]
     mheap.detach(None)  # type: ignore[arg-type]
+    heap.heap_new_ex(1)  # type: ignore[call-arg]
+    heap.heap_new_ex(1, True, 1)  # type: ignore[arg-type]
+    mheap.heap_new_in_arena(1)  # type: ignore[arg-type]
+    mheap.arenas.area(1)  # type: ignore[arg-type]
+    mheap.arenas.ArenaId(1)  # type: ignore[call-arg]
