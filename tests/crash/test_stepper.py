@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from c_tools import run
 
-SOURCES = [Path(__file__).with_name(name) for name in ("scenarios.c", "scenarios_objects.c", "scenarios_heaps.c")]
+SOURCES = [
+    Path(__file__).with_name(name) for name in ("scenarios.c", "scenarios_objects.c", "scenarios_heaps.c")
+]
 NAMES = [
     name for source in SOURCES for name in re.findall(r'^    \{"(\w+)",', source.read_text(), re.MULTILINE)
 ]
