@@ -103,7 +103,24 @@ MHX_BOTH(realloc, 2)
 MHX_BOTH(memalign, 2)
 MHX_BOTH(valloc, 1)
 MHX_BOTH(free, 1)
-MHX_BOTH(usable_size, 1)
+MHX_METHOD_ONLY(usable_size, 1)
+
+/* Given an address alone, of any heap of the subprocess. */
+static PyObject *usable_size_any(PyObject *address) {
+  void *block;
+  if (mhx_address(address, &block) < 0) return NULL;
+  size_t size = mheap_usable_size_any(block);
+  if (size != 0 || block == NULL) return PyLong_FromSize_t(size);
+  mhx_raise(NULL);
+  return NULL;
+}
+
+static PyObject *function_usable_size(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+  mhx_handle *handle;
+  if (nargs == 1) return usable_size_any(args[0]);
+  if (nargs != 2) return mhx_arity("usable_size", 2, nargs);
+  return mhx_md(module, args[0], &handle) < 0 ? NULL : op_usable_size(handle, args + 1);
+}
 
 #define MD "`md` is a Heap, or None for the default heap, which is in anonymous memory."
 #define FAILS "Raises HeapFull, SizeOverflow, ReadOnlyHeap or ClosedHeap; the heap is then as it was."
@@ -155,7 +172,8 @@ PyMethodDef mhx_blocks_functions[] = {
     MHX_FUNCTION(memalign, "memalign($module, md, alignment, size, /)\n--\n\n" MEMALIGN FAILS "\n" MD),
     MHX_FUNCTION(valloc, "valloc($module, md, size, /)\n--\n\n" VALLOC FAILS "\n" MD),
     MHX_FUNCTION(free, "free($module, md, address, /)\n--\n\n" FREE "\n" MD),
-    MHX_FUNCTION(usable_size, "usable_size($module, md, address, /)\n--\n\n" USABLE_SIZE "\n" MD),
+    MHX_FUNCTION(usable_size, "usable_size(md, address, /)\nusable_size(address, /)\n\n" USABLE_SIZE "\n" MD
+                              "\nWithout md: of whichever heap the block is."),
     {"good_size", good_size, METH_O, "good_size($module, size, /)\n--\n\n" GOOD_SIZE},
     {"is_redirected", is_redirected, METH_NOARGS, "is_redirected($module, /)\n--\n\n" IS_REDIRECTED},
     {NULL, NULL, 0, NULL},

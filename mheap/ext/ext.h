@@ -32,6 +32,7 @@ typedef struct mhx_state {
   PyTypeObject *pages_type;   /* PageStats */
   PyTypeObject *mmstats_type; /* MmStats */
   PyTypeObject *finding_type; /* Finding */
+  PyTypeObject *process_type; /* ProcessInfo */
   PyTypeObject *arena_type;   /* ArenaId */
   PyTypeObject *kind_type;    /* Kind */
   PyTypeObject *kind_call_type;   /* KindCall */
@@ -222,6 +223,7 @@ extern PyMethodDef mhx_view_methods[], mhx_view_functions[];
 extern PyMethodDef mhx_attach_functions[];
 extern PyMethodDef mhx_kinds_functions[];
 extern PyMethodDef mhx_heap_functions[];
+extern PyMethodDef mhx_extended_functions[];
 extern PyMethodDef mhx_heaps_methods[], mhx_heaps_functions[];
 extern PyMethodDef mhx_arenas_functions[];
 
@@ -253,6 +255,10 @@ void mhx_objects_detach(PyObject *heap_obj);
 
 /* ---- parts that belong to one file each ------------------------------------------------ */
 
+/* extended.c: ProcessInfo, SMALL_SIZE_MAX. */
+int mhx_extended_init(PyObject *module, mhx_state *state);
+/* extended.c: unregisters what the main interpreter registered, as it ends. */
+void mhx_registered_clear(void);
 /* stats.c: makes the named structures. */
 int mhx_stats_init(PyObject *module, mhx_state *state);
 /* kinds.c: makes the types; at exit, takes the decorators off all kinds of this interpreter. */

@@ -418,6 +418,7 @@ static mhx_handle *next_to_detach(PyObject *tried) {
 PyObject *mhx_detach_all(PyObject *module, PyObject *unused) {
   (void)module;
   (void)unused;
+  mhx_registered_clear();
   mhx_kinds_finish();
   PyObject *tried = PyList_New(0);
   if (tried == NULL) return NULL;

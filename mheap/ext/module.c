@@ -6,10 +6,10 @@
 mhx_state *mhx_state_of(PyObject *module) { return PyModule_GetState(module); }
 
 static int add_functions(PyObject *module) {
-  PyMethodDef *tables[] = {mhx_attach_functions, mhx_heap_functions,  mhx_blocks_functions,
-                           mhx_roots_functions,  mhx_guard_functions, mhx_stats_functions,
-                           mhx_view_functions,   mhx_heaps_functions, mhx_arenas_functions,
-                           mhx_kinds_functions};
+  PyMethodDef *tables[] = {mhx_attach_functions, mhx_heap_functions,    mhx_blocks_functions,
+                           mhx_roots_functions,  mhx_guard_functions,   mhx_stats_functions,
+                           mhx_view_functions,   mhx_heaps_functions,   mhx_arenas_functions,
+                           mhx_kinds_functions,  mhx_extended_functions};
   for (size_t i = 0; i < Py_ARRAY_LENGTH(tables); i++)
     if (PyModule_AddFunctions(module, tables[i]) < 0) return -1;
   return 0;
@@ -22,7 +22,8 @@ static int add_types(PyObject *module, mhx_state *state) {
   if (state->view_type == NULL) return -1;
   state->arena_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &mhx_arena_spec, NULL);
   if (state->arena_type == NULL || PyModule_AddType(module, state->arena_type) < 0) return -1;
-  return mhx_stats_init(module, state) < 0 ? -1 : mhx_kinds_init(module, state);
+  if (mhx_stats_init(module, state) < 0 || mhx_extended_init(module, state) < 0) return -1;
+  return mhx_kinds_init(module, state);
 }
 
 /* Heaps that are still open when the interpreter ends are detached, before objects go. */
@@ -55,6 +56,7 @@ static int traverse(PyObject *module, visitproc visit, void *arg) {
   Py_VISIT(state->class_type);
   Py_VISIT(state->mmstats_type);
   Py_VISIT(state->finding_type);
+  Py_VISIT(state->process_type);
   Py_VISIT(state->arena_type);
   Py_VISIT(state->kind_type);
   Py_VISIT(state->kind_call_type);
@@ -72,6 +74,7 @@ static int clear(PyObject *module) {
   Py_CLEAR(state->class_type);
   Py_CLEAR(state->mmstats_type);
   Py_CLEAR(state->finding_type);
+  Py_CLEAR(state->process_type);
   Py_CLEAR(state->arena_type);
   Py_CLEAR(state->kind_type);
   Py_CLEAR(state->kind_call_type);

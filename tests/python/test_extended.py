@@ -1,0 +1,217 @@
+"""What a program registers, small blocks, threads, and what a process asks beside memory."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from typing import Any
+
+import pytest
+
+import mheap
+
+
+@pytest.fixture
+def heap() -> Any:
+    with mheap.attach(-1) as heap:
+        yield heap
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_registered() -> Any:
+    yield
+    mheap.register_output(None)
+    mheap.register_error(None)
+    mheap.register_deferred_free(None)
+
+
+# ---- small blocks
+
+
+def test_small_blocks_are_blocks(heap: mheap.Heap) -> None:
+    for md in (None, heap):
+        block = mheap.malloc_small(100, md)
+        zeroed = mheap.zalloc_small(mheap.SMALL_SIZE_MAX, md=md)
+        assert bytes(mheap.view(md, zeroed, mheap.SMALL_SIZE_MAX)) == bytes(mheap.SMALL_SIZE_MAX)
+        assert mheap.usable_size(md, block) == mheap.good_size(100)
+        mheap.free(md, block)
+        mheap.free(md, zeroed)
+
+
+def test_a_small_block_is_small(heap: mheap.Heap) -> None:
+    for call in (mheap.malloc_small, mheap.zalloc_small):
+        with pytest.raises(mheap.InvalidArgument, match="1025 bytes are more than SMALL_SIZE_MAX"):
+            call(1025, heap)
+    with pytest.raises(mheap.InvalidArgument):
+        mheap.malloc_small(-1)
+
+
+def test_usable_size_needs_no_heap(heap: mheap.Heap) -> None:
+    block = heap.malloc(100)
+    assert mheap.usable_size(block) == heap.usable_size(block)
+    assert mheap.usable_size(None) == 0
+    with pytest.raises(mheap.InvalidPointer):
+        mheap.usable_size(block + 1)
+    heap.free(block)
+    with pytest.raises(mheap.DoubleFree):
+        mheap.usable_size(block)
+
+
+# ---- addresses
+
+
+def test_addresses_are_known_for_what_they_are(heap: mheap.Heap) -> None:
+    block = heap.malloc(100)
+    assert mheap.is_in_heap_region(block)
+    assert mheap.is_in_heap_region(block + 50)
+    assert not mheap.is_in_heap_region(0x1000)
+    assert not mheap.is_in_heap_region(None)
+    assert mheap.heap_of(block) is heap
+    with pytest.raises(mheap.InvalidPointer):
+        mheap.heap_of(0x1000)
+
+
+def test_the_default_heaps_blocks_have_a_heap_too() -> None:
+    block = mheap.malloc(None, 100)
+    found = mheap.heap_of(block)
+    assert found.usable_size(block) == mheap.usable_size(None, block)
+    mheap.free(None, block)
+
+
+# ---- collecting, threads
+
+
+def test_collect_takes_any_heap(heap: mheap.Heap) -> None:
+    blocks = [heap.malloc(3 << 20) for _ in range(20)]
+    for block in blocks:
+        heap.free(block)
+    mheap.collect(force=True, md=heap)
+    assert heap.stats().bytes_total < 8 << 20
+    mheap.collect()
+    mheap.collect(True)
+
+
+def test_a_thread_may_say_when_it_begins_and_ends(heap: mheap.Heap) -> None:
+    blocks: list[int] = []
+
+    def work() -> None:
+        mheap.thread_init()
+        blocks.extend(heap.malloc(64) for _ in range(100))
+        mheap.thread_done()
+        blocks.append(heap.malloc(64))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert len(set(blocks)) == 101
+    for block in blocks:
+        heap.free(block)
+
+
+# ---- output and errors
+
+
+def test_errors_reach_the_registered_function(heap: mheap.Heap) -> None:
+    seen: list[tuple[int, object]] = []
+    lines: list[str] = []
+    mheap.register_error(lambda number, arg: seen.append((number, arg)), "mine")
+    mheap.register_output(lambda text, arg: lines.append(f"{arg}{text}"), "> ")
+    block = heap.malloc(64)
+    heap.free(block)
+    for call, wanted in (
+        (lambda: heap.free(block), errno.EAGAIN),
+        (lambda: heap.free(0x1000), errno.EINVAL),
+        (lambda: heap.malloc(1 << 60), errno.EOVERFLOW),
+        (lambda: heap.calloc(1 << 62, 8), errno.EOVERFLOW),
+        (lambda: heap.malloc(1 << 40), errno.ENOMEM),
+    ):
+        seen.clear()
+        with pytest.raises(mheap.MheapError):
+            call()
+        assert seen == [(wanted, "mine")]
+    assert lines
+    assert all(line.startswith("> ") for line in lines)
+    mheap.register_error(None)
+    with pytest.raises(mheap.DoubleFree):
+        heap.free(block)
+    assert len(seen) == 1
+
+
+def test_what_a_registered_function_raises_goes_where_nobody_waits(
+    heap: mheap.Heap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unraisable: list[Any] = []
+    monkeypatch.setattr("sys.unraisablehook", lambda args: unraisable.append(args.exc_value))
+    mheap.register_error(lambda number, arg: 1 / 0)
+    with pytest.raises(mheap.InvalidPointer):
+        heap.free(0x1000)
+    assert [type(value) for value in unraisable] == [ZeroDivisionError]
+
+
+def test_only_functions_are_registered() -> None:
+    for register in (mheap.register_output, mheap.register_error, mheap.register_deferred_free):
+        with pytest.raises(TypeError, match="must be callable or None, not int"):
+            register(3)  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            register()  # type: ignore[call-arg]
+
+
+# ---- deferred freeing
+
+
+def test_deferred_freeing_is_called_every_so_many_allocations(heap: mheap.Heap) -> None:
+    calls: list[tuple[bool, int, object]] = []
+    mheap.register_deferred_free(lambda force, beat, arg: calls.append((force, beat, arg)), "mine")
+    for _ in range(3):
+        calls.clear()
+        for _ in range(1024):
+            heap.free(heap.malloc(64))
+        assert len(calls) == 4
+        assert all(not force and arg == "mine" for force, _, arg in calls)
+        beats = [beat for _, beat, _ in calls]
+        assert beats == list(range(beats[0], beats[0] + 4))
+    calls.clear()
+    mheap.collect(force=True, md=heap)
+    assert [force for force, _, _ in calls] == [True]
+    mheap.register_deferred_free(None)
+    for _ in range(1024):
+        heap.free(heap.malloc(64))
+    assert len(calls) == 1
+
+
+def test_deferred_freeing_may_allocate_and_free(heap: mheap.Heap) -> None:
+    put_off = [heap.malloc(64) for _ in range(100)]
+    calls = 0
+
+    def free_some(force: bool, beat: int, arg: object) -> None:
+        nonlocal calls
+        calls += 1
+        heap.free(heap.malloc(1000))
+        for _ in range(len(put_off) if force else 3):
+            if put_off:
+                heap.free(put_off.pop())
+
+    mheap.register_deferred_free(free_some)
+    for _ in range(512):
+        heap.malloc(16)
+    assert calls == 2
+    assert len(put_off) == 94
+    mheap.collect(True, heap)
+    assert not put_off
+
+
+# ---- the process
+
+
+def test_the_process_is_described_by_the_kernel() -> None:
+    before = mheap.process_info()
+    ballast = bytearray(50 << 20)
+    ballast[::4096] = b"x" * (len(ballast) // 4096)
+    after = mheap.process_info()
+    assert after.elapsed_ms >= before.elapsed_ms > 0
+    assert after.peak_rss >= after.current_rss >= before.current_rss + (40 << 20)
+    assert after.peak_commit >= after.current_commit
+    assert after.user_ms + after.system_ms <= after.elapsed_ms * (os.cpu_count() or 1) * 2
+    assert after.page_faults >= before.page_faults
+    assert repr(after).startswith("mheap.ProcessInfo(elapsed_ms=")
