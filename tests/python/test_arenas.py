@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from forks import in_child
+from huge_pool import GIB, free_pages, pool
 
 import mheap
 from mheap import _core, arenas
@@ -48,14 +49,6 @@ def fill(heap: mheap.Heap, size: int = 100_000) -> list[int]:
 def inside(id: arenas.ArenaId, addresses: list[int]) -> bool:
     start, size = id.area
     return all(start <= address < start + size for address in addresses)
-
-
-def huge_pages() -> int:
-    """Free pages of 1 GiB in the kernel's pool."""
-    try:
-        return int(Path("/sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages").read_text())
-    except OSError:
-        return 0
 
 
 # ---- in a file ----
@@ -527,8 +520,7 @@ with mheap.open(sys.argv[1], mode="live") as heap:
 # ---- pages of 1 GiB ----
 
 
-@pytest.mark.skipif(huge_pages() > 0, reason="there are pages of 1 GiB")
-def test_without_pages_of_1_gib() -> None:
+def refuses_pages_of_1_gib() -> None:
     before = arenas.list()
     for call in (
         lambda: arenas.reserve_huge_os_pages_at(1),
@@ -542,8 +534,7 @@ def test_without_pages_of_1_gib() -> None:
     assert arenas.list() == before
 
 
-@pytest.mark.skipif(huge_pages() == 0, reason="there are no pages of 1 GiB")
-def test_pages_of_1_gib() -> None:
+def reserves_pages_of_1_gib() -> None:
     id = arenas.reserve_huge_os_pages_at(1, exclusive=True)
     assert (id.size, id.pinned, id.exclusive) == (1 << 30, True, True)
     arenas.release(id)
@@ -552,6 +543,16 @@ def test_pages_of_1_gib() -> None:
     for one in arenas.list():
         if one not in before:
             arenas.release(one)
+
+
+def test_pages_of_1_gib() -> None:
+    """Real ones, where the machine has memory in such pieces."""
+    with pool(GIB, 1) as got:
+        if got > 0 and free_pages(GIB) > 0:
+            reserves_pages_of_1_gib()
+    with pool(GIB, 0):
+        if free_pages(GIB) == 0:
+            refuses_pages_of_1_gib()
 
 
 def test_arguments_of_huge_pages() -> None:
