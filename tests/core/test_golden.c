@@ -65,6 +65,22 @@ static void check_used(mheap *heap) {
   golden_check_objects(heap);
 }
 
+static void arenas_and_heaps_are_where_they_were(void) { check_file("arenas", golden_check_arenas); }
+
+/* What two heaps that are gone left is settled, and nothing else is changed. */
+static void what_a_kill_left_is_settled(void) {
+  const char *path = unpack("arenas");
+  mheap *heap = attach(path, (mheap_options){.mode = MHEAP_MODE_LIVE});
+  REQUIRE(heap != NULL);
+  CHECK_EQ(mheap_collect(heap, true), MHEAP_OK);
+  golden_check_arenas(heap);
+  CHECK_EQ(mheap_check(heap, print_finding, NULL, NULL), MHEAP_OK);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+  int fd = open(path, O_RDONLY);
+  for (uint64_t row = 0; row < 8; row++) CHECK_EQ(file_word(fd, 12288 + 64 * row) & 1, row < 5);
+  close(fd);
+}
+
 static void an_empty_heap_is_empty(void) { check_file("empty", check_empty); }
 static void a_used_heap_holds_what_it_held(void) { check_file("used", check_used); }
 static void objects_are_what_they_were(void) { check_file("objects", golden_check_objects); }
@@ -179,6 +195,27 @@ static void the_tables_of_version_1(void) {
   close(fd);
 }
 
+static void the_rows_of_version_1(void) {
+  static const uint64_t heads[] = {1, 9, 3 | 5 << 8, 3, 3 | 255 << 8, 1 | 32, 3 | 16, 0};
+  static const uint64_t places[] = {0, 0, 2, 0, 4, 0, 0, 0};
+  static const uint64_t arenas[][3] = {{1, 0, 0}, {3, 1, 3}, {1, 4, 2}, {7, 6, 1}, {0, 0, 0}};
+  int fd = open(unpack("arenas"), O_RDONLY);
+  CHECK_EQ(file_word(fd, 32), 4); /* the feature: a writer must know of them */
+  for (uint64_t row = 0; row < 8; row++) {
+    CHECK_EQ(file_word(fd, 12288 + 64 * row), heads[row]);
+    CHECK_EQ(file_word(fd, 12288 + 64 * row + 8), places[row]);
+    CHECK_EQ(file_word(fd, 12288 + 64 * row + 32), row == 0 ? 2 : 0);
+  }
+  for (uint64_t row = 0; row < 5; row++)
+    for (uint64_t i = 0; i < 3; i++) CHECK_EQ(file_word(fd, 20480 + 64 * row + 8 * i), arenas[row][i]);
+  CHECK_EQ(file_word(fd, 32768 + 8) & 0x7fff, 1 | 1 << 2);  /* segment 1: slices, of arena 1 */
+  CHECK_EQ(file_word(fd, 32768 + 48) & 0x7fff, 1 | 3 << 2); /* segment 6: of arena 3 */
+  uint64_t huge = file_word(fd, 32768 + 16);                /* segment 2: a huge span of heap 2, in arena 1 */
+  CHECK_EQ(huge & 0x7fff, 2 | 1 << 2);
+  CHECK_EQ(huge >> 15 & 4095, 2);
+  close(fd);
+}
+
 static void the_segment_of_version_1(void) {
   int fd = open(unpack("used"), O_RDONLY);
   uint8_t head[64], uuid[16];
@@ -202,4 +239,6 @@ static void the_segment_of_version_1(void) {
 TEST_MAIN(TEST(an_empty_heap_is_empty), TEST(a_used_heap_holds_what_it_held),
           TEST(objects_are_what_they_were), TEST(guarded_blocks_are_known_for_it),
           TEST(an_open_heap_is_salvaged), TEST(a_changed_byte_is_seen), TEST(the_superblock_of_version_1),
-          TEST(the_owner_of_version_1), TEST(the_tables_of_version_1), TEST(the_segment_of_version_1))
+          TEST(arenas_and_heaps_are_where_they_were), TEST(what_a_kill_left_is_settled),
+          TEST(the_rows_of_version_1), TEST(the_owner_of_version_1), TEST(the_tables_of_version_1),
+          TEST(the_segment_of_version_1))

@@ -4,6 +4,7 @@
 #ifndef MHEAP_GOLDEN_H
 #define MHEAP_GOLDEN_H
 
+#include "heap.h"
 #include "layout.h"
 #include "mheap/mheap.h"
 #include "objects/objects.h"
@@ -271,6 +272,119 @@ static inline void golden_check_guarded(mheap *heap) {
     CHECK(block[0] == n + 1 && memcmp(block, block + 1, golden_guarded_size(n) - 1) == 0);
     CHECK_EQ(mheap_mprobe(heap, block), MHEAP_PROBE_OK);
   }
+}
+
+/* ---- arenas and more heaps ---- */
+
+enum {
+  GOLDEN_IN_EXCLUSIVE,
+  GOLDEN_IN_SHARED,
+  GOLDEN_IN_COMMITTED,
+  GOLDEN_DELETED,
+  GOLDEN_DESTROYED,
+  GOLDEN_HEAPS,
+  GOLDEN_EACH = 5
+};
+#define GOLDEN_FIRST_ROW 2 /* of those heaps */
+
+static const int golden_tags[GOLDEN_HEAPS] = {5, 0, 255, 0, 0};
+static const struct golden_arena {
+  uint64_t first, count; /* segments */
+  mheap_arena_options how;
+} golden_arenas[] = {
+    {1, 3, {.exclusive = true}}, {4, 2, {.exclusive = false}}, {6, 1, {.exclusive = true, .commit = true}}};
+
+static inline int golden_place_key(int heap, int n) { return 100 + GOLDEN_EACH * heap + n; }
+
+static inline size_t golden_place_size(int heap, int n) {
+  static const size_t sizes[GOLDEN_EACH] = {24, 700, 5000, 100000, 4300000};
+  return heap == GOLDEN_IN_COMMITTED && n == 4 ? 300000 : sizes[n] + (size_t)heap;
+}
+
+static inline void golden_store_place(mheap *main, mheap *heap, int number) {
+  for (int n = 0; n < GOLDEN_EACH; n++) {
+    int key = golden_place_key(number, n);
+    char *block = mheap_malloc(heap, golden_place_size(number, n));
+    if (!CHECK(block != NULL)) return;
+    memset(block, key, 64 < golden_place_size(number, n) ? 64 : golden_place_size(number, n));
+    CHECK_EQ(mheap_setkey(main, key, block), MHEAP_OK);
+  }
+}
+
+/* The last two heaps as a kill leaves them when their rows say that they are gone, but nothing else does. */
+static inline void golden_store_arenas(mheap *main) {
+  mheap_arena arenas[3] = {0};
+  for (int i = 0; i < 3; i++)
+    CHECK_EQ(
+        mheap_arena_reserve(main, golden_arenas[i].count * MH_SEGMENT, &golden_arenas[i].how, &arenas[i]),
+        MHEAP_OK);
+  for (int i = 0; i < GOLDEN_HEAPS; i++) {
+    mheap *heap = mheap_new(main, golden_tags[i], i != GOLDEN_DELETED,
+                            i == GOLDEN_IN_EXCLUSIVE   ? arenas[0]
+                            : i == GOLDEN_IN_COMMITTED ? arenas[2]
+                                                       : 0);
+    if (!CHECK(heap != NULL)) return;
+    golden_store_place(main, heap, i);
+    mh_heap_row *row = (mh_heap_row *)mh_at(main->region, MH_HEAPS_OFFSET) + GOLDEN_FIRST_ROW + i;
+    row->head |= i == GOLDEN_DESTROYED ? MH_HEAP_DESTROYED : i == GOLDEN_DELETED ? MH_HEAP_DELETED : 0;
+  }
+}
+
+typedef struct golden_places {
+  mheap *heaps[GOLDEN_HEAPS + 1];
+  int count;
+  mheap_arena_info arenas[4];
+  int arena_count;
+} golden_places;
+
+static inline bool golden_see_heap(void *arg, mheap *heap) {
+  golden_places *p = arg;
+  if (CHECK(p->count <= GOLDEN_HEAPS)) p->heaps[p->count++] = heap;
+  return true;
+}
+static inline bool golden_see_arena(void *arg, const mheap_arena_info *info) {
+  golden_places *p = arg;
+  if (CHECK(p->arena_count < 4)) p->arenas[p->arena_count++] = *info;
+  return true;
+}
+
+static inline void golden_check_block(mheap *main, int number, int n, mheap *heap) {
+  int key = golden_place_key(number, n);
+  char *block = mheap_getkey(main, key);
+  if (!CHECK(block != NULL)) return;
+  if (heap == NULL) {
+    CHECK(mheap_heap_of(block) == NULL); /* it went with its heap */
+    return;
+  }
+  CHECK(mheap_heap_of(block) == heap);
+  CHECK(mheap_usable_size(heap, block) >= golden_place_size(number, n));
+  CHECK(block[0] == (char)key && memcmp(block, block + 1, 23) == 0);
+}
+
+static inline void golden_check_arenas(mheap *main) {
+  golden_places p = {0};
+  CHECK_EQ(mheap_visit_arenas(main, golden_see_arena, &p), MHEAP_OK);
+  CHECK_EQ(mheap_visit_heaps(main, golden_see_heap, &p), MHEAP_OK);
+  if (!CHECK(p.arena_count == 3 && p.count == 4)) return;
+  for (int i = 0; i < 3; i++) {
+    CHECK_EQ((uint64_t)p.arenas[i].start,
+             (uint64_t)GOLDEN_BASE + MH_SLICE + golden_arenas[i].first * MH_SEGMENT);
+    CHECK_EQ(p.arenas[i].size, golden_arenas[i].count * MH_SEGMENT);
+    CHECK_EQ(p.arenas[i].exclusive, golden_arenas[i].how.exclusive);
+    CHECK_EQ(p.arenas[i].committed, golden_arenas[i].how.commit);
+    CHECK(p.arenas[i].stored && p.arenas[i].used > 0);
+  }
+  for (int i = 0; i < 3; i++) {
+    mheap_heap_info info;
+    CHECK_EQ(mheap_get_heap_info(p.heaps[1 + i], &info), MHEAP_OK);
+    CHECK_EQ(info.number, GOLDEN_FIRST_ROW + i);
+    CHECK_EQ(info.tag, golden_tags[i]);
+    CHECK(info.destroyable);
+    CHECK_EQ(info.arena, i == GOLDEN_IN_SHARED ? 0 : p.arenas[i].arena);
+    for (int n = 0; n < GOLDEN_EACH; n++) golden_check_block(main, i, n, p.heaps[1 + i]);
+  }
+  for (int n = 0; n < GOLDEN_EACH; n++) golden_check_block(main, GOLDEN_DELETED, n, main);
+  for (int n = 0; n < GOLDEN_EACH - 1; n++) golden_check_block(main, GOLDEN_DESTROYED, n, NULL);
 }
 
 #endif

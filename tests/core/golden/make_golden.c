@@ -34,7 +34,19 @@ static void done(mheap *heap, const char *directory, const char *name) {
   pack(directory, name);
 }
 
+static void make_arenas(const char *directory) {
+  mheap *heap = make("arenas", true);
+  golden_store_arenas(heap);
+  done(heap, directory, "arenas");
+}
+
+/* With a name: that file alone, for one that came later. */
 int main(int argc, char **argv) {
+  if (argc == 3 && strcmp(argv[2], "arenas") == 0) {
+    make_arenas(argv[1]);
+    test_directory_remove();
+    return test_failures != 0;
+  }
   if (argc != 2) die("usage: make_golden DIRECTORY");
   done(make("empty", false), argv[1], "empty");
 
@@ -56,6 +68,8 @@ int main(int argc, char **argv) {
   golden_store_objects(heap);
   mheap_abandon(heap);
   pack(argv[1], "open");
+
+  make_arenas(argv[1]);
 
   test_directory_remove();
   return test_failures != 0;
