@@ -12,6 +12,7 @@
 
 #include "classes.h"
 #include "decode.h"
+#include "heap.h"
 #include "image.h"
 #include "map.h"
 #include "segment.h"
@@ -92,6 +93,29 @@ static patient large_patient(void) {
   mheap *heap = attach_or_die(p.fd, NULL);
   fill(heap, &p);
   fill_more(heap, &p);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+  p.bytes = image_of(p.fd);
+  return p;
+}
+
+/* Arenas of each kind, heaps in each and beside, of which one was destroyed and one deleted by a process
+   that was killed then. */
+static patient places_patient(void) {
+  static const mheap_arena_options how[] = {{.exclusive = true}, {0}, {.exclusive = true, .commit = true}};
+  patient p = {.fd = memory_file("places")};
+  mheap *heap = attach_or_die(p.fd, NULL);
+  mheap_arena arenas[3] = {0};
+  for (int i = 0; i < 3; i++)
+    CHECK_EQ(mheap_arena_reserve(heap, (3 - (size_t)i) * MH_SEGMENT, &how[i], &arenas[i]), MHEAP_OK);
+  fill(heap, &p);
+  for (int i = 0; i < 6; i++) {
+    mheap *other = mheap_new(heap, 3 * i, i != 5, i == 0 ? arenas[0] : i == 1 ? arenas[2] : 0);
+    if (!CHECK(other != NULL)) exit(2);
+    for (unsigned n = 0; n < 14 - 10 * (i == 1); n++) CHECK(mheap_malloc(other, use_size(n)) != NULL);
+    if (i == 2) p.huge = (offset_in(heap, mheap_malloc(other, 9000000)) - MH_SLICE) / MH_SEGMENT;
+    if (i == 3) mh_heap_row_of(other)->head |= MH_HEAP_DESTROYED;
+    if (i == 4) mh_heap_row_of(other)->head |= MH_HEAP_DELETED;
+  }
   CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
   p.bytes = image_of(p.fd);
   return p;
@@ -282,7 +306,7 @@ static uint64_t bits_at(uint64_t slice) {
   return header_at(0) + offsetof(mh_segment_header, bitmaps) + sizeof(mh_bitmaps) * slice;
 }
 
-enum { FIELDS = 160 };
+enum { FIELDS = 320 };
 
 typedef struct fields {
   unsigned count;
@@ -323,6 +347,22 @@ static void add_slices(fields *all, const patient *p) {
     add(all, "freed", bits_at(p->slab) + offsetof(mh_bitmaps, freed) + 8 * words[i]);
   }
   add(all, "bitmap of the header", bits_at(0));
+}
+
+static fields fields_of_places(const patient *p) {
+  fields all = {0};
+  for (uint64_t row = 0; row < 9; row++)
+    for (uint64_t at = 0; at < sizeof(mh_heap_row); at += 8)
+      add(&all, "row of a heap", MH_HEAPS_OFFSET + row * sizeof(mh_heap_row) + at);
+  for (uint64_t row = 0; row < 5; row++)
+    for (uint64_t at = 0; at < 32; at += 8)
+      add(&all, "row of an arena", MH_ARENAS_OFFSET + row * sizeof(mh_arena_row) + at);
+  for (uint64_t segment = 0; segment < 20; segment++) add(&all, "map word", MH_MAP_OFFSET + 8 * segment);
+  add(&all, "head of a huge span", MH_MAP_OFFSET + 8 * p->huge);
+  add(&all, "features", offsetof(mh_identity, rocompat));
+  for (uint64_t segment = 0; segment < 7; segment++)
+    for (uint64_t slice = 1; slice < 16; slice++) add(&all, "slice.head", head_at(segment, slice));
+  return all;
 }
 
 static fields all_fields(const patient *p) {
@@ -444,8 +484,8 @@ static void run_field_trial(void *arg, uint64_t number) {
   fprintf(stderr, "  with %s: %s\n", name, mheap_err_name(code));
 }
 
-static void try_fields(patient *p, uint64_t every) {
-  field_trials all = {.results = trials_new(), .patient = p, .fields = all_fields(p), .stride = every};
+static void try_fields(patient *p, fields list, uint64_t every) {
+  field_trials all = {.results = trials_new(), .patient = p, .fields = list, .stride = every};
   trials_run(all.results, run_field_trial, field_trial_name, &all, field_trial_count(&all), SECONDS);
   trials_print(all.results);
   CHECK_EQ(all.results->crashed + all.results->hung, 0);
@@ -457,12 +497,17 @@ static void try_fields(patient *p, uint64_t every) {
 
 static void each_field_with_each_value(void) {
   patient p = large_patient();
-  try_fields(&p, stride(47, 167));
+  try_fields(&p, all_fields(&p), stride(47, 167));
 }
 
 static void each_field_of_a_crashed_heap(void) {
   patient p = crashed_patient();
-  try_fields(&p, stride(101, 311));
+  try_fields(&p, all_fields(&p), stride(101, 311));
+}
+
+static void each_field_of_arenas_and_heaps(void) {
+  patient p = places_patient();
+  try_fields(&p, fields_of_places(&p), stride(61, 409));
 }
 
 /* ---- bits ---- */
@@ -772,4 +817,5 @@ static void refused_files_leave_nothing_behind(void) {
 TEST_MAIN(TEST(what_goes_wrong_is_noticed), TEST(untouched_heaps_work),
           TEST(refused_files_leave_nothing_behind), TEST(shapes_no_heap_has),
           TEST(each_field_with_each_value), TEST(each_field_of_a_crashed_heap),
-          TEST(each_bit_of_a_small_heap), TEST(each_bit_of_a_guarded_heap), TEST(noise_in_the_metadata))
+          TEST(each_field_of_arenas_and_heaps), TEST(each_bit_of_a_small_heap),
+          TEST(each_bit_of_a_guarded_heap), TEST(noise_in_the_metadata))

@@ -207,6 +207,84 @@ static inline void use_change(used *u) {
   mheap_collect(u->heap, true);
 }
 
+/* ---- arenas and more heaps ---- */
+
+enum { USE_PLACES = 160 };
+
+typedef struct used_places {
+  used *u;
+  unsigned heap_count, arena_count;
+  mheap *heaps[USE_PLACES];
+  mheap_arena arenas[USE_PLACES];
+} used_places;
+
+static inline bool use_other_heap(void *arg, mheap *heap) {
+  used_places *p = arg;
+  mheap_heap_info info;
+  p->u->sum += (uint64_t)mheap_get_heap_info(heap, &info) + info.number + (uint64_t)info.tag;
+  p->u->sum += mheap_main(heap) == p->u->heap;
+  mheap_visit_blocks(heap, use_block, p->u);
+  if (p->heap_count < USE_PLACES) p->heaps[p->heap_count++] = heap;
+  return true;
+}
+
+static inline bool use_arena(void *arg, const mheap_arena_info *info) {
+  used_places *p = arg;
+  size_t size;
+  p->u->sum += (uint64_t)(uintptr_t)mheap_arena_area(info->arena, &size) + size + info->used;
+  if (p->arena_count < USE_PLACES) p->arenas[p->arena_count++] = info->arena;
+  return true;
+}
+
+static inline void use_look_at_places(used_places *p) {
+  p->heap_count = p->arena_count = 0;
+  mheap_visit_heaps(p->u->heap, use_other_heap, p);
+  mheap_visit_arenas(p->u->heap, use_arena, p);
+  for (unsigned i = 0; i < p->u->count; i++)
+    p->u->sum += mheap_heap_of(p->u->seen[i]) != NULL && mheap_usable_size_any(p->u->seen[i]) > 0;
+}
+
+static inline void use_new_places(used *u) {
+  mheap_arena arena = 0;
+  mheap_arena_reserve(u->heap, 5000000, &(mheap_arena_options){.exclusive = u->sum % 2 == 0}, &arena);
+  mheap *inside = mheap_new(u->heap, 3, true, arena), *beside = mheap_new(u->heap, 0, u->sum % 3 == 0, 0);
+  for (unsigned i = 0; i < USE_OWN; i++) {
+    if (inside != NULL) use_write(mheap_malloc(inside, use_size(i)), use_size(i));
+    if (beside != NULL) use_write(mheap_malloc(beside, use_size(i)), use_size(i));
+  }
+  mheap_arena_grow(arena, 9000000);
+  if (inside != NULL) mheap_destroy(inside);
+  if (beside != NULL) mheap_delete(beside);
+  mheap_arena_release(arena);
+}
+
+/* Some of the heaps and arenas that the file has are used, and go. */
+static inline void use_change_places(used_places *p) {
+  for (unsigned i = 0; i < p->u->count; i += 3) mheap_free_any(p->u->seen[i]);
+  for (unsigned i = 0; i < p->heap_count; i++) {
+    if (p->heaps[i] == p->u->heap) continue;
+    for (unsigned n = i; n < i + 6; n++) use_write(mheap_malloc(p->heaps[i], use_size(n)), use_size(n));
+    if (i % 3 == 0 && mheap_destroy(p->heaps[i]) == MHEAP_OK) continue;
+    if (i % 3 == 1) mheap_delete(p->heaps[i]);
+  }
+  for (unsigned i = 0; i < p->arena_count; i++)
+    if (mheap_arena_release(p->arenas[i]) != MHEAP_OK) mheap_arena_grow(p->arenas[i], (i + 3) * MH_SEGMENT);
+}
+
+static inline void use_places(mheap *heap, bool change, uint64_t turn) {
+  static used_places p;
+  used u = {.heap = heap};
+  p.u = &u;
+  use_look_at_places(&p);
+  if (!change) return;
+  if (turn % 2 == 0) use_new_places(&u);
+  use_change_places(&p);
+  mheap_collect(heap, turn % 3 != 0);
+  use_new_places(&u);
+  u.count = 0;
+  use_look_at_places(&p);
+}
+
 /* Looks at everything, changes what can be changed, looks again. Returns, whatever was found.
    Odd turns free first, and every other of them looks at nothing before. */
 static inline void use_heap(mheap *heap, bool change, uint64_t turn) {
@@ -215,10 +293,12 @@ static inline void use_heap(mheap *heap, bool change, uint64_t turn) {
     use_inspect(&u);
     use_objects(&u, false);
   }
+  if (turn % 2 == 0) use_places(heap, change, turn / 2);
   if (!change) return;
   if (turn % 2 == 0) use_objects(&u, true);
   if (turn % 2 == 1) use_free(&u);
   use_change(&u);
+  if (turn % 2 == 1) use_places(heap, change, turn / 2);
   used again = {.heap = heap};
   use_inspect(&again);
   use_objects(&again, true);

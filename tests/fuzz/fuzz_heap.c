@@ -4,7 +4,8 @@
    with the input's patches applied:
 
      byte 0   bits 0-1 the file, bit 2 checksums are made right, bit 3 it was open,
-              bit 4 it is made longer by a power of two, bit 7 the rest of the input is the file
+              bit 4 it is made longer by a power of two, bit 5 the file with arenas instead,
+              bit 7 the rest of the input is the file
      byte 1   bits 0-1 the mode, bits 2-3 the turn (see use.h), bits 4-7 the power of two
      then     patches of 11 bytes: which word, what to do with it, a value
 
@@ -16,8 +17,8 @@
 #include "../core/image.h"
 #include "../core/use.h"
 
-static const char *const names[] = {"objects", "guarded", "used", "empty"};
-enum { IMAGES = 4 };
+static const char *const names[] = {"objects", "guarded", "used", "empty", "arenas"};
+enum { IMAGES = 5, ARENAS = 4 };
 static image images[IMAGES];
 static int file;
 static bool control;
@@ -53,12 +54,14 @@ typedef struct window {
 static const window windows[] = {
     {0, 56},                      /* superblock */
     {MH_KEYS_OFFSET, 24},         /* keys */
-    {MH_HEAPS_OFFSET, 24},        /* rows of heaps */
-    {MH_ARENAS_OFFSET, 16},       /* rows of arenas */
-    {MH_MAP_OFFSET, 8},           /* the map's words */
+    {MH_HEAPS_OFFSET, 64},        /* rows of heaps */
+    {MH_ARENAS_OFFSET, 40},       /* rows of arenas */
+    {MH_MAP_OFFSET, 12},          /* the map's words */
     {MH_SLICE - 16, 2},           /* the last ones of its first part */
     {MH_SLICE, 200},              /* segment 0's header: descriptors */
     {MH_SLICE + MH_PAGE + 960, 960}, /* bitmaps of eight slices */
+    {MH_SLICE + MH_SEGMENT, 200}, /* segment 1's header, and that of one in a shared arena */
+    {MH_SLICE + 4 * MH_SEGMENT, 200},
     {2 * MH_SLICE, 128},          /* what lies in the first slices */
     {3 * MH_SLICE, 128},
     {4 * MH_SLICE, 128},
@@ -101,7 +104,7 @@ static void make_longer(unsigned power, uint64_t *size) {
 }
 
 static void make_file(const uint8_t *data, size_t length) {
-  const image *it = &images[data[0] & 3];
+  const image *it = &images[data[0] & 32 ? ARENAS : data[0] & 3];
   uint64_t size = it->size;
   image_put(it, file);
   if (data[0] & 16) make_longer(data[1] >> 4, &size);
