@@ -200,6 +200,175 @@ static int sweep_disks(void *unused) {
 
 static void a_full_disk_is_an_error_and_no_signal(void) { CHECK_EQ(in_child_process(sweep_disks, NULL), 0); }
 
+/* ---- arenas and heaps: what cannot be made leaves nothing behind ---- */
+
+enum { STRAY_PAGES = 4 }; /* of tables that were written to for the first time */
+
+typedef struct places {
+  unsigned heaps, arenas;
+  uint64_t bytes, size, used, left;
+} places;
+
+static bool count_heap(void *arg, mheap *heap) {
+  ((places *)arg)->heaps++;
+  return heap != NULL;
+}
+
+static bool count_arena(void *arg, const mheap_arena_info *info) {
+  ((places *)arg)->arenas++;
+  ((places *)arg)->bytes += info->size;
+  return true;
+}
+
+static places places_of(mheap *heap) {
+  static mheap_stats stats;
+  places p = {.left = disk_left()};
+  mheap_info info;
+  CHECK_EQ(mheap_visit_heaps(heap, count_heap, &p), MHEAP_OK);
+  CHECK_EQ(mheap_visit_arenas(heap, count_arena, &p), MHEAP_OK);
+  CHECK_EQ(mheap_get_stats(heap, &stats), MHEAP_OK);
+  CHECK_EQ(mheap_get_info(heap, &info), MHEAP_OK);
+  p.used = stats.chunks_used;
+  p.size = info.size;
+  return p;
+}
+
+static void check_same_places(mheap *heap, const places *before, int sys) {
+  places now = places_of(heap);
+  CHECK_EQ(now.heaps, before->heaps);
+  CHECK_EQ(now.arenas, before->arenas);
+  CHECK_EQ(now.bytes, before->bytes);
+  CHECK_EQ(now.used, before->used);
+  CHECK(now.size <= before->size);
+  CHECK(before->left == UINT64_MAX || now.left + STRAY_PAGES * 4096 >= before->left);
+  if (sys != 0) CHECK_EQ(mheap_last_error(heap)->sys, sys);
+  check_heap(heap);
+}
+
+static const mheap_arena_options committed = {.exclusive = true, .commit = true};
+
+/* Reserves, grows, makes heaps and fills them. */
+static void use_all_there_is(mheap *heap, int sys) {
+  mheap_arena arena = 0;
+  places before = places_of(heap);
+  if (mheap_arena_reserve(heap, 3 * MH_SEGMENT, &committed, &arena) != MHEAP_OK) {
+    CHECK_EQ(arena, 0);
+    CHECK_EQ(mheap_last_error(heap)->code, MHEAP_ERR_FULL);
+    check_same_places(heap, &before, sys);
+    if (mheap_arena_reserve(heap, MH_SEGMENT, &committed, &arena) != MHEAP_OK) {
+      check_same_places(heap, &before, sys);
+      CHECK_EQ(mheap_arena_reserve(heap, MH_SEGMENT, NULL, &arena), MHEAP_OK);
+    }
+  }
+  before = places_of(heap);
+  if (mheap_arena_grow(arena, 4 * MH_SEGMENT) != MHEAP_OK) {
+    CHECK_EQ(mheap_last_error(NULL)->code, MHEAP_ERR_FULL);
+    check_same_places(heap, &before, 0);
+  }
+  mheap *other = mheap_new(heap, 1, true, arena), *beside = mheap_new(heap, 0, true, 0);
+  if (!CHECK(other != NULL && beside != NULL)) return;
+  static const size_t sizes[] = {5000000, 100000, 1000};
+  for (int i = 0; i < 6; i++) {
+    mheap *one = i % 2 ? beside : other;
+    for (char *block; (block = mheap_malloc(one, sizes[i / 2])) != NULL;) memset(block, i, sizes[i / 2]);
+    CHECK_EQ(mheap_last_error(one)->code, MHEAP_ERR_FULL);
+  }
+  check_heap(heap);
+  CHECK_EQ(mheap_destroy(other), MHEAP_OK);
+  CHECK_EQ(mheap_arena_release(arena), MHEAP_OK);
+  CHECK_EQ(mheap_delete(beside), MHEAP_OK);
+  check_heap(heap);
+}
+
+static int fill_disks_with_places(void *unused) {
+  (void)unused;
+  if (!make_namespace()) return 0;
+  const char *wish = getenv("MHEAP_FULL_STEP");
+  uint64_t step = wish != NULL ? strtoull(wish, NULL, 10) : TEST_SANITIZED ? 5000 << 10 : 1300 << 10;
+  for (uint64_t size = 512 << 10; size < 20 << 20; size += step) {
+    unsigned before = test_failures;
+    mheap_error error = {0};
+    alarm(60);
+    set_disk(size / 4096 * 4096);
+    mheap *heap = mheap_open(disk_path(), &(mheap_options){.max_size = 64 << 20}, &error);
+    if (!CHECK(heap != NULL)) return 1;
+    CHECK(mheap_malloc(heap, 100) != NULL);
+    use_all_there_is(heap, ENOSPC);
+    CHECK_EQ(mheap_detach(heap, &error), MHEAP_OK);
+    if (test_failures > before) fprintf(stderr, "  with a disk of %llu bytes\n", (unsigned long long)size);
+  }
+  return 0;
+}
+
+static void places_that_the_disk_has_no_room_for_are_none(void) {
+  CHECK_EQ(in_child_process(fill_disks_with_places, NULL), 0);
+}
+
+static bool limit(int what, uint64_t most) { return setrlimit(what, &(struct rlimit){most, most}) == 0; }
+
+static int limit_places(void *arg) {
+  mheap_error error = {0};
+  char path[1024];
+  snprintf(path, sizeof path, "%s", test_path("limited-places"));
+  unlink(path);
+  if (!CHECK(limit(RLIMIT_FSIZE, *(uint64_t *)arg))) return 1;
+  mheap *heap = mheap_open(path, &(mheap_options){.max_size = 64 << 20}, &error);
+  if (!CHECK(heap != NULL)) return 1;
+  CHECK(mheap_malloc(heap, 100) != NULL);
+  use_all_there_is(heap, EFBIG);
+  CHECK_EQ(mheap_detach(heap, &error), MHEAP_OK);
+  return 0;
+}
+
+static void places_beyond_the_limit_on_file_size_are_none(void) {
+  for (uint64_t most = 1 << 20; most < 20 << 20; most += 3000000)
+    CHECK_EQ(in_child_process(limit_places, &most), 0);
+}
+
+static bool limit_space(uint64_t most) {
+  struct rlimit now;
+  if (getrlimit(RLIMIT_AS, &now) != 0) return false;
+  now.rlim_cur = most;
+  return setrlimit(RLIMIT_AS, &now) == 0;
+}
+
+static uint64_t address_space_used(void);
+
+/* Handles, lanes and tables run out of memory: no row stays behind, and all goes on when there is some. */
+static int make_heaps_in_little_memory(void *unused) {
+  (void)unused;
+  mheap *heap = mheap_open(test_path("little"), NULL, NULL);
+  if (!CHECK(heap != NULL && mheap_malloc(heap, 10) != NULL)) return 1;
+  mheap *made = mheap_new(heap, 0, true, 0), *one;
+  unsigned count = 2;
+  if (!CHECK(made != NULL && limit_space(address_space_used() + (1 << 20)))) return 1;
+  while ((one = mheap_new(heap, 0, true, 0)) != NULL) {
+    count++;
+    if (count % 2 == 0 && mheap_malloc(one, 100) == NULL)
+      CHECK_EQ(mheap_last_error(one)->code, MHEAP_ERR_NO_MEMORY);
+  }
+  CHECK_EQ(mheap_last_error(heap)->code, MHEAP_ERR_NO_MEMORY);
+  places now = places_of(heap);
+  CHECK_EQ(now.heaps, count);
+  CHECK_EQ(mheap_destroy(made), MHEAP_OK);
+  if (!CHECK(limit_space(RLIM_INFINITY))) return 1;
+  check_heap(heap);
+  for (count--; (one = mheap_new(heap, 0, true, 0)) != NULL; count++) CHECK(mheap_malloc(one, 100) != NULL);
+  CHECK_EQ(mheap_last_error(heap)->code, MHEAP_ERR_FULL);
+  CHECK_EQ(count, MH_HEAPS - 1); /* all but that of the objects' row */
+  check_heap(heap);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+  return 0;
+}
+
+static void heaps_that_there_is_no_memory_for_are_none(void) {
+  if (TEST_SANITIZED) {
+    printf("     not done: a sanitizer needs address space itself\n");
+    return;
+  }
+  CHECK_EQ(in_child_process(make_heaps_in_little_memory, NULL), 0);
+}
+
 /* A crash on a full disk, then an attach on it: nothing needs more space. */
 static int crash_on_full_disk(void *unused) {
   static blocks all = {.size = 3000};
@@ -286,8 +455,6 @@ static int work_without_proc(void *unused) {
 static void a_system_without_proc_will_do(void) { CHECK_EQ(in_child_process(work_without_proc, NULL), 0); }
 
 /* ---- limits of the process ---- */
-
-static bool limit(int what, uint64_t most) { return setrlimit(what, &(struct rlimit){most, most}) == 0; }
 
 /* The system would also send SIGXFSZ, which ends a process that does not expect it. */
 static int reach_file_size_limit(void *arg) {
@@ -591,6 +758,9 @@ static void a_bus_error_of_others_stays_theirs(void) {
 
 int main(int argc, char **argv) {
   static const test_case cases[] = {TEST(a_full_disk_is_an_error_and_no_signal),
+                                    TEST(places_that_the_disk_has_no_room_for_are_none),
+                                    TEST(places_beyond_the_limit_on_file_size_are_none),
+                                    TEST(heaps_that_there_is_no_memory_for_are_none),
                                     TEST(a_full_disk_does_not_hinder_recovery),
                                     TEST(a_read_only_disk_can_be_read),
                                     TEST(a_system_without_proc_will_do),
