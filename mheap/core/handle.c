@@ -379,55 +379,13 @@ const mheap_error *mheap_last_error(const mheap *heap) {
   return heap != NULL ? mh_error(heap) : &no_memory;
 }
 
-/* ---- numbered roots ---- */
+/* ---- raw addresses ---- */
 
 /* A raw address is about to be handed out: stores through it are not seen, so it counts as a change. */
 mheap_err mh_heap_raw(mheap *heap) {
   mheap_err code = mh_region_writable(heap->region) ? mh_heap_writable(heap) : mh_heap_usable(heap);
   if (!code) mh_region_name_base(heap->region);
   return code;
-}
-
-static mheap_err check_key(mheap *heap, int key) {
-  if (key >= 0 && key < MHEAP_KEYS) return MHEAP_OK;
-  return mh_fail(mh_error(heap), MHEAP_ERR_ARGUMENT, "%s: key %d is not from 0 to %d", heap->region->path,
-                 key, MHEAP_KEYS - 1);
-}
-
-mheap_err mheap_setkey(mheap *heap, int key, void *block) {
-  heap = mh_heap_of(heap);
-  if (heap == NULL) return MHEAP_ERR_NO_MEMORY;
-  mheap_err code = check_key(heap, key);
-  if (!code) code = mh_heap_writable(heap);
-  if (code) return code;
-  mh_region *region = heap->region;
-  uint64_t offset = block == NULL ? 0 : mh_offset(region, block);
-  if (block != NULL && (offset < MH_SLICE || !mh_in_region(region, offset, 1)))
-    return mh_fail(mh_error(heap), MHEAP_ERR_POINTER,
-                   "%s: key %d: %p is not in this heap, and would mean nothing in another process",
-                   region->path, key, block);
-  mh_publish((uint64_t *)mh_at(region, MH_KEYS_OFFSET) + key, offset);
-  return MHEAP_OK;
-}
-
-void *mheap_getkey(mheap *heap, int key) {
-  heap = mh_heap_of(heap);
-  if (heap == NULL || check_key(heap, key) != MHEAP_OK || mh_heap_raw(heap) != MHEAP_OK) return NULL;
-  mh_region *region = heap->region;
-  uint64_t offset = mh_read((uint64_t *)mh_at(region, MH_KEYS_OFFSET) + key);
-  if (offset == 0) {
-    mh_error_clear(mh_error(heap)); /* how a key that is not set differs from one that cannot be read */
-    return NULL;
-  }
-  if (offset >= MH_SLICE && mh_in_region(region, offset, 1)) return mh_at(region, offset);
-  if (offset < MH_SLICE || offset >= MH_OFFSET_MAX)
-    mh_fail_corrupt(mh_error(heap), region->path, MH_KEYS_OFFSET + 8 * (uint64_t)key, "offset of a key", 0,
-                    offset);
-  else
-    mh_fail(mh_error(heap), MHEAP_ERR_POINTER,
-            "%s: key %d leads to 0x%llx, behind the heap's end: the block was freed; set the key anew",
-            region->path, key, (unsigned long long)offset);
-  return NULL;
 }
 
 /* ---- the rest ---- */

@@ -517,6 +517,20 @@ with mheap.open(sys.argv[1], mode="live") as heap:
     assert all(f"arena {number}" in done.stderr for number in done.stdout.split()), done.stderr
 
 
+def test_keys_lead_into_arenas_in_memory(made: list[arenas.ArenaId]) -> None:
+    before = mheap.malloc(None, 100)
+    made.append(arenas.reserve_os_memory(8 * MIB))
+    block = mheap.malloc(None, 100)
+    assert inside(made[0], [block])
+    for one in (before, block, before, block):
+        mheap.setkey(None, 9, one)
+        assert mheap.getkey(None, 9) == one
+    mheap.setkey(None, 9, None)
+    assert mheap.getkey(None, 9) is None
+    mheap.free(None, before)
+    mheap.free(None, block)
+
+
 # ---- pages of 1 GiB ----
 
 
