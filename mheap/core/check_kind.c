@@ -59,17 +59,17 @@ static void check_name(mh_check *check, uint64_t row) {
 static void check_member(mh_check *check, uint64_t row) {
   const mh_heap_row *stored = row_at(check, row);
   uint64_t kind = mh_read(&stored->kind), at = mh_offset(check->region, &stored->kind);
-  if (kind <= FIRST_ROW || kind > MH_HEAPS)
+  if (kind != 0 && (kind <= FIRST_ROW || kind > MH_HEAPS))
     mh_check_found(check, 1, at, "kind",
                    "row %" PRIu64
                    ": row of the first heap of its kind, plus 1: expected %d to %d, found %" PRIu64,
                    row, FIRST_ROW + 1, MH_HEAPS, kind);
-  else if (!is_of_kind(check, kind - 1) || mh_read(&row_at(check, kind - 1)->kind) != kind ||
+  else if (kind == 0 || !is_of_kind(check, kind - 1) || mh_read(&row_at(check, kind - 1)->kind) != kind ||
            mh_read(&row_at(check, kind - 1)->policy) == 0)
     mh_check_found(check, 0, at, "kind",
                    "row %" PRIu64
                    ": a heap of a kind that was being made, or destroyed, when its process was "
-                   "killed; it is given back when a kind is made",
+                   "killed; mheap_collect gives it back",
                    row);
   if (kind == row + 1 && mh_read(&stored->policy) != 0) {
     check_policy(check, row);

@@ -319,6 +319,7 @@ static void collect_lanes(mheap *heap) {
 }
 
 static void collect_part(mheap *heap, bool force) {
+  if (force && !heap->region->anonymous) mh_kinds_settle(heap);
   while (force && open_some(heap->region, heap->only)) continue;
   collect_lanes(heap);
   if (force) mh_handles_lock();

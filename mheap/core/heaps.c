@@ -15,6 +15,7 @@
 #include "arenas.h"
 #include "decode.h"
 #include "hooks.h"
+#include "kind.h"
 #include "lane.h"
 #include "map.h"
 #include "parts.h"
@@ -150,8 +151,8 @@ static mheap_err make_row(mh_region *region, const mh_heap_row *like, uint32_t *
   mh_heap_row *stored = row_at(region, *row);
   memset(stored, 0, sizeof *stored);
   stored->arena = like->arena;
-  stored->kind = like->kind == ITSELF ? *row + 1 : like->kind;
   mh_publish(&stored->head, like->head);
+  mh_publish(&stored->kind, like->kind == ITSELF ? *row + 1 : like->kind); /* 0: nobody's */
   return MHEAP_OK;
 }
 
@@ -344,6 +345,7 @@ mheap_err mheap_visit_heaps(mheap *heap, bool (*visit)(void *arg, mheap *heap), 
   mheap_err code = mh_heap_usable(heap);
   for (uint32_t row = 0; row < MH_HEAPS && !code; row++) {
     if (!mh_heap_row_visible(mh_heap_row_head(heap->region, row))) continue;
+    if (mh_kind_lost(heap->region, row)) continue;
     mheap *one = mh_handle_of(heap->region, row, mh_error(heap));
     if (one == NULL) code = mh_error(heap)->code;
     else if (one->whole != one) continue; /* of a heap whose home is elsewhere */

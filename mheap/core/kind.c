@@ -326,6 +326,12 @@ mheap_err mheap_kind_destroy(mheap_kind *kind) {
   return code;
 }
 
+void mh_kinds_settle(mheap *main) {
+  mh_kinds_lock();
+  mh_kinds_reclaim(main);
+  mh_kinds_unlock();
+}
+
 /* ---- those of a subprocess ---- */
 
 static mheap_kind *one_of(const struct mh_subproc *subproc) {

@@ -81,6 +81,8 @@ mheap_kind *mh_kind_make_nameless(const char *name, uint32_t policy, const mheap
                                   mheap_error *error);
 /* The kind that is stored from this row on, of those the process knows; under the kinds' lock. */
 mheap_kind *mh_kind_at(const mh_region *region, uint32_t row);
+/* mh_kinds_reclaim, with the lock. */
+void mh_kinds_settle(mheap *main);
 /* A region is about to go. */
 void mh_kinds_forget(const mh_region *region);
 uint32_t mh_kind_arenas(uint32_t policy);
@@ -103,6 +105,8 @@ mheap_kind *mh_kind_store(mheap *main, const char *name, uint32_t policy, mheap_
 mheap_err mh_kind_unstore(mheap_kind *kind);
 /* Frees the heaps of a kind that is not there any more. */
 void mh_kind_drop_heaps(mheap_kind *kind);
+/* Is this row a heap of a kind that is not there? */
+bool mh_kind_lost(const mh_region *region, uint32_t row);
 /* Gives back the heaps of kinds whose making or destroying was cut short by a kill. */
 void mh_kinds_reclaim(mheap *main);
 void mh_kind_store_usage(mheap_kind *kind);

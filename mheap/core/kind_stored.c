@@ -136,7 +136,7 @@ mheap_err mh_kinds_load(mheap *main, mheap_error *error) {
 
 /* ---- making ---- */
 
-static bool belongs_to_none(const mh_region *region, uint32_t row) {
+bool mh_kind_lost(const mh_region *region, uint32_t row) {
   uint64_t kind = mh_read(&row_at(region, row)->kind);
   return is_of_kind(region, row) &&
          (kind <= FIRST_ROW || kind > MH_HEAPS || !is_first(region, (uint32_t)kind - 1));
@@ -147,7 +147,7 @@ void mh_kinds_reclaim(mheap *main) {
   mheap_error ignored;
   for (int last = 0; last < 2; last++)
     for (uint32_t row = FIRST_ROW; row < MH_HEAPS; row++) {
-      if (!belongs_to_none(main->region, row)) continue;
+      if (!mh_kind_lost(main->region, row)) continue;
       if (!last && mh_read(&row_at(main->region, row)->kind) == row + 1) continue;
       mheap *heap = mh_handle_of(main->region, row, &ignored);
       if (heap != NULL) mh_heap_destroy(heap);

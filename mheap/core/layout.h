@@ -146,7 +146,7 @@ typedef struct mh_heap_row {
   uint64_t name;        /* 16 of a kind's first heap: offset of its name (mh_kind_name), a block of its */
   uint64_t root;        /* 24 reserved, zero: offset of its root object */
   uint64_t objects;     /* 32 row of the heap that holds its objects' blocks, plus 1; 0: it has none */
-  uint64_t kind;        /* 40 MH_HEAP_KIND: row of the kind's first heap, plus 1 */
+  uint64_t kind;        /* 40 MH_HEAP_KIND: row of the kind's first heap, plus 1; 0: it is being made */
   uint64_t policy;      /* 48 of a kind's first heap: MH_KIND_*; 0: the kind is being made, or is gone.
                               The kind's publishing word */
   uint64_t reserved;    /* 56 zero */

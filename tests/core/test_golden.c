@@ -85,6 +85,7 @@ static void an_empty_heap_is_empty(void) { check_file("empty", check_empty); }
 static void a_used_heap_holds_what_it_held(void) { check_file("used", check_used); }
 static void objects_are_what_they_were(void) { check_file("objects", golden_check_objects); }
 static void guarded_blocks_are_known_for_it(void) { check_file("guarded", golden_check_guarded); }
+static void kinds_are_there(void) { check_file("kinds", golden_check_kinds); }
 
 /* From another boot: what a machine crash leaves. */
 static void an_open_heap_is_salvaged(void) {
@@ -216,6 +217,25 @@ static void the_rows_of_version_1(void) {
   close(fd);
 }
 
+static void the_kinds_of_version_1(void) {
+  int fd = open(unpack("kinds"), O_RDONLY);
+  char name[16] = {0};
+  CHECK_EQ(file_word(fd, 32) & 4, 4); /* it has more heaps than the first two */
+  for (uint64_t row = 2; row < 2 + GOLDEN_KIND_HEAPS; row++) {
+    CHECK_EQ(file_word(fd, 12288 + 64 * row), 1 | 2 | 64); /* used, destroyable, of a kind */
+    CHECK_EQ(file_word(fd, 12288 + 64 * row + 40), 3);     /* whose first heap is row 2 */
+    CHECK_EQ(file_word(fd, 12288 + 64 * row + 48), row == 2);
+  }
+  uint64_t one = 12288 + 64 * (2 + GOLDEN_KIND_HEAPS), at = file_word(fd, one + 16);
+  CHECK_EQ(file_word(fd, one + 40), 2 + GOLDEN_KIND_HEAPS + 1);
+  CHECK_EQ(file_word(fd, one + 48), 2 | 4); /* bijective, conservative */
+  CHECK_EQ(file_word(fd, at), 3);           /* bytes of its name */
+  CHECK(pread(fd, name, 3, (off_t)at + 8) == 3);
+  CHECK_STR(name, "one");
+  for (uint64_t in = 64; in < 1024; in += 64) CHECK_EQ(file_word(fd, one + in), 0);
+  close(fd);
+}
+
 static void the_segment_of_version_1(void) {
   int fd = open(unpack("used"), O_RDONLY);
   uint8_t head[64], uuid[16];
@@ -237,8 +257,8 @@ static void the_segment_of_version_1(void) {
 }
 
 TEST_MAIN(TEST(an_empty_heap_is_empty), TEST(a_used_heap_holds_what_it_held),
-          TEST(objects_are_what_they_were), TEST(guarded_blocks_are_known_for_it),
-          TEST(an_open_heap_is_salvaged), TEST(a_changed_byte_is_seen), TEST(the_superblock_of_version_1),
-          TEST(arenas_and_heaps_are_where_they_were), TEST(what_a_kill_left_is_settled),
-          TEST(the_rows_of_version_1), TEST(the_owner_of_version_1), TEST(the_tables_of_version_1),
-          TEST(the_segment_of_version_1))
+          TEST(objects_are_what_they_were), TEST(guarded_blocks_are_known_for_it), TEST(kinds_are_there),
+          TEST(the_kinds_of_version_1), TEST(an_open_heap_is_salvaged), TEST(a_changed_byte_is_seen),
+          TEST(the_superblock_of_version_1), TEST(arenas_and_heaps_are_where_they_were),
+          TEST(what_a_kill_left_is_settled), TEST(the_rows_of_version_1), TEST(the_owner_of_version_1),
+          TEST(the_tables_of_version_1), TEST(the_segment_of_version_1))

@@ -137,7 +137,24 @@ static bool find_arena(void *arg, const mheap_arena_info *info) {
   return false;
 }
 
+static bool find_kind(void *arg, mheap_kind *kind) {
+  *(mheap_kind **)arg = kind;
+  return false;
+}
+
+static void drop_kinds(audit *a) {
+  for (mheap_kind *kind = NULL;; kind = NULL) {
+    mheap_err code = mheap_visit_kinds(a->heap, find_kind, &kind);
+    if (code == MHEAP_OK && kind == NULL) return;
+    if (code == MHEAP_OK) code = mheap_kind_destroy(kind);
+    if (code == MHEAP_OK) continue;
+    audit_complain(a, "kinds: %s", mheap_last_error(a->heap)->text);
+    return;
+  }
+}
+
 void audit_drop_places(audit *a) {
+  drop_kinds(a);
   for (mheap *other = NULL;; other = NULL) {
     mheap_err code = mheap_visit_heaps(a->heap, find_other, &other);
     if (code || other == NULL || other->row == 0) break;

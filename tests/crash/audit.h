@@ -44,7 +44,7 @@ size_t audit_unexplained(const audit *a);
 
 /* Frees a block that was found in use, whatever heap's it is. */
 void audit_free(audit *a, const audit_block *block);
-/* Deletes all heaps but the main one, and releases all arenas. */
+/* Destroys all kinds, deletes all heaps but the main one, and releases all arenas. */
 void audit_drop_places(audit *a);
 
 #endif

@@ -1,5 +1,5 @@
 /* scenarios_heaps.c: scenarios of arenas and of more heaps in a region. See scenarios.h. */
-#include "heap.h"
+#include "kind.h"
 #include "scenarios.h"
 
 #define KIB ((size_t)1024)
@@ -22,12 +22,13 @@ static void make(stage *s, int tag) {
   must(s, s->other != NULL, "new");
 }
 
-static void malloc_in(stage *s, mheap *heap, size_t size) {
-  char *block = mheap_malloc(heap, size);
+static void keep(stage *s, char *block) {
   must(s, block != NULL && s->count < STAGE_BLOCKS, "malloc");
-  pattern_fill(block, mheap_usable_size(heap, block), (uint64_t)(block - heap_base(s->heap)));
+  pattern_fill(block, mheap_usable_size_any(block), (uint64_t)(block - heap_base(s->heap)));
   s->blocks[s->count++] = block;
 }
+
+static void malloc_in(stage *s, mheap *heap, size_t size) { keep(s, mheap_malloc(heap, size)); }
 
 static void some_blocks(stage *s) {
   for (int i = 0; i < 10; i++) malloc_in(s, s->heap, 100);
@@ -157,6 +158,45 @@ static void release_found(stage *s) {
   must(s, mheap_arena_release(s->arena) == MHEAP_OK, "release");
 }
 
+/* ---- kinds ---- */
+
+static void make_kind(stage *s, const char *name, mheap_kind_policy policy) {
+  must(s, mheap_kind_create(name, policy, s->heap) != NULL, "kind");
+}
+static void make_one(stage *s) { make_kind(s, "one", MHEAP_KIND_BIJECTIVE); }
+static void make_several(stage *s) { make_kind(s, "several", MHEAP_KIND_THREAD); }
+
+static void a_small_kind(stage *s) {
+  some_blocks(s);
+  make_kind(s, "other", MHEAP_KIND_BIJECTIVE);
+}
+static void a_kind_with_blocks(stage *s) {
+  some_blocks(s);
+  make_several(s);
+  mheap_kind *kind = mheap_kind_find("several", s->heap);
+  mheap_kind_info info;
+  must(s, mheap_kind_get_info(kind, &info) == MHEAP_OK, "info");
+  for (unsigned i = 0; i < 3 * info.arenas; i++)
+    keep(s, mheap_kind_memalign_in(kind, info.arena + i % info.arenas, 16, 5000 * (i % 3) + 10));
+}
+static void a_kind_made_in_part(stage *s) {
+  a_kind_with_blocks(s);
+  mheap_kind *kind = mheap_kind_find("several", s->heap);
+  mheap *first = mheap_heap_of(mheap_kind_malloc(kind, 10));
+  must(s, first != NULL, "heap");
+  uint64_t row = mh_heap_row_of(first)->kind - 1;
+  ((mh_heap_row *)mh_at(s->heap->region, MH_HEAPS_OFFSET))[row].policy = 0;
+  mheap_abandon(s->heap);
+  s->heap = heap_at(s->path, NULL);
+}
+static void destroy_kind(stage *s) {
+  must(s, mheap_kind_destroy(mheap_kind_find("several", s->heap)) == MHEAP_OK, "destroy");
+}
+static void change_usage(stage *s) {
+  mheap_kind *kind = mheap_kind_find("several", s->heap);
+  must(s, mheap_kind_set_usage(kind, MHEAP_KIND_USAGE_CONSERVATIVE) == MHEAP_OK, "usage");
+}
+
 const scenario heap_scenarios[] = {
     {"arena_is_reserved", some_blocks, reserve_exclusive, false, false},
     {"arena_is_reserved_for_all", some_blocks, reserve_shared, false, false},
@@ -191,5 +231,12 @@ const scenario heap_scenarios[] = {
     {"make_a_heap_behind_a_destroyed_one", a_destroyed_heap, make_tagged, false, false},
     {"release_the_arena_of_a_destroyed_heap", a_destroyed_heap_in_an_arena, release_found, false, false},
     {"reserve_where_a_destroyed_heap_was", a_destroyed_huge_block, reserve_exclusive, false, false},
+    {"kind_of_one_heap_is_made", some_blocks, make_one, false, false},
+    {"kind_is_made", some_blocks, make_several, false, false},
+    {"kind_is_made_beside_another", a_small_kind, make_one, false, false},
+    {"kind_is_made_behind_one_made_in_part", a_kind_made_in_part, make_one, false, false},
+    {"kind_is_destroyed", a_kind_with_blocks, destroy_kind, false, false},
+    {"usage_of_a_kind_changes", a_kind_with_blocks, change_usage, false, false},
+    {"collect_a_kind_made_in_part", a_kind_made_in_part, collect, false, false},
     {NULL, NULL, NULL, false, false},
 };

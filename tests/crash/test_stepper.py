@@ -34,6 +34,8 @@ CONTROLS = [
     "heap_is_deleted",
     "collect_a_destroyed_heap",
     "collect_a_deleted_heap",
+    "kind_is_made",
+    "kind_is_destroyed",
 ]
 
 

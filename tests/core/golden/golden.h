@@ -387,4 +387,54 @@ static inline void golden_check_arenas(mheap *main) {
   for (int n = 0; n < GOLDEN_EACH - 1; n++) golden_check_block(main, GOLDEN_DESTROYED, n, NULL);
 }
 
+/* ---- kinds ---- */
+
+enum { GOLDEN_KIND_BLOCKS = 24, GOLDEN_KIND_HEAPS = 8 }; /* of the machine that made the file */
+#define GOLDEN_KIND    \
+  "gr\xc3\xbc\xc3\x9f" \
+  "e"
+
+static inline size_t golden_kind_size(int n) { return 10 + (size_t)n * (size_t)n * 300; }
+
+static inline void golden_store_kinds(mheap *heap) {
+  mheap_kind *several = mheap_kind_create(GOLDEN_KIND, MHEAP_KIND_THREAD, heap);
+  mheap_kind *one = mheap_kind_create("one", MHEAP_KIND_BIJECTIVE, heap);
+  mheap_kind *gone = mheap_kind_create("gone", MHEAP_KIND_THREAD, heap);
+  mheap_kind_info info;
+  CHECK_EQ(mheap_kind_set_usage(one, MHEAP_KIND_USAGE_CONSERVATIVE), MHEAP_OK);
+  CHECK_EQ(mheap_kind_get_info(several, &info), MHEAP_OK);
+  CHECK_EQ(info.arenas, GOLDEN_KIND_HEAPS);
+  for (int n = 0; n < GOLDEN_KIND_BLOCKS; n++) {
+    unsigned arena = info.arena + (unsigned)n % info.arenas;
+    char *block = n % 3 == 2 ? mheap_kind_malloc(one, golden_kind_size(n))
+                             : mheap_kind_memalign_in(several, arena, 16, golden_kind_size(n));
+    memset(block, n + 1, golden_kind_size(n));
+    CHECK_EQ(mheap_setkey(heap, n, block), MHEAP_OK);
+  }
+  CHECK(mheap_kind_malloc(gone, 1000) != NULL);
+  CHECK_EQ(mheap_kind_destroy(gone), MHEAP_OK);
+}
+
+static inline void golden_check_kind(mheap *heap, const char *name, mheap_kind_policy policy,
+                                     mheap_kind_usage usage, unsigned arenas) {
+  mheap_kind_info info = {0};
+  mheap_kind *kind = mheap_kind_find(name, heap);
+  if (!CHECK(kind != NULL)) return;
+  CHECK_EQ(mheap_kind_get_info(kind, &info), MHEAP_OK);
+  CHECK(info.policy == policy && info.usage == usage);
+  CHECK_EQ(info.arenas, arenas);
+}
+
+static inline void golden_check_kinds(mheap *heap) {
+  golden_check_kind(heap, GOLDEN_KIND, MHEAP_KIND_THREAD, MHEAP_KIND_USAGE_DEFAULT, GOLDEN_KIND_HEAPS);
+  golden_check_kind(heap, "one", MHEAP_KIND_BIJECTIVE, MHEAP_KIND_USAGE_CONSERVATIVE, 1);
+  CHECK(mheap_kind_find("gone", heap) == NULL);
+  for (int n = 0; n < GOLDEN_KIND_BLOCKS; n++) {
+    char *block = mheap_getkey(heap, n);
+    if (!CHECK(block != NULL)) continue;
+    CHECK(block[0] == n + 1 && memcmp(block, block + 1, golden_kind_size(n) - 1) == 0);
+    CHECK(mheap_kind_detect(block) == mheap_kind_find(n % 3 == 2 ? "one" : GOLDEN_KIND, heap));
+  }
+}
+
 #endif

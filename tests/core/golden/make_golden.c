@@ -63,6 +63,10 @@ int main(int argc, char **argv) {
   golden_store_guarded(heap);
   done(heap, argv[1], "guarded");
 
+  heap = make("kinds", true);
+  golden_store_kinds(heap);
+  done(heap, argv[1], "kinds");
+
   heap = make("open", true); /* as its writer's death leaves it */
   golden_store_blocks(heap);
   golden_store_objects(heap);
