@@ -93,14 +93,18 @@ static void change_segment(mh_region *region, const change *c, uint64_t segment)
   if (reaches || c->huge == free_huge) c->huge(region, &entry);
 }
 
+/* Afterwards the row touches nothing. */
 static void change_runs(mh_region *region, const change *c) {
-  const uint64_t *touched = region->touched[c->row];
-  uint64_t segments = region->span / MH_SEGMENT + 1;
+  uint64_t *touched = region->touched[c->row];
   bool all = region->touched_lost;
-  for (uint64_t i = 0; i < segments && (all || touched != NULL); i += 64) {
+  uint64_t end = all ? region->span / MH_SEGMENT + 1 : region->touched_end[c->row];
+  for (uint64_t i = 0; i < end; i += 64) {
     uint64_t bits = all ? ~(uint64_t)0 : touched[i / 64];
+    if (bits == 0) continue;
     for (; bits != 0; bits &= bits - 1) change_segment(region, c, i + (uint64_t)__builtin_ctzll(bits));
+    if (touched != NULL) touched[i / 64] = 0;
   }
+  region->touched_end[c->row] = 0;
 }
 
 /* ---- rows ---- */
@@ -109,12 +113,11 @@ static void change_runs(mh_region *region, const change *c) {
 static void settle_row(mh_region *region, uint32_t row) {
   bool destroyed = (row_at(region, row)->head & MH_HEAP_DESTROYED) != 0;
   change c = {.row = row, .run = destroyed ? free_run : hand_run, .huge = destroyed ? free_huge : hand_huge};
-  mh_arena_open_all(region);
+  if (!region->made_here[row]) mh_arena_open_all(region);
   change_runs(region, &c);
-  mh_region_untouch(region, row);
   if (!destroyed) mh_lanes_hand_orphans(region, row);
   region->orphans[row] = NULL;
-  region->thrifty[row] = false;
+  region->thrifty[row] = region->made_here[row] = false;
   mh_heap_row *stored = row_at(region, row);
   stored->name = stored->kind = stored->policy = 0;
   mh_publish(&stored->head, 0);
@@ -153,6 +156,7 @@ static mheap_err make_row(mh_region *region, const mh_heap_row *like, uint32_t *
   stored->arena = like->arena;
   mh_publish(&stored->head, like->head);
   mh_publish(&stored->kind, like->kind == ITSELF ? *row + 1 : like->kind); /* 0: nobody's */
+  region->made_here[*row] = true;
   return MHEAP_OK;
 }
 

@@ -94,17 +94,19 @@ struct mh_region {
   struct mh_arena *arenas; /* see arena.h; one for each row of the arena table */
   uint32_t arena_rows;     /* rows up to the last one in use */
   mh_range ranges[MH_ARENAS];
-  bool is_arena;               /* reserved as a whole, or lent: arenas.h */
-  bool all_open;               /* every segment that was there at attach is opened */
-  uint64_t peak;               /* the most bytes in use during this attach */
-  uint32_t walkers;            /* between mh_region_begin_walk and mh_region_end_walk */
-  void **map_parts;            /* addresses of the map's parts, NULL: not looked up yet */
-  uint64_t map_parts_room;     /* entries in map_parts */
-  mh_region *next;             /* the process's regions (registry.c), all found by radix.h too */
-  mh_slab *orphans[MH_HEAPS];  /* slabs of opened segments that no lane has yet, by their heap's row */
-  uint64_t *touched[MH_HEAPS]; /* bit a segment: the row may have runs there; NULL: it has none */
-  bool touched_lost;           /* there was no memory for one of them */
-  bool thrifty[MH_HEAPS];      /* pages of the row's runs go back once these are free */
+  bool is_arena;                  /* reserved as a whole, or lent: arenas.h */
+  bool all_open;                  /* every segment that was there at attach is opened */
+  uint64_t peak;                  /* the most bytes in use during this attach */
+  uint32_t walkers;               /* between mh_region_begin_walk and mh_region_end_walk */
+  void **map_parts;               /* addresses of the map's parts, NULL: not looked up yet */
+  uint64_t map_parts_room;        /* entries in map_parts */
+  mh_region *next;                /* the process's regions (registry.c), all found by radix.h too */
+  mh_slab *orphans[MH_HEAPS];     /* slabs of opened segments that no lane has yet, by their heap's row */
+  uint64_t *touched[MH_HEAPS];    /* bit a segment: the row may have runs there; NULL: it has none */
+  uint64_t touched_end[MH_HEAPS]; /* no segment from here on */
+  bool touched_lost;              /* there was no memory for one of them */
+  bool made_here[MH_HEAPS];       /* by this attach: a row's runs are in segments that are open */
+  bool thrifty[MH_HEAPS];         /* pages of the row's runs go back once these are free */
   _Atomic(struct mh_subproc *) subproc; /* whose it is; NULL: the main one's */
   bool of_subproc;                      /* made for the subprocess, and goes with it */
   _Atomic uint64_t gives;               /* how often space came free */
@@ -160,8 +162,6 @@ void mh_region_touch_slowly(mh_region *region, uint32_t row, uint64_t segment);
 static inline void mh_region_touch(mh_region *region, uint32_t row, uint64_t segment) {
   if (row > 1) mh_region_touch_slowly(region, row, segment);
 }
-/* The row has none any more. */
-void mh_region_untouch(mh_region *region, uint32_t row);
 /* Whether pages of the row's runs go back as soon as these are free; takes the lock. */
 void mh_region_set_thrifty(mh_region *region, uint32_t row, bool thrifty);
 

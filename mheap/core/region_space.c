@@ -182,8 +182,12 @@ static uint64_t touched_bytes(const mh_region *region) {
 
 void mh_region_touch_slowly(mh_region *region, uint32_t row, uint64_t segment) {
   if (region->touched[row] == NULL) region->touched[row] = mh_os_table(touched_bytes(region));
-  if (region->touched[row] == NULL) region->touched_lost = true;
-  else region->touched[row][segment / 64] |= (uint64_t)1 << segment % 64;
+  if (region->touched[row] == NULL) {
+    region->touched_lost = true;
+    return;
+  }
+  region->touched[row][segment / 64] |= (uint64_t)1 << segment % 64;
+  if (segment >= region->touched_end[row]) region->touched_end[row] = segment + 1;
 }
 
 void mh_region_set_thrifty(mh_region *region, uint32_t row, bool thrifty) {
@@ -192,13 +196,13 @@ void mh_region_set_thrifty(mh_region *region, uint32_t row, bool thrifty) {
   pthread_mutex_unlock(&region->lock);
 }
 
-void mh_region_untouch(mh_region *region, uint32_t row) {
+static void untouch(mh_region *region, uint32_t row) {
   if (region->touched[row] != NULL) mh_os_table_free(region->touched[row], touched_bytes(region));
   region->touched[row] = NULL;
 }
 
 void mh_region_unmap(mh_region *region) {
-  for (uint32_t row = 0; row < MH_HEAPS; row++) mh_region_untouch(region, row);
+  for (uint32_t row = 0; row < MH_HEAPS; row++) untouch(region, row);
   if (region->slabs != NULL) mh_os_table_free(region->slabs, slab_table_bytes(region));
   if (region->map_parts != NULL) mh_os_table_free(region->map_parts, region->map_parts_room * sizeof(void *));
   if (region->base != NULL) mh_pages_release(region);

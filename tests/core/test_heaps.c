@@ -4,7 +4,9 @@
 #include <sys/wait.h>
 
 #include "heap.h"
+#include "map.h"
 #include "mheap/mheap.h"
+#include "segment.h"
 #include "test.h"
 
 #define MIB ((size_t)1 << 20)
@@ -135,6 +137,44 @@ static void rows_are_used_again_and_a_full_table_says_so(void) {
     other[i] = mheap_new(heap, 0, true, 0);
     REQUIRE(other[i] != NULL);
   }
+  CHECK(is_sound(heap));
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
+/* ---- what it costs ---- */
+
+enum { SEGMENTS = 300 };
+
+static unsigned opened(mheap *heap) {
+  unsigned count = 0;
+  for (uint64_t i = 0; i < mh_map_segments(heap->region); i++)
+    count += mh_segment_of(heap->region, i)->kind == MH_RUN_HEADER;
+  return count;
+}
+
+/* Segments that nobody has looked at since attach stay so, and none but the heap's own is gone through. */
+static void destroying_costs_the_heaps_slabs_not_the_regions(void) {
+  mheap *heap = open_heap("cost.heap");
+  REQUIRE(heap != NULL);
+  for (int i = 0; i < SEGMENTS; i++) CHECK(mheap_memalign(heap, 2 * MIB, 100) != NULL); /* one in each */
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+  heap = open_heap("cost.heap");
+  REQUIRE(heap != NULL && mh_map_segments(heap->region) >= SEGMENTS);
+  mheap *other = mheap_new(heap, 0, true, 0);
+  REQUIRE(other != NULL && mheap_malloc(other, 100) != NULL);
+  unsigned before = opened(heap), rows = 0;
+  CHECK(before < 20);
+  for (uint64_t i = 0; i < SEGMENTS; i += 64)
+    rows += (unsigned)__builtin_popcountll(heap->region->touched[other->row][i / 64]);
+  CHECK_EQ(rows, 1);
+  CHECK_EQ(mheap_destroy(other), MHEAP_OK);
+  CHECK_EQ(opened(heap), before);
+  other = mheap_new(heap, 0, false, 0);
+  REQUIRE(other != NULL && mheap_malloc(other, 100) != NULL);
+  before = opened(heap);
+  CHECK_EQ(mheap_delete(other), MHEAP_OK);
+  CHECK_EQ(opened(heap), before);
+  CHECK_EQ(used_in(heap), SEGMENTS + 1);
   CHECK(is_sound(heap));
   CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
 }
@@ -299,6 +339,7 @@ static void threads_come_and_go_with_their_heaps(void) {
 TEST_MAIN(TEST(a_destroyed_heap_leaves_nothing), TEST(only_what_was_made_so_is_destroyed),
           TEST(the_blocks_of_a_deleted_heap_are_the_main_heaps), TEST(heaps_are_visited_the_main_one_first),
           TEST(rows_are_used_again_and_a_full_table_says_so),
+          TEST(destroying_costs_the_heaps_slabs_not_the_regions),
           TEST(a_kill_while_destroying_leaves_it_destroyed), TEST(a_kill_while_deleting_leaves_it_deleted),
           TEST(the_place_of_a_destroyed_huge_block_can_be_used), TEST(what_was_cut_off_does_not_come_back),
           TEST(readers_see_a_deleted_heap_as_deleted), TEST(threads_come_and_go_with_their_heaps))
