@@ -29,6 +29,7 @@ static void handle_use(mheap *heap, mh_region *region, uint32_t row) {
   heap->region = region;
   heap->row = row;
   mh_part_reset(heap);
+  atomic_store_explicit(&heap->kind, NULL, memory_order_relaxed);
   mh_error_forget(heap);
   mh_registry_add_heap(region, heap);
 }

@@ -153,6 +153,7 @@ void mh_registry_add_heap(mh_region *region, mheap *heap) {
   pthread_mutex_lock(&lock);
   heap->next = region->heaps;
   region->heaps = heap;
+  atomic_store_explicit(&region->handles[heap->row], heap, memory_order_release);
   pthread_mutex_unlock(&lock);
 }
 
@@ -164,12 +165,10 @@ mh_region *mh_registry_nth(unsigned index) {
   return region;
 }
 
+/* No lock: this is asked for most blocks of which nothing but the address is known. */
 mheap *mh_registry_heap(const mh_region *region, uint32_t row) {
-  pthread_mutex_lock(&lock);
-  mheap *heap = region->heaps;
-  while (heap != NULL && heap->row != row) heap = heap->next;
-  pthread_mutex_unlock(&lock);
-  return heap;
+  return row < MH_HEAPS ? atomic_load_explicit(&((mh_region *)region)->handles[row], memory_order_acquire)
+                        : NULL;
 }
 
 void mh_registry_remove_heap(mh_region *region, mheap *heap) {
@@ -177,6 +176,8 @@ void mh_registry_remove_heap(mh_region *region, mheap *heap) {
   mheap **link = &region->heaps;
   while (*link != NULL && *link != heap) link = &(*link)->next;
   if (*link != NULL) *link = heap->next;
+  mheap *expected = heap;
+  atomic_compare_exchange_strong(&region->handles[heap->row], &expected, NULL);
   pthread_mutex_unlock(&lock);
 }
 

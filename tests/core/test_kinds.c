@@ -258,6 +258,24 @@ static void a_heap_of_a_kind_goes_with_the_kind_only(void) {
   CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
 }
 
+/* Handles are used again: a new heap is of no kind, though its handle was one's. */
+static void a_heap_made_after_a_kind_is_of_no_kind(void) {
+  mheap *heap = open_heap("reuse.heap");
+  REQUIRE(heap != NULL);
+  for (int i = 0; i < 3; i++) {
+    mheap_kind *kind = mheap_kind_create("passing", MHEAP_KIND_ANY, heap);
+    REQUIRE(kind != NULL && mheap_kind_malloc(kind, 100) != NULL);
+    CHECK_EQ(mheap_kind_destroy(kind), MHEAP_OK);
+    mheap *plain = mheap_new(heap, 0, true, 0);
+    char *small = mheap_malloc(plain, 100), *large = mheap_malloc(plain, 200000);
+    CHECK(mheap_kind_detect(small) == NULL && mheap_last_error(NULL)->code == MHEAP_OK);
+    CHECK(mheap_kind_detect(large) == NULL && mheap_last_error(NULL)->code == MHEAP_OK);
+    CHECK_EQ(mheap_kind_free_any(small), MHEAP_OK);
+    CHECK_EQ(mheap_destroy(plain), MHEAP_OK);
+  }
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
 /* The table of a region has 126 rows for them. */
 static void kinds_share_the_rows_there_are(void) {
   mheap *heap = open_heap("rows.heap");
@@ -613,8 +631,9 @@ static void decorators_are_called_around_every_call(void) {
 TEST_MAIN(TEST(kinds_in_memory_serve), TEST(kinds_in_a_file_serve), TEST(no_kind_is_the_default_heap),
           TEST(names_are_utf8_of_1_to_255_bytes), TEST(stored_kinds_are_there_after_the_next_attach),
           TEST(a_heap_of_a_kind_goes_with_the_kind_only), TEST(kinds_share_the_rows_there_are),
-          TEST(a_kind_in_memory_grows_by_regions), TEST(a_nameless_kind_is_not_found),
-          TEST(many_arenas_take_several_regions), TEST(kinds_in_memory_are_their_subprocess_s),
-          TEST(threads_share_a_kind), TEST(threads_make_kinds), TEST(a_forked_child_goes_on_in_memory_only),
-          TEST(usage_says_when_memory_goes_back), TEST(usage_says_when_disk_space_goes_back),
-          TEST(small_blocks_go_back_by_slabs), TEST(decorators_are_called_around_every_call))
+          TEST(a_heap_made_after_a_kind_is_of_no_kind), TEST(a_kind_in_memory_grows_by_regions),
+          TEST(a_nameless_kind_is_not_found), TEST(many_arenas_take_several_regions),
+          TEST(kinds_in_memory_are_their_subprocess_s), TEST(threads_share_a_kind), TEST(threads_make_kinds),
+          TEST(a_forked_child_goes_on_in_memory_only), TEST(usage_says_when_memory_goes_back),
+          TEST(usage_says_when_disk_space_goes_back), TEST(small_blocks_go_back_by_slabs),
+          TEST(decorators_are_called_around_every_call))
