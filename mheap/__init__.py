@@ -76,7 +76,7 @@ from mheap.errors import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from mheap import arenas, kinds
+    from mheap import arenas, kinds, subprocs
     from mheap.objects import PersistentDict, PersistentList, to_python
 
 __all__ = [
@@ -143,6 +143,7 @@ __all__ = [
     "register_error",
     "register_output",
     "setkey",
+    "subprocs",
     "thread_done",
     "thread_init",
     "to_python",
@@ -159,7 +160,7 @@ def __getattr__(name: str) -> object:
         from mheap import objects
 
         return getattr(objects, name)
-    if name in ("arenas", "kinds"):
+    if name in ("arenas", "kinds", "subprocs"):
         import importlib
 
         return importlib.import_module(f"mheap.{name}")

@@ -7,6 +7,7 @@
 #include "arena.h"
 #include "map.h"
 #include "os.h"
+#include "subproc.h"
 
 /* ---- numbers ---- */
 
@@ -413,13 +414,20 @@ bool mh_arenas_next(int *number, mh_region **region) {
   return i < used;
 }
 
-mheap_err mheap_visit_arenas(mheap *heap, bool (*visit)(void *arg, const mheap_arena_info *info), void *arg) {
+bool mh_arenas_visit_memory(const mh_subproc *subproc, bool (*visit)(void *arg, const mheap_arena_info *info),
+                            void *arg) {
   mh_region *region = NULL;
-  if (heap != NULL) return mh_arenas_visit(heap, visit, arg);
   for (int number = 0; mh_arenas_next(&number, &region);) {
     mheap_arena_info info;
+    if (mh_subproc_of(region) != subproc) continue;
     mh_arenas_info(region, 0, &info);
-    if (!visit(arg, &info)) break;
+    if (!visit(arg, &info)) return false;
   }
+  return true;
+}
+
+mheap_err mheap_visit_arenas(mheap *heap, bool (*visit)(void *arg, const mheap_arena_info *info), void *arg) {
+  if (heap != NULL) return mh_arenas_visit(heap, visit, arg);
+  mh_arenas_visit_memory(mh_subproc_now(), visit, arg);
   return MHEAP_OK;
 }

@@ -36,6 +36,9 @@ bool mh_arenas_next(int *number, mh_region **region);
 /* Detaches a region that is an arena, unless it is in use. */
 mheap_err mh_arenas_release_region(mh_region *region, mheap_arena arena, mheap_error *error);
 
+/* The memory arenas of a subprocess; false: `visit` returned that. */
+bool mh_arenas_visit_memory(const struct mh_subproc *subproc,
+                            bool (*visit)(void *arg, const mheap_arena_info *info), void *arg);
 /* mheap_arena_reserve and mheap_visit_arenas where there is a heap. */
 mheap_err mh_arenas_reserve(mheap *heap, size_t size, const mheap_arena_options *options, mheap_arena *arena);
 mheap_err mh_arenas_visit(mheap *heap, bool (*visit)(void *arg, const mheap_arena_info *info), void *arg);

@@ -244,6 +244,14 @@ struct mh_subproc *mh_registry_subproc_of(const void *address) {
   return found;
 }
 
+int mh_registry_memory_of(const void *address) {
+  pthread_mutex_lock(&lock);
+  const mh_region *region = mh_radix_find(address);
+  int id = region != NULL && region->of_subproc ? mh_subproc_of(region)->id : 0;
+  pthread_mutex_unlock(&lock);
+  return id;
+}
+
 static mheap *main_heap_of(const mh_region *region) {
   mheap *heap = region->heaps;
   while (heap != NULL && heap->row != 0) heap = heap->next;

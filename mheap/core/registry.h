@@ -35,6 +35,8 @@ void mh_registry_watch(void);
 
 /* The subprocess of the region that an address lies in; NULL: it lies in none. */
 struct mh_subproc *mh_registry_subproc_of(const void *address);
+/* The number of the subprocess that goes with the region an address lies in; 0: none does. */
+int mh_registry_memory_of(const void *address);
 /* The main heaps of a subprocess's regions, as many as there is room for; how many there are. */
 size_t mh_registry_heaps(const struct mh_subproc *subproc, mheap **heaps, size_t room);
 /* All regions of a subprocess become another's. */

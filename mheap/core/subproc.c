@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arenas.h"
 #include "classes.h"
 #include "kind.h"
 #include "mheap/subprocs.h"
@@ -408,6 +409,19 @@ bool mheap_subproc_visit_heaps(mheap_subproc id, bool (*visit)(void *arg, mheap 
   free_list(&list);
   return !v.stopped;
 }
+
+bool mheap_subproc_visit_arenas(mheap_subproc id, bool (*visit)(void *arg, const mheap_arena_info *info),
+                                void *arg) {
+  const mh_subproc *subproc = find_by(id, NULL);
+  return subproc != NULL && visit != NULL && mh_arenas_visit_memory(subproc, visit, arg);
+}
+
+mheap_subproc mheap_subproc_of_heap(mheap *heap) {
+  heap = mh_heap_of(heap);
+  return heap != NULL ? mh_subproc_of(heap->region)->id : mheap_subproc_current();
+}
+
+mheap_subproc mheap_subproc_of_address(const void *address) { return mh_registry_memory_of(address); }
 
 static mheap_subproc next_id(mheap_subproc after) {
   pthread_mutex_lock(&lock);

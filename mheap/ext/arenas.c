@@ -47,7 +47,9 @@ int mhx_arena_number(mhx_state *state, PyObject *value, mheap_arena *arena, mhx_
 
 /* Raises what a function of arenas left as the default heap's error. */
 static PyObject *raise_arena(const mhx_handle *heap) {
+  mheap_subproc back = mhx_go_home();
   mheap_error error = *mheap_last_error(NULL);
+  mhx_come_back(back);
   return mhx_raise_error_at(&error, heap != NULL ? heap->path : NULL);
 }
 
@@ -222,8 +224,10 @@ static PyObject *arena_reserve(PyObject *module, PyObject *const *args, Py_ssize
   if (heap == NULL) return NULL;
   mheap_arena arena = 0;
   mheap_err result;
+  mheap_subproc back = mhx_go_home();
   Py_BEGIN_ALLOW_THREADS result = mheap_arena_reserve(handle != NULL ? heap : NULL, size, &options, &arena);
-  Py_END_ALLOW_THREADS mhx_handle *main = handle != NULL && handle->main != NULL ? handle->main : handle;
+  Py_END_ALLOW_THREADS mhx_come_back(back);
+  mhx_handle *main = handle != NULL && handle->main != NULL ? handle->main : handle;
   PyObject *id = NULL;
   if (result != MHEAP_OK) mhx_raise(handle != NULL ? heap : NULL);
   else id = mhx_arena_id(mhx_state_of(module), arena, main != NULL && main->resident ? NULL : main);
@@ -268,9 +272,11 @@ static PyObject *arena_reserve_huge(PyObject *module, PyObject *const *args, Py_
   if ((exclusive = PyObject_IsTrue(args[3])) < 0) return NULL;
   mheap_arena arena = 0;
   mheap_err result;
+  mheap_subproc back = mhx_go_home();
   Py_BEGIN_ALLOW_THREADS result =
       mheap_arena_reserve_huge_pages(pages, node, timeout, exclusive != 0, &arena);
-  Py_END_ALLOW_THREADS mhx_state *state = mhx_state_of(module);
+  Py_END_ALLOW_THREADS mhx_come_back(back);
+  mhx_state *state = mhx_state_of(module);
   return result == MHEAP_OK ? mhx_arena_id(state, arena, NULL) : raise_with_arena(state, arena);
 }
 
@@ -281,8 +287,10 @@ static PyObject *arena_interleave_huge(PyObject *module, PyObject *const *args, 
   if (mhx_size(args[0], &pages) < 0 || mhx_size(args[1], &nodes) < 0) return NULL;
   if (mhx_size(args[2], &timeout) < 0) return NULL;
   mheap_err result;
+  mheap_subproc back = mhx_go_home();
   Py_BEGIN_ALLOW_THREADS result = mheap_arena_reserve_huge_pages_interleave(pages, nodes, timeout);
-  Py_END_ALLOW_THREADS if (result != MHEAP_OK) return raise_arena(NULL);
+  Py_END_ALLOW_THREADS mhx_come_back(back);
+  if (result != MHEAP_OK) return raise_arena(NULL);
   Py_RETURN_NONE;
 }
 
@@ -346,8 +354,10 @@ static int borrow(loan *self, PyObject *memory, PyObject *size, void **start, si
 static PyObject *manage(mhx_state *state, loan *self, void *start, size_t bytes,
                         const mheap_arena_options *options) {
   mheap_err result;
+  mheap_subproc back = mhx_go_home();
   Py_BEGIN_ALLOW_THREADS result = mheap_arena_manage(start, bytes, options, &self->arena);
-  Py_END_ALLOW_THREADS if (result != MHEAP_OK) return raise_arena(NULL);
+  Py_END_ALLOW_THREADS mhx_come_back(back);
+  if (result != MHEAP_OK) return raise_arena(NULL);
   PyObject *id = mhx_arena_id(state, self->arena, NULL);
   if (id == NULL) mheap_arena_release(self->arena);
   return id;
@@ -376,7 +386,7 @@ static PyObject *arena_manage(PyObject *module, PyObject *const *args, Py_ssize_
 }
 
 /* The memory is its owner's again; that of an interpreter that is gone stays as it is. */
-static void give_back(mheap_arena arena) {
+void mhx_arenas_give_back(mheap_arena arena) {
   loan **link = &loans;
   while (*link != NULL && (*link)->arena != arena) link = &(*link)->next;
   loan *self = *link;
@@ -417,7 +427,7 @@ static PyObject *arena_release(PyObject *module, PyObject *id) {
   mhx_handle *heap;
   if (mhx_arena_number(mhx_state_of(module), id, &arena, &heap) < 0 || check_views(arena) < 0) return NULL;
   if (mheap_arena_release(arena) != MHEAP_OK) return raise_arena(heap);
-  give_back(arena);
+  mhx_arenas_give_back(arena);
   Py_RETURN_NONE;
 }
 
@@ -466,7 +476,9 @@ static PyObject *arena_list(PyObject *module, PyObject *md) {
   listing self = {mhx_state_of(module), main != NULL && main->resident ? NULL : main, PyList_New(0)};
   if (self.list == NULL) return NULL;
   int collects = PyGC_Disable(); /* a finalizer could release one meanwhile */
+  mheap_subproc back = mhx_go_home();
   mheap_err result = mheap_visit_arenas(handle != NULL ? heap : NULL, list_one, &self);
+  mhx_come_back(back);
   if (collects) PyGC_Enable();
   if (result != MHEAP_OK && !PyErr_Occurred()) mhx_raise(heap);
   if (!PyErr_Occurred()) return self.list;

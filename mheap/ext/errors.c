@@ -95,7 +95,9 @@ PyObject *mhx_raise_error(const mheap_error *error) { return mhx_raise_error_at(
 
 int mhx_raise(mheap *heap) {
   /* A copy: raising imports and allocates, which may lead to other calls on the heap. */
+  mheap_subproc back = heap == NULL ? mhx_go_home() : 0;
   mheap_error error = *mheap_last_error(heap);
+  mhx_come_back(back);
   mhx_handle *handle = heap != NULL ? mhx_handles_find(heap) : NULL;
   PyObject *path = handle != NULL ? Py_NewRef(handle->path) : NULL;
   mhx_raise_error_at(&error, path);

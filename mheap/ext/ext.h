@@ -37,6 +37,7 @@ typedef struct mhx_state {
   PyTypeObject *kind_type;    /* Kind */
   PyTypeObject *kind_call_type;   /* KindCall */
   PyTypeObject *kind_memory_type; /* what views of kinds' blocks are of */
+  bool has_subproc; /* mhx_subprocs_begin was called */
   PyObject *object_types[MHX_OBJECT_TYPES]; /* objects*.c's own, any objects; visited and cleared for it */
 } mhx_state;
 
@@ -74,7 +75,8 @@ typedef struct mhx_handle {
   uint32_t number;          /* row of the heap table */
   int tag;
   bool resident;
-  bool is_default;          /* resident: of the default heap */
+  bool is_default;          /* resident: the main heap of a subprocess … */
+  mheap_subproc subproc;    /* … this one */
   bool kept;                /* a guard is on: the main handle owns a reference to this one */
   unsigned long forks;      /* mhx_forks when it was attached */
   bool adrift;              /* forked: the parent's mapping was given up, no reader is attached yet */
@@ -222,6 +224,7 @@ extern PyMethodDef mhx_stats_methods[], mhx_stats_functions[];
 extern PyMethodDef mhx_view_methods[], mhx_view_functions[];
 extern PyMethodDef mhx_attach_functions[];
 extern PyMethodDef mhx_kinds_functions[];
+extern PyMethodDef mhx_subprocs_functions[];
 extern PyMethodDef mhx_heap_functions[];
 extern PyMethodDef mhx_extended_functions[];
 extern PyMethodDef mhx_heaps_methods[], mhx_heaps_functions[];
@@ -264,6 +267,23 @@ int mhx_stats_init(PyObject *module, mhx_state *state);
 /* kinds.c: makes the types; at exit, takes the decorators off all kinds of this interpreter. */
 int mhx_kinds_init(PyObject *module, mhx_state *state);
 void mhx_kinds_finish(void);
+/* stats.c: a HeapStats. */
+PyObject *mhx_stats_object(mhx_state *state, const mheap_stats *stats);
+/* subprocs.c: the subprocess whose main heap None means here: that of the thread if it was added to one in
+   this interpreter, else that of the interpreter. */
+mheap_subproc mhx_subproc(void);
+/* The main heap of that; NULL with an exception. */
+mheap *mhx_default_heap(void);
+/* Around calls of the core that mean the default heap: NULL means to it what None means here. */
+mheap_subproc mhx_go_home(void);
+void mhx_come_back(mheap_subproc back);
+/* Gives a sub-interpreter a subprocess of its own, and takes it again. 0, or -1 with an exception. */
+int mhx_subprocs_begin(void);
+void mhx_subprocs_end(void);
+/* At exit, before handles are detached: main heaps that were given are only heaps again. */
+void mhx_subprocs_release(void);
+/* arenas.c: memory that was lent for an arena that is gone is given back. */
+void mhx_arenas_give_back(mheap_arena arena);
 /* stats.c: the facts behind properties. 0, or -1 with an exception. */
 int mhx_info(mhx_handle *handle, mheap_info *info);
 /* stats.c: 16 bytes as a str of 36 characters. */
@@ -288,11 +308,19 @@ extern PyType_Spec mhx_arena_spec;
 const char *mhx_pages_name(mheap_pages pages);
 /* view.c: is a view exported that begins in there? */
 bool mhx_view_within(const void *start, size_t size);
+bool mhx_view_of_subproc(mheap_subproc subproc); /* … of the memory that goes with it? */
 /* guard.c */
-extern mhx_guard mhx_default_guard; /* of the default heap; the interpreters share it */
-static inline mhx_guard *mhx_guard_of(mhx_handle *handle) {
-  return handle != NULL && !handle->is_default ? &handle->guard : &mhx_default_guard;
+extern mhx_guard mhx_default_guard; /* of the main subprocess's main heap; interpreters may share it */
+/* That of another one's; `make`: NULL with an exception where it cannot be made, else one that is empty. */
+mhx_guard *mhx_guard_of_subproc(mheap_subproc subproc, bool make);
+static inline mhx_guard *mhx_guard_get(mhx_handle *handle, bool make) {
+  if (handle != NULL && !handle->is_default) return &handle->guard;
+  mheap_subproc subproc = handle != NULL ? handle->subproc : mhx_subproc();
+  return subproc == mheap_subproc_main() ? &mhx_default_guard : mhx_guard_of_subproc(subproc, make);
 }
+static inline mhx_guard *mhx_guard_of(mhx_handle *handle) { return mhx_guard_get(handle, false); }
+/* The subprocess is gone. */
+void mhx_guard_drop(mheap_subproc subproc);
 /* Probes a block that is about to be freed or resized. 0: go on; -1: an exception. */
 int mhx_guard_check(mhx_handle *handle, void *block);
 /* Ends the trace, if there is one. false: lines of it were lost, *error says why. */

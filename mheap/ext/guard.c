@@ -9,6 +9,41 @@
 
 mhx_guard mhx_default_guard;
 
+/* ---- those of other subprocesses' main heaps ---- */
+
+typedef struct subproc_guard {
+  mheap_subproc subproc;
+  mhx_guard guard;
+  struct subproc_guard *next;
+} subproc_guard;
+
+static subproc_guard *subproc_guards;
+
+static subproc_guard **find_guard(mheap_subproc subproc) {
+  subproc_guard **link = &subproc_guards;
+  while (*link != NULL && (*link)->subproc != subproc) link = &(*link)->next;
+  return link;
+}
+
+mhx_guard *mhx_guard_of_subproc(mheap_subproc subproc, bool make) {
+  static mhx_guard none;
+  subproc_guard **link = find_guard(subproc);
+  if (*link == NULL && !make) return &none;
+  if (*link == NULL) {
+    if ((*link = PyMem_Calloc(1, sizeof **link)) == NULL) return (mhx_guard *)PyErr_NoMemory();
+    (*link)->subproc = subproc;
+  }
+  return &(*link)->guard;
+}
+
+void mhx_guard_drop(mheap_subproc subproc) {
+  subproc_guard **link = find_guard(subproc), *found = *link;
+  if (found == NULL) return;
+  *link = found->next;
+  mhx_guard_clear(&found->guard);
+  PyMem_Free(found);
+}
+
 static const char *const states[] = {"disabled", "ok", "free", "head", "tail"};
 
 static const char *state_name(mheap_probe status) { return states[status - MHEAP_PROBE_DISABLED]; }
@@ -67,10 +102,10 @@ static PyObject *mmcheck(mhx_handle *handle, PyObject *on_error, PyObject *force
   int forced = force != NULL ? PyObject_IsTrue(force) : 0;
   if (forced < 0) return NULL;
   mheap *heap = mhx_live(handle);
-  if (heap == NULL) return NULL;
+  mhx_guard *guard = heap != NULL ? mhx_guard_get(handle, true) : NULL;
+  if (guard == NULL) return NULL;
   mheap_err result = mheap_mcheck(heap, report, forced != 0);
   if (result != MHEAP_OK) return mhx_none_or_error(heap, result);
-  mhx_guard *guard = mhx_guard_of(handle);
   guard->checking = true;
   PyObject *old = guard->on_error;
   guard->on_error = on_error != Py_None ? Py_NewRef(on_error) : NULL;

@@ -216,12 +216,6 @@ static int reattach(mhx_handle *handle) {
 
 /* ---- the heap behind a handle ---- */
 
-static mheap *default_heap(void) {
-  mheap *heap = mheap_default();
-  if (heap == NULL) mhx_raise(NULL);
-  return heap;
-}
-
 /* It follows its main heap; a main heap that cannot be attached again says why. */
 static mheap *live_other(mhx_handle *handle) {
   if (mhx_live(handle->main) == NULL) return NULL;
@@ -232,7 +226,7 @@ static mheap *live_other(mhx_handle *handle) {
 }
 
 mheap *mhx_live_slow(mhx_handle *handle) {
-  if (handle == NULL) return default_heap();
+  if (handle == NULL) return mhx_default_heap();
   if (mhx_is_closed(handle)) {
     mhx_raise_closed(handle);
     return NULL;
@@ -420,6 +414,7 @@ PyObject *mhx_detach_all(PyObject *module, PyObject *unused) {
   (void)unused;
   mhx_registered_clear();
   mhx_kinds_finish();
+  mhx_subprocs_release();
   PyObject *tried = PyList_New(0);
   if (tried == NULL) return NULL;
   for (mhx_handle *handle; (handle = next_to_detach(tried)) != NULL;) {

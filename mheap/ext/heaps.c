@@ -34,7 +34,11 @@ PyObject *mhx_heap_in(mhx_handle *main, mheap *heap) {
   if (mheap_get_heap_info(heap, &info) != MHEAP_OK) return mhx_raise(heap), NULL;
   for (mhx_handle *other = main->others; other != NULL; other = other->other)
     if (is_handle_of(other, heap, &info)) return Py_NewRef((PyObject *)other);
-  mhx_handle *handle = new_handle(main->state, heap, main->mode, main->path, main->name);
+  PyObject *name = main->resident && info.arena != 0
+                       ? PyUnicode_FromFormat("the memory of arena %d", info.arena)
+                       : Py_NewRef(main->name);
+  mhx_handle *handle = name != NULL ? new_handle(main->state, heap, main->mode, main->path, name) : NULL;
+  Py_XDECREF(name);
   if (handle == NULL) return NULL;
   handle->main = (mhx_handle *)Py_NewRef((PyObject *)main);
   handle->number = info.number;
@@ -44,15 +48,34 @@ PyObject *mhx_heap_in(mhx_handle *main, mheap *heap) {
   return (PyObject *)handle;
 }
 
+static PyObject *name_of_default(const mheap_subproc_info *subproc) {
+  if (subproc->subproc == mheap_subproc_main()) return PyUnicode_FromString("the default heap");
+  PyObject *plain = PyUnicode_FromFormat("the main heap of subprocess %d", subproc->subproc);
+  if (plain == NULL || subproc->name[0] == '\0') return plain;
+  PyObject *name = PyUnicode_DecodeUTF8(subproc->name, (Py_ssize_t)strlen(subproc->name), "ignore");
+  PyObject *full = name != NULL ? PyUnicode_FromFormat("%U (%U)", plain, name) : NULL;
+  Py_XDECREF(name);
+  Py_DECREF(plain);
+  return full;
+}
+
 static mhx_handle *new_resident(mhx_state *state, mheap *heap) {
-  bool is_default = heap == mheap_default();
-  PyObject *name = PyUnicode_FromString(is_default ? "the default heap" : "the memory of a subprocess");
+  mheap_heap_info info;
+  mheap_subproc_info subproc;
+  mheap_error error;
+  if (mheap_get_heap_info(heap, &info) != MHEAP_OK) return mhx_raise(heap), NULL;
+  if (mheap_subproc_get_info(mheap_subproc_of_heap(heap), &subproc, &error) != MHEAP_OK)
+    return (mhx_handle *)mhx_raise_error(&error);
+  bool is_default = heap == subproc.heap;
+  PyObject *name =
+      is_default ? name_of_default(&subproc) : PyUnicode_FromString("the memory of a subprocess");
   if (name == NULL) return NULL;
   mhx_handle *handle = new_handle(state, heap, MHEAP_MODE_LIVE, Py_None, name);
   Py_DECREF(name);
   if (handle == NULL) return NULL;
   handle->resident = true;
   handle->is_default = is_default;
+  handle->subproc = subproc.subproc;
   return handle;
 }
 
@@ -165,7 +188,9 @@ static PyObject *make(mhx_state *state, mhx_handle *handle, const wish *what) {
   if (handle == NULL) handle = what->heap;
   mheap *in = handle != NULL ? mhx_live(handle) : NULL;
   if (handle != NULL && in == NULL) return NULL;
+  mheap_subproc back = mhx_go_home();
   mheap *heap = mheap_new(in, what->tag, what->destroyable != 0, what->arena);
+  mhx_come_back(back);
   if (heap == NULL) return mhx_raise(in), NULL;
   mhx_handle *main = handle != NULL && handle->main != NULL ? handle->main : handle;
   PyObject *object = main != NULL ? mhx_heap_in(main, heap) : mhx_heap_object(state, heap);

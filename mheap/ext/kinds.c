@@ -189,7 +189,9 @@ static PyObject *new_kind(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
   if (name_of(name_object, &name) < 0 || policy_of(policy_object, &policy) < 0) return NULL;
   mheap *heap = mhx_live(handle);
   if (heap == NULL) return NULL;
+  mheap_subproc back = mhx_go_home();
   mheap_kind *kind = mheap_kind_create(name, policy, handle != NULL ? heap : NULL);
+  mhx_come_back(back);
   if (kind != NULL) return mhx_kind_object(mhx_state_of(module), kind, handle);
   mhx_raise(heap);
   return NULL;
@@ -371,8 +373,11 @@ static PyObject *kind_or_none(PyObject *module, mheap_kind *kind) {
 static PyObject *kind_detect(PyObject *module, PyObject *value) {
   void *block;
   if (mhx_address(value, &block) < 0) return NULL;
+  mheap_subproc back = mhx_go_home();
   mheap_kind *kind = mheap_kind_detect(block);
-  if (kind == NULL && mheap_last_error(NULL)->code != MHEAP_OK) return mhx_raise(NULL), NULL;
+  bool failed = kind == NULL && mheap_last_error(NULL)->code != MHEAP_OK;
+  mhx_come_back(back);
+  if (failed) return mhx_raise(NULL), NULL;
   return kind_or_none(module, kind);
 }
 
@@ -388,7 +393,9 @@ static PyObject *kind_free(PyObject *module, PyObject *value) {
   (void)module;
   void *block;
   if (mhx_address(value, &block) < 0) return NULL;
+  mheap_subproc back = mhx_go_home();
   mheap_err code = mheap_kind_free_any(block);
+  mhx_come_back(back);
   return PyErr_Occurred() ? NULL : mhx_none_or_error(NULL, code);
 }
 
@@ -398,7 +405,9 @@ static PyObject *kind_realloc(PyObject *module, PyObject *const *args, Py_ssize_
   size_t size;
   if (nargs != 2) return mhx_arity("realloc", 2, nargs);
   if (mhx_address(args[0], &block) < 0 || mhx_size(args[1], &size) < 0) return NULL;
+  mheap_subproc back = mhx_go_home();
   void *moved = mheap_kind_realloc_any(block, size);
+  mhx_come_back(back);
   if (PyErr_Occurred()) return NULL;
   if (moved != NULL) return PyLong_FromVoidPtr(moved);
   return mhx_raise(NULL), NULL;

@@ -6,10 +6,10 @@
 mhx_state *mhx_state_of(PyObject *module) { return PyModule_GetState(module); }
 
 static int add_functions(PyObject *module) {
-  PyMethodDef *tables[] = {mhx_attach_functions, mhx_heap_functions,    mhx_blocks_functions,
-                           mhx_roots_functions,  mhx_guard_functions,   mhx_stats_functions,
-                           mhx_view_functions,   mhx_heaps_functions,   mhx_arenas_functions,
-                           mhx_kinds_functions,  mhx_extended_functions};
+  PyMethodDef *tables[] = {mhx_attach_functions, mhx_heap_functions,     mhx_blocks_functions,
+                           mhx_roots_functions,  mhx_guard_functions,    mhx_stats_functions,
+                           mhx_view_functions,   mhx_heaps_functions,    mhx_arenas_functions,
+                           mhx_kinds_functions,  mhx_extended_functions, mhx_subprocs_functions};
   for (size_t i = 0; i < Py_ARRAY_LENGTH(tables); i++)
     if (PyModule_AddFunctions(module, tables[i]) < 0) return -1;
   return 0;
@@ -44,6 +44,8 @@ static int exec(PyObject *module) {
   if (PyModule_AddStringConstant(module, "version", mheap_version()) < 0) return -1;
   if (PyModule_AddIntConstant(module, "KEYS", MHEAP_KEYS) < 0) return -1;
   if (mhx_watch_forks() < 0 || watch_exit(module) < 0) return -1;
+  if (mhx_subprocs_begin() < 0) return -1;
+  state->has_subproc = true;
   return mhx_objects_init(module);
 }
 
@@ -83,7 +85,10 @@ static int clear(PyObject *module) {
   return 0;
 }
 
-static void release(void *module) { clear(module); }
+static void release(void *module) {
+  clear(module);
+  if (mhx_state_of(module)->has_subproc) mhx_subprocs_end();
+}
 
 static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, exec},

@@ -278,19 +278,22 @@ static PyObject *page_stats(PyTypeObject *type, const mheap_page_stats *pages) {
   return to.structure;
 }
 
+PyObject *mhx_stats_object(mhx_state *state, const mheap_stats *stats) {
+  PyTypeObject *type = state->class_type;
+  filler to = {PyStructSequence_New(state->stats_type), 0};
+  put_totals(&to, stats);
+  put_numbers(&to, (uint64_t[]){stats->bytes_overhead, stats->segments, stats->segments_free}, 3);
+  put(&to, all_class_stats(type, stats));
+  put(&to, class_stats(type, &stats->spans));
+  put(&to, class_stats(type, &stats->huge));
+  put(&to, page_stats(state->pages_type, &stats->pages));
+  return to.structure;
+}
+
 static PyObject *op_stats(mhx_handle *handle, PyObject *const *args) {
   (void)args;
   mheap_stats stats;
-  if (count(handle, &stats) < 0) return NULL;
-  PyTypeObject *type = handle->state->class_type;
-  filler to = {PyStructSequence_New(handle->state->stats_type), 0};
-  put_totals(&to, &stats);
-  put_numbers(&to, (uint64_t[]){stats.bytes_overhead, stats.segments, stats.segments_free}, 3);
-  put(&to, all_class_stats(type, &stats));
-  put(&to, class_stats(type, &stats.spans));
-  put(&to, class_stats(type, &stats.huge));
-  put(&to, page_stats(handle->state->pages_type, &stats.pages));
-  return to.structure;
+  return count(handle, &stats) < 0 ? NULL : mhx_stats_object(handle->state, &stats);
 }
 
 static PyObject *mmstats(mhx_state *state, mhx_handle *handle) {

@@ -40,6 +40,12 @@ bool mhx_view_within(const void *start, size_t size) {
   return view != NULL;
 }
 
+bool mhx_view_of_subproc(mheap_subproc subproc) {
+  const mhx_view *view = exported;
+  while (view != NULL && mheap_subproc_of_address(view->address) != subproc) view = view->following;
+  return view != NULL;
+}
+
 /* The object outlives its buffers (memoryview.obj): the heap may have gone in between. */
 static int is_still_there(mhx_view *view) {
   mhx_handle *handle = (mhx_handle *)view->heap;

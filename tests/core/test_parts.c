@@ -12,6 +12,7 @@
 
 static mheap_error error;
 static mheap_subproc subproc;
+static unsigned reports;
 
 /* Each test has a subprocess of its own, whose regions are small enough to fill. */
 static bool begin(uint64_t span) {
@@ -201,6 +202,30 @@ static void alignment_holds_in_parts(void) {
   end();
 }
 
+/* ---- roots ---- */
+
+static void roots_lead_to_all_parts(void) {
+  REQUIRE(begin(0));
+  mheap_arena arena = reserve(16 * MIB, false);
+  char *here = mheap_malloc(NULL, 100), *home = mheap_malloc(NULL, 40 * MIB);
+  CHECK(is_in(arena, here));
+  CHECK_EQ(mheap_setkey(NULL, 1, here), MHEAP_OK);
+  CHECK_EQ(mheap_setkey(NULL, 2, home), MHEAP_OK);
+  CHECK_EQ(mheap_setroot(NULL, "here", 4, here), MHEAP_OK);
+  CHECK_EQ(mheap_setroot(NULL, "home", 4, home), MHEAP_OK);
+  CHECK(mheap_getkey(NULL, 1) == here && mheap_getkey(NULL, 2) == home);
+  CHECK(mheap_getroot(NULL, "here", 4) == here && mheap_getroot(NULL, "home", 4) == home);
+  CHECK_EQ(mheap_setkey(NULL, 3, &reports), MHEAP_ERR_POINTER);
+  CHECK_EQ(mheap_setroot(NULL, "none", 4, &reports), MHEAP_ERR_POINTER);
+  CHECK_EQ(mheap_check(NULL, NULL, NULL, NULL), MHEAP_OK);
+  CHECK_EQ(mheap_free(NULL, here), MHEAP_OK);
+  CHECK_EQ(mheap_arena_release(arena), MHEAP_OK);
+  CHECK(mheap_getkey(NULL, 1) == NULL && mheap_getkey(NULL, 2) == home);
+  CHECK(mheap_getroot(NULL, "here", 4) == NULL);
+  CHECK_EQ(mheap_last_error(NULL)->code, MHEAP_ERR_POINTER);
+  end();
+}
+
 /* ---- more heaps ---- */
 
 static void other_heaps_spread_too(void) {
@@ -308,7 +333,6 @@ static void an_arena_in_use_is_not_released(void) {
 
 /* ---- guards and traces ---- */
 
-static unsigned reports;
 static void count_report(mheap *heap, void *block, mheap_probe status) {
   CHECK(heap == mheap_default() && block != NULL);
   reports += status == MHEAP_PROBE_TAIL;
@@ -426,8 +450,8 @@ TEST_MAIN(TEST(a_shared_arena_is_used_before_home), TEST(arenas_are_used_in_thei
           TEST(what_came_free_in_an_arena_is_used_again), TEST(where_home_is_full_a_region_is_added),
           TEST(small_blocks_go_on_where_home_is_full),
           TEST(a_block_larger_than_a_region_gets_one_of_its_size), TEST(realloc_moves_from_part_to_part),
-          TEST(alignment_holds_in_parts), TEST(other_heaps_spread_too), TEST(a_heap_is_listed_once),
-          TEST(nobody_else_allocates_in_an_exclusive_arena),
+          TEST(alignment_holds_in_parts), TEST(roots_lead_to_all_parts), TEST(other_heaps_spread_too),
+          TEST(a_heap_is_listed_once), TEST(nobody_else_allocates_in_an_exclusive_arena),
           TEST(blocks_of_a_heap_deleted_there_are_the_main_heaps), TEST(an_arena_in_use_is_not_released),
           TEST(guards_are_of_all_parts), TEST(a_trace_is_of_all_parts), TEST(threads_share_parts),
           TEST(a_forked_child_has_all_parts))

@@ -351,6 +351,20 @@ def test_views_keep_memory_from_being_released() -> None:
         memoryview(source)
 
 
+def test_blocks_of_a_heap_deleted_in_memory_are_the_default_heaps() -> None:
+    id = arenas.reserve_os_memory(8 * MIB, exclusive=True)
+    one = mheap.heap_new_in_arena(id)
+    block = one.malloc(10)
+    main = one.main
+    one.delete()
+    assert main.usable_size(block) == mheap.usable_size(None, block) == 16
+    with pytest.raises(mheap.HeapBusy, match="blocks in use"):
+        arenas.release(id)
+    mheap.free(None, block)
+    arenas.release(id)
+    assert not main.closed
+
+
 # ---- memory that is lent ----
 
 

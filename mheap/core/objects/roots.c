@@ -4,6 +4,7 @@
    Lock order: `names_lock`, which guards all named roots of the process, then the locks of
    the heap. Taken only by the public functions here. */
 #include "objects.h"
+#include "parts.h"
 #include "utf8.h"
 
 #define NAME_MAX_BYTES 4095
@@ -56,7 +57,7 @@ static mheap_err remove_name(mh_space *space, const mh_key *key) {
 static mheap_err set_name(mh_space *space, const mh_key *key, void *block) {
   mh_dict names;
   uint64_t offset = mh_offset(space->region, block);
-  if (!mh_in_region(space->region, offset, 1))
+  if (!mh_in_region(space->region, offset, 1) && !mh_part_reaches(space->heap, offset))
     return mh_fail(mh_error(space->heap), MHEAP_ERR_POINTER, "%p is not inside the heap's region", block);
   mheap_err failed = stored_dict(space, &space->region->super->names, true, &names);
   if (!failed) failed = mh_dict_set(&names, key, mh_word_int((int64_t)offset));
@@ -78,6 +79,10 @@ mheap_err mheap_setroot(mheap *heap, const char *name, size_t length, void *bloc
 /* The block a stored value of the names leads to; NULL: it was freed, and the heap ends before it. */
 static mheap_err block_of(mh_space *space, uint64_t word, void **block) {
   uint64_t offset = (uint64_t)mh_word_to_int(word);
+  *block = mh_at(space->region, offset);
+  if (mh_word_tag(word) == MH_TAG_INT && mh_part_reaches(space->heap, offset)) return MHEAP_OK;
+  *block = NULL;
+  if (space->heap->spreads && !mh_in_region(space->region, offset, 1)) return MHEAP_OK;
   if (mh_word_tag(word) != MH_TAG_INT || offset < MH_SLICE || offset >= MH_OFFSET_MAX)
     return mh_corrupt(space, space->region->super->names, "the offset of a named root",
                       mh_region_size(space->region), word);

@@ -60,6 +60,13 @@ MHEAP_API mheap *mheap_subproc_heap(mheap_subproc subproc, mheap_error *error);
    visited may go meanwhile. */
 MHEAP_API bool mheap_subproc_visit_heaps(mheap_subproc subproc, bool (*visit)(void *arg, mheap *heap),
                                          void *arg);
+/* The same with every arena that is memory of the subprocess. */
+MHEAP_API bool mheap_subproc_visit_arenas(mheap_subproc subproc,
+                                          bool (*visit)(void *arg, const mheap_arena_info *info), void *arg);
+/* The subprocess that lists a heap. */
+MHEAP_API mheap_subproc mheap_subproc_of_heap(mheap *heap);
+/* The subprocess that an address is memory of, which goes when it is destroyed; 0: none. */
+MHEAP_API mheap_subproc mheap_subproc_of_address(const void *address);
 /* Calls `visit` with every subprocess, the main one first, until it returns false: false then. */
 MHEAP_API bool mheap_visit_subprocs(bool (*visit)(void *arg, mheap_subproc subproc), void *arg);
 
