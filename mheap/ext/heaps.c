@@ -34,11 +34,7 @@ PyObject *mhx_heap_in(mhx_handle *main, mheap *heap) {
   if (mheap_get_heap_info(heap, &info) != MHEAP_OK) return mhx_raise(heap), NULL;
   for (mhx_handle *other = main->others; other != NULL; other = other->other)
     if (is_handle_of(other, heap, &info)) return Py_NewRef((PyObject *)other);
-  PyObject *name = main->resident && info.arena != 0
-                       ? PyUnicode_FromFormat("the memory of arena %d", info.arena)
-                       : Py_NewRef(main->name);
-  mhx_handle *handle = name != NULL ? new_handle(main->state, heap, main->mode, main->path, name) : NULL;
-  Py_XDECREF(name);
+  mhx_handle *handle = new_handle(main->state, heap, main->mode, main->path, main->name);
   if (handle == NULL) return NULL;
   handle->main = (mhx_handle *)Py_NewRef((PyObject *)main);
   handle->number = info.number;

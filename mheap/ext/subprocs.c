@@ -31,7 +31,7 @@ mheap_subproc mhx_subproc(void) {
   if (owns == NULL) return current;
   PyInterpreterState *here = PyInterpreterState_Get();
   const own *self = *find_own(here);
-  bool added = current != mheap_subproc_main() && (added_by == here || (added_by == NULL && self == NULL));
+  bool added = added_by == here || (added_by == NULL && self == NULL && current != mheap_subproc_main());
   if (added) return current;
   return self != NULL ? self->subproc : mheap_subproc_main();
 }
@@ -291,9 +291,10 @@ static PyObject *subproc_enter(PyObject *module, PyObject *value) {
   PyObject *place = Py_BuildValue("(iN)", before, PyLong_FromVoidPtr(added_by));
   if (place == NULL) return NULL;
   const own *self = *find_own(PyInterpreterState_Get());
-  if (self != NULL && subproc == self->subproc) subproc = mheap_subproc_main(); /* it is there by itself */
+  bool home = subproc == (self != NULL ? self->subproc : mheap_subproc_main()); /* there it is by itself */
+  if (home) subproc = mheap_subproc_main();
   if (mheap_subproc_add_current_thread(subproc, &error) == MHEAP_OK) {
-    added_by = subproc != mheap_subproc_main() ? PyInterpreterState_Get() : NULL;
+    added_by = home ? NULL : PyInterpreterState_Get();
     return place;
   }
   Py_DECREF(place);

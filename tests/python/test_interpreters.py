@@ -106,7 +106,8 @@ def test_a_heap_in_memory_ends_in_one_interpreter_only(run_python: Any) -> None:
     code = (
         "import mheap\n"
         "one = create(False)\n"
-        "run(one, 'import mheap; made = mheap.heap_new_ex(3, True); block = made.malloc(10)')\n"
+        "make = 'with mheap.subprocs.main(): made = mheap.heap_new_ex(3, True)'\n"
+        "run(one, 'import mheap\\n' + make + '\\nblock = made.malloc(10)')\n"
         "mine = mheap.heap_new_ex(4, True)\n"
         "other = next(heap for heap in mine.main.heaps() if heap.tag == 3)\n"
         "other.free(other.malloc(10))\n"
