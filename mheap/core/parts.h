@@ -37,8 +37,8 @@ static inline mheap *mh_part_at(mheap *heap, const void *address) {
   return mh_parts_are_many(heap) ? mh_part_at_slowly(heap->whole, address) : heap->whole;
 }
 
-/* What named roots store of a block is its distance from the base of home. In memory it may lie in another part:
-   then it is any number, which means what it says until that part's region is gone. */
+/* What named roots store of a block is its distance from the base of home. In memory it may lie in another
+   part: then it is any number, which means what it says until that part's region is gone. */
 static inline bool mh_part_reaches(mheap *heap, uint64_t distance) {
   return mh_parts_are_many(heap) && mh_part_at(heap, heap->region->base + distance) != heap->whole;
 }
