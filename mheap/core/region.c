@@ -141,6 +141,24 @@ static bool was_interrupted(mh_region *region, const mh_superblock *super, uint6
 
 /* ---- what the file says ---- */
 
+/* In a file on hugetlbfs a feature is two stores, the checksum last: between them a kill leaves a sum
+   that is right but for the feature. Which is there then; a writer puts the sum right. */
+static void finish_features(const mh_region *region, mh_superblock *super) {
+  mh_identity before = super->identity;
+  before.rocompat &= ~MH_ROCOMPAT_KNOWN;
+  mh_superblock_sum(&before);
+  if (region->pages.hugetlb != 0 && before.checksum == super->identity.checksum)
+    mh_superblock_sum(&super->identity);
+}
+
+/* By a word: the one before it is reserved. */
+static void store_checksum(mh_region *region, const mh_identity *identity) {
+  uint64_t word;
+  static_assert(offsetof(mh_identity, checksum) == offsetof(mh_identity, reserved) + 4, "in one word");
+  memcpy(&word, &identity->reserved, sizeof word);
+  mh_publish((uint64_t *)&region->super->identity.reserved, word);
+}
+
 static mheap_err read_superblock(mh_region *region, const mheap_options *options, mh_superblock *super,
                                  mheap_error *error) {
   bool writing = region->mode == MHEAP_MODE_LIVE;
@@ -150,6 +168,7 @@ static mheap_err read_superblock(mh_region *region, const mheap_options *options
   int failed = mh_os_read(region->fd, super, sizeof *super, 0, &got);
   if (!failed) failed = mh_os_file_sizes(region->fd, &size, &disk);
   if (failed) return mh_fail_system(error, failed, region->path, "reading the superblock");
+  finish_features(region, super);
   bool empty = size == 0 || (writing && was_interrupted(region, super, size));
   if (size == 0 && (!writing || options->must_exist))
     return mh_fail(error, MHEAP_ERR_NOT_A_HEAP,
@@ -226,6 +245,9 @@ static mheap_err map_all(mh_region *region, mh_superblock *super, const mheap_op
   if (code && super->size == 0 && !region->anonymous) mh_os_truncate(region->fd, 0); /* as it was */
   if (code) return code;
   region->fresh = super->size == 0;
+  if (!region->fresh && mh_region_writable(region) &&
+      super->identity.checksum != region->super->identity.checksum)
+    store_checksum(region, &super->identity);
   if (region->fresh && (region->anonymous || region->pages.hugetlb != 0)) mh_region_format(region, super);
   else if (region->fresh) fill_first(region);
   return MHEAP_OK;
@@ -449,7 +471,8 @@ mh_region *mh_region_open(const char *path, const mheap_options *options, mheap_
 
 /* ---- features ---- */
 
-/* One write, which a kill does not cut in two: the checksum stands beside what it covers. */
+/* One write, which a kill does not cut in two: the checksum stands beside what it covers. Where files
+   cannot be written, see finish_features. */
 mheap_err mh_region_require(mh_region *region, uint64_t rocompat, mheap_error *error) {
   mh_identity *stored = &region->super->identity, identity = *stored;
   int failed = 0;
@@ -457,7 +480,11 @@ mheap_err mh_region_require(mh_region *region, uint64_t rocompat, mheap_error *e
   identity.rocompat |= rocompat;
   mh_superblock_sum(&identity);
   if (region->anonymous || region->mode != MHEAP_MODE_LIVE) *stored = identity;
-  else failed = mh_os_write(region->fd, &identity, sizeof identity, 0);
+  else if (region->pages.hugetlb == 0) failed = mh_os_write(region->fd, &identity, sizeof identity, 0);
+  else {
+    mh_publish(&stored->rocompat, identity.rocompat);
+    store_checksum(region, &identity);
+  }
   return failed ? mh_fail_system(error, failed, region->path, "writing the superblock") : MHEAP_OK;
 }
 
