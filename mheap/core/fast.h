@@ -20,7 +20,7 @@ static inline uint64_t mh_load(const uint64_t *word) {
 /* The next block of a bin that has one ready. One store hands it out. */
 static inline void *mh_take(mh_bin *bin) {
   uint64_t ready = bin->ready, i = (uint64_t)__builtin_ctzll(ready);
-  bin->ready = ready & (ready - 1);
+  atomic_store_explicit((_Atomic uint64_t *)&bin->ready, ready & (ready - 1), memory_order_relaxed);
   atomic_store_explicit((_Atomic uint64_t *)bin->word, mh_load(bin->word) | (uint64_t)1 << i,
                         memory_order_release);
   return bin->block + i * bin->size;

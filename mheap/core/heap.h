@@ -5,6 +5,7 @@
 #ifndef MHEAP_HEAP_H
 #define MHEAP_HEAP_H
 
+#include "counts.h"
 #include "region.h"
 
 typedef struct mh_lane mh_lane;
@@ -36,8 +37,9 @@ struct mheap {
   _Atomic bool leaving;         /* no more of them may begin */
   _Atomic uint64_t full_slices; /* there was no run so long when region->gives was full_gives */
   _Atomic uint64_t full_gives;
-  mheap *retired;  /* of home->region->retired_heaps */
-  bool is_retired; /* it was a part; what it is now goes with the region of home */
+  mheap *retired;   /* of home->region->retired_heaps */
+  mh_counts counts; /* of this process */
+  bool is_retired;  /* it was a part; what it is now goes with the region of home */
 };
 
 /* ---- blocks of the object layer ----
@@ -59,6 +61,8 @@ void *mh_heap_block_start(mheap *heap, const void *address);
 
 /* Counts one region; `stats` starts as zero. */
 mheap_err mh_heap_region_stats(mheap *heap, mheap_stats *stats);
+/* Once all regions are counted. */
+void mh_stats_finish(mheap_stats *stats);
 
 /* Marks the heap's row as having guarded blocks. */
 void mh_heap_set_guarded(mheap *heap);

@@ -263,12 +263,22 @@ static void settle(mh_region *region, uint32_t row) {
   pthread_mutex_unlock(&region->lock);
 }
 
+/* What it handed out was of its region, and of the region's main heap. */
+static void keep_counts(mheap *heap) {
+  mheap *main = mh_handle_find(heap->region, 0);
+  if (main == NULL) return;
+  pthread_mutex_lock(&main->lock);
+  mh_counts_give(main, heap, false);
+  pthread_mutex_unlock(&main->lock);
+}
+
 void mh_heap_destroy(mheap *heap) {
   mh_region *region = heap->region;
   uint32_t row = heap->row;
   mh_guard_spoil_all(heap);
   mh_handles_lock();
   mark_row(region, row, MH_HEAP_DESTROYED);
+  keep_counts(heap);
   mh_lanes_drop(heap);
   settle(region, row);
   mh_handle_drop(heap);

@@ -112,8 +112,20 @@ static void set_owner(mh_slab *slab, mh_lane *lane) {
 
 /* ---- the current slab of a bin ---- */
 
+/* Other threads read it, to count. */
+static void set_ready(mh_bin *bin, uint64_t ready) {
+  atomic_store_explicit((_Atomic uint64_t *)&bin->ready, ready, memory_order_relaxed);
+}
+
+static void leave_word(mh_bin *bin) {
+  mh_slab *slab = bin->slab;
+  if (slab != NULL)
+    mh_counts_leave(atomic_load_explicit(&slab->lane, memory_order_relaxed), slab->class, bin->ready);
+}
+
 static void clear_bin(mh_bin *bin) {
-  bin->ready = 0;
+  leave_word(bin);
+  set_ready(bin, 0);
   bin->slab = NULL;
 }
 
@@ -137,16 +149,19 @@ static bool back_word(mh_region *region, mh_slab *slab, uint32_t i) {
   uint64_t offset = mh_offset(region, mh_slab_start(region, slab)) + (uint64_t)slab->backed * MH_PAGE;
   if (mh_region_back(region, offset, (uint64_t)(pages - slab->backed) * MH_PAGE, NULL) != MHEAP_OK)
     return false;
-  slab->backed = (uint16_t)pages;
+  slab->backed = (uint8_t)pages;
   return true;
 }
 
 static void use_word(mh_region *region, mh_bin *bin, mh_slab *slab, uint32_t i) {
+  uint64_t ready = free_in_word(slab, i);
+  leave_word(bin);
+  mh_counts_use(atomic_load_explicit(&slab->lane, memory_order_relaxed), slab, i, ready);
   bin->slab = slab;
   slab->place = MH_PLACE_BIN;
   bin->size = slab->size;
   bin->word = &slab->bits->alloc[i];
-  bin->ready = free_in_word(slab, i);
+  set_ready(bin, ready);
   bin->block = mh_slab_start(region, slab) + (uint64_t)i * 64 * slab->size;
 }
 
@@ -169,17 +184,9 @@ static bool use_slab(mh_region *region, mh_bin *bin, mh_slab *slab) {
    nearly full then stays within its first pages. */
 #define BACK_LEAST 16
 
-/* Counted in bytes at once; without the instruction the compiler would call a function. */
-static bool has_many(uint64_t bits) {
-  const uint64_t pairs = 0x5555555555555555, fours = 0x3333333333333333, eights = 0x0f0f0f0f0f0f0f0f;
-  bits -= bits >> 1 & pairs;
-  bits = (bits & fours) + (bits >> 2 & fours);
-  return ((bits + (bits >> 4)) & eights) * 0x0101010101010101 >> 56 >= BACK_LEAST;
-}
-
 static uint32_t next_word(const mh_slab *slab, uint32_t at) {
   for (uint32_t i = 0; i < slab->words; i++)
-    if (has_many(free_in_word(slab, i))) return i;
+    if (mh_bits(free_in_word(slab, i)) >= BACK_LEAST) return i;
   return at + 1 < slab->words ? at + 1 : 0;
 }
 
@@ -266,6 +273,7 @@ static void retire(mh_lane *lane, mh_slab *slab) {
     if (slab->place == MH_PLACE_LIST) remove_partial(bin, slab);
     else remove_full(bin, slab);
     set_owner(slab, NULL);
+    mh_counts_retire(lane, slab);
     mh_arena_give(region, slab);
   }
   pthread_mutex_unlock(&region->lock);
@@ -376,7 +384,7 @@ static mheap_err new_slab(mh_lane *lane, uint32_t class, mheap_error *error) {
       .count = count, .pages = pages, .alignment = MH_SLICE, .head = mh_head_slab(class, lane->heap->row)};
   mh_slab *slab = mh_arena_take(region, lane->heap->only, &want, error);
   if (slab != NULL) {
-    slab->backed = (uint16_t)pages;
+    slab->backed = (uint8_t)pages;
     set_owner(slab, lane);
   }
   pthread_mutex_unlock(&region->lock);
@@ -406,6 +414,7 @@ static void adopt(mh_lane *lane, mh_slab *slab) {
   set_owner(slab, lane);
   atomic_thread_fence(memory_order_seq_cst); /* who still saw no owner, has set its bit by now */
   fold(slab);
+  mh_counts_adopt(lane->heap, slab);
   if (!may_fill(lane->heap, slab)) close_slab(lane, slab);
   else if (has_free_block(slab)) push_partial(&lane->bins[slab->class], slab);
   else push_full(&lane->bins[slab->class], slab, MH_PLACE_FULL);
@@ -575,6 +584,7 @@ static void watch(mh_thread *thread) {
 void mh_thread_watch(void) { watch(&mh_this_thread); }
 
 static void link_lane(mh_thread *thread, mh_lane *lane) {
+  mh_counts_begin(lane);
   lane->thread = thread;
   lane->thread_next = thread->lanes;
   thread->lanes = lane;
@@ -614,6 +624,7 @@ static void empty_lane(mh_lane *lane, mh_lane *into, uint64_t closed) {
   take_queue(lane);
   take_bins(into, lane, closed);
   pass_queue_on(lane);
+  mh_counts_keep(into->heap, lane);
   make_spare(into->heap->region, lane);
 }
 
@@ -658,6 +669,7 @@ static mh_lane *spare_lane(mh_region *region) {
   if (lane == NULL) return mh_os_table(LANE_BYTES);
   region->spare_lanes = lane->next;
   memset(lane->bins, 0, sizeof lane->bins);
+  memset(&lane->counts, 0, sizeof lane->counts);
   lane->handed = lane->dead = false;
   return lane;
 }
@@ -789,6 +801,7 @@ void mh_lanes_move(mheap *from, mheap *to, uint64_t closed) {
     pthread_mutex_unlock(&to->region->lock);
     if (!handed) empty_lane(lane, into, closed);
   }
+  mh_counts_give(to, from, true);
   pthread_mutex_unlock(&to->lock);
   mh_lanes_unlock();
 }

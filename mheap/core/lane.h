@@ -42,6 +42,7 @@ struct mh_lane {
   mh_slab *slabs;
   uint64_t reach; /* bytes of address space from `segments` on */
   _Alignas(64) mh_bin bins[MHEAP_CLASSES];
+  mh_lane_counts counts;
   mh_lane *next;                    /* of the heap */
   struct mh_thread *_Atomic thread; /* that owns it; NULL: idle */
   bool dead;                        /* its thread was not copied by fork, and may have been at work */

@@ -342,6 +342,9 @@ static void retire(mheap *part) {
   mheap *whole = part->whole;
   take_out(whole, part);
   mh_lanes_forget(part);
+  pthread_mutex_lock(&whole->lock);
+  mh_counts_give(whole, part, false);
+  pthread_mutex_unlock(&whole->lock);
   part->hooks = NULL;
   part->hooked = false;
   mh_handle_retire(part, whole->region);

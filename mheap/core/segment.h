@@ -47,7 +47,8 @@ struct mh_slab {
   uint8_t slices;              /* of the run */
   uint8_t words;               /* SLAB: of each bitmap */
   _Atomic uint16_t heap;       /* row of the heap table; changes when its heap is deleted */
-  uint16_t backed;             /* SLAB: pages from its start that are known to be on disk */
+  uint8_t backed;              /* SLAB: pages from its start that are known to be on disk; at most 128 */
+  uint8_t touched;             /* SLAB: words from the first that its lane has handed out from */
   _Atomic uint32_t queued;     /* SLAB: in a lane's queue of slabs with remote frees */
   struct mh_slab *next, *prev; /* SLAB: in the list of its lane's bin */
   _Atomic(struct mh_slab *) queue_next;

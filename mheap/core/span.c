@@ -132,8 +132,10 @@ void *mh_span_malloc(mheap *heap, uint64_t size, uint64_t alignment, mheap_error
   uint64_t pages = pages_of(size);
   if (alignment < MH_SLICE) alignment = MH_SLICE;
   pthread_mutex_lock(&heap->region->lock);
-  void *block = is_huge(heap, pages, alignment) ? huge_malloc(heap, pages, alignment, error)
-                                                : span_malloc(heap, pages, alignment, error);
+  bool huge = is_huge(heap, pages, alignment);
+  void *block =
+      huge ? huge_malloc(heap, pages, alignment, error) : span_malloc(heap, pages, alignment, error);
+  if (block != NULL) mh_counts_span_made(heap, huge ? MH_COUNT_HUGE : MH_COUNT_SPAN, pages * MH_PAGE);
   pthread_mutex_unlock(&heap->region->lock);
   return block;
 }
@@ -147,9 +149,11 @@ mheap_err mh_span_free(mheap *heap, const mh_block *block, mheap_error *error) {
   bool there;
   if (block->kind == MH_BLOCK_SPAN) {
     there = block->run->kind == MH_RUN_SPAN;
+    if (there) mh_counts_span_freed(heap, MH_COUNT_SPAN, block->run->size);
     if (there) mh_arena_give(region, block->run);
   } else {
     there = mh_map_get(region, block->segment, &entry, NULL) == MHEAP_OK && entry.kind == MH_MAP_HUGE;
+    if (there) mh_counts_span_freed(heap, MH_COUNT_HUGE, mh_map_huge_bytes(&entry));
     if (there) huge_free(region, &entry);
   }
   pthread_mutex_unlock(&region->lock);
@@ -161,8 +165,9 @@ mheap_err mh_span_free(mheap *heap, const mh_block *block, mheap_error *error) {
 bool mh_span_resize(mheap *heap, const mh_block *block, uint64_t size) {
   uint64_t pages = pages_of(size);
   pthread_mutex_lock(&heap->region->lock);
-  bool done = block->kind == MH_BLOCK_SPAN ? span_resize(heap, block->run, pages)
-                                           : huge_resize(heap, &block->huge, pages);
+  bool huge = block->kind == MH_BLOCK_HUGE;
+  bool done = huge ? huge_resize(heap, &block->huge, pages) : span_resize(heap, block->run, pages);
+  if (done) mh_counts_span_resized(heap, huge ? MH_COUNT_HUGE : MH_COUNT_SPAN, block->size, pages * MH_PAGE);
   pthread_mutex_unlock(&heap->region->lock);
   return done;
 }

@@ -33,6 +33,7 @@ typedef struct run {
   uint64_t offset;
   uint64_t bytes;         /* it occupies */
   uint64_t usable;        /* SPAN, HUGE: bytes of the block */
+  bool owned;             /* SLAB: some lane has it */
   const mh_bitmaps *maps; /* SLAB */
 } run;
 
@@ -46,6 +47,7 @@ typedef struct walk {
   bool stopped;
   run free;                           /* free bytes that end where the walk is: adjacent ones are one run */
   uint64_t slices[MH_SEGMENT_SLICES]; /* heads of the segment at hand */
+  uint64_t owned;                     /* bit a slice: a slab of some lane's */
 } walk;
 
 static void flush_free(walk *w) {
@@ -72,6 +74,13 @@ static uint32_t slices_in(const walk *w, uint64_t segment) {
   return slices < MH_SEGMENT_SLICES ? (uint32_t)slices : MH_SEGMENT_SLICES;
 }
 
+static void note_owned(walk *w, uint64_t segment) {
+  mh_slab *entries = (mh_slab *)mh_segment_of(w->region, segment);
+  w->owned = 0;
+  for (uint32_t i = 1; i < slices_in(w, segment); i++)
+    if (atomic_load_explicit(&entries[i].lane, memory_order_relaxed) != NULL) w->owned |= (uint64_t)1 << i;
+}
+
 /* Copies the heads and sees whether the runs follow one another. */
 static mheap_err copy_heads(walk *w, uint64_t segment) {
   const mh_segment_header *header = header_at(w, segment);
@@ -86,6 +95,7 @@ static mheap_err copy_heads(walk *w, uint64_t segment) {
     for (uint32_t i = 1; i < head.count && word != 0; i++) w->slices[slice + i] = 0;
     slice += word != 0 ? head.count : 1;
   }
+  note_owned(w, segment);
   return MHEAP_OK;
 }
 
@@ -100,6 +110,7 @@ static void step_head(walk *w, uint64_t segment, uint32_t slice, const mh_run_he
       .bytes = head->count * MH_SLICE,
       .usable = head->pages * (uint64_t)MH_PAGE,
       .maps = &header_at(w, segment)->bitmaps[slice],
+      .owned = w->owned >> slice & 1,
   };
   step(w, it);
 }
@@ -190,6 +201,17 @@ static uint64_t blocks_in_use(const mh_bitmaps *maps, uint32_t blocks) {
   return used;
 }
 
+/* Which of a region's runs are counted, and where. */
+typedef struct counter {
+  mheap_stats *stats;
+  const mheap *only; /* this heap's, and its objects'; NULL: all */
+} counter;
+
+static bool is_counted(const counter *c, uint32_t row) {
+  return c->only == NULL || row == c->only->row || (c->only->own != NULL && row == c->only->own->row);
+}
+
+/* Blocks in slabs that no lane has were in use before this process came by them. */
 static void count_slab(mheap_stats *stats, const run *it) {
   const mh_class *class = &mh_classes[it->class];
   mheap_class_stats *row = &stats->classes[it->class];
@@ -197,6 +219,7 @@ static void count_slab(mheap_stats *stats, const run *it) {
   row->runs++;
   row->blocks += class->blocks;
   row->used += used;
+  if (!it->owned) row->peak += used;
   row->used_bytes += used * class->size;
   row->run_bytes += it->bytes;
   stats->chunks_used += used;
@@ -223,27 +246,60 @@ static uint64_t segments_from(const run *it) {
   return (end + MH_SEGMENT - 1) / MH_SEGMENT - (start + MH_SEGMENT - 1) / MH_SEGMENT;
 }
 
-static bool count_run(void *arg, const run *it) {
-  mheap_stats *stats = arg;
-  stats->bytes_total += it->bytes;
-  switch (it->kind) {
-    case RUN_FREE:
-      stats->chunks_free++;
-      stats->bytes_free += it->bytes;
-      stats->segments_free += segments_from(it);
-      break;
-    case RUN_META: stats->bytes_overhead += it->bytes; break;
-    case RUN_SLAB: count_slab(stats, it); break;
-    case RUN_SPAN: count_block(stats, &stats->spans, it); break;
-    case RUN_HUGE: count_block(stats, &stats->huge, it); break;
+static void count_space(mheap_stats *stats, const run *it) {
+  if (it->kind == RUN_META) {
+    stats->bytes_overhead += it->bytes;
+    return;
   }
+  stats->chunks_free++;
+  stats->bytes_free += it->bytes;
+  stats->segments_free += segments_from(it);
+}
+
+static bool count_run(void *arg, const run *it) {
+  const counter *c = arg;
+  mheap_stats *stats = c->stats;
+  bool is_space = it->kind == RUN_FREE || it->kind == RUN_META;
+  if (is_space ? c->only != NULL : !is_counted(c, it->heap)) return true;
+  stats->bytes_total += it->bytes;
+  if (is_space) count_space(stats, it);
+  else if (it->kind == RUN_SLAB) count_slab(stats, it);
+  else count_block(stats, it->kind == RUN_SPAN ? &stats->spans : &stats->huge, it);
   return true;
 }
 
-mheap_err mh_heap_region_stats(mheap *heap, mheap_stats *stats) {
-  mheap_err failed = walk_region(heap, count_run, stats);
-  stats->segments += mh_map_segments(heap->region);
-  return failed;
+static void read_counts(mh_region *region, const mheap *only, mheap_stats *stats) {
+  counter c = {.only = only};
+  mh_handles_lock();
+  for (mheap *heap = region->heaps; heap != NULL; heap = heap->next)
+    if (is_counted(&c, heap->row)) mh_counts_read(heap, stats);
+  mh_handles_unlock();
+}
+
+static mheap_err count_region(mheap *part, const mheap *only, mheap_stats *stats) {
+  counter c = {.stats = stats, .only = only};
+  mheap_err failed = walk_region(part, count_run, &c);
+  if (failed) return failed;
+  read_counts(part->region, only, stats);
+  if (only == NULL) stats->segments += mh_map_segments(part->region);
+  return MHEAP_OK;
+}
+
+mheap_err mh_heap_region_stats(mheap *heap, mheap_stats *stats) { return count_region(heap, NULL, stats); }
+
+/* Of size classes the peak is counted, but for what came since; of spans, what it exceeds `used` by. */
+void mh_stats_finish(mheap_stats *stats) {
+  for (uint32_t i = 0; i < MHEAP_CLASSES; i++) {
+    mheap_class_stats *class = &stats->classes[i];
+    class->block_size = mh_classes[i].size;
+    if (class->peak < class->used) class->peak = class->used;
+    class->peak_bytes = class->peak * class->block_size;
+    class->total_bytes = class->total * class->block_size;
+  }
+  stats->spans.peak += stats->spans.used;
+  stats->spans.peak_bytes += stats->spans.used_bytes;
+  stats->huge.peak += stats->huge.used;
+  stats->huge.peak_bytes += stats->huge.used_bytes;
 }
 
 /* What was asked for, and the node, are home's. */
@@ -263,20 +319,56 @@ static void count_pages(mheap *heap, mheap_page_stats *pages) {
   }
 }
 
+/* Of all regions that the heap uses; `alone`: of what is its own there. */
+static mheap_err count_parts(mheap *heap, bool alone, mheap_stats *stats) {
+  mheap_err failed = MHEAP_OK;
+  for (mheap *part = mh_part_first(heap); part != NULL && !failed; part = mh_part_next(part)) {
+    if (!mh_part_enter(part)) continue;
+    failed = count_region(part, alone ? part : NULL, stats);
+    mh_part_leave(part);
+  }
+  mh_stats_finish(stats);
+  return failed;
+}
+
 mheap_err mheap_get_stats(mheap *heap, mheap_stats *stats) {
   mheap_err failed;
   if (stats == NULL) return no_place(heap, "mheap_get_stats: stats");
   memset(stats, 0, sizeof *stats);
-  for (unsigned i = 0; i < MHEAP_CLASSES; i++) stats->classes[i].block_size = mh_classes[i].size;
   heap = readable(heap, &failed);
-  for (mheap *part = failed ? NULL : mh_part_first(heap); part != NULL && !failed;
-       part = mh_part_next(part)) {
-    if (!mh_part_enter(part)) continue;
-    failed = mh_heap_region_stats(part, stats);
-    mh_part_leave(part);
-  }
+  if (!failed) failed = count_parts(heap, false, stats);
   if (!failed) count_pages(heap, &stats->pages);
   return failed;
+}
+
+mheap_err mheap_get_heap_stats(mheap *heap, mheap_stats *stats) {
+  mheap_err failed;
+  if (stats == NULL) return no_place(heap, "mheap_get_heap_stats: stats");
+  memset(stats, 0, sizeof *stats);
+  heap = readable(heap, &failed);
+  return failed ? failed : count_parts(heap, true, stats);
+}
+
+/* ---- starting anew ---- */
+
+static void reset_region(mheap *part, bool alone) {
+  mh_handles_lock();
+  for (mheap *heap = part->region->heaps; heap != NULL; heap = heap->next)
+    if (!alone || heap == part || heap == part->own) mh_counts_reset(heap);
+  mh_handles_unlock();
+}
+
+mheap_err mheap_stats_reset(mheap *heap) {
+  mheap_err failed;
+  heap = readable(heap, &failed);
+  if (failed) return failed;
+  bool alone = heap->row != 0;
+  for (mheap *part = mh_part_first(heap); part != NULL; part = mh_part_next(part)) {
+    if (!mh_part_enter(part)) continue;
+    reset_region(part, alone);
+    mh_part_leave(part);
+  }
+  return MHEAP_OK;
 }
 
 /* ---- blocks ---- */

@@ -457,9 +457,9 @@ mheap_err mheap_subproc_get_stats(mheap_subproc id, mheap_stats *stats, mheap_er
   mh_subproc *subproc = find_by(id, error);
   if (subproc == NULL) return MHEAP_ERR_ARGUMENT;
   mheap_err code = list_heaps(subproc, &list, error);
-  for (unsigned i = 0; i < MHEAP_CLASSES; i++) stats->classes[i].block_size = mh_classes[i].size;
   for (size_t i = 0; i < list.count && !code; i++) code = add_region(list.each[i], stats, error);
   free_list(&list);
+  mh_stats_finish(stats);
   return code;
 }
 

@@ -54,6 +54,34 @@ typedef void mheap_deferred_free_fun(bool force, unsigned long long heartbeat, v
 #define MHEAP_DEFERRED_FREE_EVERY 256
 MHEAP_API void mheap_register_deferred_free(mheap_deferred_free_fun *fn, void *arg);
 
+/* ---- statistics ---------------------------------------------------------------------
+
+   What a heap holds now is counted by walking it (mheap_get_stats, mheap_get_heap_stats). The most
+   that it held and what it ever handed out are counted in this process, at no cost for allocating. */
+
+/* Peaks and totals begin anew, in all heaps of the region; in one that is not the main heap, there
+   alone. heap NULL: the default heap. */
+MHEAP_API mheap_err mheap_stats_reset(mheap *heap);
+
+/* A table of mheap_get_stats(heap); size classes of which nothing was ever used are left out. out
+   NULL: to the registered output. */
+MHEAP_API mheap_err mheap_stats_print_out(mheap *heap, mheap_output_fun *out, void *arg);
+MHEAP_API mheap_err mheap_stats_print(mheap *heap);
+/* The same as one JSON object with the names of mheap_stats, and "name"; in several pieces. */
+MHEAP_API mheap_err mheap_stats_json_out(mheap *heap, mheap_output_fun *out, void *arg);
+/* The same into buffer[size], cut off there and ended by NUL if size is not 0. Returns the bytes of
+   the whole text without the NUL; 0 where the heap cannot be counted. */
+MHEAP_API size_t mheap_stats_json(mheap *heap, char *buffer, size_t size);
+/* Table or object of counts that the caller has, such as those of a subprocess. */
+MHEAP_API void mheap_stats_write(const mheap_stats *stats, const char *name, bool json, mheap_output_fun *out,
+                                 void *arg);
+
+/* What the calling thread allocated in each heap since it came, or since mheap_stats_merge: a table
+   of size classes. Larger blocks are counted in their heap alone. */
+MHEAP_API mheap_err mheap_thread_stats_print_out(mheap_output_fun *out, void *arg);
+/* The calling thread's counts begin anew. Those of heaps hold them from the first on. */
+MHEAP_API void mheap_stats_merge(void);
+
 /* ---- small blocks ------------------------------------------------------------------- */
 
 /* As mheap_malloc, and zeroed, for sizes that the caller knows to be at most so many bytes. Larger

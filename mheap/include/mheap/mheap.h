@@ -404,6 +404,10 @@ typedef struct mheap_class_stats {
   uint64_t used;         /* blocks in use */
   uint64_t used_bytes;   /* bytes of the blocks in use, as usable_size tells them */
   uint64_t run_bytes;    /* bytes of the slices or segments they occupy */
+  uint64_t peak;         /* the most blocks in use at once, and their bytes: since this attach, or  */
+  uint64_t peak_bytes;   /* mheap_stats_reset; of a size class too many by less than a slab a thread */
+  uint64_t total;        /* blocks that were handed out in that time, by this process, and their bytes */
+  uint64_t total_bytes;
 } mheap_class_stats;
 
 #define MHEAP_FALLBACK 240 /* bytes of mheap_page_stats.fallback */
@@ -438,6 +442,10 @@ typedef struct mheap_stats {
    threads use meanwhile is counted approximately. The counts are of the whole region: blocks of
    every heap in it, those of objects and of named roots included. */
 MHEAP_API mheap_err mheap_get_stats(mheap *heap, mheap_stats *stats);
+
+/* The same of one heap alone: of its region's other heaps, and of the space between them, nothing.
+   The main heap's objects are its own. */
+MHEAP_API mheap_err mheap_get_heap_stats(mheap *heap, mheap_stats *stats);
 
 /* A block in use. Return false to stop. Only blocks of this heap are visited, none of objects or
    named roots: so there may be fewer than mheap_get_stats counts. */
