@@ -11,11 +11,6 @@ static uint64_t load(const _Atomic uint64_t *count) {
   return atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)count, memory_order_relaxed);
 }
 
-/* Of a count that this thread alone changes. */
-static void add(_Atomic uint64_t *count, uint64_t more) {
-  atomic_store_explicit(count, load(count) + more, memory_order_relaxed);
-}
-
 static int64_t touched_now(mheap *heap, uint32_t class) {
   return atomic_load_explicit(&heap->counts.touched[class], memory_order_relaxed);
 }
@@ -37,26 +32,26 @@ static int64_t blocks_in(const mh_slab *slab, uint32_t words) {
   return 64 * words < slab->blocks ? 64 * words : slab->blocks;
 }
 
-void mh_counts_use(mh_lane *lane, mh_slab *slab, uint32_t word, uint64_t ready) {
-  uint32_t class = slab->class;
-  add(&lane->counts.taken[class], mh_bits(ready));
-  if (word < slab->touched) return;
-  mheap *heap = lane->heap;
-  note_peak(heap, class, touched_now(heap, class));
-  touch(heap, class, blocks_in(slab, word + 1) - blocks_in(slab, slab->touched));
-  slab->touched = (uint8_t)(word + 1);
-  _Atomic uint64_t *fresh = &lane->counts.fresh[class / 64];
-  atomic_store_explicit(fresh, load(fresh) | (uint64_t)1 << class % 64, memory_order_relaxed);
+static void set_fresh(mh_lane_counts *counts, uint32_t class, bool fresh) {
+  _Atomic uint64_t *bits = &counts->fresh[class / 64];
+  uint64_t bit = (uint64_t)1 << class % 64;
+  atomic_store_explicit(bits, fresh ? load(bits) | bit : load(bits) & ~bit, memory_order_relaxed);
 }
 
-void mh_counts_leave(mh_lane *lane, uint32_t class, uint64_t ready) {
-  _Atomic uint64_t *fresh = &lane->counts.fresh[class / 64];
-  uint64_t bit = (uint64_t)1 << class % 64, left = ready != 0 ? mh_bits(ready) : 0;
-  if (left != 0) add(&lane->counts.taken[class], -left);
-  if ((load(fresh) & bit) == 0) return;
+void mh_counts_touch(mh_lane *lane, mh_slab *slab, uint32_t word) {
   mheap *heap = lane->heap;
-  note_peak(heap, class, touched_now(heap, class) - (int64_t)left);
-  atomic_store_explicit(fresh, load(fresh) & ~bit, memory_order_relaxed);
+  note_peak(heap, slab->class, touched_now(heap, slab->class));
+  touch(heap, slab->class, blocks_in(slab, word + 1) - blocks_in(slab, slab->touched));
+  slab->touched = (uint8_t)(word + 1);
+  set_fresh(&lane->counts, slab->class, true);
+}
+
+void mh_counts_leave_slowly(mh_lane *lane, uint32_t class, uint64_t ready) {
+  mheap *heap = lane->heap;
+  mh_count_more(&lane->counts.taken[class], -(uint64_t)mh_bits(ready));
+  if (!mh_counts_is_fresh(&lane->counts, class)) return;
+  note_peak(heap, class, touched_now(heap, class) - mh_bits(ready));
+  set_fresh(&lane->counts, class, false);
 }
 
 void mh_counts_adopt(mheap *heap, mh_slab *slab) {
@@ -70,7 +65,7 @@ void mh_counts_adopt(mheap *heap, mh_slab *slab) {
 void mh_counts_retire(mh_lane *lane, mh_slab *slab) {
   mheap *heap = lane->heap;
   uint32_t class = slab->class;
-  bool fresh = load(&lane->counts.fresh[class / 64]) >> class % 64 & 1;
+  bool fresh = mh_counts_is_fresh(&lane->counts, class);
   note_peak(heap, class, touched_now(heap, class) - (fresh ? mh_bits(lane->bins[class].ready) : 0));
   touch(heap, slab->class, -blocks_in(slab, slab->touched));
   slab->touched = 0;
@@ -102,7 +97,7 @@ static int64_t most_touched(mheap *heap, uint32_t class) {
   int64_t peak = atomic_load_explicit(&heap->counts.peak[class], memory_order_relaxed),
           now = touched_now(heap, class);
   for (const mh_lane *lane = heap->lanes; lane != NULL; lane = lane->next)
-    if (load(&lane->counts.fresh[class / 64]) >> class % 64 & 1) now -= mh_bits(ready_now(lane, class));
+    if (mh_counts_is_fresh(&lane->counts, class)) now -= mh_bits(ready_now(lane, class));
   return now > peak ? now : peak;
 }
 

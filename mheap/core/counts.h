@@ -52,10 +52,29 @@ static inline uint32_t mh_bits(uint64_t bits) {
 
 /* ---- by a lane's thread ---- */
 
-/* The lane's bin of a class hands out from word `word` of `slab` from now on, in which `ready` are free. */
-void mh_counts_use(struct mh_lane *lane, struct mh_slab *slab, uint32_t word, uint64_t ready);
-/* Its bin gives its word up, in which these are still free. */
-void mh_counts_leave(struct mh_lane *lane, uint32_t class, uint64_t ready);
+/* Of a count that this thread alone changes. */
+static inline void mh_count_more(_Atomic uint64_t *count, uint64_t more) {
+  uint64_t now = atomic_load_explicit(count, memory_order_relaxed);
+  atomic_store_explicit(count, now + more, memory_order_relaxed);
+}
+static inline bool mh_counts_is_fresh(const mh_lane_counts *counts, uint32_t class) {
+  const _Atomic uint64_t *bits = &counts->fresh[class / 64];
+  return atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)bits, memory_order_relaxed) >> class % 64 & 1;
+}
+
+/* A bin takes the free blocks of a word. */
+static inline void mh_counts_take(mh_lane_counts *counts, uint32_t class, uint64_t ready) {
+  mh_count_more(&counts->taken[class], mh_bits(ready));
+}
+/* That word was not used before. */
+void mh_counts_touch(struct mh_lane *lane, struct mh_slab *slab, uint32_t word);
+
+void mh_counts_leave_slowly(struct mh_lane *lane, uint32_t class, uint64_t ready);
+/* A bin gives its word up, in which these are still free; seldom any, and seldom in a fresh one. */
+static inline void mh_counts_leave(struct mh_lane *lane, mh_lane_counts *counts, uint32_t class,
+                                   uint64_t ready) {
+  if (ready != 0 || mh_counts_is_fresh(counts, class)) mh_counts_leave_slowly(lane, class, ready);
+}
 /* A slab that the file held comes to a lane, or one goes. */
 void mh_counts_adopt(mheap *heap, struct mh_slab *slab);
 void mh_counts_retire(struct mh_lane *lane, struct mh_slab *slab);

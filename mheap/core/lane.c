@@ -119,8 +119,9 @@ static void set_ready(mh_bin *bin, uint64_t ready) {
 
 static void leave_word(mh_bin *bin) {
   mh_slab *slab = bin->slab;
-  if (slab != NULL)
-    mh_counts_leave(atomic_load_explicit(&slab->lane, memory_order_relaxed), slab->class, bin->ready);
+  if (slab == NULL) return;
+  mh_lane *lane = atomic_load_explicit(&slab->lane, memory_order_relaxed);
+  mh_counts_leave(lane, &lane->counts, slab->class, bin->ready);
 }
 
 static void clear_bin(mh_bin *bin) {
@@ -153,10 +154,18 @@ static bool back_word(mh_region *region, mh_slab *slab, uint32_t i) {
   return true;
 }
 
+/* The slab that the bin had until now is of the same lane and class. */
+static void count_word(const mh_bin *bin, mh_slab *slab, uint32_t i, uint64_t ready) {
+  mh_lane *lane = atomic_load_explicit(&slab->lane, memory_order_relaxed);
+  uint32_t class = slab->class;
+  if (bin->slab != NULL) mh_counts_leave(lane, &lane->counts, class, bin->ready);
+  mh_counts_take(&lane->counts, class, ready);
+  if (i >= slab->touched) mh_counts_touch(lane, slab, i);
+}
+
 static void use_word(mh_region *region, mh_bin *bin, mh_slab *slab, uint32_t i) {
   uint64_t ready = free_in_word(slab, i);
-  leave_word(bin);
-  mh_counts_use(atomic_load_explicit(&slab->lane, memory_order_relaxed), slab, i, ready);
+  count_word(bin, slab, i, ready);
   bin->slab = slab;
   slab->place = MH_PLACE_BIN;
   bin->size = slab->size;
