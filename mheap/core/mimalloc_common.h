@@ -28,5 +28,6 @@ void *mh_mi_resize(mheap *heap, void *block, size_t size);
 
 /* What options change: whether errors are shown, and statistics at exit. */
 void mh_mi_show_errors(void);
+void mh_mi_show_stats(void);
 
 #endif

@@ -62,6 +62,7 @@ size_t mi_option_get_size(mi_option_t name) {
 
 static void act(mi_option_t name) {
   if (name == mi_option_show_errors || name == mi_option_verbose) mh_mi_show_errors();
+  if (name == mi_option_show_stats || name == mi_option_verbose) mh_mi_show_stats();
 }
 
 void mi_option_set(mi_option_t name, long value) {

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
 import pytest
-from c_tools import CC, run
+from c_tools import CC, INCLUDE, run
 
 import mheap.config
 
@@ -324,3 +325,99 @@ def test_a_program_needs_no_exceptions(tmp_path: Path) -> None:
         "#include <mimalloc.h>\nint main() { mi_free(mi_new_nothrow(mi_new(1) != nullptr)); }\n"
     )
     run(build_here(source, [*CXX, "-fno-exceptions"]))
+
+
+# ---- what the documents declare ----
+
+DOCUMENTED = """
+void *mi_malloc_small(size_t size);
+void *mi_zalloc_small(size_t size);
+size_t mi_good_size(size_t size);
+void mi_collect(bool force);
+void mi_stats_print(void *out);
+void mi_stats_print_out(mi_output_fun *out, void *arg);
+void mi_stats_reset(void);
+void mi_stats_merge(void);
+void mi_thread_init(void);
+void mi_thread_done(void);
+void mi_thread_stats_print_out(mi_output_fun *out, void *arg);
+void mi_register_deferred_free(mi_deferred_free_fun *deferred_free, void *arg);
+void mi_register_output(mi_output_fun *out, void *arg);
+void mi_register_error(mi_error_fun *errfun, void *arg);
+bool mi_is_in_heap_region(const void *p);
+bool mi_is_redirected();
+void mi_process_info(size_t *, size_t *, size_t *, size_t *, size_t *, size_t *, size_t *, size_t *);
+void (mi_debug_show_arenas)(bool show_inuse, bool show_abandoned, bool show_purge);
+int mi_reserve_os_memory(size_t size, bool commit, bool allow_large);
+int mi_reserve_os_memory_ex(size_t size, bool commit, bool allow_large, bool exclusive,
+                            mi_arena_id_t *arena_id);
+bool mi_manage_os_memory(void *start, size_t size, bool is_committed, bool is_large, bool is_zero,
+                         int numa_node);
+bool mi_manage_os_memory_ex(void *start, size_t size, bool is_committed, bool is_large, bool is_zero,
+                            int numa_node, bool exclusive, mi_arena_id_t *arena_id);
+int mi_reserve_huge_os_pages_interleave(size_t pages, size_t numa_nodes, size_t timeout_msecs);
+int mi_reserve_huge_os_pages_at(size_t pages, int numa_node, size_t timeout_msecs);
+int mi_reserve_huge_os_pages_at_ex(size_t pages, int numa_node, size_t timeout_msecs, bool exclusive,
+                                   mi_arena_id_t *arena_id);
+void *mi_arena_area(mi_arena_id_t arena_id, size_t *size);
+size_t mi_arena_min_alignment(void);
+mi_heap_t *mi_heap_new_in_arena(mi_arena_id_t arena_id);
+mi_heap_t *mi_heap_new_ex(int heap_tag, bool allow_destroy, mi_arena_id_t arena_id);
+mi_subproc_id_t mi_subproc_main(void);
+mi_subproc_id_t mi_subproc_current(void);
+mi_subproc_id_t mi_subproc_new(void);
+void mi_subproc_destroy(mi_subproc_id_t subproc);
+void mi_subproc_delete(mi_subproc_id_t subproc);
+void mi_subproc_add_current_thread(mi_subproc_id_t subproc);
+bool mi_subproc_visit_heaps(mi_subproc_id_t subproc, mi_heap_visit_fun *visitor, void *arg);
+
+typedef int mi_arena_id_t;
+typedef void *mi_subproc_id_t;
+typedef void mi_deferred_free_fun(bool force, unsigned long long heartbeat, void *arg);
+typedef void mi_output_fun(const char *msg, void *arg);
+typedef void mi_error_fun(int err, void *arg);
+typedef bool mi_heap_visit_fun(mi_heap_t *heap, void *arg);
+int small[MI_SMALL_SIZE_MAX == 128 * sizeof(void *) ? 1 : -1];
+size_t (*usable)(const void *) = mi_usable_size; /* "void *" in the documents: both may be passed */
+"""
+
+
+def test_signatures_are_those_of_the_documents(tmp_path: Path) -> None:
+    """A declaration that differed would be an error."""
+    source = tmp_path / "documented.c"
+    source.write_text("#include <mheap/mimalloc.h>\n" + DOCUMENTED)
+    run(*CC, "-std=c17", "-Wall", "-Werror", f"-I{INCLUDE}", "-fsyntax-only", source)
+
+
+# ---- the original's own declarations ----
+
+WINDOWS = {"mi_wcsdup", "mi_mbsdup", "mi_dupenv_s", "mi_wdupenv_s"}
+
+
+def prototypes() -> dict[str, str]:
+    """The functions that the installed original declares, by name."""
+    text = run(*CC, "-E", "-P", "-x", "c", ORIGINAL)
+    text = re.sub(r"__attribute__\s*\(\((?:[^()]|\([^()]*\))*\)\)", "", text)
+    found = re.findall(r"(?<=[;}])\s*((?!typedef)[\w\s*]+?\b(mi_\w+)\s*\([^;{}]*\)\s*;)", text)
+    return {name: prototype for prototype, name in found}
+
+
+@needs_original
+def test_every_function_of_the_original_is_declared_alike(tmp_path: Path) -> None:
+    theirs = prototypes()
+    assert len(theirs) > 120
+    source = tmp_path / "again.c"
+    again = [text for name, text in theirs.items() if name not in WINDOWS | {"mi_debug_show_arenas"}]
+    used = [f"(void *){name}," for name in theirs if name not in WINDOWS]
+    source.write_text(
+        "#include <mheap/mimalloc.h>\n" + "\n".join(again) + "\nvoid *all[] = {" + " ".join(used) + "};\n"
+    )
+    run(*CC, "-std=c17", "-Wall", "-Werror", f"-I{INCLUDE}", "-fsyntax-only", source)
+
+
+@needs_original
+def test_every_name_of_the_original_is_here() -> None:
+    ours = "".join(path.read_text(encoding="utf-8") for path in INCLUDE.glob("mheap/mimalloc*.h"))
+    theirs = set(re.findall(r"\b(?:mi|MI)_\w+\b", ORIGINAL.read_text(encoding="utf-8")))
+    of_windows = {*WINDOWS, "MI_SHARED_LIB", "MI_SHARED_LIB_EXPORT"}
+    assert theirs - set(re.findall(r"\w+", ours)) - of_windows == set()

@@ -295,7 +295,7 @@ MHEAP_API bool mi_heap_visit_blocks(const mi_heap_t *heap, bool visit_all_blocks
 MHEAP_API bool mi_abandoned_visit_blocks(mi_subproc_id_t subproc_id, int heap_tag, bool visit_blocks,
                                          mi_block_visit_fun *visitor, void *arg);
 
-/* ---- functions that are called; housekeeping -------------------------------------------- */
+/* ---- functions that are called; output; statistics -------------------------------------------- */
 
 typedef void mi_deferred_free_fun(bool force, unsigned long long heartbeat, void *arg);
 typedef void mi_output_fun(const char *msg, void *arg);
@@ -310,6 +310,19 @@ MHEAP_API void mi_register_error(mi_error_fun *fun, void *arg);
 
 /* Gives empty slabs of the default heap's region back; force: pages to the system, too. */
 MHEAP_API void mi_collect(bool force) mi_attr_noexcept;
+/* Peaks and totals begin anew, in all heaps of the main heap's region. */
+MHEAP_API void mi_stats_reset(void) mi_attr_noexcept;
+/* What mi_thread_stats_print_out tells of this thread begins anew: heaps hold it from the first on. */
+MHEAP_API void mi_stats_merge(void) mi_attr_noexcept;
+/* `out` is ignored: to the registered output. */
+MHEAP_API void mi_stats_print(void *out) mi_attr_noexcept;
+/* out NULL: the registered output. */
+MHEAP_API void mi_stats_print_out(mi_output_fun *out, void *arg) mi_attr_noexcept;
+MHEAP_API void mi_thread_stats_print_out(mi_output_fun *out, void *arg) mi_attr_noexcept;
+MHEAP_API void mi_heap_stats_print_out(mi_heap_t *heap, mi_output_fun *out, void *arg) mi_attr_noexcept;
+/* As JSON into buf, cut off at buf_size; buf NULL: into a block, which the caller frees. */
+MHEAP_API char *mi_stats_get_json(size_t buf_size, char *buf) mi_attr_noexcept;
+
 /* Automatic, all three. */
 MHEAP_API void mi_process_init(void) mi_attr_noexcept;
 MHEAP_API void mi_thread_init(void) mi_attr_noexcept;
@@ -364,9 +377,9 @@ MHEAP_API bool mi_subproc_visit_heaps(mi_subproc_id_t subproc, mi_heap_visit_fun
 
 /* ---- options ------------------------------------------------------------------------------------ */
 
-/* Names of all versions. Two act: show_errors and verbose have errors written to the output although no
-   function is registered. The others are stored, and nothing else: there is no need of them here,
-   or (reserve_*) a function says it better. */
+/* Names of all versions. Three act: show_errors and verbose have errors written to the output although
+   no function is registered; show_stats and verbose have statistics printed at exit. The others are
+   stored, and nothing else: there is no need of them here, or (reserve_*) a function says it better. */
 typedef enum mi_option_e {
   mi_option_show_errors,
   mi_option_show_stats,
