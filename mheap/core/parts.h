@@ -39,8 +39,11 @@ static inline mheap *mh_part_at(mheap *heap, const void *address) {
 
 /* What named roots store of a block is its distance from the base of home. In memory it may lie in another
    part: then it is any number, which means what it says until that part's region is gone. */
+static inline void *mh_part_address(const mheap *heap, uint64_t distance) {
+  return (void *)((uintptr_t)heap->region->base + distance);
+}
 static inline bool mh_part_reaches(mheap *heap, uint64_t distance) {
-  return mh_parts_are_many(heap) && mh_part_at(heap, heap->region->base + distance) != heap->whole;
+  return mh_parts_are_many(heap) && mh_part_at(heap, mh_part_address(heap, distance)) != heap->whole;
 }
 
 /* A handle that is used for a heap from now on is a part of nothing else. */

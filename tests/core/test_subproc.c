@@ -311,6 +311,121 @@ static void lanes_are_handed_back(void) {
   leave_and_destroy(subproc);
 }
 
+/* ---- many of them ---- */
+
+#define PLACES 6
+#define SLOTS 16
+#define WORKERS 6
+
+/* A subprocess and what its threads hand to each other; `lock` keeps it while one goes in. */
+typedef struct place {
+  pthread_mutex_t lock;
+  mheap_subproc subproc;
+  uint64_t *_Atomic slots[SLOTS];
+} place;
+
+static place places[PLACES];
+static _Atomic unsigned strangers, destroyed;
+static _Atomic bool all_done;
+
+static uint64_t next_random(uint64_t *seed) {
+  return (*seed = *seed * 6364136223846793005u + 1442695040888963407u) >> 33;
+}
+
+/* Each block says whose it is. What another subprocess's thread left behind would be found here. */
+static void look_at(uint64_t *block, mheap_subproc here) {
+  if (block == NULL) return;
+  if (*block != (uint64_t)here || mheap_subproc_of_address(block) != here) strangers++;
+  if (!CHECK_EQ(mheap_free(NULL, block), MHEAP_OK)) fprintf(stderr, "%s\n", mheap_last_error(NULL)->text);
+}
+
+static void work_in(place *at, mheap_subproc here, uint64_t *seed) {
+  for (int i = 0; i < 200; i++) {
+    size_t size = 8 + (next_random(seed) % 40 == 0 ? next_random(seed) % 300000 : next_random(seed) % 500);
+    uint64_t *block = mheap_malloc(NULL, size);
+    if (!CHECK(block != NULL)) return;
+    *block = (uint64_t)here;
+    look_at(atomic_exchange(&at->slots[next_random(seed) % SLOTS], block), here);
+  }
+}
+
+static void *comes_and_goes(void *number) {
+  uint64_t seed = (uint64_t)(uintptr_t)number;
+  mheap_error why;
+  for (int i = 0; i < 60; i++) {
+    place *at = &places[next_random(&seed) % PLACES];
+    pthread_mutex_lock(&at->lock);
+    mheap_subproc here = at->subproc;
+    CHECK_EQ(mheap_subproc_add_current_thread(here, &why), MHEAP_OK);
+    pthread_mutex_unlock(&at->lock);
+    work_in(at, here, &seed);
+    if (next_random(&seed) % 4 == 0) mheap_thread_done();
+  }
+  return NULL; /* in whichever it is: its end leaves it */
+}
+
+static void renew(place *at) {
+  mheap_error why;
+  pthread_mutex_lock(&at->lock);
+  mheap_err code = mheap_subproc_destroy(at->subproc, &why);
+  CHECK(code == MHEAP_OK || code == MHEAP_ERR_BUSY);
+  if (code == MHEAP_OK) {
+    for (int i = 0; i < SLOTS; i++) atomic_store(&at->slots[i], NULL);
+    at->subproc = mheap_subproc_new("renewed", NULL, &why);
+    destroyed++;
+  }
+  pthread_mutex_unlock(&at->lock);
+}
+
+static void *renews(void *unused) {
+  static mheap_stats stats;
+  uint64_t seed = 99;
+  for (unsigned i = 0; !atomic_load(&all_done) || i < PLACES; i++) {
+    place *at = &places[next_random(&seed) % PLACES];
+    renew(at);
+    pthread_mutex_lock(&at->lock);
+    mheap_subproc_get_stats(at->subproc, &stats, NULL);
+    pthread_mutex_unlock(&at->lock);
+  }
+  return unused;
+}
+
+static void many_come_and_go_apart(void) {
+  pthread_t threads[WORKERS + 1];
+  uint64_t *foreign = mheap_malloc(NULL, 100), before = blocks_in(1);
+  for (int i = 0; i < PLACES; i++) {
+    pthread_mutex_init(&places[i].lock, NULL);
+    places[i].subproc = make("place");
+  }
+  REQUIRE(pthread_create(&threads[WORKERS], NULL, renews, NULL) == 0);
+  for (int round = 0; round < 3; round++) {
+    for (int i = 0; i < WORKERS; i++)
+      REQUIRE(pthread_create(&threads[i], NULL, comes_and_goes,
+                             (void *)(uintptr_t)(round * WORKERS + i + 1)) == 0);
+    for (int i = 0; i < WORKERS; i++) pthread_join(threads[i], NULL);
+  }
+  all_done = true;
+  pthread_join(threads[WORKERS], NULL);
+  CHECK_EQ(strangers, 0);
+  CHECK(destroyed > 0);
+  CHECK_EQ(blocks_in(1), before);
+  for (int i = 0; i < PLACES; i++) CHECK_EQ(mheap_subproc_destroy(places[i].subproc, &error), MHEAP_OK);
+  CHECK_EQ(mheap_free(NULL, foreign), MHEAP_OK);
+}
+
+/* The control: a block that went from one to another is a stranger, and is not freed. */
+static void a_stranger_would_be_seen(void) {
+  mheap_subproc subproc = make("home");
+  uint64_t *block = mheap_malloc(NULL, 100);
+  *block = 1;
+  REQUIRE(enter(subproc));
+  CHECK(*block != (uint64_t)subproc && mheap_subproc_of_address(block) == 1);
+  CHECK_EQ(mheap_free(NULL, block), MHEAP_ERR_POINTER);
+  leave_and_destroy(subproc);
+  CHECK_EQ(mheap_subproc_of_address(&subproc), 0);
+  CHECK_EQ(mheap_free(NULL, block), MHEAP_OK);
+}
+
 /* ---- forks ---- */
 
 static int child_of_a_subprocess(mheap_subproc subproc, void *block) {
@@ -359,5 +474,5 @@ TEST_MAIN(TEST(a_thread_is_in_the_main_one_at_first), TEST(each_has_a_default_he
           TEST(the_main_heap_is_visited_even_if_nobody_used_it), TEST(the_main_one_stays),
           TEST(nobody_may_be_in_it), TEST(destroying_it_frees_all_its_blocks),
           TEST(deleting_is_refused_while_blocks_are_in_use), TEST(its_main_heap_may_be_a_file),
-          TEST(a_thread_that_ends_leaves), TEST(lanes_are_handed_back),
-          TEST(a_forked_child_goes_on_in_it_alone))
+          TEST(a_thread_that_ends_leaves), TEST(lanes_are_handed_back), TEST(many_come_and_go_apart),
+          TEST(a_stranger_would_be_seen), TEST(a_forked_child_goes_on_in_it_alone))

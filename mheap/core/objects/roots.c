@@ -79,7 +79,7 @@ mheap_err mheap_setroot(mheap *heap, const char *name, size_t length, void *bloc
 /* The block a stored value of the names leads to; NULL: it was freed, and the heap ends before it. */
 static mheap_err block_of(mh_space *space, uint64_t word, void **block) {
   uint64_t offset = (uint64_t)mh_word_to_int(word);
-  *block = mh_at(space->region, offset);
+  *block = mh_part_address(space->heap, offset);
   if (mh_word_tag(word) == MH_TAG_INT && mh_part_reaches(space->heap, offset)) return MHEAP_OK;
   *block = NULL;
   if (space->heap->spreads && !mh_in_region(space->region, offset, 1)) return MHEAP_OK;
