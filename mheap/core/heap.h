@@ -22,9 +22,9 @@ struct mheap {
   _Atomic(mh_lane *) lanes; /* all lanes of this heap in this process, by lane->next; only added to */
   pthread_mutex_t lock;     /* lanes' list, hooks; before region->lock */
   _Atomic(struct mh_subproc *) serves; /* whose main heap this is; NULL: nobody's */
-  mheap *own;  /* the heap of its objects' blocks; NULL: this is one, or its row is damaged */
-  mheap *next; /* handles on the same region */
-  uint32_t kind_arena;      /* which of the kind's arenas it belongs to, from 0 */
+  mheap *own;          /* the heap of its objects' blocks; NULL: this is one, or its row is damaged */
+  mheap *next;         /* handles on the same region */
+  uint32_t kind_arena; /* which of the kind's arenas it belongs to, from 0 */
   _Atomic(struct mheap_kind *) kind; /* whose heap it is (kind.h); NULL: no kind's, or not known yet */
 
   /* Of a heap that uses several regions: parts.h. */

@@ -77,7 +77,10 @@ static void in_child(void) {
   for (mh_region *region = regions; region != NULL; region = region->next) {
     bool memory = region->anonymous, keep = goes_on(region);
     region->walkers = 0;
-    for (mheap *heap = region->heaps; heap != NULL; heap = heap->next) mh_lanes_after_fork(heap, keep);
+    for (mheap *heap = region->heaps; heap != NULL; heap = heap->next) {
+      mh_lanes_after_fork(heap, keep);
+      heap->users = 0; /* whoever was looking at a part is not here */
+    }
     if (memory) continue;
     mh_os_close(region->lock_fd);
     mh_os_close(region->fd);
