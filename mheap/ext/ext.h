@@ -226,7 +226,7 @@ extern PyMethodDef mhx_attach_functions[];
 extern PyMethodDef mhx_kinds_functions[];
 extern PyMethodDef mhx_subprocs_functions[];
 extern PyMethodDef mhx_heap_functions[];
-extern PyMethodDef mhx_extended_functions[];
+extern PyMethodDef mhx_extended_functions[], mhx_stats_print_functions[];
 extern PyMethodDef mhx_heaps_methods[], mhx_heaps_functions[];
 extern PyMethodDef mhx_arenas_functions[];
 
@@ -268,6 +268,8 @@ int mhx_stats_init(PyObject *module, mhx_state *state);
 int mhx_kinds_init(PyObject *module, mhx_state *state);
 void mhx_kinds_finish(void);
 /* stats.c: a HeapStats. */
+/* stats.c: counts a heap. 0, or -1 with an exception. */
+int mhx_count(mhx_handle *handle, mheap_stats *stats);
 PyObject *mhx_stats_object(mhx_state *state, const mheap_stats *stats);
 /* subprocs.c: the subprocess whose main heap None means here: that of the thread if it was added to one in
    this interpreter, else that of the interpreter. */

@@ -6,10 +6,11 @@
 mhx_state *mhx_state_of(PyObject *module) { return PyModule_GetState(module); }
 
 static int add_functions(PyObject *module) {
-  PyMethodDef *tables[] = {mhx_attach_functions, mhx_heap_functions,     mhx_blocks_functions,
-                           mhx_roots_functions,  mhx_guard_functions,    mhx_stats_functions,
-                           mhx_view_functions,   mhx_heaps_functions,    mhx_arenas_functions,
-                           mhx_kinds_functions,  mhx_extended_functions, mhx_subprocs_functions};
+  PyMethodDef *tables[] = {mhx_attach_functions,  mhx_heap_functions,     mhx_blocks_functions,
+                           mhx_roots_functions,   mhx_guard_functions,    mhx_stats_functions,
+                           mhx_view_functions,    mhx_heaps_functions,    mhx_arenas_functions,
+                           mhx_kinds_functions,   mhx_extended_functions, mhx_stats_print_functions,
+                           mhx_subprocs_functions};
   for (size_t i = 0; i < Py_ARRAY_LENGTH(tables); i++)
     if (PyModule_AddFunctions(module, tables[i]) < 0) return -1;
   return 0;

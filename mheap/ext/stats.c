@@ -41,6 +41,10 @@ static PyStructSequence_Field class_fields[] = {
     {"used", "blocks in use"},
     {"used_bytes", "bytes of the blocks in use, as usable_size tells them"},
     {"run_bytes", "bytes of the slabs or spans"},
+    {"peak", "the most blocks in use at once, since this attach or stats_reset, to within a slab a thread"},
+    {"peak_bytes", "bytes in those"},
+    {"total", "blocks handed out by this process in that time"},
+    {"total_bytes", "bytes in those"},
     {NULL, NULL},
 };
 
@@ -88,7 +92,7 @@ static PyStructSequence_Field finding_fields[] = {
 static PyStructSequence_Desc info_desc = {
     "mheap.HeapInfo", "Identity and geometry of a heap.", info_fields, 24};
 static PyStructSequence_Desc class_desc = {
-    "mheap.ClassStats", "Counts of one size class, of all spans, or of all huge spans.", class_fields, 6};
+    "mheap.ClassStats", "Counts of one size class, of all spans, or of all huge spans.", class_fields, 10};
 static PyStructSequence_Desc pages_desc = {
     "mheap.PageStats", "The pages a heap lies on, as the kernel says they are mapped in this process.",
     pages_fields, 8};
@@ -233,7 +237,7 @@ static PyObject *op_info(mhx_handle *handle, PyObject *const *args) {
 
 /* ---- stats ---- */
 
-static int count(mhx_handle *handle, mheap_stats *stats) {
+int mhx_count(mhx_handle *handle, mheap_stats *stats) {
   mhx_use use;
   mheap *heap = mhx_use_begin(handle, &use);
   if (heap == NULL) return -1;
@@ -250,6 +254,7 @@ static PyObject *class_stats(PyTypeObject *type, const mheap_class_stats *class)
   filler to = {PyStructSequence_New(type), 0};
   put_numbers(&to, (uint64_t[]){class->block_size, class->runs, class->blocks, class->used}, 4);
   put_numbers(&to, (uint64_t[]){class->used_bytes, class->run_bytes}, 2);
+  put_numbers(&to, (uint64_t[]){class->peak, class->peak_bytes, class->total, class->total_bytes}, 4);
   return to.structure;
 }
 
@@ -293,12 +298,12 @@ PyObject *mhx_stats_object(mhx_state *state, const mheap_stats *stats) {
 static PyObject *op_stats(mhx_handle *handle, PyObject *const *args) {
   (void)args;
   mheap_stats stats;
-  return count(handle, &stats) < 0 ? NULL : mhx_stats_object(handle->state, &stats);
+  return mhx_count(handle, &stats) < 0 ? NULL : mhx_stats_object(handle->state, &stats);
 }
 
 static PyObject *mmstats(mhx_state *state, mhx_handle *handle) {
   mheap_stats stats;
-  if (count(handle, &stats) < 0) return NULL;
+  if (mhx_count(handle, &stats) < 0) return NULL;
   filler to = {PyStructSequence_New(state->mmstats_type), 0};
   put_totals(&to, &stats);
   return to.structure;

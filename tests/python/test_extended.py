@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import threading
 from typing import Any
@@ -107,6 +108,70 @@ def test_a_thread_may_say_when_it_begins_and_ends(heap: mheap.Heap) -> None:
     assert len(set(blocks)) == 101
     for block in blocks:
         heap.free(block)
+
+
+# ---- statistics
+
+
+def test_statistics_count_what_was(heap: mheap.Heap) -> None:
+    blocks = [heap.malloc(100) for _ in range(1000)]
+    large = heap.malloc(300_000)
+    for block in [*blocks, large]:
+        heap.free(block)
+    found = mheap.stats(heap)
+    row = next(row for row in found.classes if row.block_size == mheap.good_size(100))
+    assert (row.used, row.total) == (0, 1000)
+    assert row.peak >= 1000
+    assert row.total_bytes == 1000 * row.block_size
+    assert (found.spans.used, found.spans.peak, found.spans.total) == (0, 1, 1)
+    assert found == heap.stats()
+    mheap.stats_reset(heap)
+    row = next(row for row in mheap.stats(heap).classes if row.block_size == mheap.good_size(100))
+    assert row.total == 0
+    heap.malloc(100)
+    assert mheap.stats().bytes_total > 0
+
+
+def test_statistics_are_printed_to_whoever_asks(heap: mheap.Heap) -> None:
+    heap.malloc(100)
+    pieces: list[str] = []
+    mheap.stats_print_out(lambda text, arg: pieces.append(arg + text), "", heap)
+    table = "".join(pieces)
+    assert str(mheap.good_size(100)) in table
+    assert table.endswith("\n")
+    lines: list[str] = []
+    mheap.register_output(lambda text, arg: lines.append(text))
+    mheap.stats_print(heap)
+    assert "".join(lines) == table
+    lines.clear()
+    mheap.stats_print_out(md=heap)
+    assert "".join(lines) == table
+    with pytest.raises(ZeroDivisionError):
+        mheap.stats_print_out(lambda text, arg: 1 / 0, md=heap)
+    with pytest.raises(TypeError, match="out must be callable or None, not int"):
+        mheap.stats_print_out(3)  # type: ignore[arg-type]
+
+
+def test_statistics_are_json_too(heap: mheap.Heap) -> None:
+    heap.malloc(100)
+    found = json.loads(mheap.stats_json(heap))
+    assert found["chunks_used"] == heap.stats().chunks_used
+    assert json.loads(mheap.stats_json())["bytes_total"] > 0
+
+
+def test_a_thread_has_counts_of_its_own(heap: mheap.Heap) -> None:
+    pieces: list[str] = []
+
+    def work() -> None:
+        for _ in range(777):
+            heap.malloc(3000)
+        mheap.thread_stats_print_out(lambda text, arg: pieces.append(text))
+        mheap.stats_merge()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert "777" in "".join(pieces)
 
 
 # ---- output and errors

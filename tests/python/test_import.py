@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import Any
@@ -43,7 +44,7 @@ def test_every_function_that_begins_with_md_is_a_method_too() -> None:
     for name in mheap.__all__:
         function = getattr(mheap, name)
         signature = getattr(function, "__text_signature__", None)
-        if signature is not None and signature.startswith(("($module, md", "($module, /, md", "(md")):
+        if signature is not None and re.match(r"\((\$module, )?(/, )?md[,)]", signature):
             assert callable(getattr(mheap.Heap, name)), name
 
 
