@@ -824,11 +824,13 @@ void mh_lanes_hand_orphans(mh_region *region, uint32_t row) {
   }
 }
 
-/* The lane of another thread, which may be looking at it right now, is left to that thread. */
+/* The lane of another thread, which may be looking at it right now, is left to that thread. Slabs in
+   the queue go with their heap. */
 static void drop_lane(mh_lane *lane) {
   mh_thread *thread = lane->thread;
   mh_region *region = lane->heap->region;
   leave_lane(lane);
+  atomic_store_explicit(&lane->queue, NULL, memory_order_relaxed);
   if (thread == NULL || thread == &mh_this_thread) make_spare(region, lane);
   else atomic_store_explicit(&lane->gone, true, memory_order_release);
 }

@@ -230,6 +230,31 @@ static void a_forked_child_goes_on_with_its_heaps(void) {
   CHECK_EQ(mheap_arena_release(arena), MHEAP_OK);
 }
 
+/* ---- what other threads freed goes with its heap ---- */
+
+static void *free_some(void *arg) {
+  void **blocks = arg;
+  for (unsigned i = 0; i < EACH; i += 7) CHECK_EQ(mheap_free_any(blocks[i]), MHEAP_OK);
+  return NULL;
+}
+
+static void a_heap_is_destroyed_with_what_others_freed_in_it(void) {
+  mheap *heap = heap_at(test_path("freed.heap"), NULL);
+  void *blocks[EACH];
+  for (unsigned round = 0; round < 20; round++) {
+    pthread_t thread;
+    mheap *other = mheap_new(heap, 0, true, 0);
+    REQUIRE(other != NULL);
+    for (unsigned i = 0; i < EACH; i++) CHECK((blocks[i] = mheap_malloc(other, 1000)) != NULL);
+    CHECK(pthread_create(&thread, NULL, free_some, blocks) == 0 && pthread_join(thread, NULL) == 0);
+    CHECK_EQ(mheap_destroy(other), MHEAP_OK);
+    CHECK_EQ(mheap_free(heap, mheap_malloc(heap, 1000)), MHEAP_OK);
+  }
+  CHECK_EQ(heap_blocks(heap), 0);
+  CHECK(heap_is_sound(heap));
+  CHECK(heap_detach(heap));
+}
+
 /* ---- nothing is left over ---- */
 
 static uint64_t mappings(void) {
@@ -264,4 +289,4 @@ static void heaps_that_went_leave_nothing_behind(void) {
 
 TEST_MAIN(TEST(blocks_of_a_heap_are_freed_while_it_is_deleted), TEST(the_same_in_memory_that_is_an_arena),
           TEST(heaps_come_and_go_beside_others_at_work), TEST(a_forked_child_goes_on_with_its_heaps),
-          TEST(heaps_that_went_leave_nothing_behind))
+          TEST(a_heap_is_destroyed_with_what_others_freed_in_it), TEST(heaps_that_went_leave_nothing_behind))

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 
+#include "heap.h"
 #include "objects/value.h"
 
 /* ---- keys and values ---- */
@@ -157,6 +158,7 @@ static size_t left_behind(const ledger *l, const op *o) {
   if (o->kind == OP_MALLOC) return o->phase == IN_CALL;
   if (o->kind == OP_REALLOC) return 1;
   if (o->kind == OP_SET) return 4;
+  if (o->kind >= OP_NEW) return 0;
   return o->kind != OP_LIST ? 0 : 4 + (o->size < l->items ? l->items - o->size : 0);
 }
 
@@ -183,6 +185,110 @@ static void judge_blocks(audit *a, ledger *l) {
     if (l->ops[i ^ first].phase == IN_CALL) judge_op(a, l, &l->ops[i ^ first]);
 }
 
+/* ---- heaps and arenas ---- */
+
+typedef struct rows {
+  uint32_t list[MH_HEAPS];
+  unsigned count, arenas;
+} rows;
+
+static bool see_row(void *arg, mheap *heap) {
+  rows *r = arg;
+  if (heap->row != 0) r->list[r->count++] = heap->row;
+  return true;
+}
+
+static bool see_arena(void *arg, const mheap_arena_info *info) {
+  ((rows *)arg)->arenas += info->size > 0;
+  return true;
+}
+
+static bool is_there(const rows *r, uint32_t row) {
+  for (unsigned i = 0; i < r->count; i++)
+    if (r->list[i] == row) return true;
+  return false;
+}
+
+static const op *place_in_flight(const ledger *l) {
+  for (int i = 0; i < LEDGER_THREADS; i++)
+    if (l->ops[i].phase != IDLE && l->ops[i].kind >= OP_NEW) return &l->ops[i];
+  return NULL;
+}
+
+static void leave_place(ledger *l, unsigned i, bool destroyed) {
+  l->places[i].row = 0;
+  for (unsigned slot = 0; slot < LEDGER_SLOTS; slot++) {
+    if (l->home[slot] != i) continue;
+    l->home[slot] = 0;
+    if (destroyed) l->slots[slot].offset = 0;
+  }
+}
+
+/* Its heap is as it was, or it is gone, whole. */
+static void judge_place(audit *a, ledger *l, const rows *r, const op *o, unsigned i) {
+  bool leaves = o != NULL && o->slot == i && o->kind != OP_NEW;
+  if (l->places[i].row == 0) return;
+  bool there = is_there(r, l->places[i].row);
+  if (!there && !leaves) audit_complain(a, "heap %u is gone", l->places[i].row);
+  if (there && leaves && o->phase == RETURNED) audit_complain(a, "heap %u is back", l->places[i].row);
+  if (!there) leave_place(l, i, leaves && o->kind == OP_DESTROY);
+}
+
+/* What was made, or half made, when the kill came is taken back. */
+static void drop_strays(audit *a, const ledger *l) {
+  for (size_t i = 0; i < a->count; i++) /* of a heap nobody knows */
+    if (!a->blocks[i].object && a->blocks[i].row != 0) {
+      bool known = false;
+      for (unsigned p = 1; p < LEDGER_PLACES; p++) known |= l->places[p].row == a->blocks[i].row;
+      if (!known) audit_complain(a, "a block of heap %u, which is nobody's", a->blocks[i].row);
+    }
+}
+
+static bool release_idle_arena(void *arg, const mheap_arena_info *info) {
+  if (mheap_arena_release(info->arena) != MHEAP_OK) return true; /* in use */
+  *(bool *)arg = true;
+  return false;
+}
+
+static unsigned known_places(const ledger *l, bool with_arena) {
+  unsigned count = 0;
+  for (unsigned i = 1; i < LEDGER_PLACES; i++)
+    count += l->places[i].row != 0 && (!with_arena || place_has_arena(i));
+  return count;
+}
+
+static void judge_places(audit *a, ledger *l) {
+  rows r = {0};
+  const op *o = place_in_flight(l);
+  if (mheap_visit_heaps(a->heap, see_row, &r) != MHEAP_OK ||
+      mheap_visit_arenas(a->heap, see_arena, &r) != MHEAP_OK)
+    audit_complain(a, "visiting: %s", mheap_last_error(a->heap)->text);
+  for (unsigned i = 1; i < LEDGER_PLACES; i++) judge_place(a, l, &r, o, i);
+  unsigned made = o != NULL && o->kind == OP_NEW, moving = o != NULL && o->kind != OP_DELETE;
+  if (r.count > known_places(l, false) + made) audit_complain(a, "%u heaps are there", r.count);
+  if (r.arenas < known_places(l, true) || r.arenas > known_places(l, true) + moving)
+    audit_complain(a, "%u arenas are there, not %u", r.arenas, known_places(l, true));
+  drop_strays(a, l);
+}
+
+/* Heaps and arenas that nobody was told of. */
+static void settle_places(audit *a, const ledger *l) {
+  rows r = {0};
+  bool released = true;
+  mheap_visit_heaps(a->heap, see_row, &r);
+  for (unsigned i = 0; i < r.count; i++) {
+    bool known = false;
+    for (unsigned p = 1; p < LEDGER_PLACES; p++) known |= l->places[p].row == r.list[i];
+    mheap *heap = known ? NULL : mh_handle_find(a->heap->region, r.list[i]);
+    if (heap != NULL && mheap_delete(heap) != MHEAP_OK)
+      audit_complain(a, "delete: %s", mheap_last_error(heap)->text);
+  }
+  while (released) {
+    released = false;
+    mheap_visit_arenas(a->heap, release_idle_arena, &released);
+  }
+}
+
 /* ---- all of it ---- */
 
 static void free_unexplained(audit *a) {
@@ -198,6 +304,7 @@ unsigned ledger_judge(ledger *l, mheap *heap, bool quiet) {
   for (int i = 0; i < LEDGER_THREADS; i++) allowed += left_behind(l, &l->ops[i]);
   audit_begin(&a, heap, quiet);
   if (a.complaints == 0) {
+    judge_places(&a, l);
     judge_objects(&a, l);
     judge_blocks(&a, l);
   }
@@ -205,10 +312,12 @@ unsigned ledger_judge(ledger *l, mheap *heap, bool quiet) {
   if (nobodys > allowed) audit_complain(&a, "%zu blocks leaked, %zu may be in flight", nobodys, allowed);
   if (a.complaints == 0) {
     free_unexplained(&a);
+    settle_places(&a, l);
     if (heap_blocks(heap) != explained_blocks(&a)) audit_complain(&a, "the counts of blocks differ");
   }
   for (int i = 0; i < LEDGER_THREADS; i++) l->ops[i].phase = IDLE;
   for (int i = 0; i < LEDGER_SLOTS; i++) l->taken[i] = false;
+  for (int i = 0; i < LEDGER_PLACES; i++) l->places[i].taken = false;
   audit_end(&a);
   return a.complaints;
 }

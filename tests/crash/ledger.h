@@ -16,6 +16,7 @@
 #define LEDGER_KEYS 150
 #define LEDGER_ITEMS 300
 #define LEDGER_THREADS 2 /* the judge counts on two */
+#define LEDGER_PLACES 8  /* heaps; 0 is the main one */
 
 typedef enum op_kind {
   OP_MALLOC,
@@ -26,6 +27,9 @@ typedef enum op_kind {
   OP_ATTACH,
   OP_DETACH,
   OP_COLLECT,
+  OP_NEW,     /* a heap; every other one with an arena of its own, which comes first and goes last */
+  OP_DESTROY, /* it, with its blocks */
+  OP_DELETE,  /* it, its blocks are the main heap's */
   OP_KINDS
 } op_kind;
 
@@ -39,17 +43,26 @@ typedef enum op_phase {
 typedef struct op {
   _Atomic int phase;
   op_kind kind;
-  unsigned slot;   /* or key */
+  unsigned slot;   /* or key, or place */
   uint64_t size;   /* MALLOC, REALLOC: asked for; SET: version, 0 removes; LIST: length afterwards */
   uint64_t result; /* offset */
 } op;
 
+typedef struct place {
+  _Atomic bool taken; /* a thread works in it */
+  uint32_t row;       /* of its heap; 0: there is none */
+} place;
+
+static inline bool place_has_arena(unsigned i) { return i % 2 == 1; }
+
 typedef struct ledger {
   op ops[LEDGER_THREADS];
   model_block slots[LEDGER_SLOTS];
-  _Atomic bool taken[LEDGER_SLOTS]; /* a thread works on it */
-  uint64_t versions[LEDGER_KEYS];   /* of the root's keys; 0: absent */
-  uint64_t items;                   /* of the list at the root's "list" */
+  _Atomic bool taken[LEDGER_SLOTS];    /* a thread works on it */
+  _Atomic unsigned home[LEDGER_SLOTS]; /* the place of its block */
+  place places[LEDGER_PLACES];
+  uint64_t versions[LEDGER_KEYS]; /* of the root's keys; 0: absent */
+  uint64_t items;                 /* of the list at the root's "list" */
   bool has_list;
   _Atomic uint64_t acknowledged; /* operations */
   _Atomic bool started;          /* the child is at work */

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "heap.h"
 #include "ledger.h"
 #include "map.h"
 #include "objects/value.h"
@@ -24,7 +25,8 @@
 typedef struct work {
   ledger *ledger;
   const char *path;
-  mheap *heap;
+  mheap *heap, **heaps; /* of each place, for all threads */
+  mheap_arena *arenas;
   mh_space space;
   uint64_t random;
   unsigned thread;
@@ -52,9 +54,14 @@ static void acknowledge(work *w, op *o) {
   atomic_fetch_add_explicit(&w->ledger->acknowledged, 1, memory_order_relaxed);
 }
 
-/* A call returned this block: it is filled, and the slot's from then on. */
+/* A call returned this block: it is filled, and the slot's from then on. An arena may be full. */
 static void accept(work *w, op *o, model_block *slot, void *block) {
-  if (block == NULL) child_fail("malloc", w->heap);
+  unsigned home = w->ledger->home[o->slot];
+  if (block == NULL && place_has_arena(home) && mheap_last_error(w->heaps[home])->code == MHEAP_ERR_FULL) {
+    acknowledge(w, o);
+    return;
+  }
+  if (block == NULL) child_fail("malloc", w->heaps[home]);
   uint64_t seed = random_next(&w->random);
   o->result = (uint64_t)((char *)block - heap_base(w->heap));
   atomic_store(&o->phase, RETURNED);
@@ -68,9 +75,10 @@ static void do_malloc(work *w, unsigned i) {
   size_t size = random_size(&w->random, MOST), alignment = (size_t)16 << random_below(&w->random, 17);
   uint64_t how = random_below(&w->random, 8);
   op *o = begin(w, OP_MALLOC, i, size);
-  void *block = how == 0   ? mheap_calloc(w->heap, size, 1)
-                : how == 1 ? mheap_memalign(w->heap, alignment, size)
-                           : mheap_malloc(w->heap, size);
+  mheap *heap = w->heaps[w->ledger->home[i]];
+  void *block = how == 0   ? mheap_calloc(heap, size, 1)
+                : how == 1 ? mheap_memalign(heap, alignment, size)
+                           : mheap_malloc(heap, size);
   accept(w, o, &w->ledger->slots[i], block);
 }
 
@@ -78,26 +86,89 @@ static void do_realloc(work *w, unsigned i) {
   model_block *slot = &w->ledger->slots[i];
   char *block = heap_base(w->heap) + slot->offset;
   op *o = begin(w, OP_REALLOC, i, random_size(&w->random, MOST));
-  accept(w, o, slot, mheap_realloc(w->heap, block, o->size));
+  accept(w, o, slot, mheap_realloc(w->heaps[w->ledger->home[i]], block, o->size));
 }
 
 static void do_free(work *w, unsigned i) {
   model_block *slot = &w->ledger->slots[i];
   char *block = heap_base(w->heap) + slot->offset;
   op *o = begin(w, OP_FREE, i, 0);
-  if (mheap_free(w->heap, block) != MHEAP_OK) child_fail("free", w->heap);
+  mheap *heap = w->heaps[w->ledger->home[i]];
+  if ((i % 2 ? mheap_free(heap, block) : mheap_free_any(block)) != MHEAP_OK) child_fail("free", heap);
   atomic_store(&o->phase, RETURNED);
   slot->offset = 0;
   acknowledge(w, o);
 }
 
+/* The place of a slot's block, or one for its next; LEDGER_PLACES: another thread is at work there. */
+static unsigned take_home(work *w, unsigned i) {
+  ledger *l = w->ledger;
+  unsigned home = l->home[i];
+  if (l->slots[i].offset == 0) home = (unsigned)random_below(&w->random, LEDGER_PLACES);
+  if (home == 0) {
+    l->home[i] = 0;
+    return 0;
+  }
+  if (atomic_exchange(&l->places[home].taken, true)) return LEDGER_PLACES;
+  bool good = l->places[home].row != 0 && (l->slots[i].offset == 0 || l->home[i] == home);
+  if (good) l->home[i] = home;
+  else atomic_store(&l->places[home].taken, false);
+  return good ? home : LEDGER_PLACES;
+}
+
 static void do_block(work *w) {
   unsigned i = (unsigned)random_below(&w->random, LEDGER_SLOTS);
   if (atomic_exchange_explicit(&w->ledger->taken[i], true, memory_order_acquire)) return;
-  if (w->ledger->slots[i].offset == 0) do_malloc(w, i);
-  else if (random_below(&w->random, 4) == 0) do_realloc(w, i);
-  else do_free(w, i);
+  unsigned home = take_home(w, i);
+  if (home < LEDGER_PLACES) {
+    if (w->ledger->slots[i].offset == 0) do_malloc(w, i);
+    else if (random_below(&w->random, 4) == 0) do_realloc(w, i);
+    else do_free(w, i);
+    if (home != 0) atomic_store(&w->ledger->places[home].taken, false);
+  }
   atomic_store_explicit(&w->ledger->taken[i], false, memory_order_release);
+}
+
+/* ---- heaps and arenas come and go ---- */
+
+static void do_new(work *w, unsigned i) {
+  op *o = begin(w, OP_NEW, i, 0);
+  mheap_arena *arena = &w->arenas[i];
+  *arena = 0;
+  const mheap_arena_options how = {.exclusive = true, .commit = i == 3};
+  if (place_has_arena(i) && mheap_arena_reserve(w->heap, (size_t)i * 4 << 20, &how, arena) != MHEAP_OK)
+    child_fail("reserve", w->heap);
+  w->heaps[i] = mheap_new(w->heap, (int)(i / 3), true, *arena);
+  if (w->heaps[i] == NULL) child_fail("new", w->heap);
+  o->result = w->heaps[i]->row;
+  atomic_store(&o->phase, RETURNED);
+  w->ledger->places[i].row = (uint32_t)o->result;
+  acknowledge(w, o);
+}
+
+/* The slots of its blocks cannot be taken meanwhile: that takes the place too. */
+static void do_end(work *w, unsigned i, bool destroy) {
+  ledger *l = w->ledger;
+  op *o = begin(w, destroy ? OP_DESTROY : OP_DELETE, i, 0);
+  if ((destroy ? mheap_destroy(w->heaps[i]) : mheap_delete(w->heaps[i])) != MHEAP_OK)
+    child_fail("destroy or delete", w->heaps[i]);
+  if (place_has_arena(i) && mheap_arena_release(w->arenas[i]) != MHEAP_OK) child_fail("release", NULL);
+  atomic_store(&o->phase, RETURNED);
+  for (unsigned slot = 0; slot < LEDGER_SLOTS; slot++) {
+    if (l->home[slot] != i) continue;
+    if (destroy) l->slots[slot].offset = 0;
+    l->home[slot] = 0;
+  }
+  l->places[i].row = 0;
+  acknowledge(w, o);
+}
+
+static void do_place(work *w) {
+  unsigned i = 1 + (unsigned)random_below(&w->random, LEDGER_PLACES - 1);
+  if (atomic_exchange(&w->ledger->places[i].taken, true)) return;
+  if (w->ledger->places[i].row == 0) do_new(w, i);
+  else do_end(w, i, place_has_arena(i) || random_below(&w->random, 2) == 0);
+  atomic_store(&w->ledger->places[i].taken, false);
 }
 
 static void do_key(work *w) {
@@ -166,17 +237,31 @@ static void work_on_everything(work *w) {
   for (uint64_t n = random_below(&w->random, 2000); n > 0; n--) {
     uint64_t what = random_below(&w->random, 1000);
     atomic_store(&w->ledger->started, true);
-    if (what < 650) do_block(w);
+    if (what < 630) do_block(w);
+    else if (what < 650) do_place(w);
     else if (what < 850) do_key(w);
     else if (what < 997) do_list(w);
     else do_collect(w);
   }
 }
 
+static bool find_place(void *arg, mheap *heap) {
+  work *w = arg;
+  mheap_heap_info info;
+  for (unsigned i = 0; i < LEDGER_PLACES; i++) {
+    if (w->ledger->places[i].row != heap->row) continue;
+    if (i > 0 && heap->row == 0) continue; /* there is none */
+    w->heaps[i] = heap;
+    w->arenas[i] = mheap_get_heap_info(heap, &info) == MHEAP_OK ? info.arena : 0;
+  }
+  return true;
+}
+
 static void attach(work *w) {
   op *o = begin(w, OP_ATTACH, 0, 0);
   w->heap = heap_at(w->path, NULL);
   mh_space_init(&w->space, w->heap);
+  if (mheap_visit_heaps(w->heap, find_place, w) != MHEAP_OK) child_fail("visit", w->heap);
   acknowledge(w, o);
 }
 
@@ -202,8 +287,8 @@ static void run_child(work *w, unsigned threads) {
 
 /* ---- the parent ---- */
 
-static const char *const kind_names[] = {"malloc", "free",   "realloc", "dict",
-                                         "list",   "attach", "detach",  "collect"};
+static const char *const kind_names[] = {"malloc", "free",    "realloc", "dict",    "list",  "attach",
+                                         "detach", "collect", "new",     "destroy", "delete"};
 
 typedef struct tally {
   unsigned kills, inside, by_kind[OP_KINDS], bad;
@@ -362,7 +447,13 @@ int main(int argc, char **argv) {
   snprintf(path, sizeof path, "%s/sigkill-%d.heap", argv[1], (int)getpid());
   ledger *l = mmap(NULL, sizeof *l, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (l == MAP_FAILED) return 2;
-  work w = {.ledger = l, .path = path, .random = strtoull(option(argc, argv, "--seed", "1"), NULL, 0)};
+  static mheap *heaps[LEDGER_PLACES];
+  static mheap_arena arenas[LEDGER_PLACES];
+  work w = {.heaps = heaps,
+            .arenas = arenas,
+            .ledger = l,
+            .path = path,
+            .random = strtoull(option(argc, argv, "--seed", "1"), NULL, 0)};
   const char *control = option(argc, argv, "--control", NULL);
   bool ok;
   if (control != NULL) ok = run_control(&w, control);
