@@ -271,13 +271,17 @@ static mheap_err extend_file(mh_region *region, uint64_t size, mheap_error *erro
   return failed ? no_space(region, failed, "growing the file", error) : MHEAP_OK;
 }
 
+static mheap_err beyond_span(const mh_region *region, uint64_t size, mheap_error *error) {
+  const char *remedy = region->is_arena ? "free something in this arena, or reserve a larger one"
+                                        : "attach it with a larger max_size=";
+  return mh_fail(error, MHEAP_ERR_FULL, "%s: the heap has %llu bytes and may grow to %llu; %s", region->path,
+                 (unsigned long long)size, (unsigned long long)region->span, remedy);
+}
+
 mheap_err mh_region_grow(mh_region *region, uint64_t size, mheap_error *error) {
   uint64_t old = mh_region_size(region);
   if (size <= old) return MHEAP_OK;
-  if (size > region->span)
-    return mh_fail(error, MHEAP_ERR_FULL,
-                   "%s: the heap has %llu bytes and may grow to %llu; attach it with a larger max_size=",
-                   region->path, (unsigned long long)old, (unsigned long long)region->span);
+  if (size > region->span) return beyond_span(region, old, error);
   bool file = !region->anonymous && region->mode == MHEAP_MODE_LIVE;
   mheap_err code = file ? extend_file(region, size, error) : MHEAP_OK;
   if (code) return code;

@@ -331,6 +331,7 @@ static void memory_of_its_own_is_an_arena(void) {
   CHECK(is_in(arena, mheap_malloc(heap, 100)));
   while (mheap_malloc(heap, 100000) != NULL) continue;
   CHECK_EQ(mheap_last_error(heap)->code, MHEAP_ERR_FULL);
+  CHECK_CONTAINS(mheap_last_error(heap)->text, "reserve a larger one");
   CHECK_EQ(mheap_arena_release(arena), MHEAP_ERR_BUSY);
   CHECK_EQ(mheap_destroy(heap), MHEAP_OK);
   CHECK_EQ(mheap_arena_release(arena), MHEAP_OK);
