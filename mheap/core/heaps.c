@@ -109,6 +109,12 @@ static void change_runs(mh_region *region, const change *c) {
 
 /* ---- rows ---- */
 
+/* All but its head: word by word, since others look at rows without a lock. */
+static void clear_row(mh_region *region, uint32_t row) {
+  uint64_t *words = &row_at(region, row)->head;
+  for (size_t i = 1; i < sizeof(mh_heap_row) / sizeof *words; i++) mh_publish(&words[i], 0);
+}
+
 /* Frees a row whose heap is gone: after it no run names it. The caller holds region->lock. */
 static void settle_row(mh_region *region, uint32_t row) {
   bool destroyed = (row_at(region, row)->head & MH_HEAP_DESTROYED) != 0;
@@ -118,9 +124,8 @@ static void settle_row(mh_region *region, uint32_t row) {
   if (!destroyed) mh_lanes_hand_orphans(region, row);
   region->orphans[row] = NULL;
   region->thrifty[row] = region->made_here[row] = false;
-  mh_heap_row *stored = row_at(region, row);
-  stored->name = stored->kind = stored->policy = 0;
-  mh_publish(&stored->head, 0);
+  clear_row(region, row);
+  mh_publish(&row_at(region, row)->head, 0);
 }
 
 void mh_heaps_settle(mh_region *region) {
@@ -152,8 +157,8 @@ static mheap_err make_row(mh_region *region, const mh_heap_row *like, uint32_t *
                    "%s: all %d rows of its heap table are in use; destroy or delete a heap", region->path,
                    MH_HEAPS);
   mh_heap_row *stored = row_at(region, *row);
-  memset(stored, 0, sizeof *stored);
-  stored->arena = like->arena;
+  clear_row(region, *row);
+  mh_publish(&stored->arena, like->arena);
   mh_publish(&stored->head, like->head);
   mh_publish(&stored->kind, like->kind == ITSELF ? *row + 1 : like->kind); /* 0: nobody's */
   region->made_here[*row] = true;

@@ -235,7 +235,7 @@ void mh_parts_part_with(mheap *whole, void (*each)(mheap *part)) {
     mh_heaps_move(region, true);
     take_out(whole, part);
     part->hooks = NULL;
-    part->hooked = false;
+    if (part->hooked) part->hooked = false; /* others may be looking, who free its blocks */
     each(part); /* it is a part to the last: threads remember its lanes by the whole */
     mh_heaps_move(region, false);
   }
