@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, MutableSequence
 from types import TracebackType
-from typing import Any, Final, Literal, Protocol, SupportsIndex, TypeAlias, final, overload
+from typing import Any, ClassVar, Final, Literal, Protocol, SupportsIndex, TypeAlias, final, overload
 
 from _typeshed import StrOrBytesPath, WriteableBuffer, structseq
 from typing_extensions import disjoint_base
@@ -79,6 +79,7 @@ class HeapInfo(structseq[Any], tuple[Any, ...]):
 
 @final
 class ClassStats(structseq[int], tuple[int, int, int, int, int, int, int, int, int, int]):
+    __match_args__: ClassVar[tuple[str, ...]]
     @property
     def block_size(self) -> int: ...
     @property
@@ -102,6 +103,7 @@ class ClassStats(structseq[int], tuple[int, int, int, int, int, int, int, int, i
 
 @final
 class PageStats(structseq[Any], tuple[Any, ...]):
+    __match_args__: ClassVar[tuple[str, ...]]
     @property
     def asked(self) -> _Pages: ...
     @property
@@ -121,6 +123,7 @@ class PageStats(structseq[Any], tuple[Any, ...]):
 
 @final
 class HeapStats(structseq[Any], tuple[Any, ...]):
+    __match_args__: ClassVar[tuple[str, ...]]
     @property
     def bytes_total(self) -> int: ...
     @property
@@ -145,6 +148,7 @@ class HeapStats(structseq[Any], tuple[Any, ...]):
     def huge(self) -> ClassStats: ...
     @property
     def pages(self) -> PageStats: ...
+    def json(self) -> str: ...
 
 @final
 class MmStats(structseq[int], tuple[int, int, int, int, int]):

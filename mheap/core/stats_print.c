@@ -3,6 +3,7 @@
    Owns nothing. Calls the public functions of stats.c, output.h, counts.h, lane.h. Prints no float
    and allocates nothing. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "classes.h"
@@ -176,27 +177,48 @@ size_t mheap_stats_json(mheap *heap, char *buffer, size_t size) {
 
 /* ---- of a thread ---- */
 
-static void put_lane(const sink *to, const mh_lane *lane) {
-  for (uint32_t c = 0; c < MHEAP_CLASSES; c++) {
-    uint64_t blocks = mh_counts_of_lane(lane, c) - lane->counts.merged[c];
-    if (blocks == 0) continue;
-    PUT(to, "%9" PRIu32 " %14" PRIu64 " %18" PRIu64 "\n", mh_classes[c].size, blocks,
-        blocks * mh_classes[c].size);
+/* What a lane has counted, copied while its heap cannot go. */
+typedef struct lane_copy {
+  char name[256];
+  bool objects;
+  uint64_t blocks[MHEAP_CLASSES];
+} lane_copy;
+
+/* The thread's lane of this number among those whose heap is there; false: it has not so many. */
+static bool copy_lane(unsigned number, lane_copy *copy) {
+  mh_lanes_lock();
+  mh_lane *lane = mh_this_thread.lanes;
+  for (; lane != NULL; lane = lane->thread_next)
+    if (!atomic_load_explicit(&lane->gone, memory_order_acquire) && number-- == 0) break;
+  if (lane != NULL) {
+    const mheap *heap = lane->heap;
+    snprintf(copy->name, sizeof copy->name, "%s", heap->region->path);
+    copy->objects = heap->objects;
+    for (uint32_t c = 0; c < MHEAP_CLASSES; c++)
+      copy->blocks[c] = mh_counts_of_lane(lane, c) - lane->counts.merged[c];
   }
+  mh_lanes_unlock();
+  return lane != NULL;
+}
+
+static void put_lane(const sink *to, const lane_copy *lane) {
+  PUT(to, "this thread, in %s%s\n", lane->name, lane->objects ? ", objects" : "");
+  PUT(to, "%9s %14s %18s\n", "size", "total", "total bytes");
+  for (uint32_t c = 0; c < MHEAP_CLASSES; c++)
+    if (lane->blocks[c] != 0)
+      PUT(to, "%9" PRIu32 " %14" PRIu64 " %18" PRIu64 "\n", mh_classes[c].size, lane->blocks[c],
+          lane->blocks[c] * mh_classes[c].size);
 }
 
 mheap_err mheap_thread_stats_print_out(mheap_output_fun *out, void *arg) {
   const sink to = {out, arg};
-  for (const mh_lane *lane = mh_this_thread.lanes; lane != NULL; lane = lane->thread_next) {
-    if (atomic_load_explicit(&((mh_lane *)lane)->gone, memory_order_acquire)) continue;
-    mheap *heap = ((mh_lane *)lane)->heap;
-    PUT(&to, "this thread, in %s%s\n", heap->region->path, heap->objects ? ", objects" : "");
-    PUT(&to, "%9s %14s %18s\n", "size", "total", "total bytes");
-    put_lane(&to, lane);
-  }
+  lane_copy copy;
+  for (unsigned number = 0; copy_lane(number, &copy); number++) put_lane(&to, &copy);
   return MHEAP_OK;
 }
 
 void mheap_stats_merge(void) {
+  mh_lanes_lock();
   for (mh_lane *lane = mh_this_thread.lanes; lane != NULL; lane = lane->thread_next) mh_counts_begin(lane);
+  mh_lanes_unlock();
 }

@@ -160,6 +160,25 @@ static PyObject *stats_repr(PyObject *self) {
   return text;
 }
 
+static PyObject *to_json(PyObject *self, PyObject *unused) {
+  (void)unused;
+  PyObject *module = PyImport_ImportModule("mheap._stats");
+  PyObject *text = module != NULL ? PyObject_CallMethod(module, "to_json", "(O)", self) : NULL;
+  Py_XDECREF(module);
+  return text;
+}
+
+static PyMethodDef json_method = {
+    "json", to_json, METH_NOARGS,
+    "json($self, /)\n--\n\nAll of it as one JSON object with these names; classes is a list of objects."};
+
+static int add_json(PyTypeObject *type) {
+  PyObject *method = PyDescr_NewMethod(type, &json_method);
+  int failed = method != NULL ? PyObject_SetAttrString((PyObject *)type, "json", method) : -1;
+  Py_XDECREF(method);
+  return failed;
+}
+
 static PyTypeObject *make_type(PyObject *module, PyStructSequence_Desc *desc) {
   PyTypeObject *type = PyStructSequence_NewType(desc);
   if (type != NULL && PyModule_AddType(module, type) < 0) Py_CLEAR(type);
@@ -172,6 +191,7 @@ int mhx_stats_init(PyObject *module, mhx_state *state) {
   if ((state->pages_type = make_type(module, &pages_desc)) == NULL) return -1;
   if ((state->stats_type = make_type(module, &stats_desc)) == NULL) return -1;
   state->stats_type->tp_repr = stats_repr;
+  if (add_json(state->stats_type) < 0) return -1;
   if ((state->mmstats_type = make_type(module, &mmstats_desc)) == NULL) return -1;
   if ((state->finding_type = make_type(module, &finding_desc)) == NULL) return -1;
   return 0;

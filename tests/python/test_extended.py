@@ -159,6 +159,52 @@ def test_statistics_are_json_too(heap: mheap.Heap) -> None:
     assert json.loads(mheap.stats_json())["bytes_total"] > 0
 
 
+def test_a_heap_stats_becomes_json_by_itself(heap: mheap.Heap) -> None:
+    heap.malloc(100)
+    stats = heap.stats()
+    plain = json.loads(stats.json())
+    assert plain["chunks_used"] == stats.chunks_used
+    assert [row for row in plain["classes"] if row["used"]] == [
+        {name: getattr(row, name) for name in type(row).__match_args__} for row in stats.classes if row.used
+    ]
+    assert plain["spans"]["peak"] == 0
+    assert plain["pages"]["asked"] == stats.pages.asked
+
+
+def test_what_an_output_function_raises_ends_the_printing(heap: mheap.Heap) -> None:
+    calls: list[str] = []
+
+    def fail(text: str, arg: object) -> None:
+        calls.append(text)
+        raise KeyError(arg)
+
+    with pytest.raises(KeyError, match="17"):
+        mheap.stats_print_out(fail, 17, heap)
+    heap.malloc(1)
+    with pytest.raises(KeyError):
+        mheap.thread_stats_print_out(fail)
+    assert len(calls) == 2
+    for call in (mheap.stats_print_out, mheap.thread_stats_print_out):
+        with pytest.raises(TypeError, match="out must be callable or None, not int"):
+            call(5)  # type: ignore[arg-type]
+
+
+def test_an_output_function_may_use_the_heap(heap: mheap.Heap) -> None:
+    mheap.stats_print_out(lambda text, arg: heap.free(heap.malloc(50)), md=heap)
+    with pytest.raises(mheap.HeapBusy):
+        mheap.stats_print_out(lambda text, arg: heap.detach(), md=heap)
+
+
+def test_a_closed_heap_has_no_statistics() -> None:
+    with mheap.attach(-1) as heap:
+        pass
+    for call in (mheap.stats, mheap.stats_print, mheap.stats_reset):
+        with pytest.raises(mheap.ClosedHeap):
+            call(heap)
+    with pytest.raises(TypeError):
+        mheap.stats(5)  # type: ignore[arg-type]
+
+
 def test_a_thread_has_counts_of_its_own(heap: mheap.Heap) -> None:
     pieces: list[str] = []
 
