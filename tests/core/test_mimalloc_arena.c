@@ -33,7 +33,7 @@ static void what_cannot_be_had_is_enomem(void) {
   mi_arena_id_t id = 5;
   CHECK_EQ(mi_reserve_os_memory_ex((size_t)1 << 62, false, false, false, &id), ENOMEM);
   CHECK_EQ(id, 0);
-  CHECK_EQ(mi_reserve_os_memory((size_t)1 << 46, false, false), ENOMEM);
+  CHECK_EQ(mi_reserve_os_memory((size_t)1 << 60, false, false), ENOMEM);
 }
 
 /* Full means NULL, never elsewhere; and nobody else comes in. */

@@ -217,8 +217,8 @@ def test_a_trace_is_its_own(workers: Subproc, tmp_path: Path) -> None:
     mheap.malloc(None, 79)
     workers.destroy()
     text = trace.read_text()
-    assert "0x4d" in text
-    assert "0x4f" not in text
+    assert " 0x4d\n" in text
+    assert " 0x4f\n" not in text
     assert text.endswith("= End\n")
 
 
