@@ -328,7 +328,7 @@ void memkind_error_message(int err, char *msg, size_t size) {
       {EINVAL, "the alignment is no power of two, or no multiple of a pointer's size"},
       {ENOMEM, "there is not enough memory"},
   };
-  const char *text = "no error of this interface";
+  const char *text = "unknown error: not one of this interface";
   if (msg == NULL || size == 0) return;
   for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++)
     if (messages[i].code == err) text = messages[i].text;

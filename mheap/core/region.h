@@ -35,7 +35,7 @@ typedef struct mh_keeper {
 typedef struct mh_pages {
   uint64_t grain;                /* mapped in multiples of this: a slice, or a huge page */
   uint64_t origin;               /* offset that grains are counted from */
-  uint64_t mapped;               /* bytes mapped, in whole grains */
+  _Atomic uint64_t mapped;       /* bytes mapped, in whole grains */
   uint64_t hugetlb;              /* size of its pages from the kernel's pool; 0: none are wanted */
   mheap_pages asked;             /* by the options */
   int node;                      /* NUMA node to prefer; -1: none */
@@ -45,8 +45,7 @@ typedef struct mh_pages {
   bool committed;                /* lent readable and writable */
   bool pinned;                   /* pages are never given back */
   bool kept;                     /* mapped whole, and for good */
-  bool punched;                  /* pages of the pool were given back: stores need new ones first */
-  bool may_be_dirty;             /* fresh memory may hold anything */
+  _Atomic bool may_be_dirty;     /* fresh memory may hold anything */
   char fallback[MHEAP_FALLBACK]; /* what was asked for and not obtained, and why */
 } mh_pages;
 
@@ -107,17 +106,17 @@ struct mh_region {
   bool touched_lost;              /* there was no memory for one of them */
   bool made_here[MH_HEAPS];       /* by this attach: a row's runs are in segments that are open */
   bool thrifty[MH_HEAPS];         /* pages of the row's runs go back once these are free */
-  _Atomic(struct mh_subproc *) subproc; /* whose it is; NULL: the main one's */
-  bool of_subproc;                      /* made for the subprocess, and goes with it */
-  _Atomic uint64_t gives;               /* how often space came free */
-  struct mheap *heaps;                  /* handles on this region */
+  _Atomic(struct mh_subproc *) subproc;      /* whose it is; NULL: the main one's */
+  bool of_subproc;                           /* made for the subprocess, and goes with it */
+  _Atomic uint64_t gives;                    /* how often space came free */
+  struct mheap *heaps;                       /* handles on this region */
   _Atomic(struct mheap *) handles[MH_HEAPS]; /* the same by their rows */
-  struct mheap *spare_heaps;            /* handles of heaps that are gone, for the next ones; under the
+  struct mheap *spare_heaps;                 /* handles of heaps that are gone, for the next ones; under the
                                            handles' lock. Never given back before the region, since a
                                            thread that frees a block may still look at one */
-  struct mheap *retired_heaps;          /* handles of parts that heaps at home here once had, by ->retired */
-  struct mh_lane *spare_lanes;          /* the same of lanes; under the lanes' lock */
-  _Atomic uint64_t deletions, deleted;  /* heaps that began to be deleted, and that were */
+  struct mheap *retired_heaps;         /* handles of parts that heaps at home here once had, by ->retired */
+  struct mh_lane *spare_lanes;         /* the same of lanes; under the lanes' lock */
+  _Atomic uint64_t deletions, deleted; /* heaps that began to be deleted, and that were */
 };
 
 /* ---- life ---- */
