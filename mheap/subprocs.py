@@ -19,6 +19,7 @@ import builtins
 from _thread import _local
 
 from mheap import _core
+from mheap.errors import InvalidArgument
 
 TYPE_CHECKING = False  # typing's own would cost most of mheap's import time
 
@@ -40,7 +41,7 @@ class _Places(_local):
     """Where `with` found the thread, the latest last."""
 
     def __init__(self) -> None:
-        self.before: builtins.list[tuple[int, int]] = []
+        self.before: builtins.list[tuple[int, tuple[int, int]]] = []
 
 
 _places = _Places()
@@ -119,7 +120,7 @@ class Subproc:
         _core.subproc_delete(self._id)
 
     def __enter__(self) -> Subproc:
-        _places.before.append(_core.subproc_enter(self._id))
+        _places.before.append((self._id, _core.subproc_enter(self._id)))
         return self
 
     def __exit__(
@@ -128,13 +129,24 @@ class Subproc:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        _core.subproc_return(*_places.before.pop())
+        if not _places.before or _places.before[-1][0] != self._id:
+            raise InvalidArgument(f"{self!r}: this thread did not enter it last, so it cannot leave it")
+        _core.subproc_return(*_places.before.pop()[1])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Subproc) and self._id == other._id
 
     def __hash__(self) -> int:
         return hash((Subproc, self._id))
+
+    def __reduce__(self) -> str:
+        raise TypeError(f"cannot pickle {self!r}: the number is this process's; pass the name instead")
+
+    def __copy__(self) -> Subproc:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Subproc:
+        return self
 
     def __repr__(self) -> str:
         name = "" if self._name is None else f" {self._name!r}"
@@ -160,6 +172,8 @@ def new(name: str | None = None, heap: Heap | None = None) -> Subproc:
 
     Raises HeapBusy for a heap that is the main heap of another subprocess, or no main heap; NoMemory.
     """
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"the name of a subprocess must be a str or None, not {type(name).__name__}")
     return Subproc(_core.subproc_new(name, heap))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import os
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -419,3 +421,30 @@ def test_an_interpreter_has_one_of_its_own(run_python: Any) -> None:
         "print('ended', subprocs.main().stats().chunks_used)\n"
     )
     assert run_python(INTERPRETERS + code).stdout == "ended 0\n"
+
+
+# ---- what cannot be done ----
+
+
+def test_a_subprocess_is_not_pickled(workers: Subproc) -> None:
+    with pytest.raises(TypeError, match="the number is this process's"):
+        pickle.dumps(workers)
+    assert copy.copy(workers) is workers
+    assert copy.deepcopy([workers]) == [workers]
+
+
+def test_only_what_was_entered_is_left(workers: Subproc) -> None:
+    with pytest.raises(mheap.InvalidArgument, match="did not enter it last"):
+        workers.__exit__(None, None, None)
+    other = subprocs.new("other")
+    with workers:
+        with pytest.raises(mheap.InvalidArgument, match="did not enter it last"):
+            other.__exit__(None, None, None)
+        assert subprocs.current() == workers
+    assert subprocs.current() == subprocs.main()
+    other.destroy()
+
+
+def test_a_name_is_a_str() -> None:
+    with pytest.raises(TypeError, match="must be a str or None, not float"):
+        subprocs.new(1.5)  # type: ignore[arg-type]
