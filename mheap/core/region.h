@@ -109,7 +109,7 @@ struct mh_region {
   _Atomic(struct mh_subproc *) subproc;      /* whose it is; NULL: the main one's */
   bool of_subproc;                           /* made for the subprocess, and goes with it */
   _Atomic uint64_t gives;                    /* how often space came free */
-  struct mheap *heaps;                       /* handles on this region */
+  _Atomic(struct mheap *) heaps;             /* handles on this region */
   _Atomic(struct mheap *) handles[MH_HEAPS]; /* the same by their rows */
   struct mheap *spare_heaps;                 /* handles of heaps that are gone, for the next ones; under the
                                            handles' lock. Never given back before the region, since a

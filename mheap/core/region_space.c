@@ -89,11 +89,12 @@ static int reserve_anywhere(mh_region *region, uint64_t placement, uint64_t leas
   return 0;
 }
 
-/* The windows' places that follow from the uuid, then wherever the kernel likes. */
+/* The windows' places that follow from the uuid, then wherever the kernel likes: that is where memory
+   goes at once, which nobody attaches again, so that it takes no file's place. */
 static int reserve_by_uuid(mh_region *region, const mh_superblock *stored, uint64_t least, bool exact) {
   uint64_t seed;
   memcpy(&seed, stored->identity.uuid, sizeof seed);
-  for (size_t i = 0; i < sizeof windows / sizeof windows[0]; i++) {
+  for (size_t i = 0; i < sizeof windows / sizeof windows[0] && !region->anonymous; i++) {
     uint64_t address = placed(windows[i].start + seed % windows[i].length, stored->placement);
     if (reserve_at(region, address, region->span, true) == 0) return 0;
   }

@@ -176,9 +176,10 @@ mheap *mh_registry_heap(const mh_region *region, uint32_t row) {
 
 void mh_registry_remove_heap(mh_region *region, mheap *heap) {
   pthread_mutex_lock(&lock);
-  mheap **link = &region->heaps;
-  while (*link != NULL && *link != heap) link = &(*link)->next;
-  if (*link != NULL) *link = heap->next;
+  mheap *before = region->heaps;
+  while (before != NULL && before != heap && before->next != heap) before = before->next;
+  if (before == heap) region->heaps = heap->next;
+  else if (before != NULL) before->next = heap->next;
   mheap *expected = heap;
   atomic_compare_exchange_strong(&region->handles[heap->row], &expected, NULL);
   pthread_mutex_unlock(&lock);
