@@ -188,5 +188,6 @@ typedef struct mh_os_usage {
 } mh_os_usage;
 int mh_os_process(mh_os_usage *usage);
 uint32_t mh_os_processors(void); /* that are online; 1 where nobody knows */
+bool mh_os_has_crc32c(void);     /* an instruction of the processor */
 
 #endif

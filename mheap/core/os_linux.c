@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -457,3 +458,18 @@ uint32_t mh_os_processors(void) {
   long count = sysconf(_SC_NPROCESSORS_ONLN);
   return count > 0 && count < 65536 ? (uint32_t)count : 1;
 }
+
+#ifdef __aarch64__
+#ifndef HWCAP_CRC32
+#define HWCAP_CRC32 (1 << 7)
+#endif
+bool mh_os_has_crc32c(void) { return (getauxval(AT_HWCAP) & HWCAP_CRC32) != 0; }
+#elif defined(__x86_64__)
+/* Asked before constructors ran, the compiler's library has to ask the processor first. */
+bool mh_os_has_crc32c(void) {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("sse4.2") != 0;
+}
+#else
+bool mh_os_has_crc32c(void) { return false; }
+#endif
