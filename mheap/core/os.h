@@ -54,14 +54,19 @@ int mh_os_truncate(int fd, uint64_t size);
 int mh_os_allocate(int fd, uint64_t offset, uint64_t length);
 int mh_os_punch(int fd, uint64_t offset, uint64_t length);
 int mh_os_sync(int fd);
+/* The first stretch of data in [from, end), any offsets; *start == *stop == end: there is none. Holes
+   read as zero. Where the file system cannot tell, all of it is data. */
+int mh_os_seek_data(int fd, uint64_t from, uint64_t end, uint64_t *start, uint64_t *stop);
 /* Are there blocks (among the first extents) that a copy made by reflink shares? */
 bool mh_os_shares_blocks(int fd);
 
-/* ---- locks: of open file descriptions, on single bytes; advisory ---- */
+/* ---- locks: of open file descriptions, on any bytes; advisory ---- */
 
 int mh_os_lock(int fd, uint64_t byte, bool exclusive); /* EAGAIN: somebody else has it */
 int mh_os_unlock(int fd, uint64_t byte);
 bool mh_os_locked(int fd, uint64_t byte); /* would an exclusive lock be refused? */
+/* The same of that many bytes, more than 0, at once: is one of them locked by somebody else? */
+bool mh_os_locked_range(int fd, uint64_t first, uint64_t count);
 
 /* ---- memory ---- */
 

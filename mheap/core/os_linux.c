@@ -206,29 +206,63 @@ bool mh_os_shares_blocks(int fd) {
   return false;
 }
 
+/* Where data or a hole begins, from there on; UINT64_MAX: nowhere. */
+static int seek(int fd, int what, uint64_t from, uint64_t *at) {
+  off_t found = from <= INT64_MAX ? lseek(fd, (off_t)from, what) : -1;
+  if (found < 0 && from <= INT64_MAX && errno != ENXIO) return errno;
+  *at = found >= 0 ? (uint64_t)found : UINT64_MAX;
+  return 0;
+}
+
+static uint64_t at_most(uint64_t number, uint64_t most) { return number < most ? number : most; }
+
+static int seek_stretch(int fd, uint64_t from, uint64_t end, uint64_t *start, uint64_t *stop) {
+  *start = from;
+  *stop = end;
+  int failed = seek(fd, SEEK_DATA, from, start);
+  if (!failed && *start < end) failed = seek(fd, SEEK_HOLE, *start, stop);
+  *start = at_most(*start, end);
+  *stop = at_most(*stop, end);
+  return failed;
+}
+
+/* The descriptor may be a duplicate of the program's, whose position is not ours to change. */
+int mh_os_seek_data(int fd, uint64_t from, uint64_t end, uint64_t *start, uint64_t *stop) {
+  off_t position = lseek(fd, 0, SEEK_CUR);
+  int failed = seek_stretch(fd, from, end, start, stop);
+  if (position >= 0) lseek(fd, position, SEEK_SET);
+  if (failed != EINVAL && failed != EOPNOTSUPP) return failed;
+  *start = at_most(from, end);
+  *stop = end;
+  return 0;
+}
+
 int mh_os_sync(int fd) { return fdatasync(fd) == 0 ? 0 : errno; }
 
 /* ---- locks ---- */
 
-static struct flock lock_of(uint64_t byte, short type) {
-  return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)byte, .l_len = 1};
+static struct flock lock_of(uint64_t first, uint64_t count, short type) {
+  return (struct flock){
+      .l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)first, .l_len = (off_t)count};
 }
 
 int mh_os_lock(int fd, uint64_t byte, bool exclusive) {
-  struct flock lock = lock_of(byte, exclusive ? F_WRLCK : F_RDLCK);
+  struct flock lock = lock_of(byte, 1, exclusive ? F_WRLCK : F_RDLCK);
   if (fcntl(fd, F_OFD_SETLK, &lock) == 0) return 0;
   return errno == EACCES ? EAGAIN : errno;
 }
 
 int mh_os_unlock(int fd, uint64_t byte) {
-  struct flock lock = lock_of(byte, F_UNLCK);
+  struct flock lock = lock_of(byte, 1, F_UNLCK);
   return fcntl(fd, F_OFD_SETLK, &lock) == 0 ? 0 : errno;
 }
 
-bool mh_os_locked(int fd, uint64_t byte) {
-  struct flock lock = lock_of(byte, F_WRLCK);
+bool mh_os_locked_range(int fd, uint64_t first, uint64_t count) {
+  struct flock lock = lock_of(first, count, F_WRLCK);
   return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
+
+bool mh_os_locked(int fd, uint64_t byte) { return mh_os_locked_range(fd, byte, 1); }
 
 /* ---- memory ---- */
 
