@@ -106,5 +106,5 @@ static void locks_of_a_range(void) {
   mh_os_close(mine);
 }
 
-TEST_MAIN(TEST(data_between_holes), TEST(data_to_the_end), TEST(the_position_stays), TEST(who_cannot_tell_has_data),
-          TEST(locks_of_a_range))
+TEST_MAIN(TEST(data_between_holes), TEST(data_to_the_end), TEST(the_position_stays),
+          TEST(who_cannot_tell_has_data), TEST(locks_of_a_range))
