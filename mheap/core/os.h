@@ -137,6 +137,37 @@ int mh_os_advise_small(void *address, uint64_t length);
 /* A new file in a directory, writable, without a name. */
 int mh_os_create_unnamed(const char *directory, int *fd);
 
+/* ---- what was written to private mappings (os_linux_written.c) ---- */
+
+typedef struct mh_os_range {
+  uint64_t start, end; /* addresses */
+} mh_os_range;
+
+/* The pages of private mappings in [address, address + length) that hold contents of their own, no
+   longer the file's: in order, neighbours joined, into ranges[room], room over 0. *next is where to go
+   on: address + length when that was all. Never too few: pages that were stored to are among them
+   until they are mapped anew or discarded. Others may be too: what a lock in memory or MAP_POPULATE
+   brought into a writable mapping, and the page of zeros if the way is not MH_OS_WRITTEN_SCAN. */
+int mh_os_written(void *address, uint64_t length, mh_os_range *ranges, size_t room, size_t *count,
+                  uint64_t *next);
+
+typedef enum mh_os_written_how {
+  MH_OS_WRITTEN_SCAN,    /* ioctl PAGEMAP_SCAN (Linux 6.7): untouched ranges cost nothing */
+  MH_OS_WRITTEN_PAGEMAP, /* /proc/self/pagemap: eight bytes are read a page */
+  MH_OS_WRITTEN_COMPARE, /* neither works here: all is reported, contents must be compared */
+} mh_os_written_how;
+
+/* The first that works here, as a trial shows: chosen at the first call in a process, and in a child. */
+mh_os_written_how mh_os_how_written(void);
+
+/* For tests. From now on it is this way, whether it works or not; -1: as the trial says. */
+void mh_os_force_written(int how);
+/* A way to ask: of the open /proc/self/pagemap, about [start, end); the rest as above. */
+typedef int mh_os_written_fun(int fd, uint64_t start, uint64_t end, mh_os_range *ranges, size_t room,
+                              size_t *count, uint64_t *next);
+/* The trial: a page that was stored to, one that was read, one untouched. Is the answer the first? */
+bool mh_os_written_is_true(mh_os_written_fun *way, int fd);
+
 /* ---- huge pages and NUMA nodes (os_linux_huge.c) ---- */
 
 /* The page of a file on hugetlbfs, else 0. */
