@@ -428,6 +428,19 @@ static void a_way_that_lies_is_refused(void) {
   CHECK(!mh_os_written_is_true(right, fd));
 }
 
+/* Sanitizers lock nothing; there it shows nothing. */
+static int ask_locked(void *arg) {
+  CHECK_EQ(mlockall(MCL_FUTURE), 0);
+  CHECK_EQ(mh_os_how_written(), *(int *)arg);
+  return 0;
+}
+
+static void the_trial_holds_where_all_memory_is_locked(void) {
+  int how = (int)mh_os_how_written();
+  CHECK(how != MH_OS_WRITTEN_COMPARE);
+  CHECK_EQ(in_child_process(ask_locked, &how), 0);
+}
+
 /* Without a descriptor to be had, nothing is known and all is told. */
 static int ask_without(void *arg) {
   char *at = arg;
@@ -452,4 +465,5 @@ TEST_MAIN(TEST(the_kernel_is_asked_if_it_can_tell), TEST(stores_are_told),
           TEST(more_ranges_than_room), TEST(a_child_asks_about_itself),
           TEST(the_descriptor_is_out_of_the_way), TEST(a_descriptor_that_is_gone_is_opened_again),
           TEST(threads_ask_together), TEST(a_way_that_lies_is_refused),
+          TEST(the_trial_holds_where_all_memory_is_locked),
           TEST(where_nothing_works_all_is_told))
