@@ -24,6 +24,14 @@ void mh_arena_drop(mh_region *region) {
   if (region->arenas != NULL) mh_os_table_free(region->arenas, MH_ARENA_BYTES);
 }
 
+void mh_arena_reset(mh_region *region) {
+  uint64_t seen = (region->peak - MH_SLICE + MH_SEGMENT - 1) / MH_SEGMENT;
+  memset(region->arenas, 0, MH_ARENA_BYTES);
+  for (uint64_t segment = 0; segment < seen; segment++)
+    if (mh_segment_of(region, segment)->kind != MH_RUN_UNKNOWN) mh_segment_forget(region, segment);
+  mh_region_reset(region);
+}
+
 static uint64_t min64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static uint64_t segment_end(uint64_t segment) { return mh_segment_offset(segment + 1); }
 

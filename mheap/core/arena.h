@@ -26,6 +26,8 @@ static_assert(MH_ARENAS * sizeof(mh_arena) <= MH_ARENA_BYTES, "a record for each
 
 mheap_err mh_arena_make(mh_region *region, mheap_error *error);
 void mh_arena_drop(mh_region *region);
+/* After a rollback: nothing is known of any segment. */
+void mh_arena_reset(mh_region *region);
 
 /* Opens the segment of kind SLICES that `segment` is, if it is. */
 mheap_err mh_arena_open(mh_region *region, uint64_t segment, mheap_error *error);

@@ -16,6 +16,8 @@
 
 /* At attach. A writer is refused a table that contradicts itself; a reader does without the row. */
 mheap_err mh_arenas_load(mh_region *region, mheap_error *error);
+/* After a rollback: rows that are there still keep their numbers. */
+mheap_err mh_arenas_reload(mh_region *region, mheap_error *error);
 /* At detach: the numbers mean nothing any more. */
 void mh_arenas_forget(mh_region *region);
 

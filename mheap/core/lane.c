@@ -846,6 +846,20 @@ void mh_lanes_drop(mheap *heap) {
   mh_lanes_unlock();
 }
 
+static void reset_lane(mh_lane *lane) {
+  atomic_store_explicit(&lane->queue, NULL, memory_order_relaxed);
+  memset(lane->bins, 0, sizeof lane->bins);
+  memset(&lane->counts, 0, sizeof lane->counts);
+}
+
+void mh_lanes_reset(mheap *heap) {
+  mh_lanes_lock();
+  mh_lanes_forget_now(heap);
+  for (mh_lane *lane = heap->lanes; lane != NULL; lane = lane->next) reset_lane(lane);
+  memset(&heap->counts, 0, sizeof heap->counts);
+  mh_lanes_unlock();
+}
+
 /* Where the parent's other threads were is not known: their lanes' lists are not touched
    again. Blocks in them stay valid and can be freed. */
 void mh_lanes_after_fork(mheap *heap, bool keep) {

@@ -140,6 +140,9 @@ void mh_lanes_move(mheap *from, mheap *to, uint64_t closed);
 /* What no lane had becomes the main heap's; with region->lock. */
 void mh_lanes_hand_orphans(mh_region *region, uint32_t row);
 
+/* After a rollback: the lanes have no slab any more. No other thread uses the heap. */
+void mh_lanes_reset(mheap *heap);
+
 /* No thread remembers a lane of this heap any more, and it gets none. */
 void mh_lanes_drop(mheap *heap);
 /* At detach. */

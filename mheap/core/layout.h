@@ -42,11 +42,11 @@
 
 /* Incompatible feature bits: a reader that does not know one refuses the file.
    Reserved: named now so that no other use is made of their fields. */
-#define MH_INCOMPAT_JOURNAL ((uint64_t)1 << 0)      /* reserved: the journal may hold newer pages */
+#define MH_INCOMPAT_JOURNAL ((uint64_t)1 << 0)      /* the journal may hold what is newer than the pages */
 #define MH_INCOMPAT_ENCRYPTED ((uint64_t)1 << 1)    /* reserved */
 #define MH_INCOMPAT_SUPERSEDED ((uint64_t)1 << 2)   /* reserved: superseded_by names the successor */
 #define MH_INCOMPAT_RELOCATIONS ((uint64_t)1 << 3)  /* reserved: relocation bitmap, build fingerprint */
-#define MH_INCOMPAT_KNOWN ((uint64_t)0)
+#define MH_INCOMPAT_KNOWN MH_INCOMPAT_JOURNAL
 /* Read-only-compatible: a writer that does not know one refuses, a reader goes on. */
 #define MH_ROCOMPAT_PAGE_SUMS ((uint64_t)1 << 0)    /* reserved: page_sums is kept up to date */
 #define MH_ROCOMPAT_LANES ((uint64_t)1 << 1)        /* reserved: several writing processes, slab owners */
@@ -121,11 +121,15 @@ typedef struct mh_superblock {
   uint64_t map_directory;      /* 384 offset of the map's directory slice; 0 while one part is enough */
   uint64_t root;               /* 392 offset of the root object; 0: none yet */
   uint64_t names;              /* 400 offset of the dict of named raw roots; 0: none yet */
-  uint64_t journal;            /* 408 reserved until commits exist, zero: offset of the journal */
-  uint64_t journal_size;       /* 416 reserved, zero */
+  uint64_t journal;            /* 408 offset of the journal, behind the region's end; 0: none. This, the
+                                      next and the last two never come out of a record */
+  uint64_t journal_size;       /* 416 bytes */
   uint64_t birth;              /* 424 next birth number for containers; starts at 1 */
   uint64_t registry;           /* 432 reserved, zero: types known to the object layer */
-  uint8_t reserved[4096 - 440]; /* 440 zero */
+  uint64_t journal_seed;       /* 440 `previous` of the journal's first record; another after each checkpoint */
+  uint64_t checkpoint;         /* 448 pages may be as new as this generation; more than `generation`
+                                      while a checkpoint is under way */
+  uint8_t reserved[4096 - 456]; /* 456 zero */
 } mh_superblock;
 
 /* ---- the superblock slice ---------------------------------------------------
@@ -267,6 +271,39 @@ typedef struct mh_segment_header {
   mh_bitmaps bitmaps[64];   /* 4096 of slices 0 (unused) to 63 */
 } mh_segment_header;
 
+/* ---- journal --------------------------------------------------------------------
+   Commits since the last checkpoint, in the file but outside the region: the pages hold generation
+   `superblock.generation`, and the records that follow make each the next one. A record begins at a
+   multiple of MH_PAGE, behind the one before. It is believed if its magic, its generation (one more than
+   the last), `previous` and `sum` are right, and so are the sums of what it says was placed; the first
+   that is not ends the journal. So nothing in it need be erased, and redoing all of it again is harmless.
+
+   The superblock's first 512 bytes are written at once (a disk writes a sector whole), and alone. */
+#define MH_SECTOR 512
+#define MH_RECORD_MAGIC 0x64726f636572686d /* "mhrecord" */
+
+typedef struct mh_record {
+  uint64_t magic;       /*  0 MH_RECORD_MAGIC */
+  uint64_t generation;  /*  8 what it makes */
+  uint64_t length;      /* 16 bytes, this header included; a multiple of 8 */
+  uint64_t size;        /* 24 superblock.size in this generation */
+  uint64_t time_ns;     /* 32 Unix time of the commit, nanoseconds */
+  uint64_t previous;    /* 40 `sum` of the record before; of the first: journal_seed */
+  uint64_t reserved;    /* 48 zero */
+  uint32_t flags;       /* 56 zero */
+  uint32_t sum;         /* 60 CRC-32C of all of it, this field taken as zero */
+} mh_record;
+
+/* Follows the header, and the bytes of the entry before. */
+typedef struct mh_record_entry {
+  uint64_t at;      /*  0 offset in the region, a multiple of 8 | MH_ENTRY_* */
+  uint32_t length;  /*  8 bytes, a multiple of 8 */
+  uint32_t sum;     /* 12 PLACED: CRC-32C of the bytes in their place; BYTES: zero */
+} mh_record_entry;
+#define MH_ENTRY_BYTES ((uint64_t)0)  /* these bytes, which follow */
+#define MH_ENTRY_PLACED ((uint64_t)1) /* bytes of space that no earlier generation used, in their place already */
+#define MH_ENTRY_KIND ((uint64_t)7)
+
 /* ---- guards -------------------------------------------------------------------
    A block of a heap whose boundaries are checked (mmcheck): the pointer handed out is
    `shift` bytes into the block, this stands right before it, and the bytes from its end
@@ -339,6 +376,20 @@ MH_FREEZE(mh_superblock, journal, 408);
 MH_FREEZE(mh_superblock, journal_size, 416);
 MH_FREEZE(mh_superblock, birth, 424);
 MH_FREEZE(mh_superblock, registry, 432);
+MH_FREEZE(mh_superblock, journal_seed, 440);
+MH_FREEZE(mh_superblock, checkpoint, 448);
+static_assert(offsetof(mh_superblock, reserved) <= MH_SECTOR, "what is written at once");
+MH_FREEZE(mh_record, generation, 8);
+MH_FREEZE(mh_record, length, 16);
+MH_FREEZE(mh_record, size, 24);
+MH_FREEZE(mh_record, time_ns, 32);
+MH_FREEZE(mh_record, previous, 40);
+MH_FREEZE(mh_record, flags, 56);
+MH_FREEZE(mh_record, sum, 60);
+static_assert(sizeof(mh_record) == 64, "mh_record");
+MH_FREEZE(mh_record_entry, length, 8);
+MH_FREEZE(mh_record_entry, sum, 12);
+static_assert(sizeof(mh_record_entry) == 16, "mh_record_entry");
 static_assert(sizeof(mh_superblock) == MH_PAGE, "mh_superblock");
 MH_FREEZE(mh_heap_row, arena, 8);
 MH_FREEZE(mh_heap_row, name, 16);

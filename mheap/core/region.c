@@ -9,7 +9,10 @@
 #include <string.h>
 
 #include "map.h"
+#include "commit.h"
 #include "os.h"
+#include "overlay.h"
+#include "recover.h"
 #include "region_lock.h"
 #include "region_pages.h"
 #include "region_space.h"
@@ -39,6 +42,7 @@ mh_region *mh_region_new(const char *name, const mheap_options *options, mheap_e
 }
 
 static void region_free(mh_region *region) {
+  mh_commits_drop(region);
   mh_region_unmap(region);
   if (region->lock_fd >= 0) {
     if (region->locks_shared) mh_region_unlock_file(region);
@@ -159,6 +163,16 @@ static void store_checksum(mh_region *region, const mh_identity *identity) {
   mh_publish((uint64_t *)&region->super->identity.reserved, word);
 }
 
+/* What the pages say must be right, and what the journal makes of it. */
+static mheap_err believe_superblock(const mh_region *region, mh_superblock *super, size_t got, uint64_t size,
+                                    mheap_error *error) {
+  bool writing = mh_mode_writes(region->mode);
+  mheap_err code = mh_superblock_check(super, got, size, writing, region->path, error);
+  if (code || super->journal == 0) return code;
+  code = mh_overlay_superblock(region->fd, region->path, super, error);
+  return code ? code : mh_superblock_check(super, got, size, writing, region->path, error);
+}
+
 static mheap_err read_superblock(mh_region *region, const mheap_options *options, mh_superblock *super,
                                  mheap_error *error) {
   bool writing = region->mode == MHEAP_MODE_LIVE;
@@ -175,7 +189,7 @@ static mheap_err read_superblock(mh_region *region, const mheap_options *options
                    "%s: an empty file, not a heap; attach it for writing to make it one", region->path);
   /* While it is formatted, a file that grows by huge pages is no longer than it must be either. */
   if (super->size == 0 && size <= mh_pages_end(region, MH_REGION_MIN)) size = MH_REGION_MIN;
-  if (!empty) return mh_superblock_check(super, got, size, writing, region->path, error);
+  if (!empty) return believe_superblock(region, super, got, size, error);
   new_superblock(region, options, super);
   if (region->pages.hugetlb != 0) return MHEAP_OK; /* store_superblock does it */
   failed = mh_os_write(region->fd, super, sizeof *super, 0);
@@ -204,11 +218,11 @@ static mheap_err unclean(const mh_region *region, const mh_owner *owner, const m
 static mheap_err check_state(mh_region *region, const mh_superblock *super, const mheap_options *options,
                              mheap_error *error) {
   region->state_found = (mheap_state)super->state;
-  if (super->state == MH_STATE_SEALED && region->mode == MHEAP_MODE_LIVE)
+  if (super->state == MH_STATE_SEALED && mh_mode_writes(region->mode))
     return mh_fail(error, MHEAP_ERR_READ_ONLY,
                    "%s: sealed: a dump is never written again; attach it with mode readonly or scratch",
                    region->path);
-  if (super->size == 0 && region->mode != MHEAP_MODE_LIVE)
+  if (super->size == 0 && !mh_mode_writes(region->mode))
     return mh_fail(error, MHEAP_ERR_NOT_A_HEAP,
                    "%s: its formatting was interrupted; attach it for writing to finish", region->path);
   if (super->state != MH_STATE_OPEN || options->salvage || region->unsafe) return MHEAP_OK;
@@ -301,10 +315,16 @@ static mheap_err take_possession(mh_region *region, bool fresh, const mheap_opti
   mh_superblock *super = region->super;
   bool moved = options->relocate && super->base != 0 && super->base != (uint64_t)region->base;
   mheap_err code = MHEAP_OK;
+  if (region->mode == MHEAP_MODE_ATOMIC) {
+    code = mh_commits_begin(region, options, error);
+    region->open = true;
+  }
   if (region->mode == MHEAP_MODE_LIVE && (fresh || moved || super->state == MH_STATE_OPEN))
     code = mh_region_begin(region, error);
-  else if (region->mode == MHEAP_MODE_SCRATCH && super->state == MH_STATE_OPEN)
+  else if (!code && region->mode != MHEAP_MODE_READONLY && super->state == MH_STATE_OPEN) {
     super->epoch++; /* in private memory */
+    super->state = MH_STATE_CLEAN;
+  }
   if (!code && moved && mh_region_writable(region)) mh_publish(&super->base, (uint64_t)region->base);
   region->named_base = super->base != 0;
   return code;
@@ -321,7 +341,7 @@ static mheap_err open_own(mh_region *region, int fd, mheap_error *error) {
     return mh_fail(error, MHEAP_ERR_NOT_A_HEAP,
                    "%s: %s, not a heap; give the path of a heap, or of an empty or new file", region->path,
                    id.kind);
-  if (region->mode == MHEAP_MODE_LIVE && !id.writable)
+  if (mh_mode_writes(region->mode) && !id.writable)
     return mh_fail(error, MHEAP_ERR_READ_ONLY,
                    "%s: the descriptor was not opened for reading and writing; open it O_RDWR, or attach "
                    "with mode readonly",
@@ -329,27 +349,56 @@ static mheap_err open_own(mh_region *region, int fd, mheap_error *error) {
   region->device = id.device;
   region->inode = id.inode;
   region->mount_id = id.mount_id;
-  if (region->mode == MHEAP_MODE_LIVE && mh_registry_writes(id.device, id.inode))
+  if (mh_mode_writes(region->mode) && mh_registry_writes(id.device, id.inode))
     return mh_fail(error, MHEAP_ERR_BUSY,
                    "%s: busy: this process has it open for writing already; use that handle", region->path);
-  bool ignored, writing = region->mode == MHEAP_MODE_LIVE;
+  bool ignored, writing = mh_mode_writes(region->mode);
   failed = mh_os_reopen(fd, writing, &region->fd, &ignored);
   if (!failed) failed = mh_os_reopen(fd, writing, &region->lock_fd, &region->locks_shared);
   return failed ? mh_fail_system(error, failed, region->path, "opening the file anew") : MHEAP_OK;
+}
+
+/* A new file is a heap before it is one with commits. */
+static mheap_err format_first(mh_region *region, const mheap_options *options, mheap_error *error) {
+  uint64_t size, disk;
+  mheap_options plain = *options;
+  if (region->pages.hugetlb != 0)
+    return mh_fail(error, MHEAP_ERR_ARGUMENT,
+                   "%s: a file on hugetlbfs cannot be written, only mapped, so that nothing can be committed "
+                   "to it; attach it with mode live",
+                   region->path);
+  if (options->must_exist || mh_os_file_sizes(region->fd, &size, &disk) != 0 || size != 0) return MHEAP_OK;
+  plain.mode = MHEAP_MODE_LIVE;
+  mh_region *first = mh_region_attach(region->fd, &plain, error);
+  if (first == NULL) return error != NULL ? error->code : MHEAP_ERR_SYSTEM;
+  mheap_err code = mh_region_finish(first, error);
+  mh_region_abandon(first);
+  return code;
+}
+
+/* Live, the pages are all there is. */
+static mheap_err recover_first(mh_region *region, const mheap_options *options, mh_superblock *super,
+                               mheap_error *error) {
+  mh_recovery done;
+  if (region->mode != MHEAP_MODE_LIVE || super->journal == 0) return MHEAP_OK;
+  mheap_err code = mh_recover(region->fd, region->path, false, &done, error);
+  return code ? code : read_superblock(region, options, super, error);
 }
 
 static mheap_err attach_file(mh_region *region, int fd, const mheap_options *options, mheap_error *error) {
   mh_superblock super;
   mheap_err code = open_own(region, fd, error);
   if (!code) code = mh_pages_choose(region, options, error);
+  if (!code && region->mode == MHEAP_MODE_ATOMIC) code = format_first(region, options, error);
   /* A sealed file needs no locks: it never changes. What is read before locking only decides that. */
-  if (!code && region->mode != MHEAP_MODE_LIVE) code = read_superblock(region, options, &super, error);
-  bool sealed = !code && region->mode != MHEAP_MODE_LIVE && super.state == MH_STATE_SEALED;
+  if (!code && !mh_mode_writes(region->mode)) code = read_superblock(region, options, &super, error);
+  bool sealed = !code && !mh_mode_writes(region->mode) && super.state == MH_STATE_SEALED;
   /* A writer that is giving space back makes the file look cut short, until it is locked out. */
   if (code == MHEAP_ERR_CORRUPT) code = MHEAP_OK;
   if (!code) code = mh_region_lock_file(region, options->timeout, sealed, error);
   if (!code) code = read_superblock(region, options, &super, error);
   if (!code) code = check_state(region, &super, options, error);
+  if (!code) code = recover_first(region, options, &super, error);
   if (!code) code = map_all(region, &super, options, error);
   return code;
 }
@@ -367,7 +416,7 @@ static mheap_err attach_memory(mh_region *region, const mheap_options *options, 
 }
 
 static mheap_err check_options(const mheap_options *options, mheap_error *error) {
-  if (options->mode > MHEAP_MODE_SCRATCH)
+  if (options->mode > MHEAP_MODE_ATOMIC)
     return mh_fail(error, MHEAP_ERR_ARGUMENT, "attach: no mode has the number %d", (int)options->mode);
   if (options->huge_pages > MHEAP_PAGES_1G || options->huge_pages < 0)
     return mh_fail(error, MHEAP_ERR_ARGUMENT, "attach: no kind of huge pages has the number %d",
@@ -407,7 +456,7 @@ mh_region *mh_region_attach(int fd, const mheap_options *options, mheap_error *e
 /* ---- by path ---- */
 
 static int open_path(const char *path, const mheap_options *options, int *fd, bool *created) {
-  bool writing = options->mode == 0 || options->mode == MHEAP_MODE_LIVE;
+  bool writing = options->mode == 0 || mh_mode_writes(options->mode);
   int failed = mh_os_open(path, writing, false, fd);
   *created = false;
   if (failed != ENOENT || !writing || options->must_exist) return failed;
@@ -491,6 +540,7 @@ mheap_err mh_region_require(mh_region *region, uint64_t rocompat, mheap_error *e
 /* ---- sync and detach ---- */
 
 mheap_err mh_region_sync(mh_region *region, mheap_error *error) {
+  if (region->commits != NULL) return mh_commit_sync(region, error);
   if (region->anonymous || region->mode != MHEAP_MODE_LIVE) return MHEAP_OK;
   mheap_err code = mh_region_is_whole(region, error);
   if (code) return code;
@@ -499,6 +549,7 @@ mheap_err mh_region_sync(mh_region *region, mheap_error *error) {
 }
 
 mheap_err mh_region_finish(mh_region *region, mheap_error *error) {
+  if (region->commits != NULL && !region->forked) return mh_commits_finish(region, error);
   if (region->anonymous || region->forked || region->mode != MHEAP_MODE_LIVE || !region->open)
     return MHEAP_OK;
   mheap_err code = mh_region_sync(region, error);

@@ -88,6 +88,7 @@ struct mh_region {
   uint64_t epoch;      /* super->epoch as this attach left it */
   uint64_t warm;       /* free segments whose pages were not given back: those with dirty bits */
   mh_pages pages;
+  struct mh_commits *commits; /* mode ATOMIC: see commit.h */
 
   pthread_mutex_t lock;    /* growth, the map, slices; the last lock in the order */
   struct mh_arena *arenas; /* see arena.h; one for each row of the arena table */
@@ -153,6 +154,8 @@ void mh_region_end_walk(mh_region *region);
 mheap_err mh_region_back(mh_region *region, uint64_t offset, uint64_t length, mheap_error *error);
 /* In a forked child: the contents become memory of its own, the file is let go. */
 mheap_err mh_region_split(mh_region *region, mheap_error *error);
+/* Forgets what runs and map parts were found where. */
+void mh_region_reset(mh_region *region);
 /* Gives the pages of [offset, offset + length) back; they read as zero, or as before if refused. */
 void mh_region_punch(mh_region *region, uint64_t offset, uint64_t length);
 
@@ -183,6 +186,10 @@ static inline uint64_t mh_region_file_bytes(const mh_region *region) {
 static inline bool mh_in_region(const mh_region *region, uint64_t offset, uint64_t length) {
   uint64_t size = mh_region_size(region);
   return offset < size && length <= size - offset;
+}
+/* Does a mode change the file? */
+static inline bool mh_mode_writes(mheap_mode mode) {
+  return mode == MHEAP_MODE_LIVE || mode == MHEAP_MODE_ATOMIC;
 }
 static inline bool mh_region_writable(const mh_region *region) {
   return region->mode != MHEAP_MODE_READONLY && !region->forked;

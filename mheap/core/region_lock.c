@@ -9,6 +9,7 @@
 #define WRITER (FIRST_BYTE + 0)
 #define LIVE (FIRST_BYTE + 1)
 #define READERS (FIRST_BYTE + 2)
+#define PINS ((uint64_t)1 << 61) /* and a generation: a byte for each */
 
 typedef struct want {
   uint64_t byte;
@@ -21,6 +22,10 @@ static int wants(const mh_region *region, bool sealed, want list[2]) {
   if (region->mode == MHEAP_MODE_LIVE) {
     list[count++] = (want){WRITER, true};
     list[count++] = (want){LIVE, true};
+    return count;
+  }
+  if (region->mode == MHEAP_MODE_ATOMIC) {
+    list[count++] = (want){WRITER, true};
     return count;
   }
   if (region->mode == MHEAP_MODE_SCRATCH && !sealed) list[count++] = (want){WRITER, false};
@@ -45,9 +50,15 @@ static int try_all(mh_region *region, const want *list, int count) {
 
 bool mh_region_lock_unused(int fd) { return mh_os_lock(fd, WRITER, true) == 0; }
 
+int mh_region_pin(int fd, uint64_t generation) { return mh_os_lock(fd, PINS + generation, false); }
+void mh_region_unpin(int fd, uint64_t generation) { mh_os_unlock(fd, PINS + generation); }
+bool mh_region_pinned_before(int fd, uint64_t generation) {
+  return generation > 0 && mh_os_locked_range(fd, PINS, generation);
+}
+
 static mheap_err busy(const mh_region *region, mheap_error *error) {
   const char *who =
-      region->mode == MHEAP_MODE_LIVE ? "another handle has it open" : "a live writer has it open";
+      mh_mode_writes(region->mode) ? "another handle has it open" : "a live writer has it open";
   const char *remedy = region->mode == MHEAP_MODE_READONLY
                            ? "wait with timeout=, or read beside it with unsafe=True"
                            : "wait with timeout=, or close the other handle";

@@ -3,10 +3,11 @@
    Owns no memory; holds open-file-description locks, which the kernel drops at death, on
    single bytes far behind any file's end:
 
-     byte      writer of a live heap   reader   scratch
-     WRITER    exclusive               -        shared (unless sealed)
-     LIVE      exclusive               shared   -
-     READERS   -                       shared   shared
+     byte      live writer   atomic writer   reader   scratch
+     WRITER    exclusive     exclusive       -        shared (unless sealed)
+     LIVE      exclusive     -               shared   -
+     READERS   -             -               shared   shared
+     PINS + g  -             -               shared while it keeps generation g
 
    So writers exclude each other, a live writer and readers exclude each other, and a writer
    that wants to truncate or punch asks whether READERS is free. An `unsafe` reader takes
@@ -22,6 +23,11 @@ void mh_region_unlock_file(mh_region *region);
 /* Of a file that no region of the caller's has open: takes it for as long as fd is open, if no
    writer has it. */
 bool mh_region_lock_unused(int fd);
+/* Lets an atomic writer see that a reader keeps a generation. */
+int mh_region_pin(int fd, uint64_t generation);
+void mh_region_unpin(int fd, uint64_t generation);
+/* Does a reader keep an earlier one? */
+bool mh_region_pinned_before(int fd, uint64_t generation);
 /* May space be taken from under those who map the file? If so no reader can come until the
    matching call of end. */
 bool mh_region_begin_taking(mh_region *region);

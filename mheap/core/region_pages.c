@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "commit.h"
 #include "os.h"
 #include "superblock.h"
 
@@ -187,7 +188,9 @@ static int map_memory(mh_region *region, uint64_t from, uint64_t to) {
 
 /* What a scratch region grows by is memory, since its file stays as it is. */
 static int map_file(mh_region *region, uint64_t from, uint64_t to, bool growing) {
-  bool writable = region->mode != MHEAP_MODE_READONLY, shared = region->mode != MHEAP_MODE_SCRATCH;
+  bool writable = region->mode != MHEAP_MODE_READONLY, shared = region->mode == MHEAP_MODE_LIVE;
+  if (region->mode == MHEAP_MODE_ATOMIC) shared = growing; /* see commit.h */
+  if (region->mode == MHEAP_MODE_READONLY) shared = region->pages.hugetlb != 0; /* none has a journal */
   if (growing && !shared) return mh_os_commit(mh_at(region, from), to - from);
   int failed = mh_os_map(mh_at(region, from), to - from, region->fd, from, writable, shared);
   if (!failed) advise(region, from, to);
@@ -269,12 +272,20 @@ static int bring_in(mh_region *region, uint64_t from, uint64_t to) {
   return 0;
 }
 
+/* Private pages have no place in the file before a checkpoint. */
+static int back_growth(const mh_region *region, uint64_t offset, uint64_t length) {
+  uint64_t from = region->commits->shared_from, end = offset + length;
+  if (offset > from) from = offset;
+  return from < end ? mh_os_allocate(region->fd, from, end - from) : 0;
+}
+
 int mh_pages_back(mh_region *region, uint64_t offset, uint64_t length) {
   mh_pages *pages = &region->pages;
   if (pages->keeper != NULL)
     return pages->keeper->back(pages->keeper, mh_at(region, offset), length) ? 0 : ENOMEM;
   if (region->anonymous && pages->hugetlb != 0 && !pages->kept && offset >= pages->origin)
     return bring_in(region, offset, min64(offset + length, pages->mapped));
+  if (region->commits != NULL) return back_growth(region, offset, length);
   if (region->anonymous || region->mode != MHEAP_MODE_LIVE) return 0;
   /* Before it is allocated, which takes small pages where huge ones are not given unasked. */
   if (pages->grain > MH_SLICE && pages->hugetlb == 0) mh_os_populate(mh_at(region, offset), length);

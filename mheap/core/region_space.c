@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "commit.h"
 #include "map.h"
 #include "os.h"
 #include "region_lock.h"
@@ -202,6 +203,20 @@ static void untouch(mh_region *region, uint32_t row) {
   region->touched[row] = NULL;
 }
 
+void mh_region_reset(mh_region *region) {
+  for (uint32_t row = 0; row < MH_HEAPS; row++) {
+    untouch(region, row);
+    region->touched_end[row] = 0;
+    region->orphans[row] = NULL;
+    region->made_here[row] = false;
+  }
+  region->touched_lost = region->all_open = false;
+  region->warm = 0;
+  for (uint64_t part = 1; part < region->map_parts_room; part++) region->map_parts[part] = NULL;
+  region->named_base = region->super->base != 0;
+  region->epoch = region->super->epoch;
+}
+
 void mh_region_unmap(mh_region *region) {
   for (uint32_t row = 0; row < MH_HEAPS; row++) untouch(region, row);
   if (region->slabs != NULL) mh_os_table_free(region->slabs, slab_table_bytes(region));
@@ -285,6 +300,7 @@ mheap_err mh_region_grow(mh_region *region, uint64_t size, mheap_error *error) {
   if (size > region->span) return beyond_span(region, old, error);
   bool file = !region->anonymous && region->mode == MHEAP_MODE_LIVE;
   mheap_err code = file ? extend_file(region, size, error) : MHEAP_OK;
+  if (region->commits != NULL) code = mh_commits_make_way(region, mh_pages_end(region, size), error);
   if (code) return code;
   int failed = mh_pages_map(region, size, true);
   if (failed) return mh_fail_system(error, failed, region->path, "mapping more of the file");
@@ -306,8 +322,15 @@ void mh_region_end_walk(mh_region *region) {
   pthread_mutex_unlock(&region->lock);
 }
 
+/* What is not committed may be undone: the bytes stay until the end of the attach. */
+static void shrink_atomic(mh_region *region, uint64_t size) {
+  set_size(region, size);
+  mh_publish(&region->super->size, size);
+}
+
 mheap_err mh_region_shrink(mh_region *region, uint64_t size) {
   uint64_t old = mh_region_size(region);
+  if (size < old && region->walkers == 0 && region->commits != NULL) return shrink_atomic(region, size), MHEAP_OK;
   if (size >= old || region->walkers > 0 || !mh_region_begin_taking(region)) return MHEAP_OK;
   if (mh_region_is_whole(region, NULL) == MHEAP_OK) {
     set_size(region, size);

@@ -197,7 +197,7 @@ bool mh_registry_writes(uint64_t device, uint64_t inode) {
   pthread_mutex_lock(&lock);
   for (mh_region *r = regions; r != NULL && !found; r = r->next)
     found =
-        !r->anonymous && !r->forked && r->mode == MHEAP_MODE_LIVE && r->device == device && r->inode == inode;
+        !r->anonymous && !r->forked && mh_mode_writes(r->mode) && r->device == device && r->inode == inode;
   pthread_mutex_unlock(&lock);
   return found;
 }

@@ -160,6 +160,17 @@ static bool base_is_valid(const mh_superblock *super) {
          super->base % mh_placement_alignment(super->placement) == mh_placement_residue(super->placement);
 }
 
+static bool journal_is_valid(const mh_superblock *s, uint64_t file_size) {
+  bool named = (s->identity.incompat & MH_INCOMPAT_JOURNAL) != 0;
+  if (s->journal == 0 || !named) return s->journal == 0 && !named;
+  return is_slices(s->journal, file_size) && s->journal >= s->size;
+}
+static bool journal_fits(const mh_superblock *s, uint64_t file_size) {
+  if (s->journal == 0) return s->journal_size == 0;
+  return s->journal_size != 0 && is_slices(s->journal_size, file_size) &&
+         s->journal_size <= file_size - s->journal;
+}
+
 static mheap_err check_changing(const mh_superblock *s, uint64_t file_size, const char *path,
                                 mheap_error *error) {
   const expectation list[] = {
@@ -175,8 +186,8 @@ static mheap_err check_changing(const mh_superblock *s, uint64_t file_size, cons
            "a slice in the region"),
       RULE(root, is_object(s->root, s->size), "root object", "0 or a block in the region"),
       RULE(names, is_object(s->names, s->size), "names of roots", "0 or a block in the region"),
-      FIELD(mh_superblock, journal, 0, s->journal, "place of the journal (reserved)"),
-      FIELD(mh_superblock, journal_size, 0, s->journal_size, "size of the journal (reserved)"),
+      RULE(journal, journal_is_valid(s, file_size), "place of the journal", "0, or a slice behind the region"),
+      RULE(journal_size, journal_fits(s, file_size), "size of the journal", "whole slices up to the file's end"),
       RULE(birth, s->birth != 0 && s->birth < (uint64_t)1 << 63, "birth number", "1 to 2^63 - 1"),
       FIELD(mh_superblock, registry, 0, s->registry, "types (reserved)"),
   };

@@ -116,6 +116,7 @@ typedef enum mheap_mode {
   MHEAP_MODE_LIVE = 1,     /* shared and writable: every store is in the file */
   MHEAP_MODE_READONLY = 2, /* shared, not writable; needs no write permission, writes nothing */
   MHEAP_MODE_SCRATCH = 3,  /* private: changes are allowed and thrown away at detach */
+  MHEAP_MODE_ATOMIC = 4,   /* private: changes are the file's once they are committed (mheap/commits.h) */
 } mheap_mode;
 
 /* The pages a heap is to lie on. */
@@ -142,6 +143,10 @@ typedef struct mheap_options {
                              mheap_stats.pages says so. A file gets pages of the pool by lying on
                              hugetlbfs, whatever is asked for */
   int numa_node;         /* MHEAP_NODE(n): prefer memory of NUMA node n; 0: of any */
+  uint64_t journal_limit; /* ATOMIC: bytes of records that readers of earlier generations may keep from
+                             being brought into the pages; 0: 1 GiB */
+  bool overrun_readers;  /* ATOMIC: beyond that limit, those readers lose what they keep; else commits
+                            fail with MHEAP_ERR_FULL */
 } mheap_options;
 
 /* Attaches the region in the open file `fd` and returns its main heap. An empty file is
@@ -501,6 +506,7 @@ MHEAP_API mheap_err mheap_mtrace(mheap *heap, FILE *file);
 }
 #endif
 
+#include "mheap/commits.h"
 #include "mheap/extended.h"
 #include "mheap/kinds.h"
 #include "mheap/subprocs.h"

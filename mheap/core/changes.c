@@ -1,0 +1,78 @@
+/* changes.c: see changes.h. */
+#include "changes.h"
+
+#include <string.h>
+
+#include "os.h"
+
+#define RANGES 256
+
+mheap_err mh_changes_pages(mh_region *region, uint64_t from, uint64_t to,
+                           mheap_err (*visit)(void *arg, uint64_t from, uint64_t to, mheap_error *error),
+                           void *arg, mheap_error *error) {
+  mh_os_range ranges[RANGES];
+  uint64_t next = (uint64_t)mh_at(region, from), end = (uint64_t)mh_at(region, to);
+  while (next < end) {
+    size_t count;
+    int failed = mh_os_written((void *)next, end - next, ranges, RANGES, &count, &next);
+    if (failed) return mh_fail_system(error, failed, region->path, "asking the kernel what was written");
+    for (size_t i = 0; i < count; i++) {
+      uint64_t start = ranges[i].start - (uint64_t)region->base, stop = ranges[i].end - (uint64_t)region->base;
+      mheap_err code = visit(arg, start, stop, error);
+      if (code) return code;
+    }
+  }
+  return MHEAP_OK;
+}
+
+/* ---- inside a page ---- */
+
+#define WORDS (MH_PAGE / 8)
+#define JOIN 2 /* equal words between changed ones that are cheaper to store than another entry is */
+
+typedef struct search {
+  mh_region *region;
+  const mh_changes_visitor *visitor;
+} search;
+
+/* The end of the stretch that begins with the changed word `i`. */
+static uint32_t stretch_end(const uint64_t *now, const uint64_t *before, uint32_t i) {
+  uint32_t end = i + 1;
+  for (uint32_t j = end; j < WORDS && j <= end + JOIN; j++)
+    if (now[j] != before[j]) end = j + 1;
+  return end;
+}
+
+static mheap_err visit_stretches(const search *s, uint64_t offset, const uint64_t *now,
+                                 const uint64_t *before, mheap_error *error) {
+  for (uint32_t i = 0, end; i < WORDS; i = end) {
+    end = i + 1;
+    if (now[i] == before[i]) continue;
+    end = stretch_end(now, before, i);
+    mheap_err code = s->visitor->visit(s->visitor->arg, offset + 8 * i, &now[i], 8 * (end - i), error);
+    if (code) return code;
+  }
+  return MHEAP_OK;
+}
+
+/* Others may be storing to it: what is looked at is a copy. */
+static mheap_err compare_page(const search *s, uint64_t offset, mheap_error *error) {
+  uint64_t now[WORDS];
+  char *image;
+  mheap_err code = mh_images_of(&s->region->commits->images, offset, &image, error);
+  if (code || memcmp(mh_at(s->region, offset), image, MH_PAGE) == 0) return code;
+  memcpy(now, mh_at(s->region, offset), sizeof now);
+  return visit_stretches(s, offset, now, (const uint64_t *)image, error);
+}
+
+static mheap_err compare_range(void *arg, uint64_t from, uint64_t to, mheap_error *error) {
+  mheap_err code = MHEAP_OK;
+  for (; from < to && !code; from += MH_PAGE) code = compare_page(arg, from, error);
+  return code;
+}
+
+mheap_err mh_changes_visit(mh_region *region, uint64_t to, const mh_changes_visitor *visitor,
+                           mheap_error *error) {
+  search s = {region, visitor};
+  return mh_changes_pages(region, 0, to, compare_range, &s, error);
+}

@@ -1,0 +1,482 @@
+/* commit.c: see commit.h. */
+#include "commit.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "changes.h"
+#include "crc32c.h"
+#include "os.h"
+#include "overlay.h"
+#include "region_lock.h"
+#include "region_pages.h"
+#include "superblock.h"
+
+/* ---- life ---- */
+
+#define COMMITS_BYTES ((uint64_t)65536)
+
+static mheap_err no_table(const mh_region *region, mheap_error *error) {
+  return mh_fail_system(error, ENOMEM, region->path, "making the record of commits");
+}
+
+/* What the journal holds is in the images first, and copied from there. */
+static mheap_err take_over(mh_region *region, mheap_error *error) {
+  mh_commits *commits = region->commits;
+  char *page;
+  mheap_err code = mh_images_of(&commits->images, 0, &page, error);
+  if (!code) code = mh_overlay_images(&commits->journal, &commits->images, error);
+  if (code) return code;
+  uint64_t from = 0;
+  for (uint64_t length; (length = mh_images_next(&commits->images, &from)) != 0; from += length)
+    if (from < mh_region_size(region)) memcpy(mh_at(region, from), commits->images.shadow + from, length);
+  memcpy(region->base, page, MH_PAGE); /* private from now on: what stands only in the file is not seen */
+  return MHEAP_OK;
+}
+
+mheap_err mh_commits_begin(mh_region *region, const mheap_options *options, mheap_error *error) {
+  mh_commits *commits = region->commits = mh_os_table(COMMITS_BYTES);
+  if (commits == NULL) return no_table(region, error);
+  pthread_mutex_init(&commits->lock, NULL);
+  commits->limit = options->journal_limit != 0 ? options->journal_limit : MH_JOURNAL_LIMIT;
+  commits->overrun = options->overrun_readers;
+  mheap_err code = mh_images_init(&commits->images, region->fd, region->path, region->span, error);
+  if (!code) code = mh_journal_load(&commits->journal, region->fd, region->path, error);
+  if (!code) code = take_over(region, error);
+  if (code) return code;
+  commits->committed = commits->high = mh_region_size(region);
+  commits->shared_from = region->pages.mapped;
+  return MHEAP_OK;
+}
+
+void mh_commits_drop(mh_region *region) {
+  mh_commits *commits = region->commits;
+  if (commits == NULL) return;
+  mh_journal_close(&commits->journal);
+  mh_images_fini(&commits->images);
+  pthread_mutex_destroy(&commits->lock);
+  mh_os_table_free(commits, COMMITS_BYTES);
+  region->commits = NULL;
+}
+
+/* ---- refusals ---- */
+
+static mheap_err sync_failed(mh_region *region, int sys, mheap_error *error) {
+  region->commits->failed = sys;
+  mh_fail_system(error, sys, region->path,
+                 "syncing the file: what is on disk is not known; close it, and open it again");
+  return error != NULL ? error->code : MHEAP_ERR_SYSTEM;
+}
+
+static mheap_err may_commit(mh_region *region, mheap_error *error) {
+  const mh_commits *commits = region->commits;
+  if (commits == NULL)
+    return mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: not attached with mode atomic: there is nothing to commit",
+                   region->path);
+  if (region->forked)
+    return mh_fail(error, MHEAP_ERR_FORKED,
+                   "%s: this handle belongs to the parent process; attach the file anew in the child",
+                   region->path);
+  if (commits->failed == 0) return mh_region_is_whole(region, error);
+  mheap_err code = mh_fail_system(error, commits->failed, region->path,
+                                  "a sync failed before, so that commits are refused; close it, and open it again");
+  return code;
+}
+
+/* A failed sync is final: the kernel may have dropped the pages that it could not write. */
+static mheap_err sync_journal(mh_region *region, mheap_error *error) {
+  int failed = mh_os_sync(region->fd);
+  if (failed) return sync_failed(region, failed, error);
+  region->commits->journal.unsynced = false;
+  return MHEAP_OK;
+}
+
+/* What stands in the file's first sector alone, in page 0 and its image: so it is in no record. */
+static void reflect(mh_region *region) {
+  const mh_sector *first = &region->commits->journal.first;
+  mh_sector *here[] = {(mh_sector *)region->super, (mh_sector *)region->commits->images.shadow};
+  for (int i = 0; i < 2; i++) {
+    here[i]->journal = first->journal;
+    here[i]->journal_size = first->journal_size;
+    here[i]->journal_seed = first->journal_seed;
+    here[i]->checkpoint = first->checkpoint;
+    here[i]->identity.incompat &= ~MH_INCOMPAT_JOURNAL;
+    here[i]->identity.incompat |= first->identity.incompat & MH_INCOMPAT_JOURNAL;
+    mh_superblock_sum(&here[i]->identity);
+  }
+}
+
+/* ---- the checkpoint ---- */
+
+static mheap_err write_images(mh_region *region, mheap_error *error) {
+  const mh_images *images = &region->commits->images;
+  uint64_t from = 0;
+  for (uint64_t length; (length = mh_images_next(images, &from)) != 0; from += length) {
+    uint64_t skipped = from == 0 ? MH_SECTOR : 0; /* that comes last, alone */
+    int failed = mh_os_write(region->fd, images->shadow + from + skipped, length - skipped, from + skipped);
+    if (failed) return mh_fail_system(error, failed, region->path, "writing pages in their place");
+  }
+  return MHEAP_OK;
+}
+
+static mheap_err readers_in_the_way(mh_region *region, mheap_error *error) {
+  const mh_commits *commits = region->commits;
+  return mh_fail(error, MHEAP_ERR_BUSY,
+                 "%s: busy: a reader keeps a snapshot, or a view, of an earlier generation than %llu",
+                 region->path, (unsigned long long)commits->journal.generation);
+}
+
+/* Either a reader that pins a generation sees the mark, or its pin is seen here. */
+static mheap_err mark(mh_region *region, bool force, mheap_error *error) {
+  mh_journal *journal = &region->commits->journal;
+  mheap_error ignored;
+  mheap_err code = mh_journal_mark(journal, journal->generation, error);
+  if (code || force || !mh_region_pinned_before(region->lock_fd, journal->generation)) return code;
+  mh_journal_mark(journal, journal->first.generation, &ignored);
+  return readers_in_the_way(region, error);
+}
+
+#define IMAGES_KEPT 4096 /* pages */
+
+static mheap_err write_back(mh_region *region, mh_journal_place next, mheap_error *error) {
+  mh_commits *commits = region->commits;
+  mheap_err code = sync_journal(region, error);
+  if (!code) code = write_images(region, error);
+  if (!code) code = sync_journal(region, error);
+  if (!code)
+    code = mh_journal_empty(&commits->journal, (const mh_sector *)commits->images.shadow, next, error);
+  if (code) return code;
+  mh_images_settle(&commits->images);
+  reflect(region);
+  if (commits->images.known > IMAGES_KEPT) {
+    char *page;
+    mh_images_forget(&commits->images);
+    code = mh_images_of(&commits->images, 0, &page, error);
+  }
+  return code;
+}
+
+static mheap_err checkpoint(mh_region *region, bool force, mheap_error *error) {
+  mh_journal *journal = &region->commits->journal;
+  if (journal->end == 0) return MHEAP_OK;
+  mheap_err code = journal->unsynced ? sync_journal(region, error) : MHEAP_OK;
+  if (!code) code = mark(region, force, error);
+  return code ? code : write_back(region, mh_journal_here(journal), error);
+}
+
+mheap_err mh_checkpoint(mh_region *region, mheap_error *error) {
+  mheap_err code = may_commit(region, error);
+  if (code) return code;
+  pthread_mutex_lock(&region->commits->lock);
+  code = checkpoint(region, false, error);
+  pthread_mutex_unlock(&region->commits->lock);
+  return code;
+}
+
+/* Records that only readers keep may take so much, and no more. */
+static mheap_err keep_limit(mh_region *region, mheap_error *error) {
+  const mh_commits *commits = region->commits;
+  uint64_t usual = commits->limit < MH_JOURNAL_USUAL ? commits->limit : MH_JOURNAL_USUAL;
+  if (commits->journal.end < usual) return MHEAP_OK;
+  mheap_err code = checkpoint(region, commits->overrun && commits->journal.end >= commits->limit, error);
+  if (code != MHEAP_ERR_BUSY || commits->journal.end < commits->limit) return code == MHEAP_ERR_BUSY ? MHEAP_OK : code;
+  return mh_fail(error, MHEAP_ERR_FULL,
+                 "%s: its journal has %llu bytes, and a reader that keeps a snapshot, or a view, of an earlier "
+                 "generation lets it not be emptied; let that go, or raise journal_limit=",
+                 region->path, (unsigned long long)commits->journal.end);
+}
+
+/* ---- the record ---- */
+
+static mheap_err reach(void *arg, uint64_t size, mheap_error *error) {
+  mh_region *region = arg;
+  uint64_t end = region->pages.mapped > region->commits->high ? region->pages.mapped : region->commits->high;
+  mheap_err code = mh_journal_reach(&region->commits->journal, size, end, error);
+  reflect(region);
+  return code;
+}
+
+/* What is stored from now on goes to private pages; what was stored is the file's. */
+static mheap_err make_private(mh_region *region, uint64_t size, mheap_error *error) {
+  mh_commits *commits = region->commits;
+  uint64_t from = commits->shared_from;
+  if (size <= from) return MHEAP_OK;
+  int failed = mh_os_map(mh_at(region, from), size - from, region->fd, from, true, false);
+  if (failed) return mh_fail_system(error, failed, region->path, "mapping what the heap grew by");
+  commits->shared_from = size;
+  return MHEAP_OK;
+}
+
+static mheap_err write_in_place(void *arg, uint64_t from, uint64_t to, mheap_error *error) {
+  mh_region *region = arg;
+  int failed = mh_os_write(region->fd, mh_at(region, from), to - from, from);
+  return failed ? mh_fail_system(error, failed, region->path, "writing what the heap grew by") : MHEAP_OK;
+}
+
+#define PLACED_MOST ((uint64_t)16 << 20) /* bytes an entry */
+
+static mheap_err sum_file(mh_region *region, uint64_t from, uint64_t length, uint32_t *sum,
+                          mheap_error *error) {
+  const uint64_t room = MH_SLICE;
+  char *buffer = mh_os_table(room);
+  int failed = buffer == NULL ? ENOMEM : 0;
+  size_t got;
+  for (*sum = 0; length > 0 && !failed; from += got, length -= got) {
+    failed = mh_os_read(region->fd, buffer, length < room ? length : room, from, &got);
+    if (!failed && got == 0) failed = EIO;
+    if (!failed) *sum = mh_crc32c_more(*sum, buffer, got);
+  }
+  if (buffer != NULL) mh_os_table_free(buffer, room);
+  return failed ? mh_fail_system(error, failed, region->path, "reading what the heap grew by") : MHEAP_OK;
+}
+
+static mheap_err place_stretch(mh_region *region, mh_draft *draft, uint64_t from, uint64_t to,
+                               mheap_error *error) {
+  mheap_err code = MHEAP_OK;
+  for (uint64_t length; from < to && !code; from += length) {
+    uint32_t sum;
+    length = to - from < PLACED_MOST ? to - from : PLACED_MOST;
+    code = sum_file(region, from, length, &sum, error);
+    if (!code) code = mh_draft_placed(draft, from, (uint32_t)length, sum, error);
+  }
+  return code;
+}
+
+/* Pages that are private here were stored to before an earlier try at a commit, or raced it. */
+static mheap_err place_growth(mh_region *region, mh_draft *draft, mheap_error *error) {
+  mh_commits *commits = region->commits;
+  uint64_t size = mh_region_size(region), from = commits->high, start, stop, private_to = commits->shared_from;
+  if (size <= from) return MHEAP_OK;
+  mheap_err code = make_private(region, size, error);
+  if (private_to > size) private_to = size;
+  if (!code && private_to > from) code = mh_changes_pages(region, from, private_to, write_in_place, region, error);
+  for (; !code && from < size; from = stop) {
+    int failed = mh_os_seek_data(region->fd, from, size, &start, &stop);
+    if (failed) return mh_fail_system(error, failed, region->path, "looking for what the heap grew by");
+    code = place_stretch(region, draft, start, stop, error);
+  }
+  return code;
+}
+
+static mheap_err add_bytes(void *arg, uint64_t at, const void *data, uint64_t length, mheap_error *error) {
+  return mh_draft_bytes(arg, at, data, length, error);
+}
+
+static uint64_t image_end(const mh_region *region) {
+  uint64_t size = mh_region_size(region), high = region->commits->high;
+  return size < high ? size : high;
+}
+
+/* All that changed, but for the number of the generation. */
+static mheap_err draw_up(mh_region *region, mh_draft *draft, mheap_error *error) {
+  const mh_changes_visitor add = {add_bytes, draft};
+  mheap_err code = mh_draft_begin(draft, error);
+  if (!code) code = place_growth(region, draft, error);
+  return code ? code : mh_changes_visit(region, image_end(region), &add, error);
+}
+
+static mheap_err write_record(mh_region *region, mh_draft *draft, bool durable, mh_record *record,
+                              mheap_error *error) {
+  mh_commits *commits = region->commits;
+  mh_journal *journal = &commits->journal;
+  uint64_t generation = journal->generation + 1;
+  *record = (mh_record){.generation = generation,
+                        .previous = journal->chain,
+                        .size = mh_region_size(region),
+                        .time_ns = mh_os_time_ns()};
+  mheap_err code =
+      mh_draft_bytes(draft, offsetof(mh_superblock, generation), &generation, sizeof generation, error);
+  if (!code) code = mh_draft_finish(draft, record, error);
+  if (code) return code;
+  commits->touched = true;
+  if (durable) return sync_journal(region, error);
+  journal->unsynced = true;
+  return MHEAP_OK;
+}
+
+/* The images follow the record, which need not be what the pages hold by now. They are known all. */
+static mheap_err count_record(mh_region *region, const mh_record *record, mheap_error *error) {
+  mh_commits *commits = region->commits;
+  mheap_err code = mh_overlay_record(&commits->journal, record, &commits->images, error);
+  if (code) return sync_failed(region, code == MHEAP_ERR_NO_MEMORY ? ENOMEM : EIO, error);
+  mh_journal_count(&commits->journal, record);
+  commits->committed = record->size;
+  if (record->size > commits->high) commits->high = record->size;
+  mh_publish(&region->super->generation, record->generation);
+  return MHEAP_OK;
+}
+
+static mheap_err stop(void *arg, uint64_t at, const void *data, uint64_t length, mheap_error *error) {
+  (void)arg, (void)at, (void)data, (void)length, (void)error;
+  return MHEAP_ERR_NOT_FOUND;
+}
+
+static bool is_changed(mh_region *region) {
+  const mh_changes_visitor first = {stop, NULL};
+  return mh_region_size(region) != region->commits->committed ||
+         mh_changes_visit(region, image_end(region), &first, NULL) != MHEAP_OK;
+}
+
+static mheap_err begin_journal(mh_region *region, mheap_error *error) {
+  mh_commits *commits = region->commits;
+  if (mh_journal_exists(&commits->journal) || !is_changed(region)) return MHEAP_OK;
+  commits->touched = true;
+  return reach(region, MH_JOURNAL_FIRST, error);
+}
+
+static mheap_err commit(mh_region *region, bool durable, mheap_error *error) {
+  mh_commits *commits = region->commits;
+  mh_draft draft = {.tape = &commits->journal.tape, .reach = reach, .arg = region};
+  mh_record record;
+  mheap_err code = keep_limit(region, error);
+  if (!code) code = begin_journal(region, error);
+  draft.at = commits->journal.end;
+  if (!code) code = draw_up(region, &draft, error);
+  if (code) return code;
+  if (draft.entries == 0) return durable && commits->journal.unsynced ? sync_journal(region, error) : MHEAP_OK;
+  code = write_record(region, &draft, durable, &record, error);
+  return code ? code : count_record(region, &record, error);
+}
+
+mheap_err mh_commit(mh_region *region, bool durable, mheap_error *error) {
+  mheap_err code = may_commit(region, error);
+  if (code) return code;
+  mh_commits *commits = region->commits;
+  pthread_mutex_lock(&commits->lock);
+  code = commits->failed ? may_commit(region, error) : commit(region, durable, error);
+  pthread_mutex_unlock(&commits->lock);
+  return code;
+}
+
+mheap_err mh_commit_sync(mh_region *region, mheap_error *error) {
+  mheap_err code = may_commit(region, error);
+  if (code) return code;
+  pthread_mutex_lock(&region->commits->lock);
+  if (region->commits->journal.unsynced && region->commits->touched) code = sync_journal(region, error);
+  pthread_mutex_unlock(&region->commits->lock);
+  return code;
+}
+
+/* ---- what is not committed ---- */
+
+typedef struct dirty_count {
+  mheap_dirty *dirty;
+  uint64_t page; /* the last that was counted, plus 1 */
+} dirty_count;
+
+static mheap_err count_bytes(void *arg, uint64_t at, const void *data, uint64_t length, mheap_error *error) {
+  dirty_count *count = arg;
+  (void)data, (void)error;
+  count->dirty->bytes += length;
+  if (at / MH_PAGE + 1 != count->page) count->dirty->pages++;
+  count->page = at / MH_PAGE + 1;
+  return MHEAP_OK;
+}
+
+static mheap_err count_growth(mh_region *region, mheap_dirty *dirty, mheap_error *error) {
+  uint64_t size = mh_region_size(region), start, stop;
+  for (uint64_t from = region->commits->high; from < size; from = stop) {
+    int failed = mh_os_seek_data(region->fd, from, size, &start, &stop);
+    if (failed) return mh_fail_system(error, failed, region->path, "looking for what the heap grew by");
+    dirty->bytes += stop - start;
+    dirty->pages += (stop - start) / MH_PAGE;
+  }
+  return MHEAP_OK;
+}
+
+mheap_err mh_commit_dirty(mh_region *region, mheap_dirty *dirty, mheap_error *error) {
+  dirty_count count = {dirty, 0};
+  const mh_changes_visitor visitor = {count_bytes, &count};
+  *dirty = (mheap_dirty){0};
+  mheap_err code = may_commit(region, error);
+  if (code) return code;
+  pthread_mutex_lock(&region->commits->lock);
+  code = mh_changes_visit(region, image_end(region), &visitor, error);
+  if (!code) code = count_growth(region, dirty, error);
+  pthread_mutex_unlock(&region->commits->lock);
+  return code;
+}
+
+/* Only the bytes that differ, so that what nobody changed is not even stored to. */
+static mheap_err restore_page(mh_region *region, uint64_t offset, mheap_error *error) {
+  char *image;
+  mheap_err code = mh_images_of(&region->commits->images, offset, &image, error);
+  if (!code && memcmp(mh_at(region, offset), image, MH_PAGE) != 0) memcpy(mh_at(region, offset), image, MH_PAGE);
+  return code;
+}
+
+static mheap_err restore_range(void *arg, uint64_t from, uint64_t to, mheap_error *error) {
+  mheap_err code = MHEAP_OK;
+  for (; from < to && !code; from += MH_PAGE) code = restore_page(arg, from, error);
+  return code;
+}
+
+/* Pages that cannot be read back leave a heap that is half of each: no commit may follow. */
+static mheap_err rollback(mh_region *region, mheap_error *error) {
+  mh_commits *commits = region->commits;
+  mheap_err code = mh_changes_pages(region, 0, commits->high, restore_range, region, error);
+  if (code) {
+    commits->failed = EIO;
+    return code;
+  }
+  atomic_store_explicit(&region->size, commits->committed, memory_order_release);
+  return MHEAP_OK;
+}
+
+mheap_err mh_rollback(mh_region *region, mheap_error *error) {
+  mh_commits *commits = region->commits;
+  if (commits == NULL) return may_commit(region, error);
+  pthread_mutex_lock(&commits->lock);
+  mheap_err code = rollback(region, error);
+  pthread_mutex_unlock(&commits->lock);
+  return code;
+}
+
+/* ---- growth ---- */
+
+/* What a killed writer left behind the region's end goes. */
+static int tidy(mh_region *region) {
+  mh_commits *commits = region->commits;
+  const mh_sector *first = &commits->journal.first;
+  int failed = 0;
+  if (commits->tidied) return 0;
+  if (first->journal == 0) failed = mh_os_truncate(region->fd, commits->high);
+  else if (first->journal > commits->high)
+    mh_os_punch(region->fd, commits->high, first->journal - commits->high); /* else it stays what it was */
+  commits->tidied = !failed;
+  return failed;
+}
+
+mheap_err mh_commits_make_way(mh_region *region, uint64_t size, mheap_error *error) {
+  mh_commits *commits = region->commits;
+  pthread_mutex_lock(&commits->lock);
+  int failed = tidy(region);
+  mheap_err code = MHEAP_OK;
+  if (!failed && commits->journal.first.journal == 0) failed = mh_os_truncate(region->fd, size);
+  else if (!failed) code = mh_journal_make_way(&commits->journal, size, error);
+  reflect(region);
+  commits->touched = true;
+  pthread_mutex_unlock(&commits->lock);
+  return failed ? mh_fail_system(error, failed, region->path, "growing the file") : code;
+}
+
+/* ---- the end ---- */
+
+static uint64_t end_of(const mh_commits *commits) {
+  return (commits->committed + MH_SLICE - 1) / MH_SLICE * MH_SLICE;
+}
+
+/* Nothing is lost where it fails: the journal has it all. */
+mheap_err mh_commits_finish(mh_region *region, mheap_error *error) {
+  mh_commits *commits = region->commits;
+  mh_journal *journal = &commits->journal;
+  if (!commits->touched || commits->failed) return MHEAP_OK;
+  if (!mh_journal_exists(journal)) {
+    mh_os_truncate(region->fd, end_of(commits));
+    return MHEAP_OK;
+  }
+  mheap_err code = sync_journal(region, error);
+  if (!code) code = mark(region, false, error);
+  if (code == MHEAP_ERR_BUSY) return MHEAP_OK;
+  return code ? code : write_back(region, mh_journal_behind(journal, end_of(commits)), error);
+}

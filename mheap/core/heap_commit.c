@@ -1,0 +1,111 @@
+/* heap_commit.c: commits of a heap's region, and what of a heap is thrown away after a rollback.
+
+   Owns nothing. Calls commit.h, recover.h, and the parts of the heap layer that know something of blocks. */
+#include "arena.h"
+#include "arenas.h"
+#include "commit.h"
+#include "heap.h"
+#include "lane.h"
+#include "os.h"
+#include "recover.h"
+#include "region_lock.h"
+
+static mheap_err usable(mheap **heap) {
+  *heap = mh_heap_of(*heap);
+  return *heap != NULL ? mh_heap_usable(*heap) : MHEAP_ERR_NO_MEMORY;
+}
+
+mheap_err mheap_commit(mheap *heap, bool durable) {
+  mheap_err code = usable(&heap);
+  return code ? code : mh_commit(heap->region, durable, mh_error(heap));
+}
+
+mheap_err mheap_checkpoint(mheap *heap) {
+  mheap_err code = usable(&heap);
+  return code ? code : mh_checkpoint(heap->region, mh_error(heap));
+}
+
+mheap_err mheap_get_dirty(mheap *heap, mheap_dirty *dirty) {
+  mheap_err code = usable(&heap);
+  return code ? code : mh_commit_dirty(heap->region, dirty, mh_error(heap));
+}
+
+uint64_t mheap_generation(const mheap *heap) {
+  return heap != NULL ? mh_read(&heap->region->super->generation) : 0;
+}
+
+/* ---- rolling back ---- */
+
+/* One that was made since is as if it had been destroyed. */
+static void reset_heap(mheap *heap) {
+  mh_lanes_reset(heap);
+  if (heap->row > 1 && !mh_heap_row_visible(mh_heap_row_head(heap->region, heap->row))) heap->gone = true;
+}
+
+static mheap_err reset(mh_region *region, mheap_error *error) {
+  mh_handles_lock();
+  for (mheap *heap = region->heaps; heap != NULL; heap = heap->next) reset_heap(heap);
+  pthread_mutex_lock(&region->lock);
+  mh_arena_reset(region);
+  mheap_err code = mh_arenas_reload(region, error);
+  pthread_mutex_unlock(&region->lock);
+  mh_handles_unlock();
+  return code;
+}
+
+mheap_err mheap_rollback(mheap *heap) {
+  mheap_err code = usable(&heap);
+  if (!code) code = mh_rollback(heap->region, mh_error(heap));
+  return code ? code : reset(heap->region, mh_error(heap));
+}
+
+/* ---- of a file that nobody attaches ---- */
+
+static void tell(const mh_recovery *recovery, const mh_journal *journal, mheap_journal_info *info) {
+  *info = (mheap_journal_info){
+      .offset = journal->first.journal,
+      .size = journal->first.journal_size,
+      .used = recovery->bytes,
+      .records = recovery->records,
+      .pages_generation = recovery->pages,
+      .generation = recovery->generation,
+  };
+}
+
+typedef mheap_err recovery_call(int fd, const char *path, mh_recovery *recovery, mheap_error *error);
+
+static mheap_err on_file(const char *path, bool writing, recovery_call *call, mheap_journal_info *info,
+                         mheap_error *error) {
+  const mheap_options reading = {.mode = MHEAP_MODE_READONLY, .unsafe = true, .relocate = true};
+  mh_recovery recovery;
+  mh_journal journal = {0};
+  int fd;
+  mheap *heap = mheap_open(path, &reading, error); /* says what is wrong with a file that is no heap */
+  if (heap == NULL) return error != NULL ? error->code : MHEAP_ERR_SYSTEM;
+  mheap_abandon(heap);
+  int failed = mh_os_open(path, writing, false, &fd);
+  if (failed) return mh_fail_system(error, failed, path, "opening the file");
+  mheap_err code = MHEAP_OK;
+  if (writing && !mh_region_lock_unused(fd))
+    code = mh_fail(error, MHEAP_ERR_BUSY, "%s: busy: another handle has it open; close that", path);
+  if (!code) code = mh_journal_load(&journal, fd, path, error);
+  if (!code) code = call(fd, path, &recovery, error);
+  if (!code) tell(&recovery, &journal, info);
+  mh_journal_close(&journal);
+  mh_os_close(fd);
+  return code;
+}
+
+static mheap_err recover_kept(int fd, const char *path, mh_recovery *recovery, mheap_error *error) {
+  return mh_recover(fd, path, true, recovery, error);
+}
+
+mheap_err mheap_get_journal(const char *path, mheap_journal_info *info, mheap_error *error) {
+  mh_error_clear(error);
+  return on_file(path, false, mh_recover_look, info, error);
+}
+
+mheap_err mheap_recover(const char *path, mheap_journal_info *info, mheap_error *error) {
+  mh_error_clear(error);
+  return on_file(path, true, recover_kept, info, error);
+}

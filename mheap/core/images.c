@@ -1,0 +1,122 @@
+/* images.c: see images.h. */
+#include "images.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "os.h"
+
+static uint64_t groups_in(uint64_t span) { return span / MH_PAGE / MH_IMAGES_GROUP + 1; }
+
+mheap_err mh_images_init(mh_images *images, int fd, const char *path, uint64_t span, mheap_error *error) {
+  void *shadow;
+  uint64_t room = groups_in(span) * MH_IMAGES_GROUP * MH_PAGE;
+  int failed = mh_os_reserve(NULL, room, &shadow);
+  *images = (mh_images){.fd = fd, .path = path};
+  if (!failed) {
+    images->shadow = shadow;
+    images->span = room;
+    images->groups = mh_os_table(groups_in(span) * sizeof *images->groups);
+    if (images->groups == NULL) failed = ENOMEM;
+  }
+  return failed ? mh_fail_system(error, failed, path, "reserving room for the pages of the last commit "
+                                                      "(max_size= makes it smaller)")
+                : MHEAP_OK;
+}
+
+void mh_images_fini(mh_images *images) {
+  if (images->groups != NULL)
+    mh_os_table_free(images->groups, images->span / MH_PAGE / MH_IMAGES_GROUP * sizeof *images->groups);
+  if (images->shadow != NULL) mh_os_release(images->shadow, images->span);
+  *images = (mh_images){0};
+}
+
+/* ---- bits ---- */
+
+static mh_images_group *group_of(const mh_images *images, uint64_t offset) {
+  return &images->groups[offset / MH_PAGE / MH_IMAGES_GROUP];
+}
+static uint64_t page_in(uint64_t offset) { return offset / MH_PAGE % MH_IMAGES_GROUP; }
+static bool has(const uint64_t *bits, uint64_t page) { return bits[page / 64] >> page % 64 & 1; }
+static void set(uint64_t *bits, uint64_t page) { bits[page / 64] |= (uint64_t)1 << page % 64; }
+
+static bool is_blank(const mh_images_group *group) {
+  static const mh_images_group blank;
+  return memcmp(group->known, blank.known, sizeof blank.known) == 0;
+}
+
+/* ---- pages ---- */
+
+char *mh_images_find(const mh_images *images, uint64_t offset) {
+  return has(group_of(images, offset)->known, page_in(offset)) ? images->shadow + offset : NULL;
+}
+
+static mheap_err load(mh_images *images, uint64_t offset, char *page, mheap_error *error) {
+  size_t got;
+  int failed = mh_os_read(images->fd, page, MH_PAGE, offset, &got);
+  if (failed) return mh_fail_system(error, failed, images->path, "reading a page of the last commit");
+  memset(page + got, 0, MH_PAGE - got);
+  return MHEAP_OK;
+}
+
+mheap_err mh_images_of(mh_images *images, uint64_t offset, char **page, mheap_error *error) {
+  mh_images_group *group = group_of(images, offset);
+  const uint64_t bytes = MH_IMAGES_GROUP * MH_PAGE;
+  *page = images->shadow + offset;
+  if (has(group->known, page_in(offset))) return MHEAP_OK;
+  int failed = is_blank(group) ? mh_os_commit(images->shadow + offset / bytes * bytes, bytes) : 0;
+  if (failed) return mh_fail_system(error, failed, images->path, "making room for pages of the last commit");
+  mheap_err code = load(images, offset, *page, error);
+  if (code) return code;
+  set(group->known, page_in(offset));
+  images->known++;
+  if (offset >= images->end) images->end = offset + MH_PAGE;
+  return MHEAP_OK;
+}
+
+void mh_images_note(mh_images *images, uint64_t offset) {
+  mh_images_group *group = group_of(images, offset);
+  if (has(group->changed, page_in(offset))) return;
+  set(group->changed, page_in(offset));
+  images->changed++;
+}
+
+/* ---- all of them ---- */
+
+static bool is_changed(const mh_images *images, uint64_t offset) {
+  return has(group_of(images, offset)->changed, page_in(offset));
+}
+
+/* Words without a changed page are passed over. */
+static uint64_t next_changed(const mh_images *images, uint64_t offset) {
+  while (offset < images->end && !is_changed(images, offset)) {
+    uint64_t word = group_of(images, offset)->changed[page_in(offset) / 64] >> page_in(offset) % 64;
+    if (word != 0) return offset + (uint64_t)__builtin_ctzll(word) * MH_PAGE;
+    offset = (offset / MH_PAGE / 64 + 1) * 64 * MH_PAGE;
+  }
+  return offset;
+}
+
+uint64_t mh_images_next(const mh_images *images, uint64_t *from) {
+  uint64_t start = next_changed(images, *from), end = start;
+  *from = start;
+  while (end < images->end && is_changed(images, end)) end += MH_PAGE;
+  return start < images->end ? end - start : 0;
+}
+
+void mh_images_settle(mh_images *images) {
+  for (uint64_t i = 0; i * MH_IMAGES_GROUP * MH_PAGE < images->end; i++)
+    if (!is_blank(&images->groups[i])) memset(images->groups[i].changed, 0, sizeof images->groups[i].changed);
+  images->changed = 0;
+}
+
+void mh_images_forget(mh_images *images) {
+  const uint64_t bytes = MH_IMAGES_GROUP * MH_PAGE;
+  for (uint64_t i = 0; i * bytes < images->end; i++) {
+    mh_images_group *group = &images->groups[i];
+    if (is_blank(group)) continue;
+    memcpy(group->known, group->changed, sizeof group->known);
+    if (is_blank(group)) mh_os_decommit(images->shadow + i * bytes, bytes);
+  }
+  images->known = images->changed;
+}

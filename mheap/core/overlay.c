@@ -1,0 +1,94 @@
+/* overlay.c: see overlay.h. */
+#include "overlay.h"
+
+#include <string.h>
+
+#include "os.h"
+
+static uint64_t min64(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+/* Has `visitor` see each record that follows, up to generation `until`, and counts it. */
+static mheap_err each_record(mh_journal *journal, const mh_record_visitor *visitor, uint64_t until,
+                             uint64_t *count, mheap_error *error) {
+  mh_record record;
+  bool found = true;
+  mheap_err code = MHEAP_OK;
+  for (*count = 0; !code && journal->generation < until; ++*count) {
+    code = mh_journal_next(journal, &record, &found, error);
+    if (code || !found) break;
+    code = mh_record_visit(&journal->tape, journal->end, &record, visitor, error);
+    if (!code) mh_journal_count(journal, &record);
+  }
+  return code;
+}
+
+/* ---- the superblock ---- */
+
+static mheap_err store_in_super(void *arg, uint64_t at, const void *data, uint64_t length, mheap_error *error) {
+  (void)error;
+  if (data != NULL && at < sizeof(mh_superblock))
+    memcpy((char *)arg + at, data, min64(length, sizeof(mh_superblock) - at));
+  return MHEAP_OK;
+}
+
+mheap_err mh_overlay_superblock(int fd, const char *path, mh_superblock *super, mheap_error *error) {
+  const mh_record_visitor visitor = {store_in_super, super};
+  mh_journal journal = {0};
+  uint64_t count;
+  mheap_err code = mh_journal_load(&journal, fd, path, error);
+  if (!code) code = each_record(&journal, &visitor, UINT64_MAX, &count, error);
+  if (!code) code = mh_journal_is_whole(&journal, error);
+  mh_journal_close(&journal);
+  return code;
+}
+
+/* ---- images ---- */
+
+/* A piece may reach over several pages. */
+static mheap_err store_in_images(void *arg, uint64_t at, const void *data, uint64_t length,
+                                 mheap_error *error) {
+  mh_images *images = arg;
+  char *page;
+  for (uint64_t n; data != NULL && length > 0; at += n, data = (const char *)data + n, length -= n) {
+    mheap_err code = mh_images_of(images, at / MH_PAGE * MH_PAGE, &page, error);
+    if (code) return code;
+    n = min64(length, MH_PAGE - at % MH_PAGE);
+    memcpy(page + at % MH_PAGE, data, n);
+    mh_images_note(images, at);
+  }
+  return MHEAP_OK;
+}
+
+mheap_err mh_overlay_images(mh_journal *journal, mh_images *images, mheap_error *error) {
+  const mh_record_visitor visitor = {store_in_images, images};
+  uint64_t count;
+  mheap_err code = each_record(journal, &visitor, UINT64_MAX, &count, error);
+  return code ? code : mh_journal_is_whole(journal, error);
+}
+
+mheap_err mh_overlay_record(mh_journal *journal, const mh_record *record, mh_images *images,
+                            mheap_error *error) {
+  const mh_record_visitor visitor = {store_in_images, images};
+  return mh_record_visit(&journal->tape, journal->end, record, &visitor, error);
+}
+
+/* ---- pages ---- */
+
+typedef struct pages {
+  char *base;
+  uint64_t size;
+} pages;
+
+static mheap_err store_in_pages(void *arg, uint64_t at, const void *data, uint64_t length, mheap_error *error) {
+  const pages *to = arg;
+  (void)error;
+  if (data != NULL && at < to->size) memcpy(to->base + at, data, min64(length, to->size - at));
+  return MHEAP_OK;
+}
+
+mheap_err mh_overlay_pages(mh_journal *journal, char *base, uint64_t size, uint64_t until, uint64_t *count,
+                           mheap_error *error) {
+  pages to = {base, size};
+  const mh_record_visitor visitor = {store_in_pages, &to};
+  return each_record(journal, &visitor, until, count, error);
+}
