@@ -93,17 +93,8 @@ static mheap_err sync_journal(mh_region *region, mheap_error *error) {
 
 /* What stands in the file's first sector alone, in page 0 and its image: so it is in no record. */
 static void reflect(mh_region *region) {
-  const mh_sector *first = &region->commits->journal.first;
-  mh_sector *here[] = {(mh_sector *)region->super, (mh_sector *)region->commits->images.shadow};
-  for (int i = 0; i < 2; i++) {
-    here[i]->journal = first->journal;
-    here[i]->journal_size = first->journal_size;
-    here[i]->journal_seed = first->journal_seed;
-    here[i]->checkpoint = first->checkpoint;
-    here[i]->identity.incompat &= ~MH_INCOMPAT_JOURNAL;
-    here[i]->identity.incompat |= first->identity.incompat & MH_INCOMPAT_JOURNAL;
-    mh_superblock_sum(&here[i]->identity);
-  }
+  mh_journal_reflect(&region->commits->journal, (mh_sector *)region->super);
+  mh_journal_reflect(&region->commits->journal, (mh_sector *)region->commits->images.shadow);
 }
 
 /* ---- the checkpoint ---- */

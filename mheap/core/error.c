@@ -30,6 +30,7 @@ static const char *const names[MHEAP_ERR_COUNT_] = {
     [MHEAP_ERR_OVERFLOW] = "SizeOverflow",
     [MHEAP_ERR_FORKED] = "ForkedHandle",
     [MHEAP_ERR_NOT_FOUND] = "NotFound",
+    [MHEAP_ERR_SNAPSHOT] = "SnapshotTooOld",
 };
 
 const char *mheap_err_name(mheap_err code) {

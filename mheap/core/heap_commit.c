@@ -7,6 +7,7 @@
 #include "heap.h"
 #include "lane.h"
 #include "os.h"
+#include "reader.h"
 #include "recover.h"
 #include "region_lock.h"
 
@@ -57,6 +58,39 @@ mheap_err mheap_rollback(mheap *heap) {
   mheap_err code = usable(&heap);
   if (!code) code = mh_rollback(heap->region, mh_error(heap));
   return code ? code : reset(heap->region, mh_error(heap));
+}
+
+/* ---- readers ---- */
+
+static mheap_err went(mheap *heap, bool moved, bool *told) {
+  if (told != NULL) *told = moved;
+  return moved ? reset(heap->region, mh_error(heap)) : MHEAP_OK;
+}
+
+mheap_err mheap_refresh(mheap *heap, bool *moved) {
+  bool another = false;
+  mheap_err code = usable(&heap);
+  if (!code) code = mh_reader_refresh(heap->region, &another, mh_error(heap));
+  return code ? code : went(heap, another, moved);
+}
+
+mheap_err mheap_keep(mheap *heap, bool *moved) {
+  bool another = false;
+  mheap_err code = usable(&heap);
+  if (!code) code = mh_reader_pin(heap->region, &another, mh_error(heap));
+  return code ? code : went(heap, another, moved);
+}
+
+void mheap_release(mheap *heap) {
+  if (usable(&heap) == MHEAP_OK) mh_reader_unpin(heap->region);
+}
+
+bool mheap_has_news(const mheap *heap) {
+  return heap != NULL && !heap->region->forked && !mh_reader_is_newest(heap->region);
+}
+
+bool mheap_is_whole(const mheap *heap) {
+  return heap == NULL || heap->region->forked || mh_reader_is_whole(heap->region);
 }
 
 /* ---- of a file that nobody attaches ---- */

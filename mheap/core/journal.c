@@ -81,16 +81,19 @@ mheap_err mh_journal_sync(mh_journal *journal, mheap_error *error) {
   return MHEAP_OK;
 }
 
+static void name_place(mh_sector *sector, mh_journal_place place) {
+  sector->journal = place.offset;
+  sector->journal_size = place.size;
+  sector->identity.incompat &= ~MH_INCOMPAT_JOURNAL;
+  if (place.offset != 0) sector->identity.incompat |= MH_INCOMPAT_JOURNAL;
+  mh_superblock_sum(&sector->identity);
+}
+
 /* As a whole or not at all: what cannot be written is as if it had not been asked for. */
 static mheap_err place(mh_journal *journal, uint64_t offset, uint64_t size, const char *doing,
                        mheap_error *error) {
   mh_sector before = journal->first;
-  mh_identity *identity = &journal->first.identity;
-  journal->first.journal = offset;
-  journal->first.journal_size = size;
-  if (offset != 0) identity->incompat |= MH_INCOMPAT_JOURNAL;
-  else identity->incompat &= ~MH_INCOMPAT_JOURNAL;
-  mh_superblock_sum(identity);
+  name_place(&journal->first, (mh_journal_place){offset, size});
   mheap_err code = mh_journal_publish(journal, doing, error);
   if (code) journal->first = before;
   uint64_t from = journal->tape.from, have = journal->tape.have;
@@ -216,16 +219,18 @@ mheap_err mh_journal_mark(mh_journal *journal, uint64_t checkpoint, mheap_error 
   return code;
 }
 
+void mh_journal_reflect(const mh_journal *journal, mh_sector *copy) {
+  copy->journal_seed = journal->first.journal_seed;
+  copy->checkpoint = journal->first.checkpoint;
+  name_place(copy, mh_journal_here(journal));
+}
+
 /* What the records made of the sector, but for what is never in a record. */
 static mh_sector emptied(const mh_journal *journal, const mh_sector *pages, mh_journal_place next) {
   mh_sector first = *pages;
   first.generation = first.checkpoint = journal->generation;
   first.journal_seed = journal->first.journal_seed + 1;
-  first.journal = next.offset;
-  first.journal_size = next.size;
-  first.identity.incompat &= ~MH_INCOMPAT_JOURNAL;
-  if (next.offset != 0) first.identity.incompat |= MH_INCOMPAT_JOURNAL;
-  mh_superblock_sum(&first.identity);
+  name_place(&first, next);
   return first;
 }
 

@@ -61,6 +61,9 @@ mheap_err mh_journal_sync(mh_journal *journal, mheap_error *error);
 mheap_err mh_journal_reach(mh_journal *journal, uint64_t size, uint64_t region_end, mheap_error *error);
 /* Makes sure that it begins at `region_end` or behind. */
 mheap_err mh_journal_make_way(mh_journal *journal, uint64_t region_end, mheap_error *error);
+/* Puts what stands in the file's first sector alone into a copy of it that records were brought into. */
+void mh_journal_reflect(const mh_journal *journal, mh_sector *copy);
+
 /* Where it goes on once it is empty. */
 typedef struct mh_journal_place {
   uint64_t offset, size; /* 0: nowhere, there is none any more */

@@ -99,6 +99,8 @@ void mh_os_table_free(void *table, uint64_t length);
 
 /* Makes a part of a reservation inaccessible, or back again; contents stay. */
 int mh_os_protect(void *address, uint64_t length, bool accessible);
+/* Of memory that can be read. */
+int mh_os_set_writable(void *address, uint64_t length, bool writable);
 /* Is all of it mapped? */
 bool mh_os_is_mapped(void *address, uint64_t length);
 

@@ -328,6 +328,10 @@ int mh_os_protect(void *address, uint64_t length, bool accessible) {
   return mprotect(address, length, accessible ? PROT_READ | PROT_WRITE : PROT_NONE) == 0 ? 0 : errno;
 }
 
+int mh_os_set_writable(void *address, uint64_t length, bool writable) {
+  return mprotect(address, length, PROT_READ | (writable ? PROT_WRITE : 0)) == 0 ? 0 : errno;
+}
+
 /* Where the flags ask for nothing, that is all this call does. */
 bool mh_os_is_mapped(void *address, uint64_t length) { return msync(address, length, MS_ASYNC) == 0; }
 

@@ -16,6 +16,7 @@
 #include "region_lock.h"
 #include "region_pages.h"
 #include "region_space.h"
+#include "reader.h"
 #include "registry.h"
 #include "segment.h"
 #include "superblock.h"
@@ -43,6 +44,7 @@ mh_region *mh_region_new(const char *name, const mheap_options *options, mheap_e
 
 static void region_free(mh_region *region) {
   mh_commits_drop(region);
+  mh_reader_drop(region);
   mh_region_unmap(region);
   if (region->lock_fd >= 0) {
     if (region->locks_shared) mh_region_unlock_file(region);
@@ -385,6 +387,24 @@ static mheap_err recover_first(mh_region *region, const mheap_options *options, 
   return code ? code : read_superblock(region, options, super, error);
 }
 
+/* What a journal holds is on top of the pages; a sealed file has none, nor has one on hugetlbfs. */
+static mheap_err begin_reading(mh_region *region, bool sealed, mheap_error *error) {
+  if (region->mode != MHEAP_MODE_READONLY || sealed || region->pages.hugetlb != 0) return MHEAP_OK;
+  return mh_reader_begin(region, error);
+}
+
+static mheap_err put_on_top(mh_region *region, const mh_superblock *super, mheap_error *error) {
+  mh_journal journal = {0};
+  uint64_t count;
+  if (region->reader != NULL) return mh_reader_ready(region, error);
+  if (region->mode != MHEAP_MODE_SCRATCH || super->journal == 0) return MHEAP_OK;
+  mheap_err code = mh_journal_load(&journal, region->fd, region->path, error);
+  if (!code)
+    code = mh_overlay_pages(&journal, region->base, mh_region_size(region), super->generation, &count, error);
+  mh_journal_close(&journal);
+  return code;
+}
+
 static mheap_err attach_file(mh_region *region, int fd, const mheap_options *options, mheap_error *error) {
   mh_superblock super;
   mheap_err code = open_own(region, fd, error);
@@ -396,10 +416,12 @@ static mheap_err attach_file(mh_region *region, int fd, const mheap_options *opt
   /* A writer that is giving space back makes the file look cut short, until it is locked out. */
   if (code == MHEAP_ERR_CORRUPT) code = MHEAP_OK;
   if (!code) code = mh_region_lock_file(region, options->timeout, sealed, error);
+  if (!code) code = begin_reading(region, sealed, error);
   if (!code) code = read_superblock(region, options, &super, error);
   if (!code) code = check_state(region, &super, options, error);
   if (!code) code = recover_first(region, options, &super, error);
   if (!code) code = map_all(region, &super, options, error);
+  if (!code) code = put_on_top(region, &super, error);
   return code;
 }
 

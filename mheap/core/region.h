@@ -89,6 +89,7 @@ struct mh_region {
   uint64_t warm;       /* free segments whose pages were not given back: those with dirty bits */
   mh_pages pages;
   struct mh_commits *commits; /* mode ATOMIC: see commit.h */
+  struct mh_reader *reader;   /* mode READONLY, beside an atomic writer: see reader.h */
 
   pthread_mutex_t lock;    /* growth, the map, slices; the last lock in the order */
   struct mh_arena *arenas; /* see arena.h; one for each row of the arena table */

@@ -191,7 +191,7 @@ static int map_file(mh_region *region, uint64_t from, uint64_t to, bool growing)
   bool writable = region->mode != MHEAP_MODE_READONLY, shared = region->mode == MHEAP_MODE_LIVE;
   if (region->mode == MHEAP_MODE_ATOMIC) shared = growing; /* see commit.h */
   if (region->mode == MHEAP_MODE_READONLY) shared = region->pages.hugetlb != 0; /* none has a journal */
-  if (growing && !shared) return mh_os_commit(mh_at(region, from), to - from);
+  if (growing && region->mode == MHEAP_MODE_SCRATCH) return mh_os_commit(mh_at(region, from), to - from);
   int failed = mh_os_map(mh_at(region, from), to - from, region->fd, from, writable, shared);
   if (!failed) advise(region, from, to);
   return failed;

@@ -49,6 +49,27 @@ MHEAP_API mheap_err mheap_get_dirty(mheap *heap, mheap_dirty *dirty);
    journal has 4 MiB, and at detach; MHEAP_ERR_BUSY while readers keep earlier generations. */
 MHEAP_API mheap_err mheap_checkpoint(mheap *heap);
 
+/* ---- readers beside a writer ----
+
+   A heap attached with MHEAP_MODE_READONLY beside an atomic writer, of this or another process, shows
+   one commit, whole. It takes no lock that the writer waits for, and writes nothing. It stays at its
+   commit until it is told to go on, or has to: a checkpoint of the writer's changes what it shows. So
+   who reads without keeping the commit asks mheap_is_whole behind a read, and reads again after
+   mheap_refresh if it is not; until then what was read may be anything, though never beyond the heap's
+   memory. Threads: while one refreshes, or keeps a commit that is not kept yet, no other reads. */
+
+/* Goes on to the newest commit; *moved (may be NULL): it is another. MHEAP_ERR_BUSY while a commit is kept. */
+MHEAP_API mheap_err mheap_refresh(mheap *heap, bool *moved);
+/* Is there a newer commit? Costs two loads, and is a guess: true may be early by a moment. */
+MHEAP_API bool mheap_has_news(const mheap *heap);
+/* Did all that was read since the last refresh belong to one commit? Always true for other modes. */
+MHEAP_API bool mheap_is_whole(const mheap *heap);
+/* Keeps the commit that is shown (or, if it is not whole any more, the newest: *moved) until mheap_release
+   was called as often. The writer's journal grows meanwhile, to its journal_limit; who overruns its
+   readers then makes mheap_is_whole false, and their calls fail with MHEAP_ERR_SNAPSHOT. */
+MHEAP_API mheap_err mheap_keep(mheap *heap, bool *moved);
+MHEAP_API void mheap_release(mheap *heap);
+
 typedef struct mheap_journal_info {
   uint64_t offset, size; /* in the file; 0: it has none */
   uint64_t used;         /* bytes of records */

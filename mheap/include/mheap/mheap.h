@@ -94,6 +94,7 @@ typedef enum mheap_err {
   MHEAP_ERR_OVERFLOW,      /* a size no heap can hold */
   MHEAP_ERR_FORKED,        /* the handle belongs to the parent process */
   MHEAP_ERR_NOT_FOUND,     /* no such key, name or element */
+  MHEAP_ERR_SNAPSHOT,      /* the commit that was kept is gone: a writer overran its readers */
   MHEAP_ERR_COUNT_
 } mheap_err;
 

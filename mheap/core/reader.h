@@ -1,0 +1,62 @@
+/* reader.h: a readonly region beside an atomic writer: which generation it shows, and how it comes to
+   the next.
+
+   Owns: struct mh_reader (region->reader). Calls overlay.h, journal.h, region_lock.h, os.h.
+
+   What a reader has mapped is the file's pages, and private copies of those that records have changed
+   since: together generation g. A writer leaves the pages alone while it commits. A checkpoint changes
+   them, from the moment that superblock.checkpoint says so:
+
+     the region shows generation g, whole, while  checkpoint <= g
+
+   as what it then writes is what a reader at the same generation has already. So whoever reads looks
+   before and behind, and comes to the newest generation and reads again where that no longer holds.
+   A pinned generation is seen by the writer, which then puts its checkpoint off; either it sees the
+   pin, or the reader sees its mark. A generation is reached through the journal alone, whether or not
+   a writer is alive and however far a checkpoint came.
+
+   Lock order: region->lock, then `lock`. */
+#ifndef MHEAP_READER_H
+#define MHEAP_READER_H
+
+#include "journal.h"
+#include "region.h"
+
+typedef struct mh_reader {
+  pthread_mutex_t lock;
+  mh_journal journal;          /* counted up to what the region shows */
+  const mh_sector *live;       /* the file's first sector, as it is now */
+  const char *records;         /* the journal as it is now, mapped; NULL: not */
+  uint64_t records_size;
+  uint64_t records_at;         /* where it was when it was mapped */
+  _Atomic uint64_t generation; /* that the region shows */
+  uint32_t pins;
+  uint64_t pinned;             /* generation */
+} mh_reader;
+
+/* Before the superblock is read: no checkpoint begins until mh_reader_ready, or the end. */
+mheap_err mh_reader_begin(mh_region *region, mheap_error *error);
+/* The region is mapped: shows what the journal has on top of that, up to its superblock's generation. */
+mheap_err mh_reader_ready(mh_region *region, mheap_error *error);
+void mh_reader_drop(mh_region *region);
+
+static inline uint64_t mh_reader_shows(const mh_reader *reader) {
+  return atomic_load_explicit(&((mh_reader *)reader)->generation, memory_order_relaxed);
+}
+/* Is the region still what one generation was? Asked behind a read. */
+static inline bool mh_reader_is_whole(const mh_region *region) {
+  const mh_reader *reader = region->reader;
+  if (reader == NULL) return true;
+  atomic_thread_fence(memory_order_acquire);
+  return mh_read(&reader->live->checkpoint) <= mh_reader_shows(reader);
+}
+/* The same, and is there no newer one? A guess that costs two loads; asked before a read. */
+bool mh_reader_is_newest(const mh_region *region);
+
+/* Comes to the newest generation; *moved: that is another. Refused with MHEAP_ERR_BUSY while pinned. */
+mheap_err mh_reader_refresh(mh_region *region, bool *moved, mheap_error *error);
+/* Keeps the generation that is shown, or, if it is not whole any more, the newest. Counted. */
+mheap_err mh_reader_pin(mh_region *region, bool *moved, mheap_error *error);
+void mh_reader_unpin(mh_region *region);
+
+#endif

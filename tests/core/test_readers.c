@@ -1,0 +1,246 @@
+/* test_readers.c: readers beside an atomic writer see whole commits, one after the other. */
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "commit.h"
+#include "heap.h"
+#include "reader.h"
+#include "test.h"
+
+static mheap *open_in(const char *path, mheap_mode mode) {
+  mheap_error error;
+  mheap *heap = mheap_open(path, &(mheap_options){.mode = mode, .relocate = true}, &error);
+  if (heap == NULL) fprintf(stderr, "%s\n", error.text);
+  return heap;
+}
+
+/* The invariant of a commit: all numbers are the same. */
+enum { NUMBERS = 8192, APART = 512 };
+
+static uint64_t *numbers_of(mheap *heap) { return mheap_getkey(heap, 0); }
+
+static void set_numbers(mheap *heap, uint64_t value) {
+  uint64_t *numbers = numbers_of(heap);
+  for (int i = 0; i < NUMBERS; i += APART) numbers[i] = value;
+}
+
+static bool all_are(mheap *heap, uint64_t value) {
+  const uint64_t *numbers = numbers_of(heap);
+  for (int i = 0; i < NUMBERS; i += APART)
+    if (numbers[i] != value) return false;
+  return true;
+}
+
+static mheap *new_heap(const char *path) {
+  mheap *heap = open_in(path, MHEAP_MODE_ATOMIC);
+  if (heap == NULL) return NULL;
+  mheap_setkey(heap, 0, mheap_calloc(heap, NUMBERS, sizeof(uint64_t)));
+  return mheap_commit(heap, true) == MHEAP_OK ? heap : NULL;
+}
+
+static void commit_value(mheap *heap, uint64_t value) {
+  set_numbers(heap, value);
+  CHECK_EQ(mheap_commit(heap, false), MHEAP_OK);
+}
+
+static void a_reader_goes_on_when_it_is_told_to(void) {
+  const char *path = test_path("a.heap");
+  mheap *writer = new_heap(path);
+  REQUIRE(writer != NULL);
+  commit_value(writer, 7);
+  mheap *reader = open_in(path, MHEAP_MODE_READONLY);
+  REQUIRE(reader != NULL);
+  CHECK_EQ(mheap_generation(reader), 2);
+  CHECK(all_are(reader, 7));
+  CHECK(!mheap_has_news(reader));
+  set_numbers(writer, 8);
+  CHECK(all_are(reader, 7));
+  CHECK_EQ(mheap_commit(writer, false), MHEAP_OK);
+  CHECK(mheap_has_news(reader));
+  CHECK(mheap_is_whole(reader));
+  CHECK(all_are(reader, 7));
+  bool moved;
+  CHECK_EQ(mheap_refresh(reader, &moved), MHEAP_OK);
+  CHECK(moved);
+  CHECK(!mheap_has_news(reader));
+  CHECK(all_are(reader, 8));
+  CHECK_EQ(mheap_generation(reader), 3);
+  CHECK_EQ(mheap_refresh(reader, &moved), MHEAP_OK);
+  CHECK(!moved);
+  CHECK_EQ(mheap_check(reader, NULL, NULL, NULL), MHEAP_OK);
+  mheap_detach(reader, NULL);
+  mheap_detach(writer, NULL);
+}
+
+static void a_checkpoint_is_noticed_and_passed(void) {
+  const char *path = test_path("b.heap");
+  mheap *writer = new_heap(path);
+  REQUIRE(writer != NULL);
+  commit_value(writer, 1);
+  mheap *old = open_in(path, MHEAP_MODE_READONLY), *newest = open_in(path, MHEAP_MODE_READONLY);
+  REQUIRE(old != NULL && newest != NULL);
+  commit_value(writer, 2);
+  CHECK_EQ(mheap_refresh(newest, NULL), MHEAP_OK);
+  CHECK_EQ(mheap_checkpoint(writer), MHEAP_OK);
+  CHECK(!mheap_is_whole(old)); /* the control: there is something to notice */
+  CHECK(mheap_is_whole(newest));
+  CHECK(all_are(newest, 2));
+  CHECK_EQ(mheap_refresh(old, NULL), MHEAP_OK);
+  CHECK(mheap_is_whole(old));
+  CHECK(all_are(old, 2));
+  for (uint64_t value = 3; value < 40; value++) {
+    commit_value(writer, value);
+    if (value % 3 == 0) CHECK_EQ(mheap_checkpoint(writer), MHEAP_OK);
+    CHECK_EQ(mheap_refresh(newest, NULL), MHEAP_OK);
+    CHECK(all_are(newest, value));
+    if (value % 7 == 0) {
+      CHECK_EQ(mheap_refresh(old, NULL), MHEAP_OK);
+      CHECK(all_are(old, value));
+    }
+  }
+  mheap_detach(old, NULL);
+  mheap_detach(newest, NULL);
+  mheap_detach(writer, NULL);
+}
+
+static void what_is_kept_stays(void) {
+  const char *path = test_path("c.heap");
+  mheap *writer = new_heap(path);
+  REQUIRE(writer != NULL);
+  commit_value(writer, 1);
+  mheap *reader = open_in(path, MHEAP_MODE_READONLY);
+  REQUIRE(reader != NULL);
+  bool moved;
+  CHECK_EQ(mheap_keep(reader, &moved), MHEAP_OK);
+  CHECK(!moved);
+  commit_value(writer, 2);
+  CHECK_EQ(mheap_checkpoint(writer), MHEAP_ERR_BUSY);
+  CHECK(mheap_is_whole(reader));
+  CHECK(all_are(reader, 1));
+  CHECK_EQ(mheap_refresh(reader, NULL), MHEAP_ERR_BUSY);
+  mheap_release(reader);
+  CHECK_EQ(mheap_checkpoint(writer), MHEAP_OK);
+  CHECK_EQ(mheap_refresh(reader, NULL), MHEAP_OK);
+  CHECK(all_are(reader, 2));
+  mheap_detach(reader, NULL);
+  mheap_detach(writer, NULL);
+}
+
+static void what_is_kept_makes_the_journal_grow_to_a_limit(void) {
+  const char *path = test_path("d.heap");
+  mheap *writer = new_heap(path);
+  REQUIRE(writer != NULL);
+  mheap *reader = open_in(path, MHEAP_MODE_READONLY);
+  CHECK_EQ(mheap_keep(reader, NULL), MHEAP_OK);
+  writer->region->commits->limit = 100 * MH_PAGE;
+  uint64_t value = 1;
+  mheap_err code = MHEAP_OK;
+  for (; value < 1000 && !code; value++) {
+    set_numbers(writer, value);
+    code = mheap_commit(writer, false);
+  }
+  CHECK_EQ(code, MHEAP_ERR_FULL);
+  CHECK(value > 50 && value < 200);
+  CHECK_CONTAINS(mheap_last_error(writer)->text, "journal_limit=");
+  CHECK(all_are(reader, 0));
+  mheap_release(reader);
+  CHECK_EQ(mheap_commit(writer, false), MHEAP_OK);
+  CHECK_EQ(mheap_keep(reader, NULL), MHEAP_OK);
+  uint64_t kept = *numbers_of(reader);
+  writer->region->commits->overrun = true;
+  for (; value < 1000 && mheap_is_whole(reader); value++) commit_value(writer, value);
+  CHECK(value < 1000);
+  CHECK(kept < value);
+  mheap_detach(reader, NULL);
+  mheap_detach(writer, NULL);
+}
+
+static void a_reader_follows_growth_and_moves_of_the_journal(void) {
+  const char *path = test_path("e.heap");
+  mheap *writer = new_heap(path);
+  REQUIRE(writer != NULL);
+  mheap *reader = open_in(path, MHEAP_MODE_READONLY);
+  REQUIRE(reader != NULL);
+  uint64_t place = writer->region->commits->journal.first.journal;
+  for (uint64_t value = 1; value < 60; value++) {
+    char *block = mheap_malloc(writer, 100000 * value);
+    REQUIRE(block != NULL);
+    memset(block, (int)value, 100000 * value);
+    mheap_setkey(writer, 1, block);
+    commit_value(writer, value);
+    CHECK_EQ(mheap_refresh(reader, NULL), MHEAP_OK);
+    CHECK(all_are(reader, value));
+    const char *seen = mheap_getkey(reader, 1);
+    CHECK(seen[0] == (char)value && seen[100000 * value - 1] == (char)value);
+    if (value % 10 == 0) CHECK_EQ(mheap_check(reader, NULL, NULL, NULL), MHEAP_OK);
+  }
+  CHECK(writer->region->commits->journal.first.journal != place);
+  mheap_detach(reader, NULL);
+  mheap_detach(writer, NULL);
+}
+
+/* A child commits as fast as it can until it is killed. */
+static void write_on(const char *path) {
+  mheap *writer = open_in(path, MHEAP_MODE_ATOMIC);
+  for (uint64_t value = 1; writer != NULL; value++) {
+    void *growth = value % 50 == 0 ? mheap_malloc(writer, 70000) : NULL;
+    (void)growth;
+    set_numbers(writer, value);
+    mheap_commit(writer, value % 64 == 0);
+    if (value % 17 == 0) mheap_checkpoint(writer);
+  }
+  _exit(1);
+}
+
+typedef struct reading {
+  uint64_t reads, retries, newest;
+  bool torn, back;
+} reading;
+
+static void read_once(mheap *reader, reading *r) {
+  const uint64_t *numbers = numbers_of(reader);
+  uint64_t first = numbers[0];
+  bool same = true;
+  for (int i = 0; i < NUMBERS; i += APART) same &= numbers[i] == first;
+  if (!mheap_is_whole(reader)) {
+    r->retries++;
+    return;
+  }
+  r->reads++;
+  r->torn |= !same;
+  r->back |= first < r->newest;
+  r->newest = first;
+}
+
+static void readers_see_whole_commits_until_the_writer_is_killed(void) {
+  const char *path = test_path("f.heap");
+  mheap *writer = new_heap(path);
+  REQUIRE(writer != NULL);
+  mheap_detach(writer, NULL);
+  for (int round = 0; round < 20; round++) {
+    pid_t child = fork();
+    if (child == 0) write_on(path);
+    usleep(3000);
+    mheap *reader = open_in(path, MHEAP_MODE_READONLY);
+    REQUIRE(reader != NULL);
+    reading r = {0};
+    for (int i = 0; i < 3000; i++) {
+      if (i == 2500) {
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+      }
+      if (i % 5 == 0 || !mheap_is_whole(reader)) CHECK_EQ(mheap_refresh(reader, NULL), MHEAP_OK);
+      read_once(reader, &r);
+    }
+    CHECK(!r.torn);
+    CHECK(!r.back);
+    CHECK(r.newest > 0);
+    CHECK_EQ(mheap_check(reader, NULL, NULL, NULL), MHEAP_OK);
+    mheap_detach(reader, NULL);
+  }
+}
+
+TEST_MAIN(TEST(a_reader_goes_on_when_it_is_told_to), TEST(a_checkpoint_is_noticed_and_passed),
+          TEST(what_is_kept_stays), TEST(what_is_kept_makes_the_journal_grow_to_a_limit),
+          TEST(a_reader_follows_growth_and_moves_of_the_journal),
+          TEST(readers_see_whole_commits_until_the_writer_is_killed))
