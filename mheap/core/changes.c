@@ -1,6 +1,8 @@
 /* changes.c: see changes.h. */
 #include "changes.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "os.h"
@@ -23,6 +25,20 @@ mheap_err mh_changes_pages(mh_region *region, uint64_t from, uint64_t to,
     }
   }
   return MHEAP_OK;
+}
+
+/* The first slice has what others than objects change: it is looked at always. */
+mheap_err mh_changes_ranges(mh_region *region, uint64_t to,
+                            mheap_err (*visit)(void *arg, uint64_t from, uint64_t to, mheap_error *error),
+                            void *arg, mheap_error *error) {
+  const mh_marked *marked = &region->commits->marked;
+  if (region->named_base) return mh_changes_pages(region, 0, to, visit, arg, error);
+  mh_marked_gather();
+  mheap_err code = mh_changes_pages(region, 0, MH_SLICE, visit, arg, error);
+  uint64_t from = 1, end = to / MH_SLICE;
+  for (uint64_t count; !code && (count = mh_marked_next(marked, &from, end)) > 0; from += count)
+    code = mh_changes_pages(region, from * MH_SLICE, (from + count) * MH_SLICE, visit, arg, error);
+  return code;
 }
 
 /* ---- inside a page ---- */
@@ -71,8 +87,33 @@ static mheap_err compare_range(void *arg, uint64_t from, uint64_t to, mheap_erro
   return code;
 }
 
+/* The promise of marks.h, checked at every commit of builds that are tests. */
+#ifdef MHEAP_CHECK_MARKS
+static mheap_err check_range(void *arg, uint64_t from, uint64_t to, mheap_error *error) {
+  mh_region *region = arg;
+  char *image;
+  for (; from < to; from += MH_PAGE) {
+    uint64_t slice = from / MH_SLICE;
+    if (slice == 0 || mh_marked_next(&region->commits->marked, &slice, slice + 1) > 0) continue;
+    if (mh_images_of(&region->commits->images, from, &image, error) != MHEAP_OK) continue;
+    if (memcmp(mh_at(region, from), image, MH_PAGE) == 0) continue;
+    fprintf(stderr, "mheap: page 0x%llx was changed and not marked\n", (unsigned long long)from);
+    abort();
+  }
+  return MHEAP_OK;
+}
+
+static void check_marks(mh_region *region, uint64_t to) {
+  if (!region->named_base) mh_changes_pages(region, 0, to, check_range, region, NULL);
+}
+#else
+static void check_marks(mh_region *region, uint64_t to) { (void)region, (void)to; }
+#endif
+
 mheap_err mh_changes_visit(mh_region *region, uint64_t to, const mh_changes_visitor *visitor,
                            mheap_error *error) {
   search s = {region, visitor};
-  return mh_changes_pages(region, 0, to, compare_range, &s, error);
+  mheap_err code = mh_changes_ranges(region, to, compare_range, &s, error);
+  if (!code) check_marks(region, to);
+  return code;
 }

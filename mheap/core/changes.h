@@ -1,7 +1,8 @@
 /* changes.h: which bytes of an atomic region differ from the last commit.
 
-   Owns nothing. Calls images.h and os.h. Pages are candidates if the kernel says that they are copies
-   of the process's own; those are compared with their images. */
+   Owns nothing. Calls images.h, marks.h and os.h. Pages are candidates if mheap stored in their slice, or
+   raw addresses are out, and the kernel says that they are copies of the process's own; those are
+   compared with their images. */
 #ifndef MHEAP_CHANGES_H
 #define MHEAP_CHANGES_H
 
@@ -17,6 +18,10 @@ typedef struct mh_changes_visitor {
 mheap_err mh_changes_pages(mh_region *region, uint64_t from, uint64_t to,
                            mheap_err (*visit)(void *arg, uint64_t from, uint64_t to, mheap_error *error),
                            void *arg, mheap_error *error);
+/* The same of all pages that may have changed in [0, to). */
+mheap_err mh_changes_ranges(mh_region *region, uint64_t to,
+                            mheap_err (*visit)(void *arg, uint64_t from, uint64_t to, mheap_error *error),
+                            void *arg, mheap_error *error);
 /* Bytes that changed in [0, to). */
 mheap_err mh_changes_visit(mh_region *region, uint64_t to, const mh_changes_visitor *visitor,
                            mheap_error *error);

@@ -38,6 +38,7 @@ mheap_err mh_commits_begin(mh_region *region, const mheap_options *options, mhea
   mh_commits *commits = region->commits = mh_os_table(COMMITS_BYTES);
   if (commits == NULL) return no_table(region, error);
   pthread_mutex_init(&commits->lock, NULL);
+  mh_marked_add(&commits->marked, region->base);
   commits->limit = options->journal_limit != 0 ? options->journal_limit : MH_JOURNAL_LIMIT;
   commits->overrun = options->overrun_readers;
   mheap_err code = mh_images_init(&commits->images, region->fd, region->path, region->span, error);
@@ -52,6 +53,7 @@ mheap_err mh_commits_begin(mh_region *region, const mheap_options *options, mhea
 void mh_commits_drop(mh_region *region) {
   mh_commits *commits = region->commits;
   if (commits == NULL) return;
+  mh_marked_remove(&commits->marked);
   mh_journal_close(&commits->journal);
   mh_images_fini(&commits->images);
   pthread_mutex_destroy(&commits->lock);
@@ -127,8 +129,6 @@ static mheap_err mark(mh_region *region, bool force, mheap_error *error) {
   return readers_in_the_way(region, error);
 }
 
-#define IMAGES_KEPT 4096 /* pages */
-
 static mheap_err write_back(mh_region *region, mh_journal_place next, mheap_error *error) {
   mh_commits *commits = region->commits;
   mheap_err code = sync_journal(region, error);
@@ -139,12 +139,7 @@ static mheap_err write_back(mh_region *region, mh_journal_place next, mheap_erro
   if (code) return code;
   mh_images_settle(&commits->images);
   reflect(region);
-  if (commits->images.known > IMAGES_KEPT) {
-    char *page;
-    mh_images_forget(&commits->images);
-    code = mh_images_of(&commits->images, 0, &page, error);
-  }
-  return code;
+  return MHEAP_OK;
 }
 
 static mheap_err checkpoint(mh_region *region, bool force, mheap_error *error) {
@@ -249,19 +244,38 @@ static mheap_err place_growth(mh_region *region, mh_draft *draft, mheap_error *e
   return code;
 }
 
-static mheap_err add_bytes(void *arg, uint64_t at, const void *data, uint64_t length, mheap_error *error) {
-  return mh_draft_bytes(arg, at, data, length, error);
-}
-
 static uint64_t image_end(const mh_region *region) {
   uint64_t size = mh_region_size(region), high = region->commits->high;
   return size < high ? size : high;
 }
 
+/* Private pages that the file has as they are go back to being the file's, once there are many: what
+   is written from time to time does not stay in memory twice. Where raw addresses are out, a store may
+   come between the look and the drop, and they stay. */
+#define COPIES_KEPT 4096 /* pages */
+
+static mheap_err drop_copies(mh_region *region, mheap_error *error) {
+  mh_images *images = &region->commits->images;
+  char *page, *image;
+  if (region->named_base || images->known < COPIES_KEPT || images->changed > 0) return MHEAP_OK;
+  for (uint64_t from = MH_PAGE, to; from < images->end; from = to + MH_PAGE) {
+    for (to = from; to < image_end(region) && (image = mh_images_find(images, to)) != NULL; to += MH_PAGE)
+      if (memcmp(mh_at(region, to), image, MH_PAGE) != 0) break;
+    if (to > from) mh_os_discard(mh_at(region, from), to - from);
+  }
+  mh_images_forget(images);
+  return mh_images_of(images, 0, &page, error);
+}
+
+static mheap_err add_bytes(void *arg, uint64_t at, const void *data, uint64_t length, mheap_error *error) {
+  return mh_draft_bytes(arg, at, data, length, error);
+}
+
 /* All that changed, but for the number of the generation. */
 static mheap_err draw_up(mh_region *region, mh_draft *draft, mheap_error *error) {
   const mh_changes_visitor add = {add_bytes, draft};
-  mheap_err code = mh_draft_begin(draft, error);
+  mheap_err code = drop_copies(region, error);
+  if (!code) code = mh_draft_begin(draft, error);
   if (!code) code = place_growth(region, draft, error);
   return code ? code : mh_changes_visit(region, image_end(region), &add, error);
 }
@@ -293,6 +307,7 @@ static mheap_err count_record(mh_region *region, const mh_record *record, mheap_
   mh_journal_count(&commits->journal, record);
   commits->committed = record->size;
   if (record->size > commits->high) commits->high = record->size;
+  mh_marked_clear(&commits->marked);
   mh_publish(&region->super->generation, record->generation);
   return MHEAP_OK;
 }
@@ -405,11 +420,12 @@ static mheap_err restore_range(void *arg, uint64_t from, uint64_t to, mheap_erro
 /* Pages that cannot be read back leave a heap that is half of each: no commit may follow. */
 static mheap_err rollback(mh_region *region, mheap_error *error) {
   mh_commits *commits = region->commits;
-  mheap_err code = mh_changes_pages(region, 0, commits->high, restore_range, region, error);
+  mheap_err code = mh_changes_ranges(region, commits->high, restore_range, region, error);
   if (code) {
     commits->failed = EIO;
     return code;
   }
+  mh_marked_clear(&commits->marked);
   atomic_store_explicit(&region->size, commits->committed, memory_order_release);
   return MHEAP_OK;
 }

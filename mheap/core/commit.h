@@ -21,6 +21,7 @@
 
 #include "images.h"
 #include "journal.h"
+#include "marks.h"
 #include "region.h"
 
 typedef struct mh_commits {
@@ -33,6 +34,7 @@ typedef struct mh_commits {
   uint64_t limit;       /* bytes of records that pinned readers may keep; 0: MH_JOURNAL_LIMIT */
   bool overrun;         /* beyond the limit, pinned readers are given up, not the commit */
   int failed;           /* errno of a sync that failed; no commit since */
+  mh_marked marked;     /* what mheap stored to since the last commit */
   bool tidied;          /* nothing of a killed writer's is behind the region's end */
   bool touched;         /* the file was changed by this attach */
 } mh_commits;

@@ -182,17 +182,29 @@ static void *own_malloc_slowly(mheap *heap, size_t size) {
   return block;
 }
 
+/* A block, and the bit that says so in its segment's header, are about to be stored to (marks.h). */
+static void mark_header(const mheap *heap, const void *block) {
+  uint64_t distance = (uint64_t)((const char *)block - heap->region->segments);
+  mh_mark(heap->region->segments + distance / MH_SEGMENT * MH_SEGMENT);
+}
+
 void *mh_own_malloc(mheap *heap, size_t size) {
   mh_lane *lane = mh_own_lane_now(heap->own);
+  void *block = NULL;
   if (likely(lane != NULL && size <= SMALL_MAX)) {
     mh_bin *bin = &lane->bins[mh_small_class(size)];
-    if (likely(bin->ready != 0)) return mh_take(bin);
+    if (likely(bin->ready != 0)) block = mh_take(bin);
   }
-  return own_malloc_slowly(heap, size);
+  if (unlikely(block == NULL)) block = own_malloc_slowly(heap, size);
+  if (unlikely(block == NULL)) return NULL;
+  mark_header(heap, block);
+  mh_mark_range(block, size);
+  return block;
 }
 
 mheap_err mh_own_free(mheap *heap, void *block) {
   mheap *own = heap->own;
+  mark_header(heap, block);
   mh_lane *lane = mh_own_lane_now(own);
   uint64_t distance = lane == NULL ? 0 : (uint64_t)((char *)block - lane->segments);
   if (likely(lane != NULL && distance < lane->reach)) {

@@ -19,6 +19,7 @@
 
 #include "error.h"
 #include "layout.h"
+#include "marks.h"
 
 typedef struct mh_region mh_region;
 
@@ -205,6 +206,7 @@ void mh_region_name_base(mh_region *region);
 
 /* Everything stored before is visible to whoever attaches after a kill behind this store. */
 static inline void mh_publish(uint64_t *word, uint64_t value) {
+  mh_mark(word);
   atomic_store_explicit((_Atomic uint64_t *)word, value, memory_order_release);
 }
 static inline uint64_t mh_read(const uint64_t *word) {

@@ -182,7 +182,7 @@ static void a_reader_follows_growth_and_moves_of_the_journal(void) {
 /* A child commits as fast as it can until it is killed. */
 static void write_on(const char *path) {
   mheap *writer = open_in(path, MHEAP_MODE_ATOMIC);
-  for (uint64_t value = 1; writer != NULL; value++) {
+  for (uint64_t value = writer != NULL ? *numbers_of(writer) + 1 : 0; writer != NULL; value++) {
     void *growth = value % 50 == 0 ? mheap_malloc(writer, 70000) : NULL;
     (void)growth;
     set_numbers(writer, value);

@@ -216,6 +216,7 @@ static mheap_err insert(mh_dict *dict, mh_container *container, const mh_key *ke
   mh_entry *entry = &dict->table.entries[counts.used];
   entry->value = value;
   entry->key = stored;
+  mh_mark_range(entry, sizeof *entry);
   mh_store(&dict->table.block->counts, (counts.used + 1) | (uint64_t)(counts.live + 1) << 32);
   return MHEAP_OK;
 }

@@ -186,11 +186,13 @@ static mheap_err splice(mh_list *list, mh_container *container, mh_items *items,
   if (count == 0 && (from == 0 || from + removed == items->count)) return shrink(list, items, from, removed);
   if (removed == 0 && from == items->count && items->start + from + count <= items->capacity) {
     memcpy(items->words + from, words, 8 * count);
+    mh_mark_range(items->words + from, 8 * count);
     publish_range(items, items->start, from + count);
     return MHEAP_OK;
   }
   if (removed == 0 && from == 0 && count <= items->start) {
     memcpy(items->words - count, words, 8 * count);
+    mh_mark_range(items->words - count, 8 * count);
     publish_range(items, items->start - count, items->count + count);
     return MHEAP_OK;
   }

@@ -82,6 +82,7 @@ static inline void mh_store(uint64_t *word, uint64_t value) {
   atomic_signal_fence(memory_order_seq_cst);
 }
 static inline void mh_store_slot(uint32_t *slot, uint32_t value) {
+  mh_mark(slot);
   atomic_store_explicit((_Atomic uint32_t *)slot, value, memory_order_release);
   atomic_signal_fence(memory_order_seq_cst);
 }

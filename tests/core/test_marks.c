@@ -1,0 +1,114 @@
+/* test_marks.c: what objects store is found by marks alone, in heaps whose other pages are not looked at.
+
+   The library of the units compares every commit of objects with all pages, and aborts if one was changed
+   and not marked; the last test shows that it does. */
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "commit.h"
+#include "objects_kit.h"
+
+static kit open_kit(const char *path) {
+  mheap_error error;
+  kit kit = {.heap = mheap_open(path, &(mheap_options){.mode = MHEAP_MODE_ATOMIC}, &error)};
+  if (kit.heap == NULL) fprintf(stderr, "%s\n", error.text);
+  if (kit.heap != NULL) mh_space_init(&kit.space, kit.heap);
+  return kit;
+}
+
+static uint64_t seed = 7;
+static unsigned draw(unsigned below) {
+  seed = seed * 6364136223846793005u + 1442695040888963407u;
+  return (unsigned)((seed >> 33) % below);
+}
+
+enum { KEYS = 3000 };
+
+static void change_dict(kit *kit) {
+  mh_dict root = kit_root(kit);
+  unsigned key = draw(KEYS);
+  uint64_t word;
+  if (draw(3) == 0) kit_delete(&root, key);
+  else if (kit_get(&root, key, &word) != MHEAP_OK || draw(2)) kit_set(&root, key, kit_value(&kit->space, key));
+}
+
+/* Key 1,000,000 of the root holds a list. */
+static void change_list(kit *kit) {
+  mh_dict root = kit_root(kit);
+  mh_list list;
+  mh_items items;
+  uint64_t word;
+  if (kit_get(&root, 1000000, &word) != MHEAP_OK) {
+    if (!CHECK_EQ(mh_list_new(&kit->space, 0, &list), MHEAP_OK)) return;
+    kit_set(&root, 1000000, mh_word_ref(MH_TAG_LIST_REF, list.offset));
+    return;
+  }
+  if (!CHECK_EQ(mh_list_at(&kit->space, mh_word_offset(word), &list), MHEAP_OK)) return;
+  CHECK_EQ(mh_list_items(&list, &items), MHEAP_OK);
+  uint64_t value = kit_value(&kit->space, draw(100)), at = items.count ? draw((unsigned)items.count) : 0;
+  switch (draw(5)) {
+    case 0: CHECK_EQ(mh_list_splice(&list, 0, 0, &value, 1), MHEAP_OK); break;
+    case 1: CHECK_EQ(mh_list_splice(&list, at, items.count > 0, &value, 1), MHEAP_OK); break;
+    case 2: mh_release(&kit->space, value), mh_list_splice(&list, at, items.count > at ? 1 : 0, NULL, 0); break;
+    default: CHECK_EQ(mh_list_append(&list, value), MHEAP_OK);
+  }
+}
+
+static void changes_of_objects_are_found(void) {
+  const char *path = test_path("a.heap");
+  kit kit = open_kit(path);
+  REQUIRE(kit.heap != NULL);
+  for (int round = 0; round < 300; round++) {
+    for (unsigned n = draw(100); n > 0; n--) draw(3) ? change_dict(&kit) : change_list(&kit);
+    CHECK(!kit.heap->region->named_base);
+    if (draw(4) == 0) CHECK_EQ(mheap_rollback(kit.heap), MHEAP_OK);
+    else CHECK_EQ(mheap_commit(kit.heap, false), MHEAP_OK);
+    if (round % 60 == 59) {
+      mheap_collect(kit.heap, true);
+      CHECK_EQ(mheap_commit(kit.heap, true), MHEAP_OK);
+      CHECK_EQ(mheap_check(kit.heap, NULL, NULL, NULL), MHEAP_OK);
+      if (draw(2)) mheap_abandon(kit.heap);
+      else CHECK_EQ(mheap_detach(kit.heap, NULL), MHEAP_OK);
+      kit = open_kit(path);
+      REQUIRE(kit.heap != NULL);
+      CHECK_EQ(mheap_check(kit.heap, NULL, NULL, NULL), MHEAP_OK);
+    }
+  }
+  mheap_detach(kit.heap, NULL);
+}
+
+/* Two heaps' marks do not get lost to each other. */
+static void heaps_share_marks(void) {
+  kit a = open_kit(test_path("b.heap")), b = open_kit(test_path("c.heap"));
+  REQUIRE(a.heap != NULL && b.heap != NULL);
+  for (int round = 0; round < 200; round++) {
+    change_dict(&a);
+    change_dict(&b);
+    CHECK_EQ(mheap_commit(round % 2 ? a.heap : b.heap, false), MHEAP_OK);
+    if (round % 3) CHECK_EQ(mheap_commit(round % 2 ? b.heap : a.heap, false), MHEAP_OK);
+  }
+  mheap_detach(a.heap, NULL);
+  mheap_detach(b.heap, NULL);
+}
+
+static void a_store_that_is_not_marked_is_caught(void) {
+  pid_t child = fork();
+  if (child == 0) {
+    kit kit = open_kit(test_path("d.heap"));
+    for (int i = 0; i < 3000; i++) {
+      mh_dict root = kit_root(&kit);
+      kit_set(&root, (unsigned)i, kit_value(&kit.space, 1));
+    }
+    mheap_commit(kit.heap, false);
+    uint64_t *bytes = mh_at(kit.heap->region, mh_region_size(kit.heap->region) - 64);
+    *bytes += 1;
+    mheap_commit(kit.heap, false);
+    _exit(0);
+  }
+  int status;
+  waitpid(child, &status, 0);
+  CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
+TEST_MAIN(TEST(changes_of_objects_are_found), TEST(heaps_share_marks),
+          TEST(a_store_that_is_not_marked_is_caught))
