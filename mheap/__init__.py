@@ -16,8 +16,11 @@ from mheap._core import (
     MmStats,
     PageStats,
     ProcessInfo,
+    Transaction,
     calloc,
+    checkpoint,
     collect,
+    commit,
     detach,
     errno,
     findbase,
@@ -41,6 +44,7 @@ from mheap._core import (
     register_deferred_free,
     register_error,
     register_output,
+    rollback,
     setkey,
     stats,
     stats_json,
@@ -76,14 +80,17 @@ from mheap.errors import (
     Overrun,
     ReadOnlyHeap,
     SizeOverflow,
+    SnapshotTooOld,
     StaleObject,
     UncleanHeap,
+    UncommittedChanges,
     VersionMismatch,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mheap import arenas, kinds, subprocs
+    from mheap._commits import Dirty
     from mheap.objects import PersistentDict, PersistentList, to_python
 
 __all__ = [
@@ -92,6 +99,7 @@ __all__ = [
     "ClassStats",
     "ClosedHeap",
     "CorruptHeap",
+    "Dirty",
     "DoubleFree",
     "Finding",
     "ForkedHandle",
@@ -116,14 +124,19 @@ __all__ = [
     "ProcessInfo",
     "ReadOnlyHeap",
     "SizeOverflow",
+    "SnapshotTooOld",
     "StaleObject",
+    "Transaction",
     "UncleanHeap",
+    "UncommittedChanges",
     "VersionMismatch",
     "__version__",
     "arenas",
     "attach",
     "calloc",
+    "checkpoint",
     "collect",
+    "commit",
     "detach",
     "errno",
     "findbase",
@@ -149,6 +162,7 @@ __all__ = [
     "register_deferred_free",
     "register_error",
     "register_output",
+    "rollback",
     "setkey",
     "stats",
     "stats_json",
@@ -174,6 +188,10 @@ def __getattr__(name: str) -> object:
         from mheap import objects
 
         return getattr(objects, name)
+    if name == "Dirty":
+        from mheap import _commits
+
+        return _commits.Dirty
     if name in ("arenas", "kinds", "subprocs"):
         import importlib
 

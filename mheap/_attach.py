@@ -11,12 +11,13 @@ from mheap import _core
 TYPE_CHECKING = False  # typing's own would cost most of mheap's import time
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Literal, Protocol, TypeAlias
 
     from mheap._core import Heap
     from mheap.errors import MheapError
 
-    _Mode: TypeAlias = Literal["live", "readonly", "scratch"]
+    _Mode: TypeAlias = Literal["atomic", "live", "readonly", "scratch"]
     _Pages: TypeAlias = Literal["never", "transparent", "2M", "1G"]
 
     class _HasFileno(Protocol):
@@ -35,6 +36,8 @@ def attach(
     unsafe: bool = False,
     huge_pages: _Pages = "never",
     numa_node: int | None = None,
+    journal_limit: int | None = None,
+    overrun_readers: bool = False,
 ) -> Heap:
     """Attach the heap in an open file and return it; this costs the same for every size.
 
@@ -45,7 +48,9 @@ def attach(
     baseaddr  the address to map it at, or fail. None: the one stored in the file, or one of
               mheap's choice
     mode      "live": shared and writable, every store is in the file, durable at sync().
-              "readonly": writes nothing. "scratch": changes are private and thrown away
+              "atomic": changes are private, and the file's once commit() makes them so, all
+              together; closing discards what was not committed. "readonly": writes nothing.
+              "scratch": changes are private and thrown away
     max_size  bytes of address space to reserve: how far the heap can grow. None: as stored,
               64 GiB for new files
     timeout   seconds to wait for other handles on the file; negative: for ever
@@ -57,6 +62,10 @@ def attach(
               transparent ones, and stats().pages says so. A file lies on pages of the pool when
               it is on hugetlbfs, whatever is asked for
     numa_node  the NUMA node whose memory is preferred. None: any
+    journal_limit  mode "atomic": bytes of commits that readers of earlier generations may keep
+              from being brought into the pages. None: 1 GiB
+    overrun_readers  mode "atomic", beyond that limit: True: those readers lose what they keep.
+              False: commits raise HeapFull
 
     Raises NotAHeap, CorruptHeap, VersionMismatch, UncleanHeap, BaseAddressInUse, HeapBusy,
     HeapFull, NoMemory, InvalidArgument or HeapOSError.
@@ -76,13 +85,15 @@ def attach(
         False,
         huge_pages,
         numa_node,
+        journal_limit,
+        overrun_readers,
     )
 
 
 def open(
     path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
     *,
-    mode: _Mode,
+    mode: _Mode = "atomic",
     timeout: float = 0.0,
     max_size: int | None = None,
     relocate: bool = False,
@@ -90,25 +101,29 @@ def open(
     unsafe: bool = False,
     huge_pages: _Pages = "never",
     numa_node: int | None = None,
+    journal_limit: int | None = None,
+    overrun_readers: bool = False,
 ) -> Heap:
-    """Open, or in mode "live" create, the heap file at a path, and attach it.
+    """Open, or in modes "atomic" and "live" create, the heap file at a path, and attach it.
 
-    `mode` must be given. While a file is being created, and only then, path + ".lock" is
-    locked (with filelock, which leaves that file behind), so that two processes do not make
+    `with` commits at the end of the block what was changed in mode "atomic", the default, or
+    discards it if the block raises. While a file is being created, and only then, path + ".lock"
+    is locked (with filelock, which leaves that file behind), so that two processes do not make
     the heap together; `timeout` counts for this wait too. The rest is as for attach().
 
     Raises FileNotFoundError when there is no such file in a mode that does not create it, and
     what attach() raises.
     """
     name = os.path.abspath(os.fsdecode(path))
-    if mode == "live" and _is_to_be_created(name):
-        return _create(name, timeout, max_size, relocate, salvage, huge_pages, numa_node)
-    return _open(name, mode, timeout, max_size, relocate, salvage, unsafe, huge_pages, numa_node)
+    rest = (relocate, salvage, unsafe, False, huge_pages, numa_node, journal_limit, overrun_readers)
+    if mode in ("atomic", "live") and _is_to_be_created(name):
+        return _create(name, timeout, lambda left: _open(name, mode, max_size, left, *rest))
+    return _open(name, mode, max_size, timeout, *rest)
 
 
 def reopen(path: str, mode: _Mode) -> Heap:
     """Attach a heap that was pickled: an existing file, at once."""
-    return _core.attach(path, path, path, mode, None, None, 0.0, False, False, False, True, "never", None)
+    return _open(path, mode, None, 0.0, False, False, False, True, "never", None, None, False)
 
 
 def find(main: Heap, number: int, tag: int) -> Heap:
@@ -124,13 +139,16 @@ def find(main: Heap, number: int, tag: int) -> Heap:
 def _open(
     name: str,
     mode: _Mode,
-    timeout: float,
     max_size: int | None,
+    timeout: float,
     relocate: bool,
     salvage: bool,
-    unsafe: bool = False,
-    huge_pages: _Pages = "never",
-    numa_node: int | None = None,
+    unsafe: bool,
+    must_exist: bool,
+    huge_pages: _Pages,
+    numa_node: int | None,
+    journal_limit: int | None,
+    overrun_readers: bool,
 ) -> Heap:
     return _core.attach(
         name,
@@ -143,21 +161,15 @@ def _open(
         relocate,
         salvage,
         unsafe,
-        False,
+        must_exist,
         huge_pages,
         numa_node,
+        journal_limit,
+        overrun_readers,
     )
 
 
-def _create(
-    name: str,
-    timeout: float,
-    max_size: int | None,
-    relocate: bool,
-    salvage: bool,
-    huge_pages: _Pages,
-    numa_node: int | None,
-) -> Heap:
+def _create(name: str, timeout: float, opened: Callable[[float], Heap]) -> Heap:
     import time
 
     from filelock import FileLock, Timeout
@@ -171,7 +183,7 @@ def _create(
         with FileLock(lock, timeout=-1 if timeout < 0 else timeout):
             left = timeout if timeout < 0 else max(0.0, timeout - (time.monotonic() - start))
             try:
-                return _open(name, "live", left, max_size, relocate, salvage, False, huge_pages, numa_node)
+                return opened(left)
             except BaseException:
                 if ours and _is_to_be_created(name):
                     os.unlink(lock)

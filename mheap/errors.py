@@ -33,8 +33,10 @@ __all__ = [
     "Overrun",
     "ReadOnlyHeap",
     "SizeOverflow",
+    "SnapshotTooOld",
     "StaleObject",
     "UncleanHeap",
+    "UncommittedChanges",
     "VersionMismatch",
 ]
 
@@ -241,5 +243,19 @@ class NotFound(MheapError, KeyError):
     code = 18
 
 
+class SnapshotTooOld(MheapError, RuntimeError):
+    """The commit that a reader kept is gone: a writer's journal reached its limit."""
+
+    code = 19
+
+
 class ClosedHeap(MheapError, ValueError):
     """The heap was closed."""
+
+
+class UncommittedChanges(RuntimeWarning):
+    """A heap of mode atomic was closed, collected or left at exit with changes that were not committed.
+
+    They are gone. commit() keeps them; rollback() before says that they may go. Made an error, by
+    -W error, it leaves the heap open when close() raises it.
+    """

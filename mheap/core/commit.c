@@ -159,11 +159,14 @@ mheap_err mh_checkpoint(mh_region *region, mheap_error *error) {
   return code;
 }
 
+static uint64_t usual_limit(const mh_commits *commits) {
+  return commits->limit < MH_JOURNAL_USUAL ? commits->limit : MH_JOURNAL_USUAL;
+}
+
 /* Records that only readers keep may take so much, and no more. */
 static mheap_err keep_limit(mh_region *region, mheap_error *error) {
   const mh_commits *commits = region->commits;
-  uint64_t usual = commits->limit < MH_JOURNAL_USUAL ? commits->limit : MH_JOURNAL_USUAL;
-  if (commits->journal.end < usual) return MHEAP_OK;
+  if (commits->journal.end < usual_limit(commits)) return MHEAP_OK;
   mheap_err code = checkpoint(region, commits->overrun && commits->journal.end >= commits->limit, error);
   if (code != MHEAP_ERR_BUSY || commits->journal.end < commits->limit) return code == MHEAP_ERR_BUSY ? MHEAP_OK : code;
   return mh_fail(error, MHEAP_ERR_FULL,
@@ -280,8 +283,8 @@ static mheap_err draw_up(mh_region *region, mh_draft *draft, mheap_error *error)
   return code ? code : mh_changes_visit(region, image_end(region), &add, error);
 }
 
-static mheap_err write_record(mh_region *region, mh_draft *draft, bool durable, mh_record *record,
-                              mheap_error *error) {
+static mheap_err write_record(mh_region *region, mh_draft *draft, bool durable, const mh_commit_wait *wait,
+                              mh_record *record, mheap_error *error) {
   mh_commits *commits = region->commits;
   mh_journal *journal = &commits->journal;
   uint64_t generation = journal->generation + 1;
@@ -291,6 +294,7 @@ static mheap_err write_record(mh_region *region, mh_draft *draft, bool durable, 
                         .time_ns = mh_os_time_ns()};
   mheap_err code =
       mh_draft_bytes(draft, offsetof(mh_superblock, generation), &generation, sizeof generation, error);
+  if (wait != NULL && durable) wait->begin(wait->arg);
   if (!code) code = mh_draft_finish(draft, record, error);
   if (code) return code;
   commits->touched = true;
@@ -330,7 +334,7 @@ static mheap_err begin_journal(mh_region *region, mheap_error *error) {
   return reach(region, MH_JOURNAL_FIRST, error);
 }
 
-static mheap_err commit(mh_region *region, bool durable, mheap_error *error) {
+static mheap_err commit(mh_region *region, bool durable, const mh_commit_wait *wait, mheap_error *error) {
   mh_commits *commits = region->commits;
   mh_draft draft = {.tape = &commits->journal.tape, .reach = reach, .arg = region};
   mh_record record;
@@ -339,17 +343,33 @@ static mheap_err commit(mh_region *region, bool durable, mheap_error *error) {
   draft.at = commits->journal.end;
   if (!code) code = draw_up(region, &draft, error);
   if (code) return code;
-  if (draft.entries == 0) return durable && commits->journal.unsynced ? sync_journal(region, error) : MHEAP_OK;
-  code = write_record(region, &draft, durable, &record, error);
+  if (draft.entries == 0 && (!durable || !commits->journal.unsynced)) return MHEAP_OK;
+  if (draft.entries == 0 && wait != NULL) wait->begin(wait->arg);
+  if (draft.entries == 0) return sync_journal(region, error);
+  code = write_record(region, &draft, durable, wait, &record, error);
   return code ? code : count_record(region, &record, error);
 }
 
-mheap_err mh_commit(mh_region *region, bool durable, mheap_error *error) {
+bool mh_commit_waits(const mh_region *region) {
+  const mh_commits *commits = region->commits;
+  return commits != NULL && commits->journal.end >= usual_limit(commits);
+}
+
+mheap_err mh_commit_prepare(mh_region *region, mheap_error *error) {
+  mheap_err code = may_commit(region, error);
+  if (code) return code;
+  pthread_mutex_lock(&region->commits->lock);
+  code = region->commits->failed ? may_commit(region, error) : keep_limit(region, error);
+  pthread_mutex_unlock(&region->commits->lock);
+  return code;
+}
+
+mheap_err mh_commit(mh_region *region, bool durable, const mh_commit_wait *wait, mheap_error *error) {
   mheap_err code = may_commit(region, error);
   if (code) return code;
   mh_commits *commits = region->commits;
   pthread_mutex_lock(&commits->lock);
-  code = commits->failed ? may_commit(region, error) : commit(region, durable, error);
+  code = commits->failed ? may_commit(region, error) : commit(region, durable, wait, error);
   pthread_mutex_unlock(&commits->lock);
   return code;
 }

@@ -45,7 +45,20 @@ mheap_err mh_commits_begin(mh_region *region, const mheap_options *options, mhea
 mheap_err mh_commits_finish(mh_region *region, mheap_error *error);
 void mh_commits_drop(mh_region *region);
 
-mheap_err mh_commit(mh_region *region, bool durable, mheap_error *error);
+/* Called once all that changed was looked at, and before the disk is waited for: from then on other calls
+   may change the heap, which is in the next commit. Until then `begin` was not called. */
+typedef struct mh_commit_wait {
+  void (*begin)(void *arg);
+  void *arg;
+} mh_commit_wait;
+
+/* `wait` may be NULL. */
+mheap_err mh_commit(mh_region *region, bool durable, const mh_commit_wait *wait, mheap_error *error);
+/* The part of a commit that needs no other call to be excluded, done before: a journal that is full is
+   brought into the pages. */
+mheap_err mh_commit_prepare(mh_region *region, mheap_error *error);
+/* Is there anything to do for that? Asked by whoever lets no other commit be under way. */
+bool mh_commit_waits(const mh_region *region);
 /* Copies what the last commit left over all that was written since, and lets go what grew. */
 mheap_err mh_rollback(mh_region *region, mheap_error *error);
 /* What a commit would write. */

@@ -50,6 +50,11 @@ void *mh_own_malloc(mheap *heap, size_t size);
 mheap_err mh_own_free(mheap *heap, void *block);
 size_t mh_own_usable_size(mheap *heap, const void *block);
 
+/* ---- commits of who excludes other calls by a lock of his own; see commit.h ---- */
+struct mh_commit_wait;
+mheap_err mh_heap_prepare_commit(mheap *heap);
+mheap_err mh_heap_commit(mheap *heap, bool durable, const struct mh_commit_wait *wait);
+
 /* ---- allocation without hooks; the public functions are these when none are on ---- */
 void *mh_heap_malloc(mheap *heap, size_t size, size_t alignment);
 void *mh_heap_malloc_in(mheap *part, size_t size, size_t alignment); /* in this region alone */

@@ -16,10 +16,17 @@ static mheap_err usable(mheap **heap) {
   return *heap != NULL ? mh_heap_usable(*heap) : MHEAP_ERR_NO_MEMORY;
 }
 
-mheap_err mheap_commit(mheap *heap, bool durable) {
+mheap_err mh_heap_prepare_commit(mheap *heap) {
   mheap_err code = usable(&heap);
-  return code ? code : mh_commit(heap->region, durable, mh_error(heap));
+  return code ? code : mh_commit_prepare(heap->region, mh_error(heap));
 }
+
+mheap_err mh_heap_commit(mheap *heap, bool durable, const mh_commit_wait *wait) {
+  mheap_err code = usable(&heap);
+  return code ? code : mh_commit(heap->region, durable, wait, mh_error(heap));
+}
+
+mheap_err mheap_commit(mheap *heap, bool durable) { return mh_heap_commit(heap, durable, NULL); }
 
 mheap_err mheap_checkpoint(mheap *heap) {
   mheap_err code = usable(&heap);

@@ -219,10 +219,14 @@ mheap_err mh_journal_mark(mh_journal *journal, uint64_t checkpoint, mheap_error 
   return code;
 }
 
+/* The identity only where it must be: another thread may be changing what else it says. */
 void mh_journal_reflect(const mh_journal *journal, mh_sector *copy) {
+  bool said = ((copy->identity.incompat & MH_INCOMPAT_JOURNAL) != 0) == mh_journal_exists(journal);
   copy->journal_seed = journal->first.journal_seed;
   copy->checkpoint = journal->first.checkpoint;
-  name_place(copy, mh_journal_here(journal));
+  copy->journal = journal->first.journal;
+  copy->journal_size = journal->first.journal_size;
+  if (!said) name_place(copy, mh_journal_here(journal));
 }
 
 /* What the records made of the sector, but for what is never in a record. */

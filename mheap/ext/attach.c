@@ -13,6 +13,7 @@ static const char *const modes[] = {
     [MHEAP_MODE_LIVE] = "live",
     [MHEAP_MODE_READONLY] = "readonly",
     [MHEAP_MODE_SCRATCH] = "scratch",
+    [MHEAP_MODE_ATOMIC] = "atomic",
 };
 
 const char *mhx_mode_name(mheap_mode mode) { return modes[mode]; }
@@ -63,14 +64,14 @@ static int mode_of(PyObject *value, mheap_mode *mode) {
     PyErr_Format(PyExc_TypeError, "mode must be a str, not %.200s", Py_TYPE(value)->tp_name);
     return -1;
   }
-  for (int i = MHEAP_MODE_LIVE; i <= MHEAP_MODE_SCRATCH; i++) {
+  for (int i = MHEAP_MODE_LIVE; i <= MHEAP_MODE_ATOMIC; i++) {
     if (PyUnicode_CompareWithASCIIString(value, modes[i]) != 0) continue;
     *mode = (mheap_mode)i;
     return 0;
   }
   const char *text = PyUnicode_AsUTF8(value);
   if (text == NULL) return -1;
-  mhx_refuse(MHEAP_ERR_ARGUMENT, "no mode '%.40s': it is 'live', 'readonly' or 'scratch'", text);
+  mhx_refuse(MHEAP_ERR_ARGUMENT, "no mode '%.40s': it is 'atomic', 'live', 'readonly' or 'scratch'", text);
   return -1;
 }
 
@@ -82,10 +83,11 @@ static int timeout_of(PyObject *value, double *timeout) {
   return -1;
 }
 
-static int max_size_of(PyObject *value, uint64_t *max_size) {
+/* None: 0, which means the usual one. */
+static int size_of(PyObject *value, uint64_t *bytes) {
   size_t size = 0;
   if (value != Py_None && mhx_size(value, &size) < 0) return -1;
-  *max_size = size;
+  *bytes = size;
   return 0;
 }
 
@@ -145,18 +147,22 @@ enum {
   MUST_EXIST,
   HUGE_PAGES,
   NUMA_NODE,
+  JOURNAL_LIMIT,
+  OVERRUN_READERS,
   COUNT
 };
 
 static int options_of(PyObject *const *args, mheap_options *options) {
   if (mode_of(args[MODE], &options->mode) < 0) return -1;
   if (mhx_address(args[BASE], &options->base) < 0) return -1;
-  if (max_size_of(args[MAX_SIZE], &options->max_size) < 0) return -1;
+  if (size_of(args[MAX_SIZE], &options->max_size) < 0) return -1;
   if (timeout_of(args[TIMEOUT], &options->timeout) < 0) return -1;
   if (flag_of(args[RELOCATE], &options->relocate) < 0) return -1;
   if (flag_of(args[SALVAGE], &options->salvage) < 0) return -1;
   if (flag_of(args[UNSAFE], &options->unsafe) < 0) return -1;
   if (flag_of(args[MUST_EXIST], &options->must_exist) < 0) return -1;
+  if (size_of(args[JOURNAL_LIMIT], &options->journal_limit) < 0) return -1;
+  if (flag_of(args[OVERRUN_READERS], &options->overrun_readers) < 0) return -1;
   if (pages_of(args[HUGE_PAGES], &options->huge_pages) < 0) return -1;
   return node_of(args[NUMA_NODE], &options->numa_node);
 }
@@ -219,7 +225,8 @@ static PyObject *findbase(PyObject *module, PyObject *value) {
 
 PyDoc_STRVAR(attach_doc,
 "attach($module, target, path, name, mode, base, max_size, timeout,\n"
-"       relocate, salvage, unsafe, must_exist, huge_pages, numa_node, /)\n--\n\n"
+"       relocate, salvage, unsafe, must_exist, huge_pages, numa_node,\n"
+"       journal_limit, overrun_readers, /)\n--\n\n"
 "What mheap.attach and mheap.open stand on; use those.");
 
 PyDoc_STRVAR(findbase_doc,

@@ -26,6 +26,7 @@ static const char *const classes[MHEAP_ERR_COUNT_] = {
     [MHEAP_ERR_OVERFLOW] = "SizeOverflow",
     [MHEAP_ERR_FORKED] = "ForkedHandle",
     [MHEAP_ERR_NOT_FOUND] = "NotFound",
+    [MHEAP_ERR_SNAPSHOT] = "SnapshotTooOld",
 };
 
 static PyObject *class_of(const char *name) {

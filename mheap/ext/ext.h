@@ -35,6 +35,7 @@ typedef struct mhx_state {
   PyTypeObject *process_type; /* ProcessInfo */
   PyTypeObject *arena_type;   /* ArenaId */
   PyTypeObject *kind_type;    /* Kind */
+  PyTypeObject *transaction_type; /* Transaction */
   PyTypeObject *kind_call_type;   /* KindCall */
   PyTypeObject *kind_memory_type; /* what views of kinds' blocks are of */
   bool has_subproc; /* mhx_subprocs_begin was called */
@@ -52,6 +53,22 @@ typedef struct mhx_use {
   struct mhx_use *next;
   unsigned long thread;
 } mhx_use;
+
+/* A thread that waits for its turn. Lives on its stack. */
+typedef struct mhx_waiter {
+  PyThread_type_lock lock; /* held; released once it is its turn */
+  unsigned long thread;
+  struct mhx_waiter *next;
+} mhx_waiter;
+
+/* Who may commit, or undo: gate.c. */
+typedef struct mhx_gate {
+  unsigned long owner; /* thread, if depth > 0 */
+  unsigned depth;      /* how often it went in */
+  mhx_waiter *first;   /* those who wait, in the order they came */
+  unsigned blocks;     /* of transaction(), that the owner is in */
+  bool durable;        /* one of them wants that */
+} mhx_gate;
 
 /* mmcheck and mmtrace of one heap. */
 typedef struct mhx_guard {
@@ -85,7 +102,10 @@ typedef struct mhx_handle {
   PyObject *name;           /* str: what to call a heap without a path */
   Py_ssize_t views;         /* exported buffers, a main heap's those of all its region: refuse detach */
   mhx_use *uses;            /* calls under way */
-  PyThread_type_lock idle;  /* released when `uses` becomes empty; NULL: nobody waits */
+  mhx_waiter *idle;         /* who waits until `uses` is empty */
+  mhx_gate gate;            /* main: of its region */
+  bool discards;            /* atomic: what is not committed may go without a word */
+  bool undone;              /* a rollback took the heap away */
   void *objects;            /* objects*.c's own, see mhx_objects_slot */
   mhx_guard guard;
   PyObject *weakrefs;
@@ -133,6 +153,8 @@ int mhx_detach(mhx_handle *handle);
 /* Waits, without the GIL, until no other thread is in a call on the heap, or for a main heap, on its
    region. Who does that has a use of the main heap, or is detaching it. 0, or -1 with an exception. */
 int mhx_wait_until_idle(mhx_handle *handle);
+/* The same, but others may begin calls meanwhile, and so may have ended the heap. */
+int mhx_wait_for_others(mhx_handle *main);
 /* Is the calling thread in a call on the heap, or for a main heap, on its region? */
 bool mhx_is_used_here(const mhx_handle *handle);
 /* The heap is gone, or is not wanted any more: closes the handle. */
@@ -143,6 +165,25 @@ void mhx_keep(mhx_handle *handle);
    sys.unraisablehook and abandons the heap. */
 void mhx_give_up(mhx_handle *handle);
 static inline bool mhx_is_closed(const mhx_handle *handle) { return handle->heap == NULL && !handle->adrift; }
+
+/* ---- commits ---------------------------------------------------------------------- */
+
+/* gate.c: until as many mhx_gate_leave, no other thread commits or rolls back. 0, or -1 with an exception:
+   a signal handler's. Keeps the handle alive. */
+int mhx_gate_enter(mhx_handle *main);
+void mhx_gate_leave(mhx_handle *main);
+bool mhx_gate_is_ours(const mhx_handle *main);
+void mhx_gate_after_fork(mhx_handle *main, unsigned long forker);
+/* commits.c: Transaction. */
+extern PyType_Spec mhx_transaction_spec;
+/* commits.c: before a main handle is detached: warns of what is not committed. 0, or -1: the warning is an
+   error, and raised. May run Python code. */
+int mhx_warn_uncommitted(mhx_handle *main);
+/* commits.c: a Dirty. New reference; NULL with an exception. */
+PyObject *mhx_dirty(mhx_handle *handle);
+/* commits.c: at the end of `with`, which `failed` or not: commits, or lets close discard. 0, or -1 with an
+   exception. */
+int mhx_end_with(mhx_handle *main, bool failed);
 
 /* ---- all attached handles ------------------------------------------------------- */
 
@@ -229,6 +270,7 @@ extern PyMethodDef mhx_heap_functions[];
 extern PyMethodDef mhx_extended_functions[], mhx_stats_print_functions[];
 extern PyMethodDef mhx_heaps_methods[], mhx_heaps_functions[];
 extern PyMethodDef mhx_arenas_functions[];
+extern PyMethodDef mhx_commits_methods[], mhx_commits_functions[];
 
 /* ---- an exception that is set while something else is done ---------------------------------- */
 
@@ -292,7 +334,7 @@ int mhx_info(mhx_handle *handle, mheap_info *info);
 PyObject *mhx_uuid_text(const uint8_t *bytes);
 /* attach.c: opens a file as a reader, for a handle that a forked child inherited. NULL and an exception. */
 mheap *mhx_open_inherited(PyObject *path);
-/* attach.c: "live", "readonly", "scratch". */
+/* attach.c: "atomic", "live", "readonly", "scratch". */
 const char *mhx_mode_name(mheap_mode mode);
 /* heaps.c: the Python object of any heap: of the region of an attached main heap, … */
 PyObject *mhx_heap_in(mhx_handle *main, mheap *heap);

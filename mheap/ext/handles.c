@@ -170,6 +170,7 @@ static void forget_lost_uses(mhx_handle *handle) {
 
 static void forget_all_lost_uses(mhx_handle *handle) {
   forget_lost_uses(handle);
+  mhx_gate_after_fork(handle, forker);
   for (mhx_handle *other = handle->others; other != NULL; other = other->other) forget_lost_uses(other);
 }
 
@@ -250,12 +251,19 @@ mheap *mhx_use_begin(mhx_handle *handle, mhx_use *use) {
   return heap;
 }
 
+static void wake_waiters(mhx_handle *handle) {
+  for (mhx_waiter *waiter; (waiter = handle->idle) != NULL;) {
+    handle->idle = waiter->next;
+    PyThread_release_lock(waiter->lock);
+  }
+}
+
 void mhx_use_end(mhx_handle *handle, mhx_use *use) {
   if (handle == NULL) return;
   mhx_use **link = &handle->uses;
   while (*link != use) link = &(*link)->next;
   *link = use->next;
-  if (handle->uses == NULL && handle->idle != NULL) PyThread_release_lock(handle->idle);
+  if (handle->uses == NULL) wake_waiters(handle);
   Py_DECREF(handle);
 }
 
@@ -298,19 +306,28 @@ static int may_detach(mhx_handle *handle) {
 }
 
 static int wait_for(mhx_handle *handle) {
-  handle->idle = PyThread_allocate_lock();
-  if (handle->idle == NULL) {
+  mhx_waiter waiter = {.lock = PyThread_allocate_lock(), .next = handle->idle};
+  if (waiter.lock == NULL) {
     PyErr_NoMemory();
     return -1;
   }
-  PyThread_acquire_lock(handle->idle, WAIT_LOCK);
+  PyThread_acquire_lock(waiter.lock, WAIT_LOCK);
+  handle->idle = &waiter;
   Py_BEGIN_ALLOW_THREADS
-  PyThread_acquire_lock(handle->idle, WAIT_LOCK);
+  PyThread_acquire_lock(waiter.lock, WAIT_LOCK);
   Py_END_ALLOW_THREADS
-  PyThread_release_lock(handle->idle);
-  PyThread_free_lock(handle->idle);
-  handle->idle = NULL;
+  PyThread_free_lock(waiter.lock);
   return 0;
+}
+
+int mhx_wait_for_others(mhx_handle *main) {
+  int failed = 0;
+  for (mhx_handle *busy; failed == 0 && (busy = first_in_use(main)) != NULL;) {
+    Py_INCREF(busy);
+    failed = wait_for(busy);
+    Py_DECREF(busy);
+  }
+  return failed;
 }
 
 /* The main heap first: whoever waits for one of the others has a use of it. */
@@ -373,6 +390,8 @@ int mhx_detach(mhx_handle *handle) {
   if (mhx_is_closed(handle)) return 0;
   if (handle->main != NULL || handle->resident) return let_go(handle);
   if (handle->forks != mhx_forks) forget_all_lost_uses(handle);
+  if (may_detach(handle) < 0 || mhx_warn_uncommitted(handle) < 0) return -1;
+  if (mhx_is_closed(handle)) return 0;
   /* In this order: calls under way use what the objects' side has, too. */
   if (may_detach(handle) < 0 || mhx_wait_until_idle(handle) < 0) return -1;
   mhx_objects_detach((PyObject *)handle);

@@ -115,9 +115,15 @@ static PyObject *enter(PyObject *self, PyObject *unused) {
   return mhx_live((mhx_handle *)self) != NULL ? Py_NewRef(self) : NULL;
 }
 
+/* What a block raised goes on as it is, whatever becomes of closing a heap that only discards. */
 static PyObject *leave(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
-  (void)nargs;
-  return op_close((mhx_handle *)self, args);
+  mhx_handle *handle = (mhx_handle *)self;
+  bool failed = nargs > 0 && args[0] != Py_None;
+  if (mhx_end_with(handle, failed) < 0) return NULL;
+  PyObject *none = op_close(handle, args);
+  if (none != NULL || !failed || handle->mode != MHEAP_MODE_ATOMIC) return none;
+  PyErr_WriteUnraisable(self);
+  Py_RETURN_NONE;
 }
 
 /* ---- sync, collect ---- */
@@ -230,6 +236,11 @@ static PyObject *get_mode(PyObject *self, void *unused) {
   return PyUnicode_InternFromString(mhx_mode_name(((mhx_handle *)self)->mode));
 }
 
+static PyObject *get_dirty(PyObject *self, void *unused) {
+  (void)unused;
+  return mhx_dirty((mhx_handle *)self);
+}
+
 /* A number of mheap_info, at the offset given. */
 static PyObject *get_number(PyObject *self, void *offset) {
   mheap_info info;
@@ -304,10 +315,12 @@ static PyGetSetDef properties[] = {
     {"closed", get_closed, NULL, "Whether the heap was detached.", NULL},
     {"path", get_path, NULL,
      "Absolute path of the file, a str; None for anonymous heaps and files without a name.", NULL},
-    {"mode", get_mode, NULL, "'live', 'readonly' or 'scratch'.", NULL},
+    {"mode", get_mode, NULL, "'atomic', 'live', 'readonly' or 'scratch'.", NULL},
     {"base", get_number, NULL, "Address at which the heap is attached in this process.", FIELD(base)},
     {"size", get_number, NULL, "Bytes of the region in use: superblock, headers and blocks.", FIELD(size)},
     {"generation", get_number, NULL, "Number of the last commit; 0: none.", FIELD(generation)},
+    {"dirty", get_dirty, NULL,
+     "What a commit would write now, a Dirty: bytes and pages; false if there is nothing. Mode atomic.", NULL},
     {"uuid", get_uuid, NULL, "The heap's identity, for ever: a str of 36 characters.", NULL},
     {"roots", get_roots, NULL, "Named roots for raw blocks: a MutableMapping from name to address.", NULL},
     {"root", get_root, NULL, "The root object: a persistent dict, made on first use.", NULL},
@@ -406,7 +419,7 @@ PyDoc_STRVAR(heap_doc,
 "used. While the parent has it attached live, that raises HeapBusy.");
 
 /* All methods in one table, which the type keeps referring to. */
-static PyMethodDef methods[64];
+static PyMethodDef methods[96];
 
 static size_t append_methods(size_t at, const PyMethodDef *from) {
   for (; from->ml_name != NULL && at + 1 < Py_ARRAY_LENGTH(methods); from++) methods[at++] = *from;
@@ -437,7 +450,7 @@ static PyType_Spec spec = {
 PyTypeObject *mhx_heap_type_new(PyObject *module) {
   const PyMethodDef *tables[] = {life_methods,      mhx_blocks_methods, mhx_roots_methods,
                                  mhx_guard_methods, mhx_stats_methods,  mhx_view_methods,
-                                 mhx_heaps_methods};
+                                 mhx_heaps_methods, mhx_commits_methods};
   size_t at = 0;
   for (size_t i = 0; i < Py_ARRAY_LENGTH(tables); i++) at = append_methods(at, tables[i]);
   return (PyTypeObject *)PyType_FromModuleAndSpec(module, &spec, NULL);

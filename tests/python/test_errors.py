@@ -33,6 +33,7 @@ BASES: dict[type[mheap.MheapError], tuple[type[Exception], ...]] = {
     mheap.SizeOverflow: (OverflowError, MemoryError),
     mheap.ForkedHandle: (RuntimeError,),
     mheap.NotFound: (KeyError,),
+    mheap.SnapshotTooOld: (RuntimeError,),
     mheap.ClosedHeap: (ValueError,),
 }
 

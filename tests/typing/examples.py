@@ -31,9 +31,15 @@ def attaching(path: Path) -> None:
 
 def properties(heap: mheap.Heap) -> None:
     assert_type(heap.path, str | None)
-    assert_type(heap.mode, Literal["live", "readonly", "scratch"])
+    assert_type(heap.mode, Literal["atomic", "live", "readonly", "scratch"])
     assert_type(heap.closed, bool)
     assert_type(heap.base, int)
+    assert_type(heap.generation, int)
+    assert_type(heap.dirty, mheap.Dirty)
+    assert_type(heap.dirty.bytes, int)
+    with heap.transaction(durable=False) as same:
+        assert_type(same, mheap.Heap)
+    assert_type(mheap.open("path"), mheap.Heap)
     assert_type(heap.uuid, str)
     assert_type(heap.root, PersistentDict)
     assert_type(heap.roots, Roots)

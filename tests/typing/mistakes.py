@@ -8,9 +8,12 @@ import mheap
 
 
 def mistakes(path: Path, heap: mheap.Heap) -> None:
-    mheap.open(path)  # type: ignore[call-arg]
     mheap.open(path, "live")  # type: ignore[call-arg]
-    mheap.open(path, mode="atomic")  # type: ignore[arg-type]
+    mheap.open(path, mode="Atomic")  # type: ignore[arg-type]
+    mheap.open(path, journal_limit="1 GiB")  # type: ignore[arg-type]
+    heap.commit("durable")  # type: ignore[arg-type]
+    heap.dirty = True  # type: ignore[misc, assignment]
+    mheap.Transaction(heap)  # type: ignore[call-arg]
     mheap.attach("path")  # type: ignore[arg-type]
     mheap.Heap(1)  # type: ignore[call-arg]
     heap.malloc(1.5)  # type: ignore[arg-type]

@@ -1,0 +1,248 @@
+"""Mode atomic: what is committed is there, what is not is not; what closing does."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+import mheap
+
+
+def contents(path: Path) -> object:
+    with mheap.open(path, mode="readonly") as heap:
+        return mheap.to_python(heap.root)
+
+
+def change_and_raise(
+    block: AbstractContextManager[object], heap: mheap.Heap, key: str, mistake: BaseException
+) -> None:
+    with block:
+        heap.root[key] = 2
+        raise mistake
+
+
+def test_open_without_a_mode_is_atomic(heap_path: Path) -> None:
+    with mheap.open(heap_path) as heap:
+        assert heap.mode == "atomic"
+        assert repr(heap) == f"<mheap.Heap {str(heap_path)!r}, atomic, {heap.size} bytes, attached>"
+    with open(heap_path, "r+b") as file, mheap.attach(file) as heap:
+        assert heap.mode == "live"
+
+
+def test_a_commit_is_the_files_and_what_comes_after_it_is_not(heap_path: Path) -> None:
+    heap = mheap.open(heap_path)
+    heap.root["a"] = [1]
+    assert heap.generation == 0
+    heap.commit()
+    assert heap.generation == 1
+    heap.root["a"].append(2)
+    assert contents(heap_path) == {"a": [1]}
+    heap.rollback()
+    heap.close()
+    assert contents(heap_path) == {"a": [1]}
+
+
+def test_without_changes_a_commit_writes_nothing(heap_path: Path) -> None:
+    with mheap.open(heap_path) as heap:
+        heap.commit()
+        heap.commit(durable=False)
+        assert heap.generation == 0
+    size = heap_path.stat().st_size
+    with mheap.open(heap_path) as heap:
+        assert heap.generation == 0
+    assert heap_path.stat().st_size == size
+
+
+def test_a_rollback_undoes_what_was_not_committed(heap_path: Path) -> None:
+    with mheap.open(heap_path) as heap:
+        heap.root["a"] = {"b": 1}
+        heap.commit(durable=False)
+        heap.root["a"]["b"] = 2
+        heap.root["c"] = list(range(10_000))
+        assert heap.dirty
+        heap.rollback()
+        assert not heap.dirty
+        assert heap.root == {"a": {"b": 1}}
+        assert heap.check()
+
+
+def test_dirty_says_how_much_a_commit_would_write(heap_path: Path) -> None:
+    with mheap.open(heap_path) as heap:
+        heap.root["a"] = 1
+        heap.commit()
+        assert heap.dirty == (0, 0)
+        assert not heap.dirty
+        heap.root["a"] = 2
+        assert 0 < heap.dirty.bytes < 4096
+        assert heap.dirty.pages == 1
+        assert isinstance(heap.dirty, mheap.Dirty)
+        heap.rollback()
+
+
+def test_the_same_as_functions(heap_path: Path) -> None:
+    with mheap.open(heap_path) as heap:
+        heap.root["a"] = 1
+        mheap.commit(heap, durable=True)
+        heap.root["a"] = 2
+        mheap.rollback(heap)
+        assert heap.root["a"] == 1
+        mheap.checkpoint(heap)
+    assert contents(heap_path) == {"a": 1}
+
+
+def test_a_checkpoint_empties_the_journal(heap_path: Path) -> None:
+    with mheap.open(heap_path) as heap:
+        heap.root["a"] = "y" * 1000
+        heap.commit()  # what the heap grows by is written straight to its place
+        heap.root["a"] = "x" * 1000
+        heap.commit()
+        assert b"x" * 1000 not in heap_path.read_bytes()[: heap.size]
+        heap.root["a"] = "not committed"
+        heap.checkpoint()
+        assert b"x" * 1000 in heap_path.read_bytes()[: heap.size]
+        assert heap.root["a"] == "not committed"
+        heap.rollback()
+        assert heap.root["a"] == "x" * 1000
+
+
+@pytest.mark.parametrize("mode", ["live", "readonly", "scratch"])
+def test_heaps_of_other_modes_are_refused(heap_path: Path, mode: str) -> None:
+    mheap.open(heap_path).close()
+    with mheap.open(heap_path, mode=mode) as heap:  # type: ignore[arg-type]
+        calls = (heap.commit, heap.rollback, heap.checkpoint, heap.transaction, lambda: heap.dirty)
+        for call in calls:
+            with pytest.raises(mheap.InvalidArgument, match="not attached with mode atomic"):
+                call()
+
+
+def test_memory_is_refused() -> None:
+    with pytest.raises(mheap.InvalidArgument, match="anonymous memory has the mode live only"):
+        mheap.attach(-1, mode="atomic")
+    with pytest.raises(mheap.InvalidArgument, match="not attached with mode atomic"):
+        mheap.commit(None)
+
+
+# ---- closing ----
+
+
+def test_with_commits_at_the_end(heap_path: Path) -> None:
+    with mheap.open(heap_path) as heap:
+        heap.root["a"] = 1
+    assert heap.closed
+    assert contents(heap_path) == {"a": 1}
+
+
+def test_with_discards_what_a_block_changed_that_raises(heap_path: Path) -> None:
+    mistake = ValueError("of the block")
+    heap = mheap.open(heap_path)
+    with pytest.raises(ValueError, match="of the block") as raised:
+        change_and_raise(heap, heap, "a", mistake)
+    assert raised.value is mistake
+    assert raised.value.__context__ is None
+    assert heap.closed
+    assert contents(heap_path) == {}
+
+
+def test_close_discards_and_says_so(heap_path: Path) -> None:
+    heap = mheap.open(heap_path)
+    heap.root["a"] = 1
+    with pytest.warns(mheap.UncommittedChanges, match="discards changes that were not committed"):
+        heap.close()
+    assert contents(heap_path) == {}
+
+
+def test_close_says_nothing_when_nothing_is_lost(heap_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        heap = mheap.open(heap_path)
+        heap.root["a"] = 1
+        heap.commit()
+        heap.root["a"] = 2
+        heap.rollback()
+        heap.close()
+    assert contents(heap_path) == {"a": 1}
+
+
+def test_a_warning_that_is_an_error_leaves_the_heap_open(heap_path: Path) -> None:
+    heap = mheap.open(heap_path)
+    heap.root["a"] = 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", mheap.UncommittedChanges)
+        with pytest.raises(mheap.UncommittedChanges):
+            heap.close()
+    assert not heap.closed
+    heap.commit()
+    heap.close()
+    assert contents(heap_path) == {"a": 1}
+
+
+# ---- transactions ----
+
+
+def test_a_transaction_commits_at_its_end(heap_path: Path) -> None:
+    with mheap.open(heap_path) as heap:
+        with heap.transaction() as same:
+            assert same is heap
+            heap.root["a"] = 1
+            assert heap.generation == 0
+        assert heap.generation == 1
+        assert not heap.dirty
+
+
+@pytest.mark.parametrize("mistake", [ValueError, KeyboardInterrupt, SystemExit])
+def test_a_transaction_that_raises_is_undone(heap_path: Path, mistake: type[BaseException]) -> None:
+    with mheap.open(heap_path) as heap:
+        heap.root["a"] = 1
+        heap.commit()
+        one = mistake("why")
+        with pytest.raises(mistake) as raised:
+            change_and_raise(heap.transaction(), heap, "a", one)
+        assert raised.value is one
+        assert heap.root["a"] == 1
+        assert not heap.dirty
+
+
+def test_inner_transactions_are_part_of_the_outer(heap_path: Path) -> None:
+    with mheap.open(heap_path) as heap:
+        with heap.transaction():
+            heap.root["outer"] = 1
+            with pytest.raises(ValueError, match="caught"):
+                change_and_raise(heap.transaction(), heap, "inner", ValueError("caught"))
+            assert heap.root["inner"] == 2
+            with heap.transaction():
+                heap.root["other"] = 3
+            assert heap.generation == 0
+        assert heap.generation == 1
+        assert heap.root == {"outer": 1, "inner": 2, "other": 3}
+
+
+def test_commit_is_refused_within_a_transaction_and_rollback_is_not(heap_path: Path) -> None:
+    with mheap.open(heap_path) as heap, heap.transaction():
+        heap.root["a"] = 1
+        with pytest.raises(mheap.HeapBusy, match="which commits at its end"):
+            heap.commit()
+        heap.rollback()
+        heap.root["b"] = 2
+    assert contents(heap_path) == {"b": 2}
+
+
+def test_a_transaction_whose_heap_was_closed_says_so(heap_path: Path) -> None:
+    heap = mheap.open(heap_path)
+    transaction = heap.transaction()
+    transaction.__enter__()
+    heap.root["a"] = 1
+    with pytest.warns(mheap.UncommittedChanges):
+        heap.close()
+    with pytest.raises(mheap.ClosedHeap):
+        transaction.__exit__(None, None, None)
+    assert contents(heap_path) == {}
+
+
+def test_leaving_what_was_not_entered_is_refused(heap_path: Path) -> None:
+    with mheap.open(heap_path) as heap:
+        transaction = heap.transaction()
+        with pytest.raises(RuntimeError, match="not in this transaction"):
+            transaction.__exit__(None, None, None)
