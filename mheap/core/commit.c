@@ -311,7 +311,6 @@ static mheap_err count_record(mh_region *region, const mh_record *record, mheap_
   mh_journal_count(&commits->journal, record);
   commits->committed = record->size;
   if (record->size > commits->high) commits->high = record->size;
-  mh_marked_clear(&commits->marked);
   mh_publish(&region->super->generation, record->generation);
   return MHEAP_OK;
 }
@@ -346,8 +345,11 @@ static mheap_err commit(mh_region *region, bool durable, const mh_commit_wait *w
   if (draft.entries == 0 && (!durable || !commits->journal.unsynced)) return MHEAP_OK;
   if (draft.entries == 0 && wait != NULL) wait->begin(wait->arg);
   if (draft.entries == 0) return sync_journal(region, error);
+  mh_marked_take(&commits->marked, commits->looked_at);
   code = write_record(region, &draft, durable, wait, &record, error);
-  return code ? code : count_record(region, &record, error);
+  if (!code) code = count_record(region, &record, error);
+  if (code) mh_marked_put_back(&commits->marked, commits->looked_at);
+  return code;
 }
 
 bool mh_commit_waits(const mh_region *region) {

@@ -34,7 +34,8 @@ typedef struct mh_commits {
   uint64_t limit;       /* bytes of records that pinned readers may keep; 0: MH_JOURNAL_LIMIT */
   bool overrun;         /* beyond the limit, pinned readers are given up, not the commit */
   int failed;           /* errno of a sync that failed; no commit since */
-  mh_marked marked;     /* what mheap stored to since the last commit */
+  mh_marked marked;     /* what mheap stored to since the last commit looked */
+  uint64_t looked_at[MH_MARKS / 64]; /* what it stored to before, of a commit that is under way */
   bool tidied;          /* nothing of a killed writer's is behind the region's end */
   bool touched;         /* the file was changed by this attach */
 } mh_commits;

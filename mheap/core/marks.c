@@ -45,7 +45,25 @@ void mh_marked_gather(void) {
   pthread_mutex_unlock(&lock);
 }
 
-void mh_marked_clear(mh_marked *marked) { memset(marked->bits, 0, sizeof marked->bits); }
+/* Under the lock, since another region's commit may be giving some. */
+void mh_marked_clear(mh_marked *marked) {
+  pthread_mutex_lock(&lock);
+  memset(marked->bits, 0, sizeof marked->bits);
+  pthread_mutex_unlock(&lock);
+}
+
+void mh_marked_take(mh_marked *marked, uint64_t taken[MH_MARKS / 64]) {
+  pthread_mutex_lock(&lock);
+  memcpy(taken, marked->bits, sizeof marked->bits);
+  memset(marked->bits, 0, sizeof marked->bits);
+  pthread_mutex_unlock(&lock);
+}
+
+void mh_marked_put_back(mh_marked *marked, const uint64_t taken[MH_MARKS / 64]) {
+  pthread_mutex_lock(&lock);
+  for (uint64_t i = 0; i < MH_MARKS / 64; i++) marked->bits[i] |= taken[i];
+  pthread_mutex_unlock(&lock);
+}
 
 static bool is_marked(const mh_marked *marked, uint64_t slice) {
   uint64_t bit = slice & (MH_MARKS - 1);

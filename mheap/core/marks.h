@@ -42,6 +42,9 @@ void mh_marked_remove(mh_marked *marked);
 /* Everybody's marks go to everybody who was added. */
 void mh_marked_gather(void);
 void mh_marked_clear(mh_marked *marked);
+/* Clears them, but for the next call, which has them again beside those that came meanwhile. */
+void mh_marked_take(mh_marked *marked, uint64_t taken[MH_MARKS / 64]);
+void mh_marked_put_back(mh_marked *marked, const uint64_t taken[MH_MARKS / 64]);
 /* The next run of marked slices in [*from, end); its length, 0: none. */
 uint64_t mh_marked_next(const mh_marked *marked, uint64_t *from, uint64_t end);
 
