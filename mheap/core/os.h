@@ -77,6 +77,10 @@ void mh_os_release(void *address, uint64_t length);
 /* Maps a file over a part of a reservation. Pages of a pool (hugetlbfs) are set aside for what a
    private mapping may change, for no other. */
 int mh_os_map(void *address, uint64_t length, int fd, uint64_t offset, bool writable, bool shared);
+/* Of fresh space of a file: pages are brought in one by one. Read ahead, they come as large folios, all of
+   which is gone through again at the first store to each page: that took two to four times as long where the
+   mapping does not lie as the file does, so that folios are not mapped whole. */
+void mh_os_advise_fresh(void *address, uint64_t length);
 /* Makes a part of a reservation plain zeroed memory. */
 int mh_os_commit(void *address, uint64_t length);
 /* Makes a part of a reservation inaccessible again and forgets its contents. */

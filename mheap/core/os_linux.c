@@ -296,6 +296,8 @@ int mh_os_map(void *address, uint64_t length, int fd, uint64_t offset, bool writ
   return failed;
 }
 
+void mh_os_advise_fresh(void *address, uint64_t length) { madvise(address, length, MADV_RANDOM); }
+
 int mh_os_commit(void *address, uint64_t length) {
   return mprotect(address, length, PROT_READ | PROT_WRITE) == 0 ? 0 : errno;
 }

@@ -194,6 +194,8 @@ static int map_file(mh_region *region, uint64_t from, uint64_t to, bool growing)
   if (growing && region->mode == MHEAP_MODE_SCRATCH) return mh_os_commit(mh_at(region, from), to - from);
   int failed = mh_os_map(mh_at(region, from), to - from, region->fd, from, writable, shared);
   if (!failed) advise(region, from, to);
+  if (!failed && growing && shared && !region->pages.advised && region->pages.hugetlb == 0)
+    mh_os_advise_fresh(mh_at(region, from), to - from);
   return failed;
 }
 
