@@ -111,7 +111,8 @@ static mheap_err load_row(mh_region *region, uint32_t row, mheap_error *error) {
 mheap_err mh_arenas_load(mh_region *region, mheap_error *error) {
   mheap_err code = MHEAP_OK;
   region->arena_rows = 1;
-  region->ranges[0] = (mh_range){.id = region->ranges[0].id, .first = 0, .end = MH_OFFSET_MAX >> MH_SEGMENT_BITS};
+  region->ranges[0] =
+      (mh_range){.id = region->ranges[0].id, .first = 0, .end = MH_OFFSET_MAX >> MH_SEGMENT_BITS};
   region->all_open = region->fresh;
   if ((region->super->identity.rocompat & MH_ROCOMPAT_ARENAS) == 0) return MHEAP_OK;
   for (uint32_t row = 1; row < MH_ARENAS && !code; row++) {
@@ -122,7 +123,8 @@ mheap_err mh_arenas_load(mh_region *region, mheap_error *error) {
 }
 
 mheap_err mh_arenas_reload(mh_region *region, mheap_error *error) {
-  for (uint32_t row = 1; row < MH_ARENAS; row++) region->ranges[row] = (mh_range){.id = region->ranges[row].id};
+  for (uint32_t row = 1; row < MH_ARENAS; row++)
+    region->ranges[row] = (mh_range){.id = region->ranges[row].id};
   mheap_err code = mh_arenas_load(region, error);
   for (uint32_t row = 1; row < MH_ARENAS; row++)
     if (region->ranges[row].end == 0) forget_number(region, row);

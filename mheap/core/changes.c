@@ -19,7 +19,8 @@ mheap_err mh_changes_pages(mh_region *region, uint64_t from, uint64_t to,
     int failed = mh_os_written((void *)next, end - next, ranges, RANGES, &count, &next);
     if (failed) return mh_fail_system(error, failed, region->path, "asking the kernel what was written");
     for (size_t i = 0; i < count; i++) {
-      uint64_t start = ranges[i].start - (uint64_t)region->base, stop = ranges[i].end - (uint64_t)region->base;
+      uint64_t start = ranges[i].start - (uint64_t)region->base,
+               stop = ranges[i].end - (uint64_t)region->base;
       mheap_err code = visit(arg, start, stop, error);
       if (code) return code;
     }

@@ -80,8 +80,9 @@ static mheap_err may_commit(mh_region *region, mheap_error *error) {
                    "%s: this handle belongs to the parent process; attach the file anew in the child",
                    region->path);
   if (commits->failed == 0) return mh_region_is_whole(region, error);
-  mheap_err code = mh_fail_system(error, commits->failed, region->path,
-                                  "a sync failed before, so that commits are refused; close it, and open it again");
+  mheap_err code =
+      mh_fail_system(error, commits->failed, region->path,
+                     "a sync failed before, so that commits are refused; close it, and open it again");
   return code;
 }
 
@@ -168,11 +169,13 @@ static mheap_err keep_limit(mh_region *region, mheap_error *error) {
   const mh_commits *commits = region->commits;
   if (commits->journal.end < usual_limit(commits)) return MHEAP_OK;
   mheap_err code = checkpoint(region, commits->overrun && commits->journal.end >= commits->limit, error);
-  if (code != MHEAP_ERR_BUSY || commits->journal.end < commits->limit) return code == MHEAP_ERR_BUSY ? MHEAP_OK : code;
-  return mh_fail(error, MHEAP_ERR_FULL,
-                 "%s: its journal has %llu bytes, and a reader that keeps a snapshot, or a view, of an earlier "
-                 "generation lets it not be emptied; let that go, or raise journal_limit=",
-                 region->path, (unsigned long long)commits->journal.end);
+  if (code != MHEAP_ERR_BUSY || commits->journal.end < commits->limit)
+    return code == MHEAP_ERR_BUSY ? MHEAP_OK : code;
+  return mh_fail(
+      error, MHEAP_ERR_FULL,
+      "%s: its journal has %llu bytes, and a reader that keeps a snapshot, or a view, of an earlier "
+      "generation lets it not be emptied; let that go, or raise journal_limit=",
+      region->path, (unsigned long long)commits->journal.end);
 }
 
 /* ---- the record ---- */
@@ -234,11 +237,13 @@ static mheap_err place_stretch(mh_region *region, mh_draft *draft, uint64_t from
 /* Pages that are private here were stored to before an earlier try at a commit, or raced it. */
 static mheap_err place_growth(mh_region *region, mh_draft *draft, mheap_error *error) {
   mh_commits *commits = region->commits;
-  uint64_t size = mh_region_size(region), from = commits->high, start, stop, private_to = commits->shared_from;
+  uint64_t size = mh_region_size(region), from = commits->high, start, stop,
+           private_to = commits->shared_from;
   if (size <= from) return MHEAP_OK;
   mheap_err code = make_private(region, size, error);
   if (private_to > size) private_to = size;
-  if (!code && private_to > from) code = mh_changes_pages(region, from, private_to, write_in_place, region, error);
+  if (!code && private_to > from)
+    code = mh_changes_pages(region, from, private_to, write_in_place, region, error);
   for (; !code && from < size; from = stop) {
     int failed = mh_os_seek_data(region->fd, from, size, &start, &stop);
     if (failed) return mh_fail_system(error, failed, region->path, "looking for what the heap grew by");
@@ -429,7 +434,8 @@ mheap_err mh_commit_dirty(mh_region *region, mheap_dirty *dirty, mheap_error *er
 static mheap_err restore_page(mh_region *region, uint64_t offset, mheap_error *error) {
   char *image;
   mheap_err code = mh_images_of(&region->commits->images, offset, &image, error);
-  if (!code && memcmp(mh_at(region, offset), image, MH_PAGE) != 0) memcpy(mh_at(region, offset), image, MH_PAGE);
+  if (!code && memcmp(mh_at(region, offset), image, MH_PAGE) != 0)
+    memcpy(mh_at(region, offset), image, MH_PAGE);
   return code;
 }
 

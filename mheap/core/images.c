@@ -19,8 +19,9 @@ mheap_err mh_images_init(mh_images *images, int fd, const char *path, uint64_t s
     images->groups = mh_os_table(groups_in(span) * sizeof *images->groups);
     if (images->groups == NULL) failed = ENOMEM;
   }
-  return failed ? mh_fail_system(error, failed, path, "reserving room for the pages of the last commit "
-                                                      "(max_size= makes it smaller)")
+  return failed ? mh_fail_system(error, failed, path,
+                                 "reserving room for the pages of the last commit "
+                                 "(max_size= makes it smaller)")
                 : MHEAP_OK;
 }
 

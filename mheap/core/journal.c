@@ -154,8 +154,7 @@ static uint64_t next_size(uint64_t size, uint64_t wanted) {
    same sync. */
 mheap_err mh_journal_reach(mh_journal *journal, uint64_t size, uint64_t region_end, mheap_error *error) {
   uint64_t old = journal->first.journal_size;
-  if (!mh_journal_exists(journal))
-    return make(journal, next_size(MH_JOURNAL_FIRST, size), region_end, error);
+  if (!mh_journal_exists(journal)) return make(journal, next_size(MH_JOURNAL_FIRST, size), region_end, error);
   if (size <= old) return MHEAP_OK;
   uint64_t wanted = next_size(old, size);
   mheap_err code = prepare(journal, journal->first.journal, old, wanted, error);

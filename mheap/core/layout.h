@@ -126,7 +126,7 @@ typedef struct mh_superblock {
   uint64_t journal_size;       /* 416 bytes */
   uint64_t birth;              /* 424 next birth number for containers; starts at 1 */
   uint64_t registry;           /* 432 reserved, zero: types known to the object layer */
-  uint64_t journal_seed;       /* 440 `previous` of the journal's first record; another after each checkpoint */
+  uint64_t journal_seed;       /* 440 `previous` of the first record; another after each checkpoint */
   uint64_t checkpoint;         /* 448 pages may be as new as this generation; more than `generation`
                                       while a checkpoint is under way */
   uint8_t reserved[4096 - 456]; /* 456 zero */
@@ -301,7 +301,7 @@ typedef struct mh_record_entry {
   uint32_t sum;     /* 12 PLACED: CRC-32C of the bytes in their place; BYTES: zero */
 } mh_record_entry;
 #define MH_ENTRY_BYTES ((uint64_t)0)  /* these bytes, which follow */
-#define MH_ENTRY_PLACED ((uint64_t)1) /* bytes of space that no earlier generation used, in their place already */
+#define MH_ENTRY_PLACED ((uint64_t)1) /* bytes where no earlier generation had any, in their place */
 #define MH_ENTRY_KIND ((uint64_t)7)
 
 /* ---- guards -------------------------------------------------------------------

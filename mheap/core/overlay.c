@@ -24,7 +24,8 @@ static mheap_err each_record(mh_journal *journal, const mh_record_visitor *visit
 
 /* ---- the superblock ---- */
 
-static mheap_err store_in_super(void *arg, uint64_t at, const void *data, uint64_t length, mheap_error *error) {
+static mheap_err store_in_super(void *arg, uint64_t at, const void *data, uint64_t length,
+                                mheap_error *error) {
   (void)error;
   if (data != NULL && at < sizeof(mh_superblock))
     memcpy((char *)arg + at, data, min64(length, sizeof(mh_superblock) - at));
@@ -79,7 +80,8 @@ typedef struct pages {
   uint64_t size;
 } pages;
 
-static mheap_err store_in_pages(void *arg, uint64_t at, const void *data, uint64_t length, mheap_error *error) {
+static mheap_err store_in_pages(void *arg, uint64_t at, const void *data, uint64_t length,
+                                mheap_error *error) {
   const pages *to = arg;
   (void)error;
   if (data != NULL && at < to->size) memcpy(to->base + at, data, min64(length, to->size - at));

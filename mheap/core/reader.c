@@ -111,10 +111,11 @@ static mheap_err store(void *arg, uint64_t at, const void *data, uint64_t length
 static mheap_err map_growth(mh_region *region, uint64_t size, mheap_error *error) {
   if (size <= region->pages.mapped) return MHEAP_OK;
   if (size > region->span)
-    return mh_fail(error, MHEAP_ERR_FULL,
-                   "%s: the heap has grown to %llu bytes, for which there was room of %llu when it was attached; "
-                   "attach it anew",
-                   region->path, (unsigned long long)size, (unsigned long long)region->span);
+    return mh_fail(
+        error, MHEAP_ERR_FULL,
+        "%s: the heap has grown to %llu bytes, for which there was room of %llu when it was attached; "
+        "attach it anew",
+        region->path, (unsigned long long)size, (unsigned long long)region->span);
   int failed = mh_pages_map(region, size, true);
   return failed ? mh_fail_system(error, failed, region->path, "mapping what the heap grew by") : MHEAP_OK;
 }
@@ -237,7 +238,8 @@ static bool has_record(const mh_reader *reader) {
   uint64_t at = reader->journal.end;
   if (reader->records == NULL || at + sizeof(mh_record) > reader->records_size) return false;
   const mh_record *next = (const mh_record *)(reader->records + at);
-  return mh_read(&next->magic) == MH_RECORD_MAGIC && mh_read(&next->generation) == mh_reader_shows(reader) + 1;
+  return mh_read(&next->magic) == MH_RECORD_MAGIC &&
+         mh_read(&next->generation) == mh_reader_shows(reader) + 1;
 }
 
 bool mh_reader_is_newest(const mh_region *region) {
@@ -262,8 +264,8 @@ static mheap_err refresh(mh_region *region, bool *moved, mheap_error *error) {
 
 static mheap_err is_pinned(const mh_region *region, mheap_error *error) {
   return mh_fail(error, MHEAP_ERR_BUSY,
-                 "%s: busy: generation %llu is kept by a snapshot, or a view; let that go first", region->path,
-                 (unsigned long long)region->reader->pinned);
+                 "%s: busy: generation %llu is kept by a snapshot, or a view; let that go first",
+                 region->path, (unsigned long long)region->reader->pinned);
 }
 
 mheap_err mh_reader_refresh(mh_region *region, bool *moved, mheap_error *error) {

@@ -30,7 +30,9 @@ static mheap_err refill(mh_tape *tape, uint64_t at, uint64_t length, mheap_error
   size_t got;
   mheap_err code = need_window(tape, error);
   if (code) return code;
-  uint64_t wanted = at == tape->from + tape->have ? MH_TAPE_WINDOW : length > READ_LEAST ? length : READ_LEAST;
+  uint64_t wanted = at == tape->from + tape->have ? MH_TAPE_WINDOW
+                    : length > READ_LEAST         ? length
+                                                  : READ_LEAST;
   tape->from = at;
   tape->have = 0;
   int failed = mh_os_read(tape->fd, tape->window, min64(wanted, tape->size - at), tape->start + at, &got);
@@ -95,7 +97,8 @@ static bool entry_is_valid(const mh_record_entry *e, const mh_record *record, ui
 
 static mheap_err broken_entry(const mh_tape *tape, uint64_t at, const mh_record_entry *e,
                               mheap_error *error) {
-  return mh_fail_corrupt(error, tape->path, tape->start + at, "an entry of a record of the journal", 0, e->at);
+  return mh_fail_corrupt(error, tape->path, tape->start + at, "an entry of a record of the journal", 0,
+                         e->at);
 }
 
 static mheap_err visit_bytes(mh_tape *tape, uint64_t *at, const mh_record_entry *e,
@@ -236,7 +239,8 @@ static bool follows(const mh_draft *draft, uint64_t at) {
 }
 
 /* An entry's bytes are in the same window as itself, so that its length can still grow. */
-mheap_err mh_draft_bytes(mh_draft *draft, uint64_t at, const void *data, uint64_t length, mheap_error *error) {
+mheap_err mh_draft_bytes(mh_draft *draft, uint64_t at, const void *data, uint64_t length,
+                         mheap_error *error) {
   for (uint64_t done = 0, n; done < length; done += n) {
     uint64_t room = MH_TAPE_WINDOW - draft->tape->have;
     mheap_err code = MHEAP_OK;
@@ -254,7 +258,8 @@ mheap_err mh_draft_bytes(mh_draft *draft, uint64_t at, const void *data, uint64_
 
 mheap_err mh_draft_placed(mh_draft *draft, uint64_t at, uint32_t length, uint32_t sum, mheap_error *error) {
   draft->placed = true;
-  return new_entry(draft, &(mh_record_entry){.at = at | MH_ENTRY_PLACED, .length = length, .sum = sum}, error);
+  return new_entry(draft, &(mh_record_entry){.at = at | MH_ENTRY_PLACED, .length = length, .sum = sum},
+                   error);
 }
 
 /* To the end of its last page, so that the page need not be read to be written. */

@@ -330,7 +330,8 @@ static void shrink_atomic(mh_region *region, uint64_t size) {
 
 mheap_err mh_region_shrink(mh_region *region, uint64_t size) {
   uint64_t old = mh_region_size(region);
-  if (size < old && region->walkers == 0 && region->commits != NULL) return shrink_atomic(region, size), MHEAP_OK;
+  if (size < old && region->walkers == 0 && region->commits != NULL)
+    return shrink_atomic(region, size), MHEAP_OK;
   if (size >= old || region->walkers > 0 || !mh_region_begin_taking(region)) return MHEAP_OK;
   if (mh_region_is_whole(region, NULL) == MHEAP_OK) {
     set_size(region, size);

@@ -186,8 +186,10 @@ static mheap_err check_changing(const mh_superblock *s, uint64_t file_size, cons
            "a slice in the region"),
       RULE(root, is_object(s->root, s->size), "root object", "0 or a block in the region"),
       RULE(names, is_object(s->names, s->size), "names of roots", "0 or a block in the region"),
-      RULE(journal, journal_is_valid(s, file_size), "place of the journal", "0, or a slice behind the region"),
-      RULE(journal_size, journal_fits(s, file_size), "size of the journal", "whole slices up to the file's end"),
+      RULE(journal, journal_is_valid(s, file_size), "place of the journal",
+           "0, or a slice behind the region"),
+      RULE(journal_size, journal_fits(s, file_size), "size of the journal",
+           "whole slices up to the file's end"),
       RULE(birth, s->birth != 0 && s->birth < (uint64_t)1 << 63, "birth number", "1 to 2^63 - 1"),
       FIELD(mh_superblock, registry, 0, s->registry, "types (reserved)"),
   };

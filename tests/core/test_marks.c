@@ -29,7 +29,8 @@ static void change_dict(kit *kit) {
   unsigned key = draw(KEYS);
   uint64_t word;
   if (draw(3) == 0) kit_delete(&root, key);
-  else if (kit_get(&root, key, &word) != MHEAP_OK || draw(2)) kit_set(&root, key, kit_value(&kit->space, key));
+  else if (kit_get(&root, key, &word) != MHEAP_OK || draw(2))
+    kit_set(&root, key, kit_value(&kit->space, key));
 }
 
 /* Key 1,000,000 of the root holds a list. */
@@ -49,7 +50,9 @@ static void change_list(kit *kit) {
   switch (draw(5)) {
     case 0: CHECK_EQ(mh_list_splice(&list, 0, 0, &value, 1), MHEAP_OK); break;
     case 1: CHECK_EQ(mh_list_splice(&list, at, items.count > 0, &value, 1), MHEAP_OK); break;
-    case 2: mh_release(&kit->space, value), mh_list_splice(&list, at, items.count > at ? 1 : 0, NULL, 0); break;
+    case 2:
+      mh_release(&kit->space, value), mh_list_splice(&list, at, items.count > at ? 1 : 0, NULL, 0);
+      break;
     default: CHECK_EQ(mh_list_append(&list, value), MHEAP_OK);
   }
 }

@@ -58,7 +58,7 @@ MHEAP_API mheap_err mheap_checkpoint(mheap *heap);
    mheap_refresh if it is not; until then what was read may be anything, though never beyond the heap's
    memory. Threads: while one refreshes, or keeps a commit that is not kept yet, no other reads. */
 
-/* Goes on to the newest commit; *moved (may be NULL): it is another. MHEAP_ERR_BUSY while a commit is kept. */
+/* Goes on to the newest commit; *moved (may be NULL): it is another. MHEAP_ERR_BUSY while one is kept. */
 MHEAP_API mheap_err mheap_refresh(mheap *heap, bool *moved);
 /* Is there a newer commit? Costs two loads, and is a guess: true may be early by a moment. */
 MHEAP_API bool mheap_has_news(const mheap *heap);
