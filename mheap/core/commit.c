@@ -28,10 +28,23 @@ static mheap_err take_over(mh_region *region, mheap_error *error) {
   if (!code) code = mh_overlay_images(&commits->journal, &commits->images, error);
   if (code) return code;
   uint64_t from = 0;
-  for (uint64_t length; (length = mh_images_next(&commits->images, &from)) != 0; from += length)
-    if (from < mh_region_size(region)) memcpy(mh_at(region, from), commits->images.shadow + from, length);
+  for (uint64_t length, end = mh_region_size(region);
+       (length = mh_images_next(&commits->images, &from, end)) != 0; from += length)
+    memcpy(mh_at(region, from), commits->images.shadow + from, length);
   memcpy(region->base, page, MH_PAGE); /* private from now on: what stands only in the file is not seen */
   return MHEAP_OK;
+}
+
+/* What a generation had that records lead to, but the last has not, is no fresh space: those may say
+   what was placed there. */
+static mheap_err map_high(mh_region *region, mheap_error *error) {
+  mh_commits *commits = region->commits;
+  commits->high =
+      commits->journal.highest > commits->committed ? commits->journal.highest : commits->committed;
+  uint64_t size = commits->high < region->span ? commits->high : region->span;
+  int failed = mh_pages_map(region, size, false);
+  commits->shared_from = region->pages.mapped;
+  return failed ? mh_fail_system(error, failed, region->path, "mapping the file") : MHEAP_OK;
 }
 
 mheap_err mh_commits_begin(mh_region *region, const mheap_options *options, mheap_error *error) {
@@ -45,9 +58,8 @@ mheap_err mh_commits_begin(mh_region *region, const mheap_options *options, mhea
   if (!code) code = mh_journal_load(&commits->journal, region->fd, region->path, error);
   if (!code) code = take_over(region, error);
   if (code) return code;
-  commits->committed = commits->high = mh_region_size(region);
-  commits->shared_from = region->pages.mapped;
-  return MHEAP_OK;
+  commits->committed = mh_region_size(region);
+  return map_high(region, error);
 }
 
 void mh_commits_drop(mh_region *region) {
@@ -105,7 +117,8 @@ static void reflect(mh_region *region) {
 static mheap_err write_images(mh_region *region, mheap_error *error) {
   const mh_images *images = &region->commits->images;
   uint64_t from = 0;
-  for (uint64_t length; (length = mh_images_next(images, &from)) != 0; from += length) {
+  for (uint64_t length; (length = mh_images_next(images, &from, region->commits->committed)) != 0;
+       from += length) {
     uint64_t skipped = from == 0 ? MH_SECTOR : 0; /* that comes last, alone */
     int failed = mh_os_write(region->fd, images->shadow + from + skipped, length - skipped, from + skipped);
     if (failed) return mh_fail_system(error, failed, region->path, "writing pages in their place");
@@ -130,9 +143,17 @@ static mheap_err mark(mh_region *region, bool force, mheap_error *error) {
   return readers_in_the_way(region, error);
 }
 
-static mheap_err write_back(mh_region *region, mh_journal_place next, mheap_error *error) {
+static uint64_t end_of(const mh_commits *commits) {
+  return (commits->committed + MH_SLICE - 1) / MH_SLICE * MH_SLICE;
+}
+
+/* Not before the mark is durable may anything change that a record says was placed: `compact` moves the
+   journal there. */
+static mheap_err write_back(mh_region *region, bool compact, mheap_error *error) {
   mh_commits *commits = region->commits;
+  mh_journal_place next = mh_journal_here(&commits->journal);
   mheap_err code = sync_journal(region, error);
+  if (!code && compact) next = mh_journal_behind(&commits->journal, end_of(commits));
   if (!code) code = write_images(region, error);
   if (!code) code = sync_journal(region, error);
   if (!code)
@@ -148,7 +169,7 @@ static mheap_err checkpoint(mh_region *region, bool force, mheap_error *error) {
   if (journal->end == 0) return MHEAP_OK;
   mheap_err code = journal->unsynced ? sync_journal(region, error) : MHEAP_OK;
   if (!code) code = mark(region, force, error);
-  return code ? code : write_back(region, mh_journal_here(journal), error);
+  return code ? code : write_back(region, false, error);
 }
 
 mheap_err mh_checkpoint(mh_region *region, mheap_error *error) {
@@ -497,10 +518,6 @@ mheap_err mh_commits_make_way(mh_region *region, uint64_t size, mheap_error *err
 
 /* ---- the end ---- */
 
-static uint64_t end_of(const mh_commits *commits) {
-  return (commits->committed + MH_SLICE - 1) / MH_SLICE * MH_SLICE;
-}
-
 /* Nothing is lost where it fails: the journal has it all. */
 mheap_err mh_commits_finish(mh_region *region, mheap_error *error) {
   mh_commits *commits = region->commits;
@@ -513,5 +530,5 @@ mheap_err mh_commits_finish(mh_region *region, mheap_error *error) {
   mheap_err code = sync_journal(region, error);
   if (!code) code = mark(region, false, error);
   if (code == MHEAP_ERR_BUSY) return MHEAP_OK;
-  return code ? code : write_back(region, mh_journal_behind(journal, end_of(commits)), error);
+  return code ? code : write_back(region, true, error);
 }

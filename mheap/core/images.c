@@ -89,8 +89,8 @@ static bool is_changed(const mh_images *images, uint64_t offset) {
 }
 
 /* Words without a changed page are passed over. */
-static uint64_t next_changed(const mh_images *images, uint64_t offset) {
-  while (offset < images->end && !is_changed(images, offset)) {
+static uint64_t next_changed(const mh_images *images, uint64_t offset, uint64_t end) {
+  while (offset < end && !is_changed(images, offset)) {
     uint64_t word = group_of(images, offset)->changed[page_in(offset) / 64] >> page_in(offset) % 64;
     if (word != 0) return offset + (uint64_t)__builtin_ctzll(word) * MH_PAGE;
     offset = (offset / MH_PAGE / 64 + 1) * 64 * MH_PAGE;
@@ -98,11 +98,12 @@ static uint64_t next_changed(const mh_images *images, uint64_t offset) {
   return offset;
 }
 
-uint64_t mh_images_next(const mh_images *images, uint64_t *from) {
-  uint64_t start = next_changed(images, *from), end = start;
+uint64_t mh_images_next(const mh_images *images, uint64_t *from, uint64_t end) {
+  if (end > images->end) end = images->end;
+  uint64_t start = next_changed(images, *from, end), stop = start;
   *from = start;
-  while (end < images->end && is_changed(images, end)) end += MH_PAGE;
-  return start < images->end ? end - start : 0;
+  while (stop < end && is_changed(images, stop)) stop += MH_PAGE;
+  return start < end ? stop - start : 0;
 }
 
 void mh_images_settle(mh_images *images) {

@@ -14,7 +14,7 @@ static void rewind_to_pages(mh_journal *journal) {
   journal->end = 0;
   journal->generation = first->generation;
   journal->chain = first->journal_seed;
-  journal->size = first->size;
+  journal->size = journal->highest = first->size;
   journal->placed = false;
   journal->tape.have = 0;
 }
@@ -56,6 +56,7 @@ void mh_journal_count(mh_journal *journal, const mh_record *record) {
   journal->generation = record->generation;
   journal->chain = record->sum;
   journal->size = record->size;
+  if (record->size > journal->highest) journal->highest = record->size;
 }
 
 mheap_err mh_journal_is_whole(const mh_journal *journal, mheap_error *error) {
