@@ -72,8 +72,7 @@ static uint64_t gives(const mheap *part) {
 }
 
 static bool has_blocks(mheap *part, uint32_t class) {
-  const mh_lane *lane = mh_this_thread.lanes;
-  while (lane != NULL && (lane->gone || lane->heap != part)) lane = lane->thread_next;
+  const mh_lane *lane = mh_lane_find(part);
   if (lane == NULL) return true; /* it may take over another's */
   const mh_bin *bin = &lane->bins[class];
   return bin->ready != 0 || bin->partial != NULL || bin->slab != NULL || lane->queue != NULL;

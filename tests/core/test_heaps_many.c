@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+#include "lane.h"
 #include "mheap/extended.h"
 #include "mheap/mimalloc.h"
 #include "model.h"
@@ -463,10 +464,55 @@ static void a_heap_that_grows_gets_whole_slabs(void) {
   end();
 }
 
+/* ---- a thread's lanes ---- */
+
+/* Heaps that another thread used, and that are deleted or destroyed, are found gone; a new one may be
+   where one was. */
+static pthread_barrier_t turn;
+enum { USED = 4 * IN_TABLE };
+static mheap *used[USED];
+static void *kept[USED];
+
+static void *use_in_turn(void *arg) {
+  mheap_error why;
+  CHECK_EQ(mheap_subproc_add_current_thread(subproc, &why), MHEAP_OK);
+  for (int round = 0; round < 3; round++) {
+    pthread_barrier_wait(&turn);
+    for (int i = 0; i < USED; i++) CHECK((kept[i] = mheap_malloc(used[i], 64)) != NULL);
+    pthread_barrier_wait(&turn); /* they go */
+    pthread_barrier_wait(&turn);
+    for (int i = 0; i < USED; i += 2) CHECK_EQ(mheap_free(NULL, kept[i]), MHEAP_OK);
+    unsigned lanes = 0;
+    for (mh_lane *lane = mh_this_thread.lanes; lane != NULL; lane = lane->thread_next) lanes++;
+    CHECK_EQ(lanes, mh_this_thread.lane_count);
+    CHECK(lanes <= count_regions().regions); /* one in each, at most: all of the main heap's parts */
+  }
+  return arg;
+}
+
+static void lanes_of_heaps_that_went_are_given_up(void) {
+  pthread_t thread;
+  REQUIRE(begin(0));
+  pthread_barrier_init(&turn, NULL, 2);
+  REQUIRE(pthread_create(&thread, NULL, use_in_turn, NULL) == 0);
+  for (int round = 0; round < 3; round++) {
+    for (int i = 0; i < USED; i++) CHECK((used[i] = mheap_new(NULL, 0, true, 0)) != NULL);
+    pthread_barrier_wait(&turn);
+    pthread_barrier_wait(&turn);
+    for (int i = 0; i < USED; i++)
+      CHECK_EQ(i % 2 ? mheap_destroy(used[i]) : mheap_delete(used[i]), MHEAP_OK);
+    pthread_barrier_wait(&turn);
+  }
+  pthread_join(thread, NULL);
+  pthread_barrier_destroy(&turn);
+  CHECK_EQ(used_blocks(), 0);
+  end();
+}
+
 TEST_MAIN(TEST(thousands_are_there_at_once), TEST(regions_for_more_heaps_are_small),
           TEST(threads_make_use_and_end_them), TEST(it_spreads_as_others_do),
           TEST(it_uses_shared_arenas_first), TEST(its_guards_end_with_the_subprocess),
           TEST(its_keys_are_those_of_all), TEST(a_full_table_of_a_file_is_reported),
           TEST(so_is_that_of_an_arena), TEST(so_is_memory_that_cannot_be_had),
           TEST(deleted_heaps_hold_the_pages_they_used), TEST(what_deleted_heaps_left_is_filled),
-          TEST(a_heap_that_grows_gets_whole_slabs))
+          TEST(a_heap_that_grows_gets_whole_slabs), TEST(lanes_of_heaps_that_went_are_given_up))
