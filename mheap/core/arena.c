@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "decode.h"
-#include "decode.h"
 #include "os.h"
 #include "region_pages.h"
 
@@ -187,37 +186,43 @@ void mh_arena_open_all(mh_region *region) {
 
 /* ---- disk space ---- */
 
+/* The first `at_once` of them are brought in too. */
 static mheap_err back_slices(mh_region *region, uint64_t segment, uint32_t first, uint32_t count,
-                             mheap_error *error) {
+                             uint32_t at_once, mheap_error *error) {
   mh_segment *state = mh_segment_of(region, segment);
   uint64_t offset = mh_segment_offset(segment) + first * MH_SLICE;
   mheap_err code = mh_region_back(region, offset, count * MH_SLICE, error);
-  if (!code && count >= POPULATE_LEAST) mh_os_populate(mh_at(region, offset), count * MH_SLICE);
+  if (!code && at_once >= POPULATE_LEAST) mh_os_populate(mh_at(region, offset), at_once * MH_SLICE);
   if (!code) state->backed |= (count == 64 ? ~(uint64_t)0 : (((uint64_t)1 << count) - 1)) << first;
   return code;
 }
 
-/* How many free slices without disk space follow: they will be wanted next. */
+/* How many free slices without disk space follow: they will be wanted next, in memory by who takes many. */
 static uint32_t slices_ahead(const mh_region *region, const mh_segment *state, uint32_t first,
-                             uint32_t count) {
+                             const mh_want *want) {
   uint64_t most = min64(AHEAD_SLICES, mh_region_size(region) / MH_SLICE / 32);
-  uint32_t ahead = 0;
-  while (ahead < most && first + count + ahead < MH_SEGMENT_SLICES &&
-         (state->free & ~state->backed) >> (first + count + ahead) & 1)
+  uint32_t ahead = 0, behind = first + want->count;
+  if (region->anonymous) most = want->at_once > want->count ? min64(most, want->at_once - want->count) : 0;
+  while (ahead < most && behind + ahead < MH_SEGMENT_SLICES &&
+         (state->free & ~state->backed) >> (behind + ahead) & 1)
     ahead++;
   return ahead;
 }
 
+static uint32_t min32(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
 /* Slabs get whole slices and some ahead; a span exactly its pages, so its tail costs no disk. */
-static mheap_err back_run(mh_region *region, uint64_t segment, uint32_t first, uint32_t count, uint32_t pages,
+static mheap_err back_run(mh_region *region, uint64_t segment, uint32_t first, const mh_want *want,
                           mheap_error *error) {
   mh_segment *state = mh_segment_of(region, segment);
+  uint32_t count = want->count, pages = want->pages;
   uint64_t need = (count == 64 ? ~(uint64_t)0 : (((uint64_t)1 << count) - 1)) << first;
   if ((need & ~state->backed) == 0) return MHEAP_OK;
   if (pages == count * (MH_SLICE / MH_PAGE)) {
-    uint32_t ahead = slices_ahead(region, state, first, count);
-    if (ahead > 0 && back_slices(region, segment, first, count + ahead, NULL) == MHEAP_OK) return MHEAP_OK;
-    return back_slices(region, segment, first, count, error);
+    uint32_t all = count + slices_ahead(region, state, first, want), at_once = want->at_once;
+    if (all > count && back_slices(region, segment, first, all, min32(at_once, all), NULL) == MHEAP_OK)
+      return MHEAP_OK;
+    return back_slices(region, segment, first, count, min32(at_once, count), error);
   }
   uint64_t offset = mh_segment_offset(segment) + first * MH_SLICE, page = mh_host_pages() * MH_PAGE;
   uint64_t bytes = ((uint64_t)pages * MH_PAGE + page - 1) / page * page;
@@ -416,7 +421,7 @@ static mh_slab *take_in(mh_region *region, uint32_t row, const mh_want *want, mh
   uint32_t first;
   while (!find_run(region, row, want->count, want->alignment, &segment, &first))
     if (more_space(region, row, want->count, error) != MHEAP_OK) return NULL;
-  if (back_run(region, segment, first, want->count, want->pages, error) != MHEAP_OK) return NULL;
+  if (back_run(region, segment, first, want, error) != MHEAP_OK) return NULL;
   if (region->arenas[row].spare == segment) region->arenas[row].spare = 0;
   return mh_run_make(region, segment, first, want->head);
 }
@@ -507,7 +512,8 @@ bool mh_arena_resize(mh_region *region, mh_slab *run, uint32_t count, uint32_t p
   if (first + count > MH_SEGMENT_SLICES) return false;
   for (uint32_t i = old; i < count; i++)
     if (!(state->free >> (first + i) & 1)) return false;
-  if (back_run(region, segment, first, count, pages, NULL) != MHEAP_OK) return false;
+  const mh_want want = {.count = count, .pages = pages, .at_once = count};
+  if (back_run(region, segment, first, &want, NULL) != MHEAP_OK) return false;
   mh_run_resize(region, run, count, head);
   if (count >= old) return true;
   note_given(region);

@@ -38,8 +38,9 @@ void mh_arena_open_all(mh_region *region);
 
 /* A run that is wanted. */
 typedef struct mh_want {
-  uint32_t count; /* slices */
-  uint32_t pages; /* of them to be on disk */
+  uint32_t count;   /* slices */
+  uint32_t pages;   /* of them to be on disk */
+  uint32_t at_once; /* slices, of it and behind it, to be brought in now; 0: as its pages are used */
   uint64_t alignment;
   uint64_t head; /* to be published */
 } mh_want;

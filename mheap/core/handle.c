@@ -129,6 +129,12 @@ void mh_handle_drop(mheap *heap) {
   region->spare_heaps = heap;
 }
 
+void mh_handles_end_hooks(mh_region *region) {
+  mh_handles_lock();
+  for (mheap *heap = region->heaps; heap != NULL; heap = heap->next) mh_hooks_end(heap);
+  mh_handles_unlock();
+}
+
 void mh_handle_retire(mheap *part, mh_region *home) {
   if (part->row != 0) { /* else that comes with its region's end */
     mh_lanes_drop(part);

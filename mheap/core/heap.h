@@ -118,8 +118,15 @@ void mh_handle_drop(mheap *heap);
 /* The handle of what was a part of a heap at `home`: nobody finds it any more, but it stays as long
    as that region. */
 void mh_handle_retire(mheap *part, mh_region *home);
+/* Ends the guards and traces of a region's heaps, while their parts elsewhere are still there. */
+void mh_handles_end_hooks(mh_region *region);
+/* mheap_new, but a refusal is not reported: it is the caller's business. */
+mheap *mh_heap_new(mheap *heap, int tag, bool allow_destroy, mheap_arena arena);
 /* A new heap like the one whose row's head is given; NULL: there is no row left, or no memory (heaps.c). */
 mheap *mh_heap_new_row(mh_region *region, uint64_t like, mheap_error *error);
+/* Every heap whose home is this region; *goes_on: `visit` has not returned false. */
+mheap_err mh_heaps_visit(mh_region *region, bool (*visit)(void *arg, mheap *heap), void *arg, bool *goes_on,
+                         mheap_error *error);
 
 /* ---- heaps of kinds (heaps.c) ---- */
 

@@ -19,6 +19,7 @@
 #include "lane.h"
 #include "map.h"
 #include "parts.h"
+#include "report.h"
 #include "segment.h"
 #include "subproc.h"
 
@@ -115,6 +116,12 @@ static void clear_row(mh_region *region, uint32_t row) {
   for (size_t i = 1; i < sizeof(mh_heap_row) / sizeof *words; i++) mh_publish(&words[i], 0);
 }
 
+/* Where that is the last of it. */
+static void free_head(mh_region *region, uint32_t row) {
+  mh_publish(&row_at(region, row)->head, 0);
+  atomic_store_explicit(&region->rows_taken, false, memory_order_relaxed);
+}
+
 /* Frees a row whose heap is gone: after it no run names it. The caller holds region->lock. */
 static void settle_row(mh_region *region, uint32_t row) {
   bool destroyed = (row_at(region, row)->head & MH_HEAP_DESTROYED) != 0;
@@ -125,7 +132,7 @@ static void settle_row(mh_region *region, uint32_t row) {
   region->orphans[row] = NULL;
   region->thrifty[row] = region->made_here[row] = false;
   clear_row(region, row);
-  mh_publish(&row_at(region, row)->head, 0);
+  free_head(region, row);
 }
 
 void mh_heaps_settle(mh_region *region) {
@@ -134,11 +141,13 @@ void mh_heaps_settle(mh_region *region) {
 }
 
 static uint32_t free_row(mh_region *region) {
+  if (atomic_load_explicit(&region->rows_taken, memory_order_relaxed)) return MH_HEAPS;
   for (uint32_t row = FIRST_ROW; row < MH_HEAPS; row++)
     if (mh_heap_row_head(region, row) == 0) return row;
   mh_heaps_settle(region);
   for (uint32_t row = FIRST_ROW; row < MH_HEAPS; row++)
     if (mh_heap_row_head(region, row) == 0) return row;
+  atomic_store_explicit(&region->rows_taken, true, memory_order_relaxed);
   return MH_HEAPS;
 }
 
@@ -154,8 +163,9 @@ static mheap_err make_row(mh_region *region, const mh_heap_row *like, uint32_t *
   *row = free_row(region);
   if (*row == MH_HEAPS)
     return mh_fail(error, MHEAP_ERR_FULL,
-                   "%s: all %d rows of its heap table are in use; destroy or delete a heap", region->path,
-                   MH_HEAPS);
+                   "%s: all %d rows of its heap table are in use; destroy or delete a heap, or make this one "
+                   "in another file or arena",
+                   region->path, MH_HEAPS);
   mh_heap_row *stored = row_at(region, *row);
   clear_row(region, *row);
   mh_publish(&stored->arena, like->arena);
@@ -167,7 +177,7 @@ static mheap_err make_row(mh_region *region, const mh_heap_row *like, uint32_t *
 
 static void drop_row(mh_region *region, uint32_t row) {
   pthread_mutex_lock(&region->lock);
-  mh_publish(&row_at(region, row)->head, 0);
+  free_head(region, row);
   row_at(region, row)->kind = 0;
   pthread_mutex_unlock(&region->lock);
 }
@@ -199,7 +209,14 @@ static mheap_err choose_place(mheap *heap, mheap_arena arena, mh_region **region
   return MHEAP_OK;
 }
 
-mheap *mheap_new(mheap *heap, int tag, bool allow_destroy, mheap_arena arena) {
+/* A region's table is full. Memory of a subprocess may have more regions than one. */
+static mheap *new_elsewhere(mh_region *region, const mh_heap_row *like, mheap_error *error) {
+  bool full = atomic_load_explicit(&region->rows_taken, memory_order_relaxed);
+  if (!full || !region->of_subproc || region->is_arena || like->arena != 0) return NULL;
+  return mh_parts_new_home(region, like->head, error);
+}
+
+mheap *mh_heap_new(mheap *heap, int tag, bool allow_destroy, mheap_arena arena) {
   mheap *asked = heap;
   mh_region *region;
   uint32_t only;
@@ -219,7 +236,14 @@ mheap *mheap_new(mheap *heap, int tag, bool allow_destroy, mheap_arena arena) {
       .head = MH_HEAP_USED | (allow_destroy ? MH_HEAP_DESTROYABLE : 0) | (uint64_t)tag << MH_HEAP_TAG_SHIFT,
       .arena = only};
   mheap *made = code ? NULL : new_in(region, &like, error);
+  if (made == NULL && !code) made = new_elsewhere(region, &like, error);
   if (made != NULL && region->of_subproc) mh_parts_join(made);
+  return made;
+}
+
+mheap *mheap_new(mheap *heap, int tag, bool allow_destroy, mheap_arena arena) {
+  mheap *made = mh_heap_new(heap, tag, allow_destroy, arena);
+  if (made == NULL) mh_report_error(heap);
   return made;
 }
 
@@ -358,17 +382,31 @@ mheap *mheap_main(mheap *heap) {
   return heap != NULL ? mh_handle_find(heap->region, 0)->whole : NULL;
 }
 
+mheap_err mh_heaps_visit(mh_region *region, bool (*visit)(void *arg, mheap *heap), void *arg, bool *goes_on,
+                         mheap_error *error) {
+  mheap_err code = MHEAP_OK;
+  for (uint32_t row = 0; row < MH_HEAPS && !code && *goes_on; row++) {
+    if (!mh_heap_row_visible(mh_heap_row_head(region, row))) continue;
+    if (mh_kind_lost(region, row)) continue;
+    mheap *one = mh_handle_of(region, row, error);
+    if (one == NULL) code = error->code;
+    else if (one->whole == one) *goes_on = visit(arg, one); /* else of a heap whose home is elsewhere */
+  }
+  return code;
+}
+
 mheap_err mheap_visit_heaps(mheap *heap, bool (*visit)(void *arg, mheap *heap), void *arg) {
+  bool goes_on = true;
   heap = mh_heap_of(heap);
   if (heap == NULL) return MHEAP_ERR_NO_MEMORY;
   mheap_err code = mh_heap_usable(heap);
-  for (uint32_t row = 0; row < MH_HEAPS && !code; row++) {
-    if (!mh_heap_row_visible(mh_heap_row_head(heap->region, row))) continue;
-    if (mh_kind_lost(heap->region, row)) continue;
-    mheap *one = mh_handle_of(heap->region, row, mh_error(heap));
-    if (one == NULL) code = mh_error(heap)->code;
-    else if (one->whole != one) continue; /* of a heap whose home is elsewhere */
-    else if (!visit(arg, one)) break;
+  if (code) return code;
+  if (!heap->region->is_arena) heap = mheap_main(heap);
+  code = mh_heaps_visit(heap->region, visit, arg, &goes_on, mh_error(heap));
+  for (mheap *part = mh_part_first(heap); part != NULL && !code && goes_on; part = mh_part_next(part)) {
+    if (part->region->is_arena || part->region == heap->region || !mh_part_enter(part)) continue;
+    code = mh_heaps_visit(part->region, visit, arg, &goes_on, mh_error(heap));
+    mh_part_leave(part);
   }
   return code;
 }

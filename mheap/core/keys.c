@@ -15,20 +15,24 @@ static uint64_t *key_in(const mh_region *region, int key) {
   return (uint64_t *)mh_at(region, MH_KEYS_OFFSET) + key;
 }
 
+/* Its keys are all its heaps'. */
+static mheap *main_of(const mheap *heap) { return mh_handle_find(heap->region, 0)->whole; }
+
 mheap_err mheap_setkey(mheap *heap, int key, void *block) {
   heap = mh_heap_of(heap);
   if (heap == NULL) return MHEAP_ERR_NO_MEMORY;
   mheap_err code = check_key(heap, key);
   if (!code) code = mh_heap_writable(heap);
   if (code) return code;
-  mh_region *region = block != NULL ? mh_part_at(heap, block)->region : heap->region;
+  mheap *main = main_of(heap);
+  mh_region *region = block != NULL ? mh_part_at(main, block)->region : main->region;
   uint64_t offset = block == NULL ? 0 : mh_offset(region, block);
   if (block != NULL && (offset < MH_SLICE || !mh_in_region(region, offset, 1)))
     return mh_fail(mh_error(heap), MHEAP_ERR_POINTER,
                    "%s: key %d: %p is not in this heap, and would mean nothing in another process",
                    heap->region->path, key, block);
   mh_publish(key_in(region, key), offset);
-  for (mheap *part = mh_part_first(heap->whole); part != NULL; part = mh_part_next(part)) {
+  for (mheap *part = mh_part_first(main); part != NULL; part = mh_part_next(part)) {
     if (!mh_part_enter(part)) continue;
     if (part->region != region) mh_publish(key_in(part->region, key), 0);
     mh_part_leave(part);
@@ -59,7 +63,7 @@ static void *key_target(mheap *heap, const mh_region *region, int key, uint64_t 
 void *mheap_getkey(mheap *heap, int key) {
   heap = mh_heap_of(heap);
   if (heap == NULL || check_key(heap, key) != MHEAP_OK || mh_heap_raw(heap) != MHEAP_OK) return NULL;
-  for (mheap *part = mh_part_first(heap->whole); part != NULL; part = mh_part_next(part)) {
+  for (mheap *part = mh_part_first(main_of(heap)); part != NULL; part = mh_part_next(part)) {
     uint64_t offset = key_of_part(part, key);
     if (offset != 0) return key_target(heap, part->region, key, offset);
   }

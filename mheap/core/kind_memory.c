@@ -46,7 +46,7 @@ static mheap_err new_ground(mheap_kind *kind, uint32_t index, uint64_t size, uin
 static mheap *heap_in_newest(mheap_kind *kind, const mh_region *full, mheap_error *error) {
   mh_error_clear(error);
   if (kind->grounds == NULL || kind->grounds->main->region == full) return NULL;
-  mheap *heap = mheap_new(kind->grounds->main, 0, true, 0);
+  mheap *heap = mh_heap_new(kind->grounds->main, 0, true, 0);
   if (heap != NULL) return heap;
   *error = *mh_error(kind->grounds->main);
   if (error->code == MHEAP_ERR_FULL) mh_error_clear(error);

@@ -6,6 +6,7 @@
 
 #include "arena.h"
 #include "deferred.h"
+#include "lane_list.h"
 #include "os.h"
 #include "parts.h"
 #include "subproc.h"
@@ -385,13 +386,27 @@ static bool absorb_idle(mh_lane *lane) {
   return any;
 }
 
+/* Slices to be brought in at once for another slab of a bin: as many again as it has filled. The first
+   slab gets its pages one by one: a heap that never fills it holds no more than it uses. */
+#define FILLED_MOST 16
+
+static uint32_t slices_at_once(const mh_bin *bin, uint32_t slices) {
+  uint32_t full = 0, steps = 0;
+  for (const mh_slab *slab = bin->full; slab != NULL && steps < FILLED_MOST; slab = slab->next, steps++)
+    full += slab->place == MH_PLACE_FULL;
+  return full > 0 ? (1 + full) * slices : 0;
+}
+
 static mheap_err new_slab(mh_lane *lane, uint32_t class, mheap_error *error) {
   mh_region *region = lane->heap->region;
-  uint32_t count = mh_classes[class].slices;
+  uint32_t count = mh_classes[class].slices, at_once = slices_at_once(&lane->bins[class], count);
   pthread_mutex_lock(&region->lock);
   uint32_t pages = first_pages(region, count);
-  mh_want want = {
-      .count = count, .pages = pages, .alignment = MH_SLICE, .head = mh_head_slab(class, lane->heap->row)};
+  mh_want want = {.count = count,
+                  .pages = pages,
+                  .at_once = at_once,
+                  .alignment = MH_SLICE,
+                  .head = mh_head_slab(class, lane->heap->row)};
   mh_slab *slab = mh_arena_take(region, lane->heap->only, &want, error);
   if (slab != NULL) {
     slab->backed = (uint8_t)pages;
@@ -521,33 +536,52 @@ void mh_own_lane_remember(mh_lane *lane) {
   atomic_store_explicit(&mh_this_thread.own_heap, lane->heap, memory_order_relaxed);
 }
 
+/* ---- stale lanes: under the lanes' lock, but for the look whether there are any ---- */
+
+static void make_stale(mh_thread *thread, mh_lane *lane) {
+  if (lane->is_stale) return;
+  lane->is_stale = true;
+  lane->stale_next = atomic_load_explicit(&thread->stale, memory_order_relaxed);
+  atomic_store_explicit(&thread->stale, lane, memory_order_release);
+}
+
+static void remove_stale(mh_thread *thread, mh_lane *lane) {
+  mh_lane *first = atomic_load_explicit(&thread->stale, memory_order_relaxed), *before = first;
+  if (!lane->is_stale) return;
+  lane->is_stale = false;
+  if (first == lane) {
+    atomic_store_explicit(&thread->stale, lane->stale_next, memory_order_relaxed);
+    return;
+  }
+  while (before->stale_next != lane) before = before->stale_next;
+  before->stale_next = lane->stale_next;
+}
+
 /* By the thread itself, of its own list. */
 static void unlink_lane(mh_thread *thread, mh_lane *lane) {
-  mh_lane **link = &thread->lanes;
-  while (*link != NULL && *link != lane) link = &(*link)->thread_next;
-  if (*link != NULL) *link = lane->thread_next;
+  mh_list_remove(thread, lane);
+  remove_stale(thread, lane);
   lane->thread = NULL;
 }
 
 /* Of a heap that is gone, so that there may be another where it was. */
 static bool is_gone(const mh_lane *lane) { return atomic_load_explicit(&lane->gone, memory_order_acquire); }
 
-static void free_gone(mh_thread *thread) {
-  for (mh_lane *lane = thread->lanes, *next; lane != NULL; lane = next) {
-    next = lane->thread_next;
-    if (!is_gone(lane)) continue;
-    unlink_lane(thread, lane);
-    mh_os_table_free(lane, LANE_BYTES);
-  }
+static void free_gone(mh_thread *thread, mh_lane *lane) {
+  unlink_lane(thread, lane);
+  mh_os_table_free(lane, LANE_BYTES);
 }
 
 /* Hands the lanes back that are in heaps of `subproc`; NULL: all. */
 static void hand_back(mh_thread *thread, const mh_subproc *subproc) {
   mh_lanes_lock();
-  free_gone(thread);
   for (mh_lane *lane = thread->lanes, *next; lane != NULL; lane = next) {
-    mheap *heap = lane->heap;
     next = lane->thread_next;
+    if (is_gone(lane)) {
+      free_gone(thread, lane);
+      continue;
+    }
+    mheap *heap = lane->heap;
     if (subproc != NULL && mh_subproc_of(heap->region) != subproc) continue;
     pthread_mutex_lock(&heap->lock);
     forget_heap(thread, heap);
@@ -596,8 +630,7 @@ void mh_thread_watch(void) { watch(&mh_this_thread); }
 static void link_lane(mh_thread *thread, mh_lane *lane) {
   mh_counts_begin(lane);
   lane->thread = thread;
-  lane->thread_next = thread->lanes;
-  thread->lanes = lane;
+  mh_list_add(thread, lane);
 }
 
 /* ---- spare lanes ---- */
@@ -650,27 +683,36 @@ static void unlink_of_heap(mheap *heap, const mh_lane *lane) {
   pthread_mutex_unlock(&heap->region->lock);
 }
 
-static mh_lane *other_lane(const mh_thread *thread, const mh_lane *lane) {
-  for (mh_lane *other = thread->lanes; other != NULL; other = other->thread_next)
-    if (other != lane && !is_gone(other) && other->heap == lane->heap) return other;
-  return NULL;
+/* One that was handed to another heap, which was deleted: the thread may have two there. */
+static void merge_handed(mh_thread *thread, mh_lane *lane) {
+  mheap *heap = lane->heap;
+  mh_lane *into = mh_list_find(thread, heap, lane);
+  pthread_mutex_lock(&heap->lock);
+  close_own(lane);
+  if (into != NULL) {
+    unlink_of_heap(heap, lane);
+    empty_lane(lane, into, 0);
+    take_queue(into); /* it may never allocate here, and so never look */
+  } else {
+    mh_list_file_anew(thread, lane);
+  }
+  pthread_mutex_unlock(&heap->lock);
 }
 
-/* What the thread has twice in a heap, since another was deleted. With the lanes' lock. */
-static void merge_handed(mh_thread *thread) {
-  for (mh_lane *lane = thread->lanes, *next, *into; lane != NULL; lane = next) {
-    next = lane->thread_next;
-    if (is_gone(lane) || !atomic_load_explicit(&lane->handed, memory_order_acquire)) continue;
-    mheap *heap = lane->heap;
-    pthread_mutex_lock(&heap->lock);
-    close_own(lane);
-    if ((into = other_lane(thread, lane)) != NULL) {
-      unlink_of_heap(heap, lane);
-      empty_lane(lane, into, 0);
-      take_queue(into); /* it may never allocate here, and so never look */
-    }
-    pthread_mutex_unlock(&heap->lock);
+/* With the lanes' lock. */
+static void settle_stale(mh_thread *thread) {
+  for (mh_lane *lane; (lane = atomic_load_explicit(&thread->stale, memory_order_acquire)) != NULL;) {
+    remove_stale(thread, lane);
+    if (is_gone(lane)) free_gone(thread, lane);
+    else merge_handed(thread, lane);
   }
+}
+
+static void come_by(mh_thread *thread) {
+  if (atomic_load_explicit(&thread->stale, memory_order_relaxed) == NULL) return;
+  mh_lanes_lock();
+  settle_stale(thread);
+  mh_lanes_unlock();
 }
 
 /* One that was another heap's may still have slabs of that pushed on its queue: they are passed on. */
@@ -703,38 +745,36 @@ static mh_lane *new_lane(mheap *heap, mheap_error *error) {
 /* An idle lane is taken over whole; else there is a new one. */
 static mh_lane *take_lane(mheap *heap, mh_thread *thread, mheap_error *error) {
   mh_lanes_lock();
-  free_gone(thread);
-  merge_handed(thread);
+  settle_stale(thread);
   if (heap->gone) {
     mh_lanes_unlock();
     mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: this heap was destroyed or deleted", heap->region->path);
     return NULL;
   }
+  mh_lane *lane = mh_list_find(thread, heap, NULL); /* it may have been handed on at this moment */
+  if (lane != NULL) {
+    mh_lanes_unlock();
+    return lane;
+  }
   pthread_mutex_lock(&heap->lock);
-  mh_lane *lane = heap->lanes;
+  lane = heap->lanes;
   while (lane != NULL && (lane->thread != NULL || lane->dead)) lane = lane->next;
   if (lane == NULL) lane = new_lane(heap, error);
-  if (lane != NULL) link_lane(thread, lane);
+  if (lane != NULL) {
+    close_own(lane); /* its thread may have ended before it came by */
+    link_lane(thread, lane);
+  }
   pthread_mutex_unlock(&heap->lock);
   mh_lanes_unlock();
   return lane;
 }
 
-static mh_lane *find_lane(const mh_thread *thread, const mheap *heap) {
-  mh_lane *lane = thread->lanes;
-  while (lane != NULL && (is_gone(lane) || lane->heap != heap)) lane = lane->thread_next;
-  return lane;
-}
+mh_lane *mh_lane_find(const mheap *heap) { return mh_list_find(&mh_this_thread, heap, NULL); }
 
 mh_lane *mh_lane_of(mheap *heap, mheap_error *error) {
   mh_thread *thread = &mh_this_thread;
-  mh_lane *lane = find_lane(thread, heap);
-  if (lane != NULL && atomic_load_explicit(&lane->handed, memory_order_relaxed)) {
-    mh_lanes_lock();
-    merge_handed(thread);
-    mh_lanes_unlock();
-    lane = find_lane(thread, heap);
-  }
+  come_by(thread);
+  mh_lane *lane = mh_list_find(thread, heap, NULL);
   if (lane != NULL) return lane;
   watch(thread);
   return take_lane(heap, thread, error);
@@ -794,7 +834,9 @@ static void hand_lane(mh_lane *lane, mheap *to, uint64_t closed) {
   atomic_store_explicit(&to->lanes, lane, memory_order_release);
   lane->heap = to;
   atomic_thread_fence(memory_order_seq_cst); /* mh_lane_remember looks again behind its own */
-  if (thread != NULL) forget(&thread->heap, from->whole);
+  if (thread == NULL) return;
+  if (thread != &mh_this_thread) make_stale(thread, lane); /* else it has left it */
+  forget(&thread->heap, from->whole);
 }
 
 void mh_lanes_move(mheap *from, mheap *to, uint64_t closed) {
@@ -833,7 +875,10 @@ static void drop_lane(mh_lane *lane) {
   leave_lane(lane);
   atomic_store_explicit(&lane->queue, NULL, memory_order_relaxed);
   if (thread == NULL || thread == &mh_this_thread) make_spare(region, lane);
-  else atomic_store_explicit(&lane->gone, true, memory_order_release);
+  else {
+    atomic_store_explicit(&lane->gone, true, memory_order_release);
+    make_stale(thread, lane);
+  }
 }
 
 void mh_lanes_drop(mheap *heap) {

@@ -5,7 +5,8 @@
    queue, onto which other threads push slabs they freed blocks in. When its thread ends a
    lane is idle: who needs it or a slab of it takes it, under heap->lock. A thread's list of
    lanes is changed by that thread alone: lanes of a heap that another thread detached stay in
-   it, `gone`, and are freed by their thread, which may be looking at them.
+   it, `gone`, and are freed by their thread, which may be looking at them; which these are it finds in
+   another list, its `stale` ones.
    Lock order: lanes (in lane.c), heap->lock, region->lock. A lane leaves a heap's list with all three,
    and is then spare, for another heap of the region: its memory stays a lane.
 
@@ -49,7 +50,11 @@ struct mh_lane {
   _Atomic bool gone;                /* its heap is gone: only its thread's list still has it */
   _Atomic bool handed;              /* its heap was deleted; its thread has not come by since */
   _Atomic uint64_t closed;          /* then: arenas, a bit a row, whose slabs it must not fill */
-  mh_lane *thread_next;             /* of the thread's lanes */
+  mh_lane *thread_next, *thread_prev; /* of the thread's lanes: lane_list.h */
+  mh_lane *filed_next;
+  const mheap *filed; /* the heap it is filed under in the thread's index */
+  bool is_stale;      /* in the list of its thread's stale lanes, under the lanes' lock */
+  mh_lane *stale_next;
   _Atomic(mh_slab *) queue;         /* slabs with remote frees */
   _Atomic(mh_slab *) hazard;        /* another lane's slab that this thread is freeing in now */
 };
@@ -67,7 +72,11 @@ typedef struct mh_thread {
   _Atomic(mh_lane *) pointer_lane; /* used last in this thread's subprocess, for calls that are given
                                       a block only; NULL: go the slow way */
   _Atomic(mh_lane *) process_lane; /* of mh_process_heap; NULL: go the slow way */
-  mh_lane *lanes;                  /* all of them */
+  mh_lane *lanes;                  /* all of them: lane_list.h */
+  mh_lane **index;                 /* the same by their heaps; NULL: they are few */
+  uint32_t lane_count;
+  _Atomic(mh_lane *) stale;        /* those that are gone, or handed to another heap, by other threads; they
+                                      are dealt with when the thread comes by */
   struct mh_subproc *subproc;      /* that it is in; NULL: the main one */
   bool watched;                    /* the thread's end will be noticed */
   bool ended;     /* it was: what is taken from now on must be given back by the call that takes it */
@@ -110,7 +119,9 @@ void mh_thread_watch(void);
 /* The calling thread's lanes in heaps of a subprocess that it leaves. */
 void mh_lanes_hand_back(const struct mh_subproc *subproc);
 
-/* This thread's lane in `heap`, found or made; NULL with an error. */
+/* This thread's lane in `heap`, NULL: it has none. */
+mh_lane *mh_lane_find(const mheap *heap);
+/* The same, found or made; NULL with an error. */
 mh_lane *mh_lane_of(mheap *heap, mheap_error *error);
 
 /* Makes `lane`'s bin of a class have a free block, from slabs that it has at hand already. */

@@ -1,6 +1,7 @@
 /* parts.c: see parts.h. */
 #include "parts.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -71,8 +72,7 @@ static uint64_t gives(const mheap *part) {
 }
 
 static bool has_blocks(mheap *part, uint32_t class) {
-  const mh_lane *lane = mh_this_thread.lanes;
-  while (lane != NULL && (lane->gone || lane->heap != part)) lane = lane->thread_next;
+  const mh_lane *lane = mh_lane_find(part);
   if (lane == NULL) return true; /* it may take over another's */
   const mh_bin *bin = &lane->bins[class];
   return bin->ready != 0 || bin->partial != NULL || bin->slab != NULL || lane->queue != NULL;
@@ -126,13 +126,16 @@ typedef struct extension {
 static extension extend(mheap *whole, mheap *last, uint64_t bytes);
 static void withdraw(mheap *added);
 
+/* What is added is the last that is asked. */
 void *mh_parts_malloc(mheap *whole, size_t size, size_t alignment) {
+  extension got = {true, NULL};
   mheap *last = whole;
   if (size > MH_OFFSET_MAX || alignment > MH_OFFSET_MAX / 2) return mh_heap_malloc_in(whole, size, alignment);
   void *block = ask_all(whole, size, alignment, &last);
-  if (block != NULL || mh_error(whole)->code != MHEAP_ERR_FULL) return block;
-  extension got = extend(whole, last, size + alignment);
-  if (got.more) block = ask_all(whole, size, alignment, &last);
+  while (block == NULL && got.more && got.added == NULL && mh_error(whole)->code == MHEAP_ERR_FULL) {
+    got = extend(whole, last, size + alignment);
+    if (got.more) block = ask_all(whole, size, alignment, &last);
+  }
   if (block == NULL && got.added != NULL) withdraw(got.added);
   return block;
 }
@@ -187,27 +190,34 @@ static bool has_part_in(mheap *whole, const mh_region *region) {
   return false;
 }
 
-/* The part of a heap in the region of the main heap's part `of_main`; without a row for it there is none. */
-static void add_part(mheap *whole, mheap *of_main, bool before_home) {
+/* The part of a heap in the region of the main heap's part `of_main`. False: it has one already, or there
+   is no row for it. */
+static bool add_part(mheap *whole, mheap *of_main) {
   mheap_error ignored;
   mheap *part = of_main;
-  if (has_part_in(whole, of_main->region)) return;
+  if (has_part_in(whole, of_main->region)) return false;
   if (whole->row != 0) part = mh_heap_new_row(of_main->region, mh_heap_row_of(whole)->head, &ignored);
-  if (part == NULL) return;
+  if (part == NULL) return false;
   adopt_part(whole, part, of_main->closed);
-  if (before_home) put_before_home(whole, part);
+  if (of_main->region->is_arena) put_before_home(whole, part);
   else append(whole, part);
   mh_lanes_forget(whole); /* the next call asks the parts in their order */
+  return true;
+}
+
+static void add_arena_to(mheap *of_main, const mh_region *home) {
+  for (uint32_t row = 1; row < MH_HEAPS; row++) {
+    mheap *whole = mh_handle_find(home, row);
+    if (whole != NULL && whole->whole == whole && whole->spreads) add_part(whole, of_main);
+  }
 }
 
 /* The main heap's own parts come first: they show the others where to go. */
-static void add_region(mheap *main, mheap *heap, bool before_home, bool closed) {
+static void add_arena(mheap *main, mheap *heap, bool closed) {
   heap->closed = closed;
-  add_part(main, heap, before_home);
-  for (uint32_t row = 1; row < MH_HEAPS && !closed; row++) {
-    mheap *whole = mh_handle_find(main->region, row);
-    if (whole != NULL && whole->spreads) add_part(whole, heap, before_home);
-  }
+  add_part(main, heap);
+  for (mheap *part = mh_part_first(main); part != NULL && !closed; part = mh_part_next(part))
+    if (!part->region->is_arena) add_arena_to(heap, part->region);
 }
 
 static mheap *main_of(const mh_region *region) {
@@ -218,12 +228,10 @@ static mheap *main_of(const mh_region *region) {
 void mh_parts_join(mheap *heap) {
   mh_making_lock();
   mheap *main = main_of(heap->region);
-  heap->spreads = main != NULL && main->region == heap->region && heap->only == 0;
-  bool before_home = true;
-  for (mheap *part = heap->spreads ? mh_part_first(main) : NULL; part != NULL; part = mh_part_next(part)) {
-    if (part == main) before_home = false;
-    else if (!part->closed) add_part(heap, part, before_home);
-  }
+  bool at_home = main != NULL && !heap->region->is_arena && has_part_in(main, heap->region);
+  heap->spreads = at_home && heap->only == 0;
+  for (mheap *part = heap->spreads ? mh_part_first(main) : NULL; part != NULL; part = mh_part_next(part))
+    if (part->region->is_arena && !part->closed) add_part(heap, part);
   mh_making_unlock();
 }
 
@@ -248,27 +256,41 @@ static uint64_t span_for(uint64_t bytes) {
   return need > usual ? need : mh_subproc_span;
 }
 
-static mheap *new_region(mheap *main, uint64_t bytes) {
-  mheap_error ignored;
-  mheap_options options = {.max_size = span_for(bytes)};
+/* One more region of the main heap's, with its part there. span 0: what is usual. */
+static mheap *new_region(mheap *main, uint64_t span, mheap_error *error) {
+  mheap_options options = {.max_size = span};
   if (options.max_size > MH_OFFSET_MAX / 2) return NULL;
-  mheap *heap = mheap_attach(-1, &options, &ignored);
+  mheap *heap = mheap_attach(-1, &options, error);
   if (heap == NULL) return NULL;
   heap->region->of_subproc = true;
   mh_subproc_own(mh_subproc_of(main->region), heap->region);
   snprintf(heap->region->path, 256, "%s", main->region->path);
+  add_part(main, heap);
   return heap;
+}
+
+/* May it grow by so much? What is free within it, who has no part there does not get. */
+static bool has_room(const mh_region *region, uint64_t bytes) {
+  uint64_t size = mh_region_size(region) + 2 * MH_SEGMENT;
+  return size < region->span && bytes < region->span - size;
+}
+
+/* A part in a region that the main heap has already. */
+static bool spread_further(mheap *whole, mheap *main, uint64_t bytes) {
+  for (mheap *part = mh_part_first(main); part != NULL; part = mh_part_next(part))
+    if (!part->closed && has_room(part->region, bytes) && add_part(whole, part)) return true;
+  return false;
 }
 
 /* Somebody else may have done so since `last` was asked. */
 static extension extend(mheap *whole, mheap *last, uint64_t bytes) {
   extension got = {false, NULL};
-  mheap_error why = *mh_error(whole);
+  mheap_error why = *mh_error(whole), ignored;
   mh_making_lock();
   mheap *main = main_of(whole->region);
-  got.more = !is_last_open(last);
-  if (!got.more && main != NULL) got.added = new_region(main, bytes);
-  if (got.added != NULL) add_region(main, got.added, false, false);
+  got.more = !is_last_open(last) || (main != NULL && spread_further(whole, main, bytes));
+  if (!got.more && main != NULL) got.added = new_region(main, span_for(bytes), &ignored);
+  if (got.added != NULL && whole != main) add_part(whole, got.added);
   mh_making_unlock();
   *mh_error(whole) = why;
   got.more |= got.added != NULL;
@@ -282,13 +304,55 @@ static void withdraw(mheap *added) {
   *error = why;
 }
 
+/* ---- another region where no table has a row left ---- */
+
+/* Of address space: some MiB for each heap, and each may spread. The process's tables for it are a
+   thousandth; the kernel has two mappings of it. Where so much cannot be had, as much as can. */
+#define HOME_SPAN ((uint64_t)1 << 30)
+#define HOME_SPAN_LEAST ((uint64_t)64 << 20)
+
+static mheap *new_home_region(mheap *main, mheap_error *error) {
+  uint64_t span = mh_subproc_span != 0 && mh_subproc_span < HOME_SPAN ? mh_subproc_span : HOME_SPAN;
+  mheap *heap = new_region(main, span, error);
+  for (; heap == NULL && span / 2 >= HOME_SPAN_LEAST; span /= 2) heap = new_region(main, span / 2, error);
+  if (heap != NULL) return heap;
+  mh_fail_system(error, ENOMEM, main->region->path,
+                 "making a region for more heaps, since the tables of all others are full (destroy or delete "
+                 "a heap, or let the process have more memory)");
+  return NULL;
+}
+
+static mheap *row_in_some(mheap *main, uint64_t head) {
+  mheap_error ignored;
+  mheap *made = NULL;
+  for (mheap *part = mh_part_first(main); part != NULL && made == NULL; part = mh_part_next(part)) {
+    const mh_region *region = part->region;
+    bool taken = atomic_load_explicit(&((mh_region *)region)->rows_taken, memory_order_relaxed);
+    if (!taken && !region->is_arena && !part->closed) made = mh_heap_new_row(part->region, head, &ignored);
+  }
+  return made;
+}
+
+mheap *mh_parts_new_home(mh_region *region, uint64_t head, mheap_error *error) {
+  mheap *made = NULL;
+  mh_making_lock();
+  mheap *main = main_of(region);
+  if (main != NULL) made = row_in_some(main, head);
+  if (made == NULL && main != NULL) {
+    const mheap *added = new_home_region(main, error);
+    if (added != NULL) made = mh_heap_new_row(added->region, head, error);
+  }
+  mh_making_unlock();
+  return made;
+}
+
 /* ---- arenas ---- */
 
 void mh_parts_add_arena(mheap *heap) {
   mh_making_lock();
   heap->region->of_subproc = true;
   mheap *main = main_of(heap->region);
-  if (main != NULL) add_region(main, heap, true, heap->region->ranges[0].exclusive);
+  if (main != NULL) add_arena(main, heap, heap->region->ranges[0].exclusive);
   mh_making_unlock();
 }
 

@@ -6,10 +6,15 @@
    are those of parts. `whole` leads from a part to the heap that users know, which is the part at
    home; callers never see another. The order of the parts is the order in which space is asked for.
 
+   The main heap has a part in every region, from the region's beginning on; another heap gets one where
+   it needs it. Its home is that of the main heap or, when the heap table there is full, the first of the
+   main heap's other regions that has a row left, or a new one. Arenas are nobody's home unasked.
+
    A part that is `closed` hands no space out: that of the main heap in an exclusive arena, where it
    has the blocks of deleted heaps.
 
-   Owns: the chains (heap->parts, ->next_part), making and removing parts, regions that are added.
+   Owns: the chains (heap->parts, ->next_part), making and removing parts, regions that are added: for
+   space, of the size that is usual, or for the rows of their heap table, small ones.
    Calls heap.h, heaps.c, lane.h, registry.h, subproc.h. Chains are changed under the lock `making` and read
    without: who goes through one may come to a part that was just taken out, whose handle therefore
    stays as long as its heap. mh_part_enter keeps the region of a part. */
@@ -56,6 +61,9 @@ void mh_part_leave(mheap *part);
 /* Asks the parts in turn; where all are full, another region is added. */
 void *mh_parts_malloc(mheap *whole, size_t size, size_t alignment);
 
+/* A heap like the one whose row's head is given, where `region` has no row left for it: in another of its
+   subprocess. NULL: it has none, or no memory. */
+mheap *mh_parts_new_home(mh_region *region, uint64_t head, mheap_error *error);
 /* A heap that was just made at home: it gets its parts. */
 void mh_parts_join(mheap *heap);
 /* Before a heap goes: `each` is called with its parts but the one at home; they are none any more. */

@@ -108,6 +108,7 @@ struct mh_region {
   uint64_t touched_end[MH_HEAPS]; /* no segment from here on */
   bool touched_lost;              /* there was no memory for one of them */
   bool made_here[MH_HEAPS];       /* by this attach: a row's runs are in segments that are open */
+  _Atomic bool rows_taken;        /* the heap table had no free row, and none came free since */
   bool thrifty[MH_HEAPS];         /* pages of the row's runs go back once these are free */
   _Atomic(struct mh_subproc *) subproc;      /* whose it is; NULL: the main one's */
   bool of_subproc;                           /* made for the subprocess, and goes with it */

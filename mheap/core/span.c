@@ -25,7 +25,8 @@ uint64_t mh_span_good_size(uint64_t size) { return pages_of(size) * MH_PAGE; }
 static void *span_malloc(mheap *heap, uint64_t pages, uint64_t alignment, mheap_error *error) {
   uint32_t count = slices_of(pages);
   uint64_t head = mh_head_span(count, (uint32_t)pages, heap->row);
-  mh_want want = {.count = count, .pages = (uint32_t)pages, .alignment = alignment, .head = head};
+  mh_want want = {
+      .count = count, .pages = (uint32_t)pages, .at_once = count, .alignment = alignment, .head = head};
   mh_slab *run = mh_arena_take(heap->region, heap->only, &want, error);
   return run == NULL ? NULL : mh_slab_start(heap->region, run);
 }

@@ -316,10 +316,12 @@ static void drop_memory(mh_subproc *subproc) {
   mheap *heap = atomic_exchange_explicit(&subproc->main, NULL, memory_order_relaxed);
   if (heap != NULL) atomic_store_explicit(&heap->serves, NULL, memory_order_relaxed);
   mh_kinds_drop_subproc(subproc);
-  if (heap != NULL && !subproc->given) mheap_abandon(heap); /* before the regions of its other parts */
-  if (list_heaps(subproc, &list, NULL) == MHEAP_OK)
-    for (size_t i = 0; i < list.count; i++)
-      if (list.each[i]->region->of_subproc) mheap_abandon(list.each[i]);
+  size_t count = list_heaps(subproc, &list, NULL) == MHEAP_OK ? list.count : 0;
+  for (size_t i = 0; i < count; i++)
+    if (list.each[i]->region->of_subproc) mh_handles_end_hooks(list.each[i]->region);
+  if (heap != NULL && !subproc->given) mheap_abandon(heap);
+  for (size_t i = 0; i < count; i++)
+    if (list.each[i] != heap && list.each[i]->region->of_subproc) mheap_abandon(list.each[i]);
   free_list(&list);
   mh_registry_move(subproc, &mh_subproc_first);
 }
@@ -383,19 +385,20 @@ typedef struct visitor {
   bool (*visit)(void *arg, mheap *heap);
   void *arg;
   mheap *main; /* that was visited first */
-  bool stopped;
+  bool goes_on;
 } visitor;
 
 static bool visit_heap(void *arg, mheap *heap) {
   visitor *v = arg;
-  if (heap != v->main) v->stopped = !v->visit(v->arg, heap);
-  return !v->stopped;
+  if (heap != v->main) v->goes_on = v->visit(v->arg, heap);
+  return v->goes_on;
 }
 
 /* What a forked child inherited has no heaps to look at but the one it has a handle of. */
 static void visit_region(visitor *v, mheap *heap) {
   if (heap->region->forked) visit_heap(v, heap);
-  else mheap_visit_heaps(heap, visit_heap, v);
+  else if (mh_heap_usable(heap) == MHEAP_OK)
+    mh_heaps_visit(heap->region, visit_heap, v, &v->goes_on, mh_error(heap));
 }
 
 bool mheap_subproc_visit_heaps(mheap_subproc id, bool (*visit)(void *arg, mheap *heap), void *arg) {
@@ -404,10 +407,10 @@ bool mheap_subproc_visit_heaps(mheap_subproc id, bool (*visit)(void *arg, mheap 
   mh_subproc *subproc = find_by(id, NULL);
   if (v.main == NULL || subproc == NULL || visit == NULL || list_heaps(subproc, &list, NULL) != MHEAP_OK)
     return false;
-  v.stopped = !visit(arg, v.main);
-  for (size_t i = 0; i < list.count && !v.stopped; i++) visit_region(&v, list.each[i]);
+  v.goes_on = visit(arg, v.main);
+  for (size_t i = 0; i < list.count && v.goes_on; i++) visit_region(&v, list.each[i]);
   free_list(&list);
-  return !v.stopped;
+  return v.goes_on;
 }
 
 bool mheap_subproc_visit_arenas(mheap_subproc id, bool (*visit)(void *arg, const mheap_arena_info *info),

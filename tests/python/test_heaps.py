@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import gc
 import pickle
 import resource
@@ -100,21 +101,52 @@ def test_arguments_that_are_none(heap: mheap.Heap) -> None:
             call()
 
 
+def fill_table(heap: mheap.Heap, made: list[mheap.Heap]) -> None:
+    for _ in range(1000):
+        made.append(heap.heap_new_ex(0, True))
+
+
 def test_the_table_of_heaps_can_be_full(heap: mheap.Heap) -> None:
-    made = []
-
-    def fill() -> None:
-        for _ in range(1000):
-            made.append(heap.heap_new_ex(0, True))
-
+    made: list[mheap.Heap] = []
     with pytest.raises(mheap.HeapFull, match="destroy or delete"):
-        fill()
+        fill_table(heap, made)
     assert len(heap.heaps()) == len(made) + 1
     made.pop().destroy()
     made.append(heap.heap_new_ex(0, True))
     for one in made:
         one.destroy()
     assert heap.heaps() == (heap,)
+
+
+def test_there_are_more_heaps_in_memory_than_a_table_has_rows(heap: mheap.Heap) -> None:
+    rows: list[mheap.Heap] = []
+    with pytest.raises(mheap.HeapFull):
+        fill_table(heap, rows)
+    made = [mheap.heap_new_ex(1, True) for _ in range(2 * len(rows) + 1)]
+    main = made[0].main
+    assert {one.main for one in made} == {main}
+    assert set(made) <= set(main.heaps())
+    assert len({(one.number, one.tag) for one in made}) < len(made)  # of more regions than one
+    blocks = [one.malloc(100) for one in made]
+    assert [mheap.heap_of(block) for block in blocks] == made
+    for one, block in zip(made, blocks, strict=True):
+        if one.number % 2:
+            one.delete()
+            main.free(block)
+        else:
+            one.destroy()
+    assert not set(made) & set(main.heaps())
+
+
+def test_a_heap_that_cannot_be_made_is_an_error_of_the_registered_function(heap: mheap.Heap) -> None:
+    told: list[int] = []
+    mheap.register_error(lambda number, _: told.append(number))
+    try:
+        with pytest.raises(mheap.HeapFull):
+            fill_table(heap, [])
+    finally:
+        mheap.register_error(None)
+    assert told == [errno.ENOMEM]
 
 
 def test_a_reader_can_look_and_not_make_or_end(heap_path: Path) -> None:

@@ -301,12 +301,15 @@ MHEAP_API void mheap_debug_show_arenas(bool in_use, bool abandoned, bool purge);
 
    A region holds up to 126 heaps beside its main heap. They share its space, but each has
    blocks of its own: a block is freed by the heap it came from. Handles of theirs belong to the
-   region and go with it, or with the heap; mheap_detach is for main heaps. */
+   region and go with it, or with the heap; mheap_detach is for main heaps.
+   Memory of a subprocess has as many regions as its heaps need: there only memory limits how many
+   heaps there are. Files, arenas and memory that mheap_attach made are one region each. */
 
 /* A heap in the region of `heap`, or of `arena` (then `heap` may be NULL, or must be in the same
    region), or (both absent) in memory for the current subprocess. arena 0: it uses the shared
    ones. tag: 0 to 255; free space in slabs goes only from heaps to heaps of one tag. In a file the
-   heap is there after the next attach: mheap_visit_heaps. NULL: MHEAP_ERR_FULL, … */
+   heap is there after the next attach: mheap_visit_heaps. NULL: MHEAP_ERR_FULL (there are 126),
+   MHEAP_ERR_NO_MEMORY, …; the registered error function is told. */
 MHEAP_API mheap *mheap_new(mheap *heap, int tag, bool allow_destroy, mheap_arena arena);
 /* Frees every block of the heap, and the heap. MHEAP_ERR_ARGUMENT unless it was made with allow_destroy.
    Costs time for its slabs, not its blocks; a kill in the middle leaves it destroyed. No other thread
@@ -317,11 +320,13 @@ MHEAP_API mheap_err mheap_destroy(mheap *heap);
 MHEAP_API mheap_err mheap_delete(mheap *heap);
 /* The main heap of the region. */
 MHEAP_API mheap *mheap_main(mheap *heap);
-/* Every heap of the region, the main heap first, until `visit` returns false. */
+/* Every heap of the region, the main heap first, until `visit` returns false. In memory of a subprocess,
+   every heap but those made for arenas. */
 MHEAP_API mheap_err mheap_visit_heaps(mheap *heap, bool (*visit)(void *arg, mheap *heap), void *arg);
 
 typedef struct mheap_heap_info {
-  uint32_t number;     /* in its region, for as long as it exists; the main heap's is 0 */
+  uint32_t number;     /* in its region, for as long as it exists; the main heap's is 0. In memory of a
+                          subprocess, which may have several regions, others may have it too */
   int tag;
   bool destroyable;
   mheap_arena arena;   /* the only one it uses; 0: the shared ones */

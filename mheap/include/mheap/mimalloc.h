@@ -11,9 +11,10 @@
    families are here under their mi_ names.
 
    Caveats
-   - A subprocess, and each arena, has at most 126 heaps at a time beside its main one. The slabs of
-     deleted heaps stay as they are until the main heap fills them or their blocks are freed: many
-     small heaps that are deleted with blocks in them cost a slab for each size they used.
+   - An arena, and a heap file that serves a subprocess, has at most 126 heaps at a time beside its main
+     one; else there may be as many as memory allows. The slabs of deleted heaps stay as they are until the
+     main heap fills them or their blocks are freed: a heap that is deleted with blocks in it costs a
+     slab of 64 KiB of address space for each size it used, and the pages of them it had used.
    - A heap is not bound to a thread: any thread may allocate in any heap.
    - A double free, a wild pointer, a pointer into a block are told to the registered error
      function (EAGAIN, EINVAL) and nothing else happens, in every build.
@@ -189,7 +190,8 @@ typedef struct mi_heap_s mi_heap_t;
 typedef int mi_arena_id_t; /* 1 and up; 0 is none */
 typedef void *mi_subproc_id_t;
 
-/* In the current subprocess; may be destroyed. NULL: no memory, or 126 heaps are there already. */
+/* In the current subprocess; may be destroyed. NULL: no memory, or the subprocess is served by a file with
+   126 heaps; the registered error function gets ENOMEM. */
 MHEAP_API mi_heap_t *mi_heap_new(void);
 /* arena_id 0: anywhere, else there and nowhere else. heap_tag 0 to 255: see mi_abandoned_visit_blocks. */
 MHEAP_API mi_heap_t *mi_heap_new_ex(int heap_tag, bool allow_destroy, mi_arena_id_t arena_id);
