@@ -32,8 +32,9 @@ typedef struct mh_bin {
   mh_slab *slab;    /* they are in */
   mh_slab *partial; /* other slabs that have free blocks, the longest listed first: they */
   mh_slab *last;    /* have gathered the most of them */
-  mh_slab *full;    /* those that have none. 64 bytes, aligned: found by a shift, one cache line */
+  mh_slab *full;    /* those that have none. 64 bytes, aligned: one cache line */
 } mh_bin;
+static_assert(sizeof(mh_bin) == 64, "what mh_small_bins counts in");
 
 struct mh_thread;
 
@@ -124,14 +125,14 @@ mh_lane *mh_lane_find(const mheap *heap);
 /* The same, found or made; NULL with an error. */
 mh_lane *mh_lane_of(mheap *heap, mheap_error *error);
 
-/* Makes `lane`'s bin of a class have a free block, from slabs that it has at hand already. */
-bool mh_lane_more(mh_lane *lane, uint32_t class);
+/* Makes a bin of `lane` have a free block, from slabs that it has at hand already. Leaves errno alone. */
+bool mh_lane_more(mh_lane *lane, mh_bin *bin);
 /* Makes `lane`'s bin of a class have a free block; the slow part of malloc. */
 mheap_err mh_lane_refill(mh_lane *lane, uint32_t class, mheap_error *error);
 
 /* After a block of a slab of this lane was freed by its own thread: `full` ones become
-   partial, empty ones go back to the arena. */
-void mh_lane_freed(mh_lane *lane, mh_slab *slab);
+   partial, empty ones go back to the arena. MHEAP_OK. */
+mheap_err mh_lane_freed(mh_lane *lane, mh_slab *slab);
 
 /* Frees block `bit` of bitmap word `word` in another lane's slab; false: it was free. The
    one atomic operation is the or; the slab's lane is told when the word had no such bit. */

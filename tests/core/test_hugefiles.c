@@ -467,6 +467,38 @@ static void no_privileges_are_needed(void) {
 
 /* ---- pages of 1 GiB ---- */
 
+static int die_in_a_page_of_1_gib(void *arg) {
+  mheap *heap = mheap_open(arg, &live, NULL);
+  if (heap == NULL || !holds(heap, 1, 100 * MIB, 'a')) return 1;
+  keep(heap, 2, 300 * MIB, 'k');
+  for (int i = 0; i < 100000; i++) mheap_malloc(heap, 1000);
+  raise(SIGKILL);
+  return 2;
+}
+
+static void use_page_of_1_gib(char *file) {
+  make(file, 100 * MIB);
+  CHECK_EQ(size_of(file), POOL_1G);
+  CHECK_EQ(in_child_process(die_in_a_page_of_1_gib, file), 256 + SIGKILL);
+  mheap *heap = attach(file, &live);
+  REQUIRE(heap != NULL);
+  CHECK_EQ(heap->region->state_found, MHEAP_OPEN);
+  CHECK_EQ(pages_of(heap).page_size, POOL_1G);
+  CHECK(holds(heap, 1, 100 * MIB, 'a') && holds(heap, 2, 300 * MIB, 'k'));
+  check_heap(heap);
+  CHECK(mheap_malloc(heap, 600 * MIB) == NULL); /* which would need a second page */
+  CHECK_EQ(mheap_last_error(heap)->code, MHEAP_ERR_FULL);
+  keep(heap, 3, 200 * MIB, 'm');
+  detach(heap);
+  CHECK_EQ(size_of(file), POOL_1G);
+  heap = attach(file, &readonly);
+  REQUIRE(heap != NULL);
+  CHECK(holds(heap, 1, 100 * MIB, 'a') && holds(heap, 3, 200 * MIB, 'm'));
+  check_heap(heap);
+  detach(heap);
+}
+
+/* Memory may be too scattered for such a page: then that is what is said. */
 static void a_page_of_1_gib_holds_a_heap(void) {
   char directory[1024], file[1100];
   mheap_error error;
@@ -477,19 +509,14 @@ static void a_page_of_1_gib_holds_a_heap(void) {
   }
   snprintf(file, sizeof file, "%s/a.heap", directory);
   if (p->pages > 0) {
-    make(file, 100 * MIB);
-    CHECK_EQ(size_of(file), POOL_1G);
-    mheap *heap = attach(file, &readonly);
-    REQUIRE(heap != NULL);
-    CHECK(holds(heap, 1, 100 * MIB, 'a'));
-    CHECK_EQ(pages_of(heap).page_size, POOL_1G);
-    detach(heap);
-  } else { /* memory is too scattered for such a page: then that is what is said */
+    use_page_of_1_gib(file);
+  } else {
     CHECK_EQ(refused(file, &live, &error), MHEAP_ERR_FULL);
     CHECK_EQ(size_of(file), UINT64_MAX);
   }
   unlink(file);
-  umount(directory);
+  CHECK_EQ(umount(directory), 0);
+  CHECK_EQ(pool_free(POOL_1G), p->pages);
   pool_give(p);
 }
 

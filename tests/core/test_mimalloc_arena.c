@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "mheap/mheap.h"
+#include "pool.h"
 #include "test.h"
 
 #define MIB ((size_t)1 << 20)
@@ -109,6 +110,78 @@ static void huge_pages_are_had_or_refused(void) {
   CHECK_EQ(reserved, 0);
 }
 
+/* Numbers are given out in order; of arenas that were released there are gaps. */
+static mi_arena_id_t newest_arena(void) {
+  mi_arena_id_t newest = 0;
+  for (mi_arena_id_t id = 1; id < 100; id++)
+    if (mi_arena_area(id, NULL) != NULL) newest = id;
+  return newest;
+}
+
+static void give_back(mi_arena_id_t id, uint64_t pages) {
+  uint64_t before = pool_free(POOL_1G);
+  CHECK_EQ(mheap_arena_release(id), MHEAP_OK);
+  CHECK_EQ(pool_free(POOL_1G), before + pages);
+}
+
+/* The page is used to its last segment, by blocks beside each other. */
+static void fill_page(mi_arena_id_t id) {
+  size_t size;
+  char *start = mi_arena_area(id, &size), *block;
+  mi_heap_t *heap = mi_heap_new_in_arena(id);
+  REQUIRE(heap != NULL);
+  size_t bytes = 0;
+  while ((block = mi_heap_malloc(heap, 63 * MIB)) != NULL && bytes < 2 * size) {
+    CHECK(block >= start && block + 63 * MIB <= start + size);
+    block[0] = block[63 * MIB - 1] = 1;
+    bytes += 63 * MIB;
+  }
+  CHECK(bytes > POOL_1G - 2 * 64 * MIB && bytes <= POOL_1G);
+  mi_heap_destroy(heap);
+}
+
+/* Memory may be too scattered for pages of 1 GiB: then that is what is said. */
+static void a_page_of_1_gib_is_an_arena(void) {
+  pool *p = pool_take(POOL_1G, 1);
+  mi_arena_id_t id = 5;
+  int failed = mi_reserve_huge_os_pages_at_ex(1, -1, 0, true, &id);
+  CHECK_EQ(failed, p->pages == 1 ? 0 : ENOMEM);
+  CHECK_EQ(id > 0, p->pages == 1);
+  if (id > 0) {
+    size_t size;
+    CHECK(mi_arena_area(id, &size) != NULL);
+    CHECK_EQ(size, POOL_1G + mi_arena_min_alignment()); /* and what describes it, before the page */
+    CHECK_EQ(pool_free(POOL_1G), 0);
+    fill_page(id);
+    give_back(id, 1);
+  }
+  pool_give(p);
+}
+
+static void two_pages_of_1_gib_are_had_or_fewer(void) {
+  pool *p = pool_take(POOL_1G, 2);
+  size_t reserved = 5, size = 0;
+  mi_arena_id_t before = newest_arena();
+  int failed = mi_reserve_huge_os_pages_interleave(2, 1, 0);
+  CHECK_EQ(failed, p->pages == 2 ? 0 : ENOMEM);
+  if (p->pages > 0) {
+    CHECK(newest_arena() > before && mi_arena_area(newest_arena(), &size) != NULL);
+    CHECK_EQ(size, p->pages * POOL_1G + mi_arena_min_alignment());
+    CHECK_EQ(mi_reserve_huge_os_pages_interleave(1, 1, 0), ENOMEM); /* all are taken */
+    give_back(newest_arena(), p->pages);
+  }
+  before = newest_arena();
+  failed = mi_reserve_huge_os_pages(2, 0.001, &reserved);
+  CHECK_EQ(reserved, 0);
+  if (p->pages == 2) { /* a page of that size takes longer to clear: it is kept, the other is not taken */
+    CHECK_EQ(failed, ETIMEDOUT);
+    CHECK_EQ(pool_free(POOL_1G), 1);
+    CHECK(newest_arena() > before);
+    give_back(newest_arena(), 1);
+  }
+  pool_give(p);
+}
+
 /* ---- shared arenas: a heap's blocks may lie in several ---- */
 
 typedef struct places {
@@ -182,4 +255,5 @@ static void arenas_are_shown(void) {
 TEST_MAIN(TEST(a_reserved_arena_has_an_area), TEST(there_are_no_others), TEST(what_cannot_be_had_is_enomem),
           TEST(an_exclusive_heap_stays_in_its_arena), TEST(memory_that_is_lent_is_used),
           TEST(lent_memory_that_cannot_be_used_is_refused), TEST(huge_pages_are_had_or_refused),
+          TEST(a_page_of_1_gib_is_an_arena), TEST(two_pages_of_1_gib_are_had_or_fewer),
           TEST(a_shared_arena_is_used_first_and_visited), TEST(arenas_are_shown))

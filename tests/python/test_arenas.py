@@ -73,7 +73,7 @@ def test_an_arena_in_a_file(heap: mheap.Heap) -> None:
 
 def test_only_heaps_made_for_it_use_an_exclusive_arena(heap: mheap.Heap) -> None:
     id = arenas.reserve_os_memory(SEGMENT, exclusive=True, md=heap)
-    one = mheap.heap_new_in_arena(id)
+    one = mheap.heap_new_ex(0, True, id)
     assert (one.arena, one.main, one.tag, one.destroyable) == (id, heap, 0, True)
     assert "exclusive" in repr(id)
     elsewhere = [heap.malloc(100_000) for _ in range(100)]
@@ -290,7 +290,7 @@ def test_an_arena_in_memory(made: list[arenas.ArenaId]) -> None:
     made.append(id)
     assert id in arenas.list()
     assert (id.heap, id.stored, id.exclusive, id.lent) == (None, False, False, False)
-    one = mheap.heap_new_in_arena(id)
+    one = mheap.heap_new_ex(0, True, id)
     assert (one.arena, one.path, one.main.path) == (id, None, None)
     assert "the default heap, heap" in repr(one)
     assert inside(id, fill(one))
@@ -334,7 +334,7 @@ def test_memory_does_not_grow(made: list[arenas.ArenaId]) -> None:
 
 def test_views_keep_memory_from_being_released() -> None:
     id = arenas.reserve_os_memory(8 * MIB)
-    one = mheap.heap_new_in_arena(id)
+    one = mheap.heap_new_ex(0, True, id)
     block = one.malloc(10)
     views = [one.view(block, 10)]
     one.delete()
@@ -353,7 +353,7 @@ def test_views_keep_memory_from_being_released() -> None:
 
 def test_blocks_of_a_heap_deleted_in_memory_are_the_default_heaps() -> None:
     id = arenas.reserve_os_memory(8 * MIB, exclusive=True)
-    one = mheap.heap_new_in_arena(id)
+    one = mheap.heap_new_ex(0, True, id)
     block = one.malloc(10)
     main = one.main
     one.delete()
@@ -398,7 +398,7 @@ def test_buffers_are_managed_and_kept(make: Callable[[], Any]) -> None:
     assert id.address % arenas.min_alignment() == 0
     assert len(lent) - id.size < 2 * arenas.min_alignment()
     counted = sys.getrefcount(buffer)
-    one = mheap.heap_new_in_arena(id)
+    one = mheap.heap_new_ex(0, True, id)
     blocks = fill(one)
     assert inside(id, blocks)
     assert len(blocks) >= 10
@@ -427,7 +427,7 @@ def test_shared_memory_is_managed() -> None:
     shared = shared_memory.SharedMemory(create=True, size=2 * MIB)
     try:
         id = arenas.manage_os_memory(shared, is_zero=True)
-        one = mheap.heap_new_in_arena(id)
+        one = mheap.heap_new_ex(0, True, id)
         block = one.malloc(5)
         one.view(block, 5)[:] = b"hello"
         other = shared_memory.SharedMemory(shared.name)
@@ -504,7 +504,7 @@ def test_memory_is_managed_once(made: list[arenas.ArenaId]) -> None:
 def test_lent_memory_of_an_object_that_dies() -> None:
     id = arenas.manage_os_memory(bytearray(2 * MIB))
     gc.collect()
-    one = mheap.heap_new_in_arena(id)
+    one = mheap.heap_new_ex(0, True, id)
     for block in fill(one):
         one.view(block, 100_000)[:] = bytes(100_000)
     assert one.check()
@@ -562,22 +562,50 @@ def refuses_pages_of_1_gib() -> None:
     assert arenas.list() == before
 
 
-def reserves_pages_of_1_gib() -> None:
-    id = arenas.reserve_huge_os_pages_at(1, exclusive=True)
-    assert (id.size, id.pinned, id.exclusive) == (1 << 30, True, True)
-    arenas.release(id)
+def released(before: list[arenas.ArenaId]) -> list[int]:
+    """The sizes of the arenas that came since, which are given back."""
+    new = [one for one in arenas.list() if one not in before]
+    sizes = [one.size for one in new]
+    for one in new:
+        arenas.release(one)
+    return sizes
+
+
+def reserves_pages_of_1_gib(pages: int) -> None:
     before = arenas.list()
-    arenas.reserve_huge_os_pages_interleave(1)
-    for one in arenas.list():
-        if one not in before:
-            arenas.release(one)
+    header = arenas.min_alignment()  # what describes it, before the first page
+    id = arenas.reserve_huge_os_pages_at(pages, exclusive=True)
+    assert (id.size, id.pinned, id.exclusive) == (pages * GIB + header, True, True)
+    assert free_pages(GIB) == 0
+    inside = mheap.heap_new_ex(0, True, id)
+    block = inside.malloc(pages * GIB - SEGMENT)
+    inside.view(block, pages * GIB - SEGMENT)[-1] = 1
+    inside.destroy()
+    assert released(before) == [pages * GIB + header]
+    arenas.reserve_huge_os_pages_interleave(pages, 1)
+    assert released(before) == [pages * GIB + header]
+    assert free_pages(GIB) == pages
+
+
+def gives_up_after_a_page_of_1_gib() -> None:
+    before = arenas.list()
+    with pytest.raises(mheap.HeapTimeout, match="1 of 2 pages of 1024 MiB") as caught:
+        arenas.reserve_huge_os_pages_at(2, timeout_msecs=1)  # clearing one page takes longer
+    assert caught.value.errno == errno.ETIMEDOUT
+    assert caught.value.arena in arenas.list()
+    with pytest.raises(mheap.HeapTimeout):
+        arenas.reserve_huge_os_pages_interleave(2, 1, 1)
+    assert len(released(before)) == 2
 
 
 def test_pages_of_1_gib() -> None:
     """Real ones, where the machine has memory in such pieces."""
-    with pool(GIB, 1) as got:
-        if got > 0 and free_pages(GIB) > 0:
-            reserves_pages_of_1_gib()
+    with pool(GIB, 2) as got:
+        if got > 0:
+            reserves_pages_of_1_gib(got)
+        if got == 2:
+            gives_up_after_a_page_of_1_gib()
+        assert free_pages(GIB) == got
     with pool(GIB, 0):
         if free_pages(GIB) == 0:
             refuses_pages_of_1_gib()
@@ -612,7 +640,7 @@ def test_threads_reserve_and_release(heap: mheap.Heap) -> None:
         try:
             for turn in range(10):
                 id = arenas.reserve_os_memory(SEGMENT, exclusive=True, md=heap if turn % 2 else None)
-                one = mheap.heap_new_in_arena(id)
+                one = mheap.heap_new_ex(0, True, id)
                 assert inside(id, [one.malloc(1000) for _ in range(50)])
                 one.destroy()
                 arenas.release(id)

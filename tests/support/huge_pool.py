@@ -45,7 +45,9 @@ def pool(page: int, pages: int) -> Iterator[int]:
         try:
             if writable:
                 _file(page, "nr_hugepages").write_text(str(before - free_pages(page) + pages))
-            yield free_pages(page)
+            got = free_pages(page)
+            print(f"{got} of {pages} pages of {page // MIB} MiB taken")
+            yield got
         finally:
             if writable:
                 _file(page, "nr_hugepages").write_text(str(before))
