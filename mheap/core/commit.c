@@ -39,6 +39,7 @@ mheap_err mh_commits_begin(mh_region *region, const mheap_options *options, mhea
   if (commits == NULL) return no_table(region, error);
   pthread_mutex_init(&commits->lock, NULL);
   mh_marked_add(&commits->marked, region->base);
+  commits->looked = 1;
   commits->limit = options->journal_limit != 0 ? options->journal_limit : MH_JOURNAL_LIMIT;
   commits->overrun = options->overrun_readers;
   mheap_err code = mh_images_init(&commits->images, region->fd, region->path, region->span, error);
@@ -347,6 +348,7 @@ static mheap_err commit(mh_region *region, bool durable, const mh_commit_wait *w
   draft.at = commits->journal.end;
   if (!code) code = draw_up(region, &draft, error);
   if (code) return code;
+  uint64_t look = commits->looked++;
   if (draft.entries == 0 && (!durable || !commits->journal.unsynced)) return MHEAP_OK;
   if (draft.entries == 0 && wait != NULL) wait->begin(wait->arg);
   if (draft.entries == 0) return sync_journal(region, error);
@@ -354,6 +356,7 @@ static mheap_err commit(mh_region *region, bool durable, const mh_commit_wait *w
   code = write_record(region, &draft, durable, wait, &record, error);
   if (!code) code = count_record(region, &record, error);
   if (code) mh_marked_put_back(&commits->marked, commits->looked_at);
+  else commits->kept = look;
   return code;
 }
 
@@ -395,11 +398,20 @@ mheap_err mh_commit_sync(mh_region *region, mheap_error *error) {
 typedef struct dirty_count {
   mheap_dirty *dirty;
   uint64_t page; /* the last that was counted, plus 1 */
+  bool asked;    /* only what somebody asked for is counted */
 } dirty_count;
+
+/* What the superblock says of attaching, and that an address was handed out, which is no more than the
+   address: nobody misses it. */
+static bool is_unasked(uint64_t at, uint64_t length) {
+  const uint64_t from = offsetof(mh_superblock, owner), to = offsetof(mh_superblock, placement);
+  return at >= from && at + length <= to;
+}
 
 static mheap_err count_bytes(void *arg, uint64_t at, const void *data, uint64_t length, mheap_error *error) {
   dirty_count *count = arg;
   (void)data, (void)error;
+  if (count->asked && is_unasked(at, length)) return MHEAP_OK;
   count->dirty->bytes += length;
   if (at / MH_PAGE + 1 != count->page) count->dirty->pages++;
   count->page = at / MH_PAGE + 1;
@@ -417,8 +429,8 @@ static mheap_err count_growth(mh_region *region, mheap_dirty *dirty, mheap_error
   return MHEAP_OK;
 }
 
-mheap_err mh_commit_dirty(mh_region *region, mheap_dirty *dirty, mheap_error *error) {
-  dirty_count count = {dirty, 0};
+mheap_err mh_commit_dirty(mh_region *region, bool asked, mheap_dirty *dirty, mheap_error *error) {
+  dirty_count count = {dirty, 0, asked};
   const mh_changes_visitor visitor = {count_bytes, &count};
   *dirty = (mheap_dirty){0};
   mheap_err code = may_commit(region, error);

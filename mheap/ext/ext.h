@@ -295,6 +295,8 @@ static inline void mhx_pending_restore(mhx_pending *self) {
 int mhx_objects_init(PyObject *module);
 /* The root dict's twin. NULL and an exception. */
 PyObject *mhx_root(PyObject *heap_obj);
+/* What was not committed is undone: the twins find out. */
+void mhx_objects_rolled_back(PyObject *heap_obj);
 /* The heap is about to go, or (in a forked child) must not be touched any more. */
 void mhx_objects_detach(PyObject *heap_obj);
 

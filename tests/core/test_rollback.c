@@ -1,0 +1,98 @@
+/* test_rollback.c: what this process knew of objects, heaps and kinds that a rollback takes away. */
+#include "commit.h"
+#include "heap.h"
+#include "kind.h"
+#include "objects/objects.h"
+#include "test.h"
+
+static mheap *open_atomic(const char *path) {
+  mheap_error error;
+  mheap *heap = mheap_open(path, &(mheap_options){.mode = MHEAP_MODE_ATOMIC}, &error);
+  if (heap == NULL) fprintf(stderr, "%s\n", error.text);
+  return heap;
+}
+
+static void no_number_is_given_twice(void) {
+  mheap *heap = open_atomic(test_path("a.heap"));
+  REQUIRE(heap != NULL);
+  mh_space space;
+  mh_dict first, second;
+  mh_space_init(&space, heap);
+  CHECK_EQ(mh_next_birth(&space), 1);
+  CHECK_EQ(mh_dict_new(&space, 0, &first), MHEAP_OK);
+  CHECK_EQ(mheap_rollback(heap), MHEAP_OK);
+  CHECK_EQ(heap->region->super->birth, 1);
+  CHECK_EQ(mh_next_birth(&space), 2);
+  CHECK_EQ(mh_dict_new(&space, 0, &second), MHEAP_OK);
+  CHECK_EQ(second.offset, first.offset);
+  uint64_t length;
+  CHECK_EQ(mh_dict_length(&first, &length), MHEAP_ERR_STALE);
+  CHECK_EQ(mh_dict_length(&second, &length), MHEAP_OK);
+  mheap_detach(heap, NULL);
+}
+
+static void a_row_is_its_old_heaps_again(void) {
+  mheap *heap = open_atomic(test_path("b.heap"));
+  REQUIRE(heap != NULL);
+  mheap *old = mheap_new(heap, 1, true, 0);
+  REQUIRE(old != NULL);
+  void *block = mheap_malloc(old, 100);
+  CHECK(!mh_heap_is_committed(old));
+  CHECK_EQ(mheap_commit(heap, false), MHEAP_OK);
+  CHECK(mh_heap_is_committed(old));
+  uint32_t row = old->row;
+  CHECK_EQ(mheap_destroy(old), MHEAP_OK);
+  mheap *new = mheap_new(heap, 2, true, 0);
+  REQUIRE(new != NULL);
+  CHECK_EQ(new->row, row);
+  CHECK(mheap_malloc(new, 100) != NULL);
+  CHECK_EQ(mheap_rollback(heap), MHEAP_OK);
+  CHECK(mh_handle_find(heap->region, row) == NULL);
+  mheap *back = mh_handle_of(heap->region, row, NULL);
+  REQUIRE(back != NULL);
+  CHECK_EQ(mh_heap_row_of(back)->head >> MH_HEAP_TAG_SHIFT & 255, 1);
+  CHECK_EQ(mheap_free(back, block), MHEAP_OK);
+  CHECK_EQ(mheap_check(heap, NULL, NULL, NULL), MHEAP_OK);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
+static void kinds_come_and_go(void) {
+  mheap *heap = open_atomic(test_path("c.heap"));
+  REQUIRE(heap != NULL);
+  mheap_kind *kept = mheap_kind_create("kept", MHEAP_KIND_BIJECTIVE, heap);
+  REQUIRE(kept != NULL);
+  CHECK_EQ(mheap_commit(heap, false), MHEAP_OK);
+  CHECK(mheap_kind_create("new", MHEAP_KIND_BIJECTIVE, heap) != NULL);
+  CHECK_EQ(mheap_kind_set_usage(kept, MHEAP_KIND_USAGE_CONSERVATIVE), MHEAP_OK);
+  CHECK_EQ(mheap_rollback(heap), MHEAP_OK);
+  CHECK(mheap_kind_find("new", heap) == NULL);
+  CHECK(mheap_kind_find("kept", heap) == kept);
+  CHECK_EQ(kept->usage, MHEAP_KIND_USAGE_DEFAULT);
+  CHECK(mheap_kind_create("new", MHEAP_KIND_BIJECTIVE, heap) != NULL);
+  CHECK_EQ(mheap_check(heap, NULL, NULL, NULL), MHEAP_OK);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
+/* As commit.h says: what is made while a commit waits for the disk is not in it. */
+static mheap *made_meanwhile;
+static void make_one(void *arg) { made_meanwhile = mheap_new(arg, 0, true, 0); }
+
+static void what_is_made_while_a_commit_waits_is_in_the_next(void) {
+  mheap *heap = open_atomic(test_path("d.heap"));
+  REQUIRE(heap != NULL);
+  mheap *made = mheap_new(heap, 0, true, 0);
+  const mh_commit_wait wait = {make_one, heap};
+  CHECK_EQ(mh_heap_commit(heap, true, &wait), MHEAP_OK);
+  REQUIRE(made_meanwhile != NULL);
+  CHECK(mh_heap_is_committed(made));
+  CHECK(!mh_heap_is_committed(made_meanwhile));
+  uint32_t row = made_meanwhile->row;
+  CHECK_EQ(mheap_rollback(heap), MHEAP_OK);
+  CHECK(mh_handle_find(heap->region, row) == NULL);
+  CHECK(mh_handle_find(heap->region, made->row) == made);
+  CHECK_EQ(mheap_check(heap, NULL, NULL, NULL), MHEAP_OK);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
+TEST_MAIN(TEST(no_number_is_given_twice), TEST(a_row_is_its_old_heaps_again), TEST(kinds_come_and_go),
+          TEST(what_is_made_while_a_commit_waits_is_in_the_next))
