@@ -34,6 +34,20 @@ static mheap_err take_over(mh_region *region, mheap_error *error) {
   return MHEAP_OK;
 }
 
+/* A region that was larger for a while, in a record that is still there, may have been written straight to
+   its place then: until the journal is empty, that must not change. */
+static mheap_err keep_what_records_have(mh_region *region, mheap_error *error) {
+  mh_commits *commits = region->commits;
+  uint64_t high = commits->journal.high;
+  if (high < commits->committed) high = commits->committed;
+  if (high > region->span) high = region->span; /* this attach does not grow so far */
+  int failed = mh_pages_map(region, high, false);
+  if (failed) return mh_fail_system(error, failed, region->path, "mapping what the journal has");
+  commits->high = high;
+  commits->shared_from = region->pages.mapped;
+  return MHEAP_OK;
+}
+
 mheap_err mh_commits_begin(mh_region *region, const mheap_options *options, mheap_error *error) {
   mh_commits *commits = region->commits = mh_os_table(COMMITS_BYTES);
   if (commits == NULL) return no_table(region, error);
@@ -46,9 +60,8 @@ mheap_err mh_commits_begin(mh_region *region, const mheap_options *options, mhea
   if (!code) code = mh_journal_load(&commits->journal, region->fd, region->path, error);
   if (!code) code = take_over(region, error);
   if (code) return code;
-  commits->committed = commits->high = mh_region_size(region);
-  commits->shared_from = region->pages.mapped;
-  return MHEAP_OK;
+  commits->committed = mh_region_size(region);
+  return keep_what_records_have(region, error);
 }
 
 void mh_commits_drop(mh_region *region) {

@@ -56,6 +56,7 @@ void mh_journal_count(mh_journal *journal, const mh_record *record) {
   journal->generation = record->generation;
   journal->chain = record->sum;
   journal->size = record->size;
+  if (record->size > journal->high) journal->high = record->size;
 }
 
 mheap_err mh_journal_is_whole(const mh_journal *journal, mheap_error *error) {

@@ -34,6 +34,7 @@ typedef struct mh_journal {
   uint64_t generation; /* of the last record; without one, of the pages */
   uint64_t chain;      /* `sum` of the last record; without one, journal_seed */
   uint64_t size;       /* superblock.size in that generation */
+  uint64_t high;       /* the most of all records that were looked at; 0: none was */
   bool unsynced;       /* some record was not synced */
   bool placed;         /* some record says that space was placed */
   mh_tape tape;        /* of the journal, [0, first.journal_size) */

@@ -94,5 +94,39 @@ static void what_is_made_while_a_commit_waits_is_in_the_next(void) {
   CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
 }
 
+/* A record may say that what the region grew by was written straight to its place. */
+static void what_grows_after_a_kill_leaves_what_records_have(void) {
+  const char *path = test_path("e.heap");
+  mheap *heap = open_atomic(path);
+  REQUIRE(heap != NULL);
+  char *large = mheap_malloc(heap, 2 * MH_SEGMENT);
+  REQUIRE(large != NULL);
+  memset(large, 'x', 2 * MH_SEGMENT);
+  CHECK_EQ(mheap_commit(heap, false), MHEAP_OK);
+  CHECK_EQ(mheap_free(heap, large), MHEAP_OK);
+  CHECK_EQ(mheap_collect(heap, true), MHEAP_OK);
+  CHECK_EQ(mheap_commit(heap, false), MHEAP_OK);
+  CHECK(mh_region_size(heap->region) < MH_SEGMENT);
+  mheap_abandon(heap);
+  heap = open_atomic(path);
+  REQUIRE(heap != NULL);
+  CHECK_EQ(mheap_generation(heap), 2);
+  char *small = mheap_malloc(heap, MH_SLICE);
+  REQUIRE(small != NULL);
+  memset(small, 'y', MH_SLICE);
+  mheap_setkey(heap, 0, small);
+  CHECK_EQ(mheap_commit(heap, false), MHEAP_OK);
+  mheap_abandon(heap);
+  heap = open_atomic(path);
+  REQUIRE(heap != NULL);
+  CHECK_EQ(mheap_generation(heap), 3);
+  small = mheap_getkey(heap, 0);
+  REQUIRE(small != NULL);
+  CHECK(small[0] == 'y' && small[MH_SLICE - 1] == 'y');
+  CHECK_EQ(mheap_check(heap, NULL, NULL, NULL), MHEAP_OK);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
 TEST_MAIN(TEST(no_number_is_given_twice), TEST(a_row_is_its_old_heaps_again), TEST(kinds_come_and_go),
-          TEST(what_is_made_while_a_commit_waits_is_in_the_next))
+          TEST(what_is_made_while_a_commit_waits_is_in_the_next),
+          TEST(what_grows_after_a_kill_leaves_what_records_have))
