@@ -32,11 +32,13 @@ static mheap *atomic_heap(mhx_handle *main) {
 
 static void let_others_run(void *arg) { *(PyThreadState **)arg = PyEval_SaveThread(); }
 
-static mheap_err commit_now(mheap *heap, bool durable) {
+static mheap_err commit_now(mhx_handle *main, mheap *heap, bool durable) {
   PyThreadState *saved = NULL;
   const mh_commit_wait wait = {let_others_run, &saved};
+  size_t orphans = mhx_objects_committing((PyObject *)main);
   mheap_err result = mh_heap_commit(heap, durable, &wait);
   if (saved != NULL) PyEval_RestoreThread(saved);
+  if (result == MHEAP_OK) mhx_objects_committed((PyObject *)main, orphans);
   return result;
 }
 
@@ -69,7 +71,7 @@ static int commit_inside(mhx_handle *main, bool durable) {
   if (atomic_heap(main) == NULL || prepare(main) < 0) return -1;
   mheap *heap = begin_alone(main, &use);
   if (heap == NULL) return -1;
-  mheap_err result = commit_now(heap, durable);
+  mheap_err result = commit_now(main, heap, durable);
   int failed = result == MHEAP_OK ? 0 : mhx_raise(heap);
   mhx_use_end(main, &use);
   return failed;

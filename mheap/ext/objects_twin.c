@@ -68,8 +68,14 @@ static void forget(mhx_twin *twin) {
 }
 
 bool mhx_held(mh_space *core, uint64_t offset) {
+  mhx_space *space = (mhx_space *)core;
   const mh_container *container = mh_at(core->region, offset);
-  return *find((mhx_space *)core, offset, container->birth) != NULL;
+  mhx_twin *twin = *find(space, offset, container->birth);
+  if (twin != NULL && !twin->loose) {
+    twin->loose = true;
+    space->loose++;
+  }
+  return twin != NULL;
 }
 
 /* ---- spaces ---- */
@@ -100,6 +106,7 @@ static void reap(mhx_space *space, const mhx_twin *twin) {
   if (!mh_in_region(space->core.region, offset, sizeof *container)) return;
   container = mh_at(space->core.region, offset);
   if (offset == 0 || container->birth != twin->of.dict.birth || mh_head_count(container->head) != 0) return;
+  if (twin->orphan && space->core.held != NULL) mhx_orphans_note(space, twin);
   mh_reap(&space->core, offset);
 }
 
@@ -110,6 +117,7 @@ void mhx_twins_detach(mhx_space *space) {
   for (size_t i = 0; i < space->room; i++)
     if (space->twins[i] != NULL) reap(space, space->twins[i]);
   PyMem_Free(space->twins);
+  PyMem_Free(space->orphans);
   PyMem_Free(space);
 }
 
@@ -223,6 +231,8 @@ static void look_anew(mhx_twin *twin) {
 /* No number is given twice, so what is gone now stays gone, whatever comes to its place. */
 static void let_go(mhx_space *space, mhx_twin *twin) {
   forget(twin);
+  if (twin->loose) space->loose--;
+  twin->loose = twin->orphan = false;
   if (twin->root) {
     twin->of.dict = mh_dict_nowhere(&space->core);
     put(space, twin);
@@ -269,6 +279,7 @@ void mhx_twin_dealloc(PyObject *self) {
   if (twin->weakrefs != NULL) PyObject_ClearWeakRefs(self);
   if (space != NULL) {
     forget(twin);
+    if (twin->loose) space->loose--;
     const mhx_handle *handle = (const mhx_handle *)twin->heap_obj;
     if (handle->heap != NULL && handle->forks == mhx_forks) reap(space, twin);
   }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,33 @@ def test_what_only_a_handle_kept_over_a_commit_goes_with_the_handle(heap: mheap.
     del popped
     assert heap.stats().chunks_used < before
     assert heap.check()
+
+
+@pytest.mark.parametrize("way", ["held", "dropped", "rolled back"])
+def test_what_only_a_handle_kept_over_a_commit_does_not_stay_in_the_file(heap_path: Path, way: str) -> None:
+    with mheap.open(heap_path) as heap:
+        heap.root["a"] = {"b": ["a text that is long enough"]}
+        heap.commit()
+        before = heap.stats().chunks_used
+    heap = mheap.open(heap_path)
+    popped = heap.root.pop("a")
+    heap.root["a"] = {"b": ["a text that is long enough"]}
+    heap.commit()
+    assert heap.stats().chunks_used > before
+    heap.root["x"] = 1
+    if way != "held":
+        del popped
+    if way == "rolled back":
+        heap.rollback()
+        assert not heap.dirty
+        heap.commit()
+        assert heap.stats().chunks_used == before
+    with pytest.warns(mheap.UncommittedChanges) if way != "rolled back" else nullcontext():
+        heap.close()
+    with mheap.open(heap_path) as heap:
+        assert heap.root == {"a": {"b": ["a text that is long enough"]}}
+        assert heap.stats().chunks_used == before
+        assert heap.check()
 
 
 def test_the_root_that_came_since_is_empty_and_the_same(heap_path: Path) -> None:
