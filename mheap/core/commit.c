@@ -20,20 +20,6 @@ static mheap_err no_table(const mh_region *region, mheap_error *error) {
   return mh_fail_system(error, ENOMEM, region->path, "making the record of commits");
 }
 
-/* What the journal holds is in the images first, and copied from there. */
-static mheap_err take_over(mh_region *region, mheap_error *error) {
-  mh_commits *commits = region->commits;
-  char *page;
-  mheap_err code = mh_images_of(&commits->images, 0, &page, error);
-  if (!code) code = mh_overlay_images(&commits->journal, &commits->images, error);
-  if (code) return code;
-  uint64_t from = 0;
-  for (uint64_t length; (length = mh_images_next(&commits->images, &from)) != 0; from += length)
-    if (from < mh_region_size(region)) memcpy(mh_at(region, from), commits->images.shadow + from, length);
-  memcpy(region->base, page, MH_PAGE); /* private from now on: what stands only in the file is not seen */
-  return MHEAP_OK;
-}
-
 /* A region that was larger for a while, in a record that is still there, may have been written straight to
    its place then: until the journal is empty, that must not change. */
 static mheap_err keep_what_records_have(mh_region *region, mheap_error *error) {
@@ -48,6 +34,23 @@ static mheap_err keep_what_records_have(mh_region *region, mheap_error *error) {
   return MHEAP_OK;
 }
 
+static uint64_t min64(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+/* What the journal holds is in the images first, and copied from there. */
+static mheap_err take_over(mh_region *region, mheap_error *error) {
+  mh_commits *commits = region->commits;
+  char *page;
+  mheap_err code = mh_images_of(&commits->images, 0, &page, error);
+  if (!code) code = mh_overlay_images(&commits->journal, &commits->images, error);
+  if (!code) code = keep_what_records_have(region, error);
+  if (code) return code;
+  uint64_t from = 0, end = region->pages.mapped;
+  for (uint64_t length; (length = mh_images_next(&commits->images, &from)) != 0; from += length)
+    if (from < end) memcpy(mh_at(region, from), commits->images.shadow + from, min64(length, end - from));
+  memcpy(region->base, page, MH_PAGE); /* private from now on: what stands only in the file is not seen */
+  return MHEAP_OK;
+}
+
 mheap_err mh_commits_begin(mh_region *region, const mheap_options *options, mheap_error *error) {
   mh_commits *commits = region->commits = mh_os_table(COMMITS_BYTES);
   if (commits == NULL) return no_table(region, error);
@@ -58,10 +61,8 @@ mheap_err mh_commits_begin(mh_region *region, const mheap_options *options, mhea
   commits->overrun = options->overrun_readers;
   mheap_err code = mh_images_init(&commits->images, region->fd, region->path, region->span, error);
   if (!code) code = mh_journal_load(&commits->journal, region->fd, region->path, error);
-  if (!code) code = take_over(region, error);
-  if (code) return code;
   commits->committed = mh_region_size(region);
-  return keep_what_records_have(region, error);
+  return code ? code : take_over(region, error);
 }
 
 void mh_commits_drop(mh_region *region) {

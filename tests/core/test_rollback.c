@@ -103,6 +103,8 @@ static void what_grows_after_a_kill_leaves_what_records_have(void) {
   REQUIRE(large != NULL);
   memset(large, 'x', 2 * MH_SEGMENT);
   CHECK_EQ(mheap_commit(heap, false), MHEAP_OK);
+  memset(large + MH_SEGMENT, 'X', MH_SLICE); /* in a record, behind what is the region's end later */
+  CHECK_EQ(mheap_commit(heap, false), MHEAP_OK);
   CHECK_EQ(mheap_free(heap, large), MHEAP_OK);
   CHECK_EQ(mheap_collect(heap, true), MHEAP_OK);
   CHECK_EQ(mheap_commit(heap, false), MHEAP_OK);
@@ -110,7 +112,7 @@ static void what_grows_after_a_kill_leaves_what_records_have(void) {
   mheap_abandon(heap);
   heap = open_atomic(path);
   REQUIRE(heap != NULL);
-  CHECK_EQ(mheap_generation(heap), 2);
+  CHECK_EQ(mheap_generation(heap), 3);
   char *small = mheap_malloc(heap, MH_SLICE);
   REQUIRE(small != NULL);
   memset(small, 'y', MH_SLICE);
@@ -119,7 +121,7 @@ static void what_grows_after_a_kill_leaves_what_records_have(void) {
   mheap_abandon(heap);
   heap = open_atomic(path);
   REQUIRE(heap != NULL);
-  CHECK_EQ(mheap_generation(heap), 3);
+  CHECK_EQ(mheap_generation(heap), 4);
   small = mheap_getkey(heap, 0);
   REQUIRE(small != NULL);
   CHECK(small[0] == 'y' && small[MH_SLICE - 1] == 'y');
@@ -127,6 +129,48 @@ static void what_grows_after_a_kill_leaves_what_records_have(void) {
   CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
 }
 
+static mheap *killed_and_opened(mheap *heap, const char *path, uint64_t max_size) {
+  mheap_error error;
+  mheap_abandon(heap);
+  heap = mheap_open(path, &(mheap_options){.mode = MHEAP_MODE_ATOMIC, .max_size = max_size}, &error);
+  if (heap == NULL) fprintf(stderr, "%s\n", error.text);
+  return heap;
+}
+
+/* Pages that changed on both sides of the end, in one run, and far behind what a smaller attach spans. */
+static void records_of_what_the_region_shrank_by_do_no_harm(void) {
+  const char *path = test_path("f.heap");
+  mheap *heap = open_atomic(path);
+  REQUIRE(heap != NULL);
+  char *kept = mheap_malloc(heap, 2 * MH_SLICE), *next = mheap_malloc(heap, 8 * MH_SLICE);
+  char *far = mheap_malloc(heap, 8 * MH_SEGMENT);
+  REQUIRE(kept != NULL && next != NULL && far != NULL);
+  CHECK_EQ(next - kept, 2 * MH_SLICE);
+  CHECK_EQ(mheap_commit(heap, false), MHEAP_OK);
+  memset(kept, 'k', 2 * MH_SLICE);
+  memset(next, 'n', 8 * MH_SLICE);
+  memset(far + 7 * MH_SEGMENT, 'f', MH_PAGE);
+  CHECK_EQ(mheap_commit(heap, false), MHEAP_OK);
+  CHECK_EQ(mheap_free(heap, next), MHEAP_OK);
+  CHECK_EQ(mheap_free(heap, far), MHEAP_OK);
+  CHECK_EQ(mheap_collect(heap, true), MHEAP_OK);
+  CHECK_EQ(mheap_commit(heap, false), MHEAP_OK);
+  CHECK_EQ(mh_region_size(heap->region), mh_offset(heap->region, next));
+  for (int i = 0; i < 2; i++) {
+    heap = killed_and_opened(heap, path, i == 0 ? 4 * MH_SEGMENT : 0);
+    REQUIRE(heap != NULL);
+    CHECK_EQ(mheap_generation(heap), 3);
+    CHECK(kept[0] == 'k' && kept[2 * MH_SLICE - 1] == 'k');
+    CHECK_EQ(mheap_check(heap, NULL, NULL, NULL), MHEAP_OK);
+  }
+  next = mheap_calloc(heap, 1, 4 * MH_SLICE);
+  REQUIRE(next != NULL);
+  for (uint64_t i = 0; i < 4 * MH_SLICE; i++) CHECK_EQ(next[i], 0);
+  CHECK_EQ(mheap_commit(heap, true), MHEAP_OK);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
 TEST_MAIN(TEST(no_number_is_given_twice), TEST(a_row_is_its_old_heaps_again), TEST(kinds_come_and_go),
           TEST(what_is_made_while_a_commit_waits_is_in_the_next),
-          TEST(what_grows_after_a_kill_leaves_what_records_have))
+          TEST(what_grows_after_a_kill_leaves_what_records_have),
+          TEST(records_of_what_the_region_shrank_by_do_no_harm))
