@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "arena.h"
+#include "commit.h"
 #include "map.h"
 #include "os.h"
 #include "subproc.h"
@@ -122,9 +123,12 @@ mheap_err mh_arenas_load(mh_region *region, mheap_error *error) {
   return code;
 }
 
+/* A row whose arena came since the last commit may have had another one then. */
 mheap_err mh_arenas_reload(mh_region *region, mheap_error *error) {
-  for (uint32_t row = 1; row < MH_ARENAS; row++)
+  for (uint32_t row = 1; row < MH_ARENAS; row++) {
+    if (!mh_commits_have(region, region->ranges[row].made)) forget_number(region, row);
     region->ranges[row] = (mh_range){.id = region->ranges[row].id};
+  }
   mheap_err code = mh_arenas_load(region, error);
   for (uint32_t row = 1; row < MH_ARENAS; row++)
     if (region->ranges[row].end == 0) forget_number(region, row);
@@ -204,6 +208,7 @@ static mheap_err reserve_locked(mh_region *region, uint64_t count, uint64_t head
   if (!code) code = mh_region_require(region, MH_ROCOMPAT_ARENAS, error);
   if (!code) {
     publish_row(region, row, first, count, head);
+    region->ranges[row].made = mh_commits_now(region);
     return MHEAP_OK;
   }
   forget_range(region, row);

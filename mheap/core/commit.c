@@ -20,31 +20,33 @@ static mheap_err no_table(const mh_region *region, mheap_error *error) {
   return mh_fail_system(error, ENOMEM, region->path, "making the record of commits");
 }
 
+/* A region that was larger for a while, in a record that is still there, may have been written straight to
+   its place then: until the journal is empty, that must not change. */
+static mheap_err keep_what_records_have(mh_region *region, mheap_error *error) {
+  mh_commits *commits = region->commits;
+  uint64_t high = commits->journal.highest;
+  if (high < commits->committed) high = commits->committed;
+  if (high > region->span) high = region->span; /* this attach does not grow so far */
+  int failed = mh_pages_map(region, high, false);
+  if (failed) return mh_fail_system(error, failed, region->path, "mapping what the journal has");
+  commits->high = high;
+  commits->shared_from = region->pages.mapped;
+  return MHEAP_OK;
+}
+
 /* What the journal holds is in the images first, and copied from there. */
 static mheap_err take_over(mh_region *region, mheap_error *error) {
   mh_commits *commits = region->commits;
   char *page;
   mheap_err code = mh_images_of(&commits->images, 0, &page, error);
   if (!code) code = mh_overlay_images(&commits->journal, &commits->images, error);
+  if (!code) code = keep_what_records_have(region, error);
   if (code) return code;
-  uint64_t from = 0;
-  for (uint64_t length, end = mh_region_size(region);
-       (length = mh_images_next(&commits->images, &from, end)) != 0; from += length)
+  uint64_t from = 0, end = region->pages.mapped;
+  for (uint64_t length; (length = mh_images_next(&commits->images, &from, end)) != 0; from += length)
     memcpy(mh_at(region, from), commits->images.shadow + from, length);
   memcpy(region->base, page, MH_PAGE); /* private from now on: what stands only in the file is not seen */
   return MHEAP_OK;
-}
-
-/* What a generation had that records lead to, but the last has not, is no fresh space: those may say
-   what was placed there. */
-static mheap_err map_high(mh_region *region, mheap_error *error) {
-  mh_commits *commits = region->commits;
-  commits->high =
-      commits->journal.highest > commits->committed ? commits->journal.highest : commits->committed;
-  uint64_t size = commits->high < region->span ? commits->high : region->span;
-  int failed = mh_pages_map(region, size, false);
-  commits->shared_from = region->pages.mapped;
-  return failed ? mh_fail_system(error, failed, region->path, "mapping the file") : MHEAP_OK;
 }
 
 mheap_err mh_commits_begin(mh_region *region, const mheap_options *options, mheap_error *error) {
@@ -52,14 +54,13 @@ mheap_err mh_commits_begin(mh_region *region, const mheap_options *options, mhea
   if (commits == NULL) return no_table(region, error);
   pthread_mutex_init(&commits->lock, NULL);
   mh_marked_add(&commits->marked, region->base);
+  commits->looked = 1;
   commits->limit = options->journal_limit != 0 ? options->journal_limit : MH_JOURNAL_LIMIT;
   commits->overrun = options->overrun_readers;
   mheap_err code = mh_images_init(&commits->images, region->fd, region->path, region->span, error);
   if (!code) code = mh_journal_load(&commits->journal, region->fd, region->path, error);
-  if (!code) code = take_over(region, error);
-  if (code) return code;
   commits->committed = mh_region_size(region);
-  return map_high(region, error);
+  return code ? code : take_over(region, error);
 }
 
 void mh_commits_drop(mh_region *region) {
@@ -368,6 +369,7 @@ static mheap_err commit(mh_region *region, bool durable, const mh_commit_wait *w
   draft.at = commits->journal.end;
   if (!code) code = draw_up(region, &draft, error);
   if (code) return code;
+  uint64_t look = commits->looked++;
   if (draft.entries == 0 && (!durable || !commits->journal.unsynced)) return MHEAP_OK;
   if (draft.entries == 0 && wait != NULL) wait->begin(wait->arg);
   if (draft.entries == 0) return sync_journal(region, error);
@@ -375,6 +377,7 @@ static mheap_err commit(mh_region *region, bool durable, const mh_commit_wait *w
   code = write_record(region, &draft, durable, wait, &record, error);
   if (!code) code = count_record(region, &record, error);
   if (code) mh_marked_put_back(&commits->marked, commits->looked_at);
+  else commits->kept = look;
   return code;
 }
 
@@ -416,11 +419,20 @@ mheap_err mh_commit_sync(mh_region *region, mheap_error *error) {
 typedef struct dirty_count {
   mheap_dirty *dirty;
   uint64_t page; /* the last that was counted, plus 1 */
+  bool asked;    /* only what somebody asked for is counted */
 } dirty_count;
+
+/* What the superblock says of attaching, and that an address was handed out, which is no more than the
+   address: nobody misses it. */
+static bool is_unasked(uint64_t at, uint64_t length) {
+  const uint64_t from = offsetof(mh_superblock, owner), to = offsetof(mh_superblock, placement);
+  return at >= from && at + length <= to;
+}
 
 static mheap_err count_bytes(void *arg, uint64_t at, const void *data, uint64_t length, mheap_error *error) {
   dirty_count *count = arg;
   (void)data, (void)error;
+  if (count->asked && is_unasked(at, length)) return MHEAP_OK;
   count->dirty->bytes += length;
   if (at / MH_PAGE + 1 != count->page) count->dirty->pages++;
   count->page = at / MH_PAGE + 1;
@@ -438,8 +450,8 @@ static mheap_err count_growth(mh_region *region, mheap_dirty *dirty, mheap_error
   return MHEAP_OK;
 }
 
-mheap_err mh_commit_dirty(mh_region *region, mheap_dirty *dirty, mheap_error *error) {
-  dirty_count count = {dirty, 0};
+mheap_err mh_commit_dirty(mh_region *region, bool asked, mheap_dirty *dirty, mheap_error *error) {
+  dirty_count count = {dirty, 0, asked};
   const mh_changes_visitor visitor = {count_bytes, &count};
   *dirty = (mheap_dirty){0};
   mheap_err code = may_commit(region, error);

@@ -32,6 +32,9 @@ typedef struct mh_commits {
   uint64_t high;        /* the most that any generation had */
   uint64_t shared_from; /* mapped shared from here on */
   uint64_t limit;       /* bytes of records that pinned readers may keep; 0: MH_JOURNAL_LIMIT */
+  uint64_t looked;      /* times that changes were looked for, plus 1: what is made now is in a commit that
+                           looks as often or more */
+  uint64_t kept;        /* the same of the last commit; all that was made by then is in it */
   bool overrun;         /* beyond the limit, pinned readers are given up, not the commit */
   int failed;           /* errno of a sync that failed; no commit since */
   mh_marked marked;     /* what mheap stored to since the last commit looked */
@@ -40,6 +43,14 @@ typedef struct mh_commits {
   bool touched;         /* the file was changed by this attach */
 } mh_commits;
 #define MH_JOURNAL_LIMIT ((uint64_t)1 << 30)
+
+/* What a heap, an arena or a kind notes when it is made, to know later whether a rollback takes it away. */
+static inline uint64_t mh_commits_now(const mh_region *region) {
+  return region->commits != NULL ? region->commits->looked : 0;
+}
+static inline bool mh_commits_have(const mh_region *region, uint64_t made) {
+  return region->commits == NULL || made <= region->commits->kept;
+}
 
 mheap_err mh_commits_begin(mh_region *region, const mheap_options *options, mheap_error *error);
 /* Brings the journal into the pages, unless readers are in the way, and makes the file compact. */
@@ -62,8 +73,8 @@ mheap_err mh_commit_prepare(mh_region *region, mheap_error *error);
 bool mh_commit_waits(const mh_region *region);
 /* Copies what the last commit left over all that was written since, and lets go what grew. */
 mheap_err mh_rollback(mh_region *region, mheap_error *error);
-/* What a commit would write. */
-mheap_err mh_commit_dirty(mh_region *region, mheap_dirty *dirty, mheap_error *error);
+/* What a commit would write; `asked`: without what attaching, and handing out addresses, brings by itself. */
+mheap_err mh_commit_dirty(mh_region *region, bool asked, mheap_dirty *dirty, mheap_error *error);
 mheap_err mh_checkpoint(mh_region *region, mheap_error *error);
 /* Makes commits that were not synced durable. */
 mheap_err mh_commit_sync(mh_region *region, mheap_error *error);

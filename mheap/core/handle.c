@@ -90,6 +90,7 @@ static mheap *spare_handle(mh_region *region) {
   }
   region->spare_heaps = heap->next;
   heap->gone = heap->hooked = false;
+  heap->made = 0;
   memset(&heap->counts, 0, sizeof heap->counts);
   return heap;
 }

@@ -17,6 +17,7 @@ struct mheap {
   uint32_t only;            /* row of the one arena it takes space from, plus 1; 0: the shared ones */
   bool hooked;              /* calls take the slow path: guards or a trace are on */
   bool objects;             /* this is a heap of object blocks, which no raw call may touch */
+  uint64_t made;            /* mh_commits_now when this process made it; 0: it was there */
   bool gone;                /* destroyed or deleted: it gets no more lanes; under the lanes' lock */
   mh_hooks *hooks;          /* see hooks.h; NULL: none */
   _Atomic(mh_lane *) lanes; /* all lanes of this heap in this process, by lane->next; only added to */
@@ -53,6 +54,10 @@ size_t mh_own_usable_size(mheap *heap, const void *block);
 /* ---- commits of who excludes other calls by a lock of his own; see commit.h ---- */
 struct mh_commit_wait;
 mheap_err mh_heap_prepare_commit(mheap *heap);
+/* What is lost by detaching now, that somebody may miss. */
+mheap_err mh_heap_would_lose(mheap *heap, mheap_dirty *dirty);
+/* Will it stay if all is undone since the last commit? */
+bool mh_heap_is_committed(const mheap *heap);
 mheap_err mh_heap_commit(mheap *heap, bool durable, const struct mh_commit_wait *wait);
 
 /* ---- allocation without hooks; the public functions are these when none are on ---- */

@@ -5,6 +5,7 @@
 #include "arenas.h"
 #include "commit.h"
 #include "heap.h"
+#include "kind.h"
 #include "lane.h"
 #include "os.h"
 #include "reader.h"
@@ -35,7 +36,12 @@ mheap_err mheap_checkpoint(mheap *heap) {
 
 mheap_err mheap_get_dirty(mheap *heap, mheap_dirty *dirty) {
   mheap_err code = usable(&heap);
-  return code ? code : mh_commit_dirty(heap->region, dirty, mh_error(heap));
+  return code ? code : mh_commit_dirty(heap->region, false, dirty, mh_error(heap));
+}
+
+mheap_err mh_heap_would_lose(mheap *heap, mheap_dirty *dirty) {
+  mheap_err code = usable(&heap);
+  return code ? code : mh_commit_dirty(heap->region, true, dirty, mh_error(heap));
 }
 
 uint64_t mheap_generation(const mheap *heap) {
@@ -44,15 +50,22 @@ uint64_t mheap_generation(const mheap *heap) {
 
 /* ---- rolling back ---- */
 
-/* One that was made since is as if it had been destroyed. */
+bool mh_heap_is_committed(const mheap *heap) { return mh_commits_have(heap->region, heap->made); }
+
+/* One that was made since is as if it had been destroyed; its row may be another's again. */
 static void reset_heap(mheap *heap) {
   mh_lanes_reset(heap);
-  if (heap->row > 1 && !mh_heap_row_visible(mh_heap_row_head(heap->region, heap->row))) heap->gone = true;
+  if (!mh_heap_is_committed(heap)) mh_handle_drop(heap);
+  else if (heap->row > 1 && !mh_heap_row_visible(mh_heap_row_head(heap->region, heap->row))) heap->gone = true;
 }
 
 static mheap_err reset(mh_region *region, mheap_error *error) {
+  mh_kinds_rolled_back(region);
   mh_handles_lock();
-  for (mheap *heap = region->heaps; heap != NULL; heap = heap->next) reset_heap(heap);
+  for (mheap *heap = region->heaps, *next; heap != NULL; heap = next) {
+    next = heap->next;
+    reset_heap(heap);
+  }
   pthread_mutex_lock(&region->lock);
   mh_arena_reset(region);
   mheap_err code = mh_arenas_reload(region, error);

@@ -13,6 +13,7 @@
 
 #include "arena.h"
 #include "arenas.h"
+#include "commit.h"
 #include "decode.h"
 #include "hooks.h"
 #include "kind.h"
@@ -192,6 +193,7 @@ static mheap *new_in(mh_region *region, const mh_heap_row *like, mheap_error *er
   pthread_mutex_unlock(&region->lock);
   if (!code) made = mh_handle_make(region, row, error);
   if (!code && made == NULL) drop_row(region, row);
+  if (made != NULL) made->made = mh_commits_now(region);
   mh_handles_unlock();
   return made;
 }

@@ -140,6 +140,21 @@ void mh_kinds_forget(const mh_region *region) {
   pthread_mutex_unlock(&lock);
 }
 
+void mh_kinds_rolled_back(const mh_region *region) {
+  pthread_mutex_lock(&lock);
+  for (mheap_kind *kind = kinds, *next; kind != NULL; kind = next) {
+    next = kind->next;
+    if (kind->main == NULL || kind->main->region != region) continue;
+    if (mh_heap_is_committed(kind->arena[0].first.heap)) {
+      mh_kind_load_usage(kind);
+      continue;
+    }
+    leave(kind);
+    mh_kind_free(kind);
+  }
+  pthread_mutex_unlock(&lock);
+}
+
 /* ---- making and finding ---- */
 
 uint32_t mh_kind_arenas(uint32_t policy) {

@@ -85,6 +85,11 @@ mheap_kind *mh_kind_at(const mh_region *region, uint32_t row);
 void mh_kinds_settle(mheap *main);
 /* A region is about to go. */
 void mh_kinds_forget(const mh_region *region);
+/* What was not committed in a region is undone: kinds made since are gone. Their heaps' handles are there
+   still. */
+void mh_kinds_rolled_back(const mh_region *region);
+/* kind_stored.c: looks up anew what may be set. */
+void mh_kind_load_usage(mheap_kind *kind);
 uint32_t mh_kind_arenas(uint32_t policy);
 /* From now on, hooks get their memory back when the process exits. */
 void mh_kinds_watch_exit(void);

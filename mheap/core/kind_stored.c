@@ -189,6 +189,11 @@ void mh_kind_store_usage(mheap_kind *kind) {
   mh_publish(&row_at(kind->main->region, kind->row)->policy, policy_word(kind));
 }
 
+void mh_kind_load_usage(mheap_kind *kind) {
+  bool sparing = (mh_read(&row_at(kind->main->region, kind->row)->policy) & MH_KIND_CONSERVATIVE) != 0;
+  kind->usage = sparing ? MHEAP_KIND_USAGE_CONSERVATIVE : MHEAP_KIND_USAGE_DEFAULT;
+}
+
 mheap_kind *mh_kind_store(mheap *main, const char *name, uint32_t policy, mheap_error *error) {
   uint32_t count = mh_kind_arenas(policy);
   if (count > MH_KIND_ARENAS_STORED) count = MH_KIND_ARENAS_STORED;

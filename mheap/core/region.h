@@ -57,6 +57,7 @@ typedef struct mh_range {
   bool exclusive; /* only heaps made for it allocate there */
   bool committed; /* its disk space stays */
   int id;         /* what the process calls it (arenas.h); 0: nothing yet */
+  uint64_t made;  /* mh_commits_now when this process made it; 0: it was there */
 } mh_range;
 
 struct mh_region {
@@ -90,6 +91,7 @@ struct mh_region {
   uint64_t warm;       /* free segments whose pages were not given back: those with dirty bits */
   mh_pages pages;
   struct mh_commits *commits; /* mode ATOMIC: see commit.h */
+  uint64_t births;            /* no container of a lower number is made any more, whatever is rolled back */
   struct mh_reader *reader;   /* mode READONLY, beside an atomic writer: see reader.h */
 
   pthread_mutex_t lock;    /* growth, the map, slices; the last lock in the order */

@@ -32,11 +32,13 @@ static mheap *atomic_heap(mhx_handle *main) {
 
 static void let_others_run(void *arg) { *(PyThreadState **)arg = PyEval_SaveThread(); }
 
-static mheap_err commit_now(mheap *heap, bool durable) {
+static mheap_err commit_now(mhx_handle *main, mheap *heap, bool durable) {
   PyThreadState *saved = NULL;
   const mh_commit_wait wait = {let_others_run, &saved};
+  size_t orphans = mhx_objects_committing((PyObject *)main);
   mheap_err result = mh_heap_commit(heap, durable, &wait);
   if (saved != NULL) PyEval_RestoreThread(saved);
+  if (result == MHEAP_OK) mhx_objects_committed((PyObject *)main, orphans);
   return result;
 }
 
@@ -56,15 +58,20 @@ static int prepare(mhx_handle *main) {
   return failed;
 }
 
-/* The caller is in at the gate. In the middle of a call of its own on the heap it does not wait for those of
-   others, who may be waiting for it. */
+/* As mhx_use_begin, when no other thread is in a call on the heap; none begins one before the GIL is let go.
+   In the middle of a call of its own on the heap a thread does not wait: others may be waiting for it. */
+static mheap *begin_alone(mhx_handle *main, mhx_use *use) {
+  if (!mhx_is_used_here(main) && mhx_wait_for_others(main) < 0) return NULL;
+  return mhx_use_begin(main, use);
+}
+
+/* The caller is in at the gate. */
 static int commit_inside(mhx_handle *main, bool durable) {
   mhx_use use;
   if (atomic_heap(main) == NULL || prepare(main) < 0) return -1;
-  if (!mhx_is_used_here(main) && mhx_wait_for_others(main) < 0) return -1;
-  mheap *heap = mhx_use_begin(main, &use);
+  mheap *heap = begin_alone(main, &use);
   if (heap == NULL) return -1;
-  mheap_err result = commit_now(heap, durable);
+  mheap_err result = commit_now(main, heap, durable);
   int failed = result == MHEAP_OK ? 0 : mhx_raise(heap);
   mhx_use_end(main, &use);
   return failed;
@@ -88,13 +95,48 @@ static int may_roll_back(mhx_handle *main) {
   return -1;
 }
 
+/* Handles of heaps that go with the changes. */
+static void mark_uncommitted(mhx_handle *main) {
+  for (mhx_handle *other = main->others; other != NULL; other = other->other)
+    other->undone = other->heap != NULL && !mh_heap_is_committed(other->heap);
+}
+
+static mhx_handle *first_undone(const mhx_handle *main) {
+  mhx_handle *other = main->others;
+  while (other != NULL && (!other->undone || other->heap == NULL)) other = other->other;
+  return other;
+}
+
+/* Nothing of theirs is called before all twins are told; closing them may run Python code. */
+static void close_undone(mhx_handle *main) {
+  for (mhx_handle *other; (other = first_undone(main)) != NULL;) {
+    Py_INCREF(other);
+    mhx_drop(other);
+    Py_DECREF(other);
+  }
+}
+
+static void told_nothing(mhx_handle *main) {
+  for (mhx_handle *other = main->others; other != NULL; other = other->other) other->undone = false;
+}
+
+static mheap_err rollback_now(mhx_handle *main, mheap *heap) {
+  mark_uncommitted(main);
+  mheap_err result = mheap_rollback(heap);
+  if (result == MHEAP_OK) mhx_objects_rolled_back((PyObject *)main);
+  else told_nothing(main);
+  if (main->views > 0) mh_heap_raw(heap); /* what is stored through them is looked for */
+  return result;
+}
+
 static int rollback_inside(mhx_handle *main) {
   mhx_use use;
   if (may_roll_back(main) < 0 || mhx_wait_for_others(main) < 0) return -1;
   mheap *heap = atomic_heap(main) != NULL ? mhx_use_begin(main, &use) : NULL;
   if (heap == NULL) return -1;
-  int failed = mheap_rollback(heap) == MHEAP_OK ? 0 : mhx_raise(heap);
+  int failed = rollback_now(main, heap) == MHEAP_OK ? 0 : mhx_raise(heap);
   mhx_use_end(main, &use);
+  if (!failed) close_undone(main);
   return failed;
 }
 
@@ -156,12 +198,9 @@ PyObject *mhx_dirty(mhx_handle *handle) {
   mhx_use use;
   mheap_dirty dirty;
   mhx_handle *main = main_of(handle);
-  mheap *heap = atomic_heap(main) != NULL ? mhx_use_begin(main, &use) : NULL;
+  mheap *heap = atomic_heap(main) != NULL ? begin_alone(main, &use) : NULL;
   if (heap == NULL) return NULL;
-  mheap_err result;
-  Py_BEGIN_ALLOW_THREADS
-  result = mheap_get_dirty(heap, &dirty);
-  Py_END_ALLOW_THREADS
+  mheap_err result = mheap_get_dirty(heap, &dirty);
   int failed = result == MHEAP_OK ? 0 : mhx_raise(heap);
   mhx_use_end(main, &use);
   PyObject *module = failed ? NULL : PyImport_ImportModule("mheap._commits");
@@ -292,12 +331,9 @@ static bool is_ours(const mhx_handle *main) {
 /* 1: closing would lose changes; 0: not, or nobody knows; -1: an exception. */
 static int would_lose(mhx_handle *main, mheap_dirty *dirty) {
   mhx_use use;
-  mheap *heap = mhx_use_begin(main, &use);
+  mheap *heap = begin_alone(main, &use);
   if (heap == NULL) return -1;
-  mheap_err result;
-  Py_BEGIN_ALLOW_THREADS
-  result = mheap_get_dirty(heap, dirty);
-  Py_END_ALLOW_THREADS
+  mheap_err result = mh_heap_would_lose(heap, dirty);
   mhx_use_end(main, &use);
   return result == MHEAP_OK && dirty->pages > 0;
 }

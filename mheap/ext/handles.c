@@ -394,6 +394,8 @@ int mhx_detach(mhx_handle *handle) {
   if (mhx_is_closed(handle)) return 0;
   /* In this order: calls under way use what the objects' side has, too. */
   if (may_detach(handle) < 0 || mhx_wait_until_idle(handle) < 0) return -1;
+  if (handle->mode == MHEAP_MODE_ATOMIC && handle->heap != NULL && !is_inherited(handle))
+    mhx_objects_leave((PyObject *)handle);
   mhx_objects_detach((PyObject *)handle);
   mheap_error lost;
   bool whole = end_traces(handle, &lost);

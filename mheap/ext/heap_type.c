@@ -73,7 +73,8 @@ static PyObject *repr(PyObject *self) {
   mheap_info info;
   PyObject *text;
   const char *state = NULL;
-  if (mhx_is_closed(handle)) state = "closed";
+  if (handle->undone) state = "undone by a rollback";
+  else if (mhx_is_closed(handle)) state = "closed";
   else if (handle->heap == NULL || handle->forks != mhx_forks) state = "inherited over a fork";
   else if (mheap_get_info(handle->heap, &info) != MHEAP_OK) state = "damaged";
   else if (handle->main != NULL) state = "attached";
@@ -323,7 +324,7 @@ static PyGetSetDef properties[] = {
      "What a commit would write now, a Dirty: bytes and pages; false if there is nothing. Mode atomic.", NULL},
     {"uuid", get_uuid, NULL, "The heap's identity, for ever: a str of 36 characters.", NULL},
     {"roots", get_roots, NULL, "Named roots for raw blocks: a MutableMapping from name to address.", NULL},
-    {"root", get_root, NULL, "The root object: a persistent dict, made on first use.", NULL},
+    {"root", get_root, NULL, "The root object: a persistent dict, made when something is first put into it.", NULL},
     {"main", get_main, NULL, "The main heap of the region; a main heap's is itself.", NULL},
     {"number", get_heap_number, NULL,
      "Of the heap in its region, for as long as it exists; the main heap's is 0.", NULL},

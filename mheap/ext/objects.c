@@ -22,10 +22,19 @@ PyObject *mhx_root(PyObject *heap_obj) {
   mhx_space *space = mhx_twin_types(mhx_state_of_heap(heap_obj)) < 0 ? NULL : mhx_space_of(heap_obj);
   mh_dict dict;
   if (space == NULL) return NULL;
-  mheap_err failed = mh_root(&space->core, mh_region_writable(space->core.region), &dict);
-  if (failed == MHEAP_ERR_NOT_FOUND) return mhx_twin_nowhere(space);
-  if (failed) return mhx_failed(space), NULL;
-  return mhx_twin_for(space, mh_word_ref(MH_TAG_DICT_REF, dict.offset));
+  mheap_err failed = mh_root(&space->core, false, &dict);
+  if (failed == MHEAP_ERR_NOT_FOUND && mh_heap_may_look(space->core.heap)) failed = MHEAP_ERR_CORRUPT;
+  if (failed && failed != MHEAP_ERR_NOT_FOUND) return mhx_failed(space), NULL;
+  if (!failed) mhx_twin_found_root(space, &dict);
+  PyObject *twin =
+      failed ? mhx_twin_nowhere(space) : mhx_twin_for(space, mh_word_ref(MH_TAG_DICT_REF, dict.offset));
+  if (twin != NULL) ((mhx_twin *)twin)->root = true;
+  return twin;
+}
+
+void mhx_objects_rolled_back(PyObject *heap_obj) {
+  mhx_space *space = *mhx_objects_slot(heap_obj);
+  if (space != NULL) mhx_twins_rolled_back(space);
 }
 
 void mhx_objects_detach(PyObject *heap_obj) {

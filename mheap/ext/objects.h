@@ -3,6 +3,7 @@
 
      objects.c          the types, heap.root, detaching
      objects_twin.c     twins: one Python object a container
+     objects_orphans.c  containers that only a twin keeps, and commits
      objects_convert.c  Python scalars to values and keys, values to Python
      objects_graph.c    storing plain containers
      objects_dict.c, objects_iter.c, objects_list.c   the types' methods
@@ -42,12 +43,21 @@ extern PyType_Spec mhx_dict_twin_spec, mhx_list_twin_spec, mhx_dict_iter_spec, m
 
 typedef struct mhx_twin mhx_twin;
 
+/* A container that a commit has without a reference: objects_orphans.c. */
+typedef struct mhx_orphan {
+  uint64_t offset, birth;
+} mhx_orphan;
+
 /* One heap's objects as this process sees them; in the handle's slot while attached. */
 typedef struct mhx_space {
   mh_space core;      /* first: what core/objects is given, and gives back to `held` */
   PyObject *heap_obj; /* the Heap, which owns this */
-  mhx_twin **twins;   /* hash table by offset; borrowed: twins take themselves out */
+  mhx_twin **twins;   /* hash table by offset and birth; borrowed: twins take themselves out */
   size_t room, used;  /* entries, a power of two; entries in use */
+  uint64_t undone;    /* rollbacks: iterators end at the next */
+  size_t loose;       /* twins that are `loose` */
+  mhx_orphan *orphans; /* PyMem */
+  size_t orphan_count, orphan_room;
 } mhx_space;
 
 /* PersistentDict or PersistentList: the only Python object for its container while it lives. */
@@ -56,6 +66,9 @@ struct mhx_twin {
   PyObject *heap_obj; /* kept alive */
   mhx_space *space;   /* NULL: not in its table (the heap was detached, or the object is gone) */
   PyObject *weakrefs;
+  bool loose;         /* once it was all that kept its container */
+  bool orphan;        /* the same at the last commit, or one that failed since */
+  bool root;          /* of the heap's root: a rollback that takes it away makes this stand for none */
   union {             /* all begin with space, offset, birth */
     mh_dict dict;
     mh_list list;
@@ -77,6 +90,14 @@ static inline mhx_space *mhx_twin_space(mhx_twin *twin) {
 PyObject *mhx_twin_for(mhx_space *space, uint64_t word);
 /* The twin of a root that is not there. New reference. */
 PyObject *mhx_twin_nowhere(mhx_space *space);
+/* If the twin stands for a root that is not there, makes one. 0, or -1 with an exception. */
+int mhx_root_exists(mhx_space *space, mhx_twin *twin);
+/* The root is there by now: it is what the twin of none stands for from now on, if there is one. */
+void mhx_twin_found_root(mhx_space *space, const mh_dict *root);
+/* What the twin alone kept is freed, and a commit has it. */
+void mhx_orphans_note(mhx_space *space, const mhx_twin *twin);
+/* All was undone since the last commit: tells the twins whose objects are gone, or not as they were. */
+void mhx_twins_rolled_back(mhx_space *space);
 /* Imports the types of twins: before a space is asked for, since importing runs Python code,
    which may close the heap. 0, or -1 with an exception. */
 int mhx_twin_types(mhx_state *state);

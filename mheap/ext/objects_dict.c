@@ -78,6 +78,7 @@ static int dict_set(mhx_twin *twin, PyObject *key_object, PyObject *value) {
     return PyObject_Hash(key_object) == -1 ? -1 : mhx_cannot_store(key_object, true);
   if (mhx_value(space, value, &words) < 0) return -1;
   int made = mhx_key_make(space, key_object, &key);
+  if (made > 0 && mhx_root_exists(space, twin) < 0) made = -1;
   mheap_err failed = made > 0 ? mh_dict_set(&twin->of.dict, &key.key, words.words[0]) : MHEAP_OK;
   mhx_key_end(&key);
   if (made > 0 && !failed) return mhx_words_taken(&words), 0;

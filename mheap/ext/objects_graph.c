@@ -123,8 +123,8 @@ static int twin_word(mhx_graph *graph, PyObject *object, int kind, uint64_t *wor
   mhx_space *space = mhx_twin_space(twin);
   uint64_t length;
   mh_items items;
-  if (space == NULL) return -1;
-  if (space == graph->space && twin->of.dict.offset != 0) {
+  if (space == NULL || (space == graph->space && mhx_root_exists(space, twin) < 0)) return -1;
+  if (space == graph->space) {
     mh_container *container;
     *word = mh_word_ref(kind == 1 ? MH_TAG_DICT_REF : MH_TAG_LIST_REF, twin->of.dict.offset);
     if (mh_container_at(&space->core, twin->of.dict.offset, kind == 1 ? MH_TYPE_DICT : MH_TYPE_LIST,
@@ -309,7 +309,7 @@ static int copy_in_use(mhx_space *space, PyObject *const *objects, size_t count,
   mhx_handle *handle = (mhx_handle *)space->heap_obj;
   if (mh_space_writable(&space->core)) return mhx_failed(space);
   if (mhx_use_begin(handle, &use) == NULL) return -1;
-  words->first_birth = space->core.region->super->birth;
+  words->first_birth = mh_next_birth(&space->core);
   mhx_graph graph = {.space = space, .first_birth = words->first_birth};
   int failed = copy(&graph, objects, count, words);
   words->made = graph.made;

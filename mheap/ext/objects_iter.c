@@ -10,6 +10,7 @@ typedef struct mhx_iter {
   int kind;        /* of a dict's: 0 keys, 1 values, 2 items */
   bool reversed;
   uint64_t part;   /* of a dict, when the iterator was made */
+  uint64_t undone; /* the same: how often the heap was rolled back */
   mh_table_counts counts;
 } mhx_iter;
 
@@ -54,6 +55,7 @@ PyObject *mhx_dict_iterator(mhx_twin *twin, int kind, bool reversed) {
   if (iter == NULL) return NULL;
   iter->part = table == NULL ? 0 : table->offset;
   iter->counts = counts;
+  iter->undone = space->undone;
   iter->index = reversed ? counts.used : 0;
   return (PyObject *)iter;
 }
@@ -66,7 +68,7 @@ static int next_entry(mhx_iter *iter, mhx_space **space, mh_entry *entry) {
   if (*space == NULL) return -1;
   if (dict_state(iter->twin, &table, &counts)) return mhx_failed(*space);
   if ((table == NULL ? 0 : table->offset) != iter->part || counts.used != iter->counts.used ||
-      counts.live != iter->counts.live) {
+      counts.live != iter->counts.live || iter->undone != (*space)->undone) {
     PyErr_SetString(PyExc_RuntimeError, "dictionary changed during iteration");
     return -1;
   }

@@ -1,8 +1,8 @@
 /* objects_twin.c: see objects.h. Owns the table of twins of each heap.
 
-   Invariant: a twin with a space is in that space's table, unless its object is gone and
-   another twin has taken its offset. A container whose references are all gone is freed when
-   its twin dies, or when its heap is detached. */
+   Invariant: a twin with a space is in that space's table, also if its object is gone: a rollback may
+   bring that back, and the twin with it. A container whose references are all gone is freed when its twin
+   dies, or when its heap is detached. */
 #include "objects.h"
 
 #define FIRST_ROOM 64
@@ -13,10 +13,18 @@ static size_t slot_of(const mhx_space *space, uint64_t offset) {
   return (size_t)((offset >> 4) * 0x9e3779b97f4a7c15u >> 20) & (space->room - 1);
 }
 
-static mhx_twin **find(mhx_space *space, uint64_t offset) {
+static bool is_of(const mhx_twin *twin, uint64_t offset, uint64_t birth) {
+  return twin->of.dict.offset == offset && twin->of.dict.birth == birth;
+}
+
+static mhx_twin **find(mhx_space *space, uint64_t offset, uint64_t birth) {
   size_t at = slot_of(space, offset), mask = space->room - 1;
-  while (space->twins[at] != NULL && space->twins[at]->of.dict.offset != offset) at = (at + 1) & mask;
+  while (space->twins[at] != NULL && !is_of(space->twins[at], offset, birth)) at = (at + 1) & mask;
   return &space->twins[at];
+}
+
+static mhx_twin **place_of(mhx_space *space, const mhx_twin *twin) {
+  return find(space, twin->of.dict.offset, twin->of.dict.birth);
 }
 
 static int make_table(mhx_space *space, size_t room) {
@@ -26,7 +34,7 @@ static int make_table(mhx_space *space, size_t room) {
   space->twins = made;
   space->room = room;
   for (size_t i = 0; i < count; i++)
-    if (old[i] != NULL) *find(space, old[i]->of.dict.offset) = old[i];
+    if (old[i] != NULL) *place_of(space, old[i]) = old[i];
   PyMem_Free(old);
   return 0;
 }
@@ -36,7 +44,7 @@ static int reserve(mhx_space *space) {
 }
 
 static void put(mhx_space *space, mhx_twin *twin) {
-  *find(space, twin->of.dict.offset) = twin;
+  *place_of(space, twin) = twin;
   space->used++;
   twin->space = space;
 }
@@ -54,12 +62,21 @@ static void take_out(mhx_space *space, size_t at) {
 }
 
 static void forget(mhx_twin *twin) {
-  mhx_twin **entry = find(twin->space, twin->of.dict.offset);
+  mhx_twin **entry = place_of(twin->space, twin);
   if (*entry == twin) take_out(twin->space, (size_t)(entry - twin->space->twins));
   twin->space = NULL;
 }
 
-bool mhx_held(mh_space *core, uint64_t offset) { return *find((mhx_space *)core, offset) != NULL; }
+bool mhx_held(mh_space *core, uint64_t offset) {
+  mhx_space *space = (mhx_space *)core;
+  const mh_container *container = mh_at(core->region, offset);
+  mhx_twin *twin = *find(space, offset, container->birth);
+  if (twin != NULL && !twin->loose) {
+    twin->loose = true;
+    space->loose++;
+  }
+  return twin != NULL;
+}
 
 /* ---- spaces ---- */
 
@@ -89,6 +106,7 @@ static void reap(mhx_space *space, const mhx_twin *twin) {
   if (!mh_in_region(space->core.region, offset, sizeof *container)) return;
   container = mh_at(space->core.region, offset);
   if (offset == 0 || container->birth != twin->of.dict.birth || mh_head_count(container->head) != 0) return;
+  if (twin->orphan && space->core.held != NULL) mhx_orphans_note(space, twin);
   mh_reap(&space->core, offset);
 }
 
@@ -99,6 +117,7 @@ void mhx_twins_detach(mhx_space *space) {
   for (size_t i = 0; i < space->room; i++)
     if (space->twins[i] != NULL) reap(space, space->twins[i]);
   PyMem_Free(space->twins);
+  PyMem_Free(space->orphans);
   PyMem_Free(space);
 }
 
@@ -110,7 +129,7 @@ mhx_space *mhx_twin_space_slow(mhx_twin *twin) {
   if (space == NULL || twin->space != NULL) return space;
   if (reserve(space) < 0) return NULL;
   twin->of.dict.space = &space->core;
-  if (*find(space, twin->of.dict.offset) == NULL) put(space, twin);
+  if (*place_of(space, twin) == NULL) put(space, twin);
   return space;
 }
 
@@ -154,15 +173,14 @@ static PyObject *twin_make(mhx_space *space, uint64_t word) {
 PyObject *mhx_twin_for(mhx_space *space, uint64_t word) {
   const mh_container *container = mh_object_at(&space->core, word);
   if (container == NULL) return mhx_failed(space), NULL;
-  mhx_twin **entry = find(space, mh_word_offset(word));
-  if (*entry != NULL && (*entry)->of.dict.birth == container->birth) return Py_NewRef((PyObject *)*entry);
-  if (*entry != NULL) forget(*entry);
+  mhx_twin **entry = find(space, mh_word_offset(word), container->birth);
+  if (*entry != NULL) return Py_NewRef((PyObject *)*entry);
   if (reserve(space) < 0) return NULL;
   return twin_make(space, word);
 }
 
 PyObject *mhx_twin_nowhere(mhx_space *space) {
-  mhx_twin **entry = find(space, 0);
+  mhx_twin **entry = find(space, 0, 0);
   if (*entry != NULL) return Py_NewRef((PyObject *)*entry);
   if (reserve(space) < 0) return NULL;
   mhx_twin *twin = twin_alloc(space, MHX_DICT);
@@ -170,6 +188,68 @@ PyObject *mhx_twin_nowhere(mhx_space *space) {
   twin->of.dict = mh_dict_nowhere(&space->core);
   put(space, twin);
   return (PyObject *)twin;
+}
+
+static void move(mhx_space *space, mhx_twin *twin, const mh_dict *to) {
+  forget(twin);
+  twin->of.dict = *to;
+  put(space, twin);
+}
+
+void mhx_twin_found_root(mhx_space *space, const mh_dict *root) {
+  mhx_twin *none = *find(space, 0, 0);
+  if (none != NULL && *find(space, root->offset, root->birth) == NULL) move(space, none, root);
+}
+
+int mhx_root_exists(mhx_space *space, mhx_twin *twin) {
+  mh_dict root;
+  if (twin->of.dict.offset != 0) return 0;
+  if (mh_root(&space->core, true, &root)) return mhx_failed(space);
+  move(space, twin, &root);
+  return 0;
+}
+
+/* ---- rollbacks ---- */
+
+#define GONE UINT64_MAX /* the birth number of what no rollback brings back */
+
+static bool is_there(mhx_space *space, const mhx_twin *twin) {
+  uint64_t offset = twin->of.dict.offset;
+  if (offset == 0) return true;
+  if (mh_block_usable(&space->core, offset) < sizeof(mh_container)) return false;
+  return mh_container_is(&space->core, offset, MH_TYPE_DICT, twin->of.dict.birth) ||
+         mh_container_is(&space->core, offset, MH_TYPE_LIST, twin->of.dict.birth);
+}
+
+/* What it knew of its table, or items, may be of another by now. */
+static void look_anew(mhx_twin *twin) {
+  mh_dict bare = {.space = twin->of.dict.space, .offset = twin->of.dict.offset, .birth = twin->of.dict.birth};
+  memset(&twin->of, 0, sizeof twin->of);
+  twin->of.dict = bare;
+}
+
+/* No number is given twice, so what is gone now stays gone, whatever comes to its place. */
+static void let_go(mhx_space *space, mhx_twin *twin) {
+  forget(twin);
+  if (twin->loose) space->loose--;
+  twin->loose = twin->orphan = false;
+  if (twin->root) {
+    twin->of.dict = mh_dict_nowhere(&space->core);
+    put(space, twin);
+  } else twin->of.dict.birth = GONE;
+}
+
+/* Taking one out moves later ones forward, to where they are looked at next. */
+void mhx_twins_rolled_back(mhx_space *space) {
+  space->undone++;
+  for (size_t i = 0; i < space->room;) {
+    mhx_twin *twin = space->twins[i];
+    if (twin != NULL && !is_there(space, twin)) {
+      let_go(space, twin);
+      if (space->twins[i] != twin) continue;
+    } else if (twin != NULL) look_anew(twin);
+    i++;
+  }
 }
 
 int mhx_twin_kind(mhx_space *space, PyObject *object) {
@@ -199,6 +279,7 @@ void mhx_twin_dealloc(PyObject *self) {
   if (twin->weakrefs != NULL) PyObject_ClearWeakRefs(self);
   if (space != NULL) {
     forget(twin);
+    if (twin->loose) space->loose--;
     const mhx_handle *handle = (const mhx_handle *)twin->heap_obj;
     if (handle->heap != NULL && handle->forks == mhx_forks) reap(space, twin);
   }

@@ -3,6 +3,7 @@
    Owns: the object behind each view, which keeps the heap from being detached, and an arena from
    being released, for as long as a buffer of it is exported. Knows addresses, not what lies there. */
 #include "ext.h"
+#include "heap.h"
 
 typedef struct mhx_view {
   PyObject_HEAD
@@ -132,6 +133,8 @@ static PyObject *make_view(mhx_state *state, mhx_handle *handle, PyObject *const
   if (mhx_address(args[0], &address) < 0 || mhx_size(args[1], &size) < 0) return NULL;
   mheap *heap = mhx_live(handle);
   if (heap == NULL || may_view(heap, address, size) < 0) return NULL;
+  /* A commit looks for stores of the caller's own where addresses were handed out. */
+  if (heap->region->mode == MHEAP_MODE_ATOMIC && mh_heap_raw(heap)) return mhx_raise(heap), NULL;
   mhx_view *view = (mhx_view *)state->view_type->tp_alloc(state->view_type, 0);
   if (view == NULL) return NULL;
   view->heap = Py_XNewRef((PyObject *)handle);

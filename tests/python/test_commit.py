@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -246,3 +248,115 @@ def test_leaving_what_was_not_entered_is_refused(heap_path: Path) -> None:
         transaction = heap.transaction()
         with pytest.raises(RuntimeError, match="not in this transaction"):
             transaction.__exit__(None, None, None)
+
+
+# ---- what is a change ----
+
+
+def closes_in_silence(heap: mheap.Heap) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        heap.close()
+    return heap.closed
+
+
+def test_looking_is_no_change(heap_path: Path) -> None:
+    heap = mheap.open(heap_path)
+    assert heap.root == {}
+    assert dict(heap.roots) == {}
+    assert heap.check()
+    heap.stats()
+    assert not heap.dirty
+    assert heap.getkey(1) is None
+    assert closes_in_silence(heap)
+
+
+def test_an_address_handed_out_is_no_change_that_is_missed(heap_path: Path) -> None:
+    heap = mheap.open(heap_path)
+    heap.root["a"] = "text that is long enough"
+    heap.commit()
+    with heap.view(heap.base + 0x20000, 4096) as view:
+        assert bytes(view)
+    assert heap.dirty.bytes == 8
+    assert closes_in_silence(heap)
+
+
+def test_a_store_through_a_view_is_one(heap_path: Path) -> None:
+    heap = mheap.open(heap_path)
+    block = heap.calloc(1, 100)
+    heap.roots["block"] = block
+    heap.commit()
+    with heap.view(block, 100) as view:
+        view[7] = 1
+    assert heap.dirty == (8, 1)
+    with pytest.warns(mheap.UncommittedChanges, match=r"8 bytes"):
+        heap.close()
+
+
+def test_a_store_into_what_an_object_lies_in_is_found(heap_path: Path) -> None:
+    """Of which no address was handed out before."""
+    with mheap.open(heap_path) as heap:
+        heap.root["a"] = "0123456789" * 10
+        heap.commit()
+        with heap.view(heap.base, heap.size) as view:
+            at = bytes(view).index(b"0123456789" * 10)
+            view[at : at + 3] = b"new"
+        heap.commit()
+    with mheap.open(heap_path, mode="readonly") as heap:
+        assert heap.root["a"].startswith("new3456789")
+
+
+def test_what_a_view_stores_after_a_rollback_is_found(heap_path: Path) -> None:
+    with mheap.open(heap_path) as heap:
+        heap.root["a"] = "0123456789" * 10
+        heap.commit()
+        with heap.view(heap.base, heap.size) as view:
+            heap.rollback()
+            at = bytes(view).index(b"0123456789" * 10)
+            view[at : at + 3] = b"new"
+            heap.commit()
+        heap.commit()
+    with mheap.open(heap_path, mode="readonly") as heap:
+        assert heap.root["a"].startswith("new3456789")
+
+
+def test_exit_discards_and_says_so(heap_path: Path, run_python: Any) -> None:
+    code = (
+        "import mheap, sys\n"
+        "heap = mheap.open(sys.argv[1])\n"
+        "heap.root['a'] = 1\n"
+        "heap.commit()\n"
+        "heap.root['a'] = 2\n"
+    )
+    done = run_python(code, heap_path)
+    assert "UncommittedChanges: <mheap.Heap" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert contents(heap_path) == {"a": 1}
+    assert run_python(code + "heap.rollback()\n", heap_path).stderr == ""
+
+
+def test_a_heap_that_is_collected_discards_and_says_so(heap_path: Path) -> None:
+    def lose_one() -> None:
+        mheap.open(heap_path).root["a"] = 1
+        gc.collect()
+
+    with pytest.warns(mheap.UncommittedChanges), pytest.warns(ResourceWarning, match="unclosed heap"):
+        lose_one()
+    assert contents(heap_path) == {}
+
+
+def test_an_error_that_the_block_raises_goes_on_though_views_are_out(
+    heap_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("sys.unraisablehook", lambda seen: told.append(str(seen.exc_value)))
+    heap = mheap.open(heap_path)
+    view = heap.view(heap.malloc(10), 10)
+    with pytest.raises(ValueError, match="mine"):
+        change_and_raise(heap, heap, "a", ValueError("mine"))
+    assert len(told) == 1
+    assert "views of it are exported" in told[0]
+    assert not heap.closed
+    view.release()
+    assert closes_in_silence(heap)
+    assert contents(heap_path) == {}

@@ -82,6 +82,13 @@ def is_sound(heap: mheap.Heap) -> bool:
     return True
 
 
+def made_root(heap: mheap.Heap) -> mheap.PersistentDict:
+    """The root, empty; it is made when something is first put into it."""
+    heap.root["first"] = None
+    heap.root.clear()
+    return heap.root
+
+
 @pytest.mark.parametrize("value", SCALARS, ids=lambda value: repr(value)[:20])
 def test_a_scalar_comes_back_as_value_item_and_key(heap: mheap.Heap, heap_path: Path, value: Any) -> None:
     heap.root["value"] = value
@@ -250,7 +257,7 @@ def test_a_twin_of_another_heap_is_copied(heap: mheap.Heap, anonymous: mheap.Hea
 
 
 def test_what_is_removed_is_freed(heap: mheap.Heap) -> None:
-    root = heap.root
+    root = made_root(heap)
     before = blocks(heap)
     for _ in range(3):
         root["d"] = {
@@ -265,7 +272,7 @@ def test_what_is_removed_is_freed(heap: mheap.Heap) -> None:
 
 
 def test_a_handle_keeps_what_was_removed(heap: mheap.Heap) -> None:
-    root = heap.root
+    root = made_root(heap)
     before = blocks(heap)
     root["d"] = {"list": ["a text that is long"]}
     kept = root["d"]
@@ -371,7 +378,7 @@ DEPTH = 100_000
 
 
 def test_a_hundred_thousand_levels(heap: mheap.Heap) -> None:
-    root = heap.root
+    root = made_root(heap)
     before = blocks(heap)
     deep: Any = "the innermost text"
     for i in range(DEPTH):
@@ -500,7 +507,7 @@ def test_twins_are_not_hashable_and_refuse_attributes(root: PersistentDict) -> N
 
 def test_a_stale_twin_says_so(heap: mheap.Heap) -> None:
     """As when its block was freed and used again behind the object layer's back."""
-    heap.root["d"] = {"x": 1}
+    made_root(heap)["d"] = {"x": 1}
     twin = heap.root["d"]
     head = struct.pack("<QQ", 0x40 << 24 | 1, 2)  # of a dict with one reference, born second
     for offset in range(heap.size - 32, 0x20000, -16):

@@ -3,6 +3,8 @@ with reattaching as a step; killed processes."""
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import operator
 import os
 import random
@@ -11,11 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from forks import in_child
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -294,12 +298,13 @@ class Machine(RuleBasedStateMachine):
     """Containers in a heap beside plain ones; each pair is kept by its path from the root."""
 
     pairs = Bundle("pairs")
+    mode: Literal["atomic", "live"] = "live"
 
     @initialize()
     def start(self) -> None:
         self.directory = tempfile.TemporaryDirectory()
         self.path = Path(self.directory.name) / "machine.heap"
-        self.heap = mheap.open(self.path, mode="live")
+        self.heap = mheap.open(self.path, mode=self.mode)
         self.plain: dict[Any, Any] = {"d": {}, "l": []}
         self.heap.root.update(self.plain)
         self.empty = self.heap.stats().chunks_used
@@ -394,8 +399,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def reattach(self) -> None:
-        self.heap.close()
-        self.heap = mheap.open(self.path, mode="live")
+        self.leave()
+        self.heap = mheap.open(self.path, mode=self.mode)
 
     @invariant()
     def it_is_as_the_model_is(self) -> None:
@@ -413,8 +418,11 @@ class Machine(RuleBasedStateMachine):
         root["l"] = []
         del root
         assert self.heap.stats().chunks_used == self.empty
-        self.heap.close()
+        self.leave()
         self.directory.cleanup()
+
+    def leave(self) -> None:
+        self.heap.close()
 
 
 def plain_copy(value: Any) -> Any:
@@ -423,13 +431,133 @@ def plain_copy(value: Any) -> Any:
     return [plain_copy(item) for item in value] if isinstance(value, list) else value
 
 
-TestMachine = Machine.TestCase
-TestMachine.settings = settings(
+class AtomicMachine(Machine):
+    """Beside the plain containers, a copy of them as they were at the last commit."""
+
+    mode = "atomic"
+
+    @initialize()
+    def start(self) -> None:
+        super().start()
+        self.held: list[PersistentDict | PersistentList] = []
+        self.commit(durable=False)
+
+    @rule(durable=st.booleans())
+    def commit(self, durable: bool) -> None:
+        self.heap.commit(durable)
+        self.committed = copy.deepcopy(self.plain)
+        assert not self.heap.dirty
+
+    def as_committed(self) -> None:
+        self.plain = copy.deepcopy(self.committed)
+
+    @rule()
+    def rollback(self) -> None:
+        d = self.heap.root["d"]
+        self.heap.rollback()
+        assert not self.heap.dirty
+        self.as_committed()
+        if not is_stale(d):
+            assert self.heap.root["d"] is d
+
+    @rule()
+    def checkpoint(self) -> None:
+        self.heap.checkpoint()
+
+    @rule(key=keys, value=values, fails=st.booleans())
+    def transaction(self, key: Any, value: Any, fails: bool) -> None:
+        self.commit(durable=False)
+        with contextlib.suppress(KeyboardInterrupt), self.heap.transaction(durable=False):
+            self.set_both(key, value)
+            if fails:
+                raise KeyboardInterrupt
+        if fails:
+            self.as_committed()
+        self.committed = copy.deepcopy(self.plain)
+
+    def set_both(self, key: Any, value: Any) -> None:
+        for d in self.d:
+            d[key] = value
+
+    def teardown(self) -> None:
+        if hasattr(self, "held"):
+            self.held.clear()
+        super().teardown()
+
+    def leave(self) -> None:
+        """Closing discards."""
+        self.held.clear()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", mheap.UncommittedChanges)
+            self.heap.close()
+        self.as_committed()
+
+    @rule(steps=st.lists(st.tuples(keys, values, st.booleans()), max_size=8))
+    def die(self, steps: list[tuple[Any, Any, bool]]) -> None:
+        """Another process works, commits now and then, and ends without a word."""
+        self.leave()
+
+        def work() -> None:
+            heap = mheap.open(self.path)
+            for key, value, commits in steps:
+                heap.root["d"][key] = value
+                heap.root["l"].append(value)
+                if commits:
+                    heap.commit(durable=False)
+            os._exit(0)
+
+        in_child(work)
+        for key, value, commits in steps:
+            self.plain["d"][key] = value
+            self.plain["l"].append(value)
+            if commits:
+                self.committed = copy.deepcopy(self.plain)
+        self.as_committed()
+        self.heap = mheap.open(self.path)
+
+    @rule(at=st.integers(0, 100))
+    def hold(self, at: int) -> None:
+        """Twins that live on, whatever becomes of what they stand for."""
+        inside = list(containers(self.heap.root))
+        self.held.append(inside[at % len(inside)])
+        del self.held[:-10]
+
+    @invariant()
+    def what_is_held_is_there_or_stale(self) -> None:
+        there = {id(twin): twin for twin in containers(self.heap.root)}
+        for twin in self.held:
+            assert is_stale(twin) or repr(twin)
+        for twin in there.values():
+            assert not is_stale(twin)
+        assert len({(type(twin), id(twin)) for twin in there.values()}) == len(there)
+
+
+def is_stale(twin: PersistentDict | PersistentList) -> bool:
+    try:
+        len(twin)
+    except mheap.StaleObject:
+        return True
+    return False
+
+
+def containers(value: Any) -> Iterator[PersistentDict | PersistentList]:
+    """All in the tree, those that are shared more than once."""
+    if isinstance(value, (PersistentDict, PersistentList)):
+        yield value
+        for item in list(value.values()) if isinstance(value, PersistentDict) else list(value):
+            yield from containers(item)
+
+
+SETTINGS = settings(
     max_examples=int(os.environ.get("MHEAP_EXAMPLES", "60")),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
+TestMachine = Machine.TestCase
+TestMachine.settings = SETTINGS
+TestAtomicMachine = AtomicMachine.TestCase
+TestAtomicMachine.settings = SETTINGS
 
 
 # ---- killed ----

@@ -5,13 +5,15 @@ MHEAP_EXAMPLES=5000 and MHEAP_STEPS=200 make it a long run.
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -77,6 +79,8 @@ def usable(heap: mheap.Heap, address: int) -> int:
 class Machine(RuleBasedStateMachine):
     """What a killed child had done is not known beforehand, so no rule depends on what there is."""
 
+    mode: Literal["atomic", "live"] = "live"
+
     def __init__(self) -> None:
         super().__init__()
         shared = Path("/dev/shm")
@@ -91,7 +95,7 @@ class Machine(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-        self.heap = mheap.open(self.path, mode="live")
+        self.heap = mheap.open(self.path, mode=self.mode)
 
     def teardown(self) -> None:
         try:
@@ -272,33 +276,37 @@ class Machine(RuleBasedStateMachine):
             del self.roots[name]
         self.others += self.heap.stats().chunks_used - before
 
-    @rule()
-    def reattach(self) -> None:
+    def leave(self) -> None:
         self.forget_places()
         self.heap.close()
-        self.heap = mheap.open(self.path, mode="live")
+
+    def step_done(self) -> None:
+        """In the child, before it says so."""
+
+    @rule()
+    def reattach(self) -> None:
+        self.leave()
+        self.heap = mheap.open(self.path, mode=self.mode)
         self.verify()
 
     @rule()
     def look_from_a_reader(self) -> None:
         if not self.blocks:
             return
-        self.forget_places()
-        self.heap.close()
+        self.leave()
         with mheap.open(self.path, mode="readonly") as self.heap:
             self.verify()
             self.counts_agree()
-        self.heap = mheap.open(self.path, mode="live")
+        self.heap = mheap.open(self.path, mode=self.mode)
 
     # ---- processes that are killed ----
 
     @rule(work=WORK, acknowledged=st.integers(0, 40), pause=st.integers(0, 300))
     def kill(self, work: list[tuple[str, int, int]], acknowledged: int, pause: int) -> None:
         """A child works, and says what is done; somewhere behind the `acknowledged`th it is killed."""
-        self.forget_places()
-        self.heap.close()
+        self.leave()
         reports = run_and_kill(lambda report: self.work(work, report), acknowledged, pause / 1e6)
-        self.heap = mheap.open(self.path, mode="live")
+        self.heap = mheap.open(self.path, mode=self.mode)
         for said in reports:
             self.believe(*said)
         if len(reports) < len(work):
@@ -307,7 +315,7 @@ class Machine(RuleBasedStateMachine):
 
     def work(self, work: list[tuple[str, int, int]], report: Callable[..., object]) -> None:
         """In the child: the model is its own copy, and goes along."""
-        self.heap = mheap.open(self.path, mode="live")
+        self.heap = mheap.open(self.path, mode=self.mode)
         for verb, number, size in work:
             old = self.pick(number) if self.blocks and verb != "malloc" else 0
             self.seed += 1
@@ -318,6 +326,7 @@ class Machine(RuleBasedStateMachine):
                 new = self.heap.realloc(old or None, size)
                 Block(size, self.seed).write(self.heap, new)
             self.believe(old, new, size)
+            self.step_done()
             report(old, new, size)
 
     def believe(self, old: int, new: int, size: int) -> None:
@@ -371,10 +380,80 @@ def run_and_kill(
     return [tuple(map(int, line.split())) for line in said if line]
 
 
-TestMachine: Any = Machine.TestCase
-TestMachine.settings = settings(
+class AtomicMachine(Machine):
+    """Beside the model, a copy of it as it was at the last commit, which is what reattaching finds."""
+
+    mode = "atomic"
+
+    @initialize()
+    def open(self) -> None:
+        super().open()
+        self.keep()
+
+    def keep(self) -> None:
+        self.committed = copy.deepcopy((self.blocks, self.freed, self.keys, self.roots, self.others))
+
+    def restore(self) -> None:
+        self.blocks, self.freed, self.keys, self.roots, self.others = copy.deepcopy(self.committed)
+
+    @rule(durable=st.booleans())
+    def commit(self, durable: bool) -> None:
+        generation = self.heap.generation
+        changed = bool(self.heap.dirty)
+        self.heap.commit(durable)
+        assert self.heap.generation == generation + changed
+        assert not self.heap.dirty
+        self.keep()
+
+    @rule()
+    def rollback(self) -> None:
+        self.heap.rollback()
+        self.restore()
+        self.verify()
+
+    @rule()
+    def checkpoint(self) -> None:
+        self.heap.checkpoint()
+
+    @rule(number=PICKS)
+    def store(self, number: int) -> None:
+        """Through a view alone: no call of mheap's knows."""
+        if not self.blocks:
+            return
+        address = self.pick(number)
+        self.seed += 1
+        self.blocks[address] = Block(self.blocks[address].size, self.seed)
+        self.blocks[address].write(self.heap, address)
+
+    def leave(self) -> None:
+        """Closing discards."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", mheap.UncommittedChanges)
+            self.heap.close()
+        self.restore()
+
+    def step_done(self) -> None:
+        self.heap.commit(durable=False)
+
+    @rule(work=WORK, acknowledged=st.integers(0, 40), pause=st.integers(0, 300))
+    def kill(self, work: list[tuple[str, int, int]], acknowledged: int, pause: int) -> None:
+        super().kill(work, acknowledged, pause)
+        self.heap.commit()
+        self.keep()
+
+    def free_everything(self) -> None:
+        self.heap.commit()
+        super().free_everything()
+        self.heap.commit()
+
+
+SETTINGS = settings(
     max_examples=int(os.environ.get("MHEAP_EXAMPLES", "40")),
     stateful_step_count=int(os.environ.get("MHEAP_STEPS", "40")),
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+TestMachine: Any = Machine.TestCase
+TestMachine.settings = SETTINGS
+TestAtomicMachine: Any = AtomicMachine.TestCase
+TestAtomicMachine.settings = SETTINGS

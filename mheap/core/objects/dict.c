@@ -54,13 +54,9 @@ static mheap_err confirm_block(mh_dict *dict, uint64_t offset, uint64_t size) {
 /* For a change: the table is a block of its own, and no removal is left half done in it. */
 static mheap_err table_to_change(mh_dict *dict, mh_container **container, const mh_table **table) {
   mheap_err failed = mh_space_writable(dict->space);
-  if (!failed && dict->offset == 0)
-    failed = mh_fail(mh_error(dict->space->heap), MHEAP_ERR_STALE,
-                     "%s: this dict stood for a root that was not there yet; ask the heap for its root again",
-                     dict->space->region->path);
-  if (failed) return failed;
-  failed = table_of(dict, container, table);
-  if (!failed && !dict->writable) failed = confirm_block(dict, dict->offset, sizeof(mh_container));
+  if (!failed) failed = table_of(dict, container, table);
+  if (failed || *container == NULL) return failed;
+  if (!dict->writable) failed = confirm_block(dict, dict->offset, sizeof(mh_container));
   if (failed) return failed;
   dict->writable = true;
   if (*table == NULL) return MHEAP_OK;
@@ -226,6 +222,10 @@ mheap_err mh_dict_set(mh_dict *dict, const mh_key *key, uint64_t value) {
   const mh_table *table;
   uint32_t index;
   mheap_err found = table_to_change(dict, &container, &table);
+  if (!found && container == NULL)
+    found = mh_fail(mh_error(dict->space->heap), MHEAP_ERR_STALE,
+                    "%s: this dict stood for a root that was not there yet; ask the heap for its root again",
+                    dict->space->region->path);
   if (found) return found;
   if (table != NULL) {
     found = mh_table_find(dict->space, table, key, &index);

@@ -20,7 +20,7 @@ typedef struct mh_dict {
   mh_table table;
 } mh_dict;
 
-/* A handle that stands for a root that is not there: an empty dict that cannot be changed. */
+/* A handle that stands for a root that is not there: an empty dict in which nothing can be set. */
 static inline mh_dict mh_dict_nowhere(mh_space *space) { return (mh_dict){.space = space}; }
 /* A handle for the dict at `offset`; its birth number is read from it. */
 mheap_err mh_dict_at(mh_space *space, uint64_t offset, mh_dict *dict);

@@ -66,11 +66,18 @@ mheap_err mh_retain(mh_space *space, uint64_t word) {
 
 /* ---- containers ---- */
 
-/* A number is used once, so it is spent before the container exists. */
-static uint64_t next_birth(mh_space *space) {
-  uint64_t *next = &space->region->super->birth, birth = *next;
-  if (birth == 0) birth = 1;
-  mh_store(next, birth + 1);
+uint64_t mh_next_birth(const mh_space *space) {
+  uint64_t stored = mh_read(&space->region->super->birth), floor = space->region->births;
+  uint64_t birth = stored > floor ? stored : floor;
+  return birth == 0 ? 1 : birth;
+}
+
+/* A number is used once, so it is spent before the container exists; in this process also if a rollback
+   takes the container back, so that a handle on that is not taken for one on the next. */
+static uint64_t take_birth(mh_space *space) {
+  uint64_t birth = mh_next_birth(space);
+  space->region->births = birth + 1;
+  mh_store(&space->region->super->birth, birth + 1);
   return birth;
 }
 
@@ -78,25 +85,25 @@ mheap_err mh_container_new(mh_space *space, mh_type type, uint64_t *offset) {
   mheap_err failed = mh_block_new(space, sizeof(mh_container), offset);
   if (failed) return failed;
   mh_container *container = mh_at(space->region, *offset);
-  *container = (mh_container){.head = mh_head(1, type, 0), .birth = next_birth(space)};
+  *container = (mh_container){.head = mh_head(1, type, 0), .birth = take_birth(space)};
   return MHEAP_OK;
 }
 
-static mheap_err is_stale(mh_space *space, uint64_t offset, uint64_t birth) {
+static mheap_err is_stale(mh_space *space, uint64_t offset) {
   return mh_fail(mh_error(space->heap), MHEAP_ERR_STALE,
-                 "%s: offset 0x%llx: object number %llu is gone; read it from its container again",
-                 space->region->path, (unsigned long long)offset, (unsigned long long)birth);
+                 "%s: offset 0x%llx: the object is gone; read it from its container again",
+                 space->region->path, (unsigned long long)offset);
 }
 
 mheap_err mh_container_at(mh_space *space, uint64_t offset, mh_type type, uint64_t birth,
                           mh_container **found) {
   bool inside = offset % 16 == 0 && mh_in_region(space->region, offset, sizeof(mh_container));
-  if (!inside && birth != 0) return is_stale(space, offset, birth);
+  if (!inside && birth != 0) return is_stale(space, offset);
   if (!inside)
     return mh_corrupt(space, offset, "a container beyond the region", mh_region_size(space->region), offset);
   mh_container *container = mh_at(space->region, offset);
   if (birth != 0 && (container->birth != birth || mh_head_type(container->head) != type))
-    return is_stale(space, offset, birth);
+    return is_stale(space, offset);
   if (mh_head_type(container->head) != type)
     return mh_corrupt(space, offset, "the type of a container", type, mh_head_type(container->head));
   *found = container;

@@ -61,6 +61,8 @@ void mh_discard(mh_space *space, const uint64_t *words, uint64_t count, uint64_t
 
 /* ---- containers ---- */
 
+/* The number that the next container will have; all that were made so far have lower ones. */
+uint64_t mh_next_birth(const mh_space *space);
 /* A new empty dict or list with one reference. */
 mheap_err mh_container_new(mh_space *space, mh_type type, uint64_t *offset);
 /* The container born as `birth` is still at `offset`. */

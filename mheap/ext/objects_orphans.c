@@ -1,0 +1,73 @@
+/* objects_orphans.c: see objects.h. What only a twin keeps, and a commit made the file's so.
+
+   Owns: the list of containers that the last commit has without a reference, since a twin kept them, and
+   that were freed since, when the twin went. The next commit has them freed; if they are back by a
+   rollback, nobody keeps them any more, and they are freed before that commit looks. So they do not stay
+   in the file for ever, unless the process is killed first. */
+#include "objects.h"
+
+static bool has_no_reference(mhx_space *space, uint64_t offset, uint64_t birth) {
+  const mh_container *container;
+  if (mh_block_usable(&space->core, offset) < sizeof *container) return false;
+  container = mh_at(space->core.region, offset);
+  return container->birth == birth && mh_head_count(container->head) == 0;
+}
+
+/* No memory: it stays in the file, as if the process had been killed. */
+void mhx_orphans_note(mhx_space *space, const mhx_twin *twin) {
+  if (space->orphan_count == space->orphan_room) {
+    size_t room = space->orphan_room == 0 ? 16 : 2 * space->orphan_room;
+    mhx_orphan *larger = PyMem_Realloc(space->orphans, room * sizeof *larger);
+    if (larger == NULL) return;
+    space->orphans = larger;
+    space->orphan_room = room;
+  }
+  space->orphans[space->orphan_count++] = (mhx_orphan){twin->of.dict.offset, twin->of.dict.birth};
+}
+
+static void mark_kept(mhx_space *space) {
+  for (size_t i = 0; i < space->room && space->loose > 0; i++) {
+    mhx_twin *twin = space->twins[i];
+    if (twin != NULL && twin->loose && has_no_reference(space, twin->of.dict.offset, twin->of.dict.birth))
+      twin->orphan = true;
+  }
+}
+
+static void free_noted(mhx_space *space) {
+  for (size_t i = 0; i < space->orphan_count; i++)
+    if (has_no_reference(space, space->orphans[i].offset, space->orphans[i].birth))
+      mh_reap(&space->core, space->orphans[i].offset);
+}
+
+size_t mhx_objects_committing(PyObject *heap_obj) {
+  mhx_space *space = *mhx_objects_slot(heap_obj);
+  if (space == NULL) return 0;
+  free_noted(space);
+  mark_kept(space);
+  return space->orphan_count;
+}
+
+void mhx_objects_committed(PyObject *heap_obj, size_t count) {
+  mhx_space *space = *mhx_objects_slot(heap_obj);
+  if (space == NULL || count == 0) return;
+  space->orphan_count -= count;
+  memmove(space->orphans, space->orphans + count, space->orphan_count * sizeof *space->orphans);
+}
+
+/* ---- the end ---- */
+
+static bool note_kept(mhx_space *space) {
+  for (size_t i = 0; i < space->room && space->loose > 0; i++)
+    if (space->twins[i] != NULL && space->twins[i]->orphan) mhx_orphans_note(space, space->twins[i]);
+  return space->orphan_count > 0;
+}
+
+/* After this the heap is closed, so what is not committed goes first. Where it fails, they stay. */
+void mhx_objects_leave(PyObject *heap_obj) {
+  mhx_space *space = *mhx_objects_slot(heap_obj);
+  if (space == NULL || space->core.region->commits == NULL || !note_kept(space)) return;
+  if (mheap_rollback(space->core.heap) != MHEAP_OK) return;
+  mhx_twins_rolled_back(space);
+  free_noted(space);
+  mheap_commit(space->core.heap, false);
+}
