@@ -296,6 +296,7 @@ def to_python(value: Any) -> Any:
     plain: Any = {} if type(value) is PersistentDict else []
     made = {id(value): (value, plain)}
     pending = [(value, plain)]
+    kept = iter(value)  # beside a writer, all of it is of one commit while there is an iterator
 
     def convert(item: Any) -> Any:
         if type(item) not in _TWINS:
@@ -313,6 +314,7 @@ def to_python(value: Any) -> Any:
                 copy[key] = convert(item)
         else:
             copy.extend(map(convert, twin))
+    del kept
     return plain
 
 
@@ -335,6 +337,7 @@ def _equal(left: Any, right: Any) -> bool:
     """Containers of one kind; a pair that is being compared already counts as equal."""
     pending = [(left, right)]
     met = {(id(left), id(right)): (left, right)}
+    kept = iter(left), iter(right)  # see to_python
     while pending:
         children = _children(*pending.pop())
         if children is None:
@@ -349,6 +352,7 @@ def _equal(left: Any, right: Any) -> bool:
             elif (id(a), id(b)) not in met:
                 met[id(a), id(b)] = pair
                 pending.append(pair)
+    del kept
     return True
 
 

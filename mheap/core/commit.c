@@ -138,7 +138,8 @@ static mheap_err readers_in_the_way(mh_region *region, mheap_error *error) {
 static mheap_err mark(mh_region *region, bool force, mheap_error *error) {
   mh_journal *journal = &region->commits->journal;
   mheap_error ignored;
-  mheap_err code = mh_journal_mark(journal, journal->generation, error);
+  uint64_t forced = force ? MH_CHECKPOINT_FORCED : 0;
+  mheap_err code = mh_journal_mark(journal, journal->generation | forced, error);
   if (code || force || !mh_region_pinned_before(region->lock_fd, journal->generation)) return code;
   mh_journal_mark(journal, journal->first.generation, &ignored);
   return readers_in_the_way(region, error);

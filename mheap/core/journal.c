@@ -48,7 +48,7 @@ mheap_err mh_journal_next(mh_journal *journal, mh_record *record, bool *found, m
   *found = false;
   if (!mh_journal_exists(journal)) return MHEAP_OK;
   return mh_record_find(&journal->tape, journal->end, journal->generation + 1, journal->chain, record,
-                        journal->generation < journal->first.checkpoint, found, error);
+                        journal->generation < mh_checkpoint_of(journal->first.checkpoint), found, error);
 }
 
 void mh_journal_count(mh_journal *journal, const mh_record *record) {
@@ -60,10 +60,10 @@ void mh_journal_count(mh_journal *journal, const mh_record *record) {
 }
 
 mheap_err mh_journal_is_whole(const mh_journal *journal, mheap_error *error) {
-  if (journal->generation >= journal->first.checkpoint) return MHEAP_OK;
+  if (journal->generation >= mh_checkpoint_of(journal->first.checkpoint)) return MHEAP_OK;
   return mh_fail_unreadable(error, journal->path, journal->first.journal + journal->end,
                             "the journal ends too soon: generation of its last record",
-                            journal->first.checkpoint, journal->generation);
+                            mh_checkpoint_of(journal->first.checkpoint), journal->generation);
 }
 
 void mh_journal_close(mh_journal *journal) { mh_tape_drop(&journal->tape); }

@@ -77,7 +77,8 @@ mh_journal_place mh_journal_behind(mh_journal *journal, uint64_t region_end);
    the last record left it. */
 mheap_err mh_journal_empty(mh_journal *journal, const mh_sector *pages, mh_journal_place next,
                            mheap_error *error);
-/* Says, durably, that pages may be as new as the last record from now on. */
+/* Says that pages may be as new as this generation from now on (MH_CHECKPOINT_FORCED may be in it). */
 mheap_err mh_journal_mark(mh_journal *journal, uint64_t checkpoint, mheap_error *error);
+static inline uint64_t mh_checkpoint_of(uint64_t word) { return word & ~MH_CHECKPOINT_FORCED; }
 
 #endif

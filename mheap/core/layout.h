@@ -128,9 +128,11 @@ typedef struct mh_superblock {
   uint64_t registry;           /* 432 reserved, zero: types known to the object layer */
   uint64_t journal_seed;       /* 440 `previous` of the first record; another after each checkpoint */
   uint64_t checkpoint;         /* 448 pages may be as new as this generation; more than `generation`
-                                      while a checkpoint is under way */
+                                      while a checkpoint is under way. | MH_CHECKPOINT_FORCED */
   uint8_t reserved[4096 - 456]; /* 456 zero */
 } mh_superblock;
+
+#define MH_CHECKPOINT_FORCED ((uint64_t)1 << 63) /* though readers keep earlier generations */
 
 /* ---- the superblock slice ---------------------------------------------------
    page 0        mh_superblock

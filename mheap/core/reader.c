@@ -183,7 +183,7 @@ static bool is_settled(const mh_region *region) {
   const mh_journal *journal = &reader->journal;
   return mh_read(&reader->live->journal_seed) == journal->first.journal_seed &&
          mh_read(&reader->live->journal) == journal->first.journal &&
-         mh_read(&reader->live->checkpoint) <= journal->generation;
+         mh_checkpoint_of(mh_read(&reader->live->checkpoint)) <= journal->generation;
 }
 
 static mheap_err unsettled(const mh_region *region, mheap_error *error) {

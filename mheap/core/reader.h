@@ -11,8 +11,8 @@
 
    as what it then writes is what a reader at the same generation has already. So whoever reads looks
    before and behind, and comes to the newest generation and reads again where that no longer holds.
-   A pinned generation is seen by the writer, which then puts its checkpoint off; either it sees the
-   pin, or the reader sees its mark. A generation is reached through the journal alone, whether or not
+   A pinned generation is seen by the writer, which then takes its mark back, unless that says that the
+   checkpoint is forced; either it sees the pin, or the reader sees its mark. A generation is reached through the journal alone, whether or not
    a writer is alive and however far a checkpoint came.
 
    Lock order: region->lock, then `lock`. */
@@ -43,12 +43,18 @@ void mh_reader_drop(mh_region *region);
 static inline uint64_t mh_reader_shows(const mh_reader *reader) {
   return atomic_load_explicit(&((mh_reader *)reader)->generation, memory_order_relaxed);
 }
+/* Is its generation kept? */
+static inline bool mh_reader_is_kept(const mh_region *region) {
+  return region->reader != NULL && region->reader->pins > 0;
+}
 /* Is the region still what one generation was? Asked behind a read. */
 static inline bool mh_reader_is_whole(const mh_region *region) {
   const mh_reader *reader = region->reader;
   if (reader == NULL) return true;
   atomic_thread_fence(memory_order_acquire);
-  return mh_read(&reader->live->checkpoint) <= mh_reader_shows(reader);
+  uint64_t mark = mh_read(&reader->live->checkpoint), shows = mh_reader_shows(reader);
+  if (mh_checkpoint_of(mark) <= shows) return true;
+  return reader->pins > 0 && mark == mh_checkpoint_of(mark) && mh_read(&reader->live->generation) <= shows;
 }
 /* The same, and is there no newer one? A guess that costs two loads; asked before a read. */
 bool mh_reader_is_newest(const mh_region *region);

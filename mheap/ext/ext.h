@@ -185,6 +185,10 @@ PyObject *mhx_dirty(mhx_handle *handle);
    exception. */
 int mhx_end_with(mhx_handle *main, bool failed);
 
+/* readers.c: a view of a heap that is only read keeps the commit that it shows. 0, or -1 with an exception. */
+int mhx_keep_for_view(mhx_handle *handle);
+void mhx_release_for_view(mhx_handle *handle);
+
 /* ---- all attached handles ------------------------------------------------------- */
 
 /* A handle, in the list. path, name: see mhx_handle. NULL with an exception. */
@@ -271,6 +275,7 @@ extern PyMethodDef mhx_extended_functions[], mhx_stats_print_functions[];
 extern PyMethodDef mhx_heaps_methods[], mhx_heaps_functions[];
 extern PyMethodDef mhx_arenas_functions[];
 extern PyMethodDef mhx_commits_methods[], mhx_commits_functions[];
+extern PyMethodDef mhx_readers_methods[], mhx_readers_functions[];
 
 /* ---- an exception that is set while something else is done ---------------------------------- */
 

@@ -18,8 +18,9 @@ int mhx_objects_init(PyObject *module) {
   return add_type(module, MHX_LIST_ITER, &mhx_list_iter_spec);
 }
 
-PyObject *mhx_root(PyObject *heap_obj) {
+static PyObject *root_once(PyObject *heap_obj) {
   mhx_space *space = mhx_twin_types(mhx_state_of_heap(heap_obj)) < 0 ? NULL : mhx_space_of(heap_obj);
+  if (space != NULL) space = mhx_space_newest(space);
   mh_dict dict;
   if (space == NULL) return NULL;
   mheap_err failed = mh_root(&space->core, false, &dict);
@@ -30,6 +31,16 @@ PyObject *mhx_root(PyObject *heap_obj) {
       failed ? mhx_twin_nowhere(space) : mhx_twin_for(space, mh_word_ref(MH_TAG_DICT_REF, dict.offset));
   if (twin != NULL) ((mhx_twin *)twin)->root = true;
   return twin;
+}
+
+PyObject *mhx_root(PyObject *heap_obj) {
+  for (;;) {
+    PyObject *twin = root_once(heap_obj);
+    mhx_space *space = *mhx_objects_slot(heap_obj);
+    if (space == NULL || mh_reader_is_whole(space->core.region)) return twin;
+    Py_XDECREF(twin);
+    if (mhx_torn_slowly(space) < 0) return NULL;
+  }
 }
 
 void mhx_objects_rolled_back(PyObject *heap_obj) {

@@ -7,6 +7,7 @@
      objects_convert.c  Python scalars to values and keys, values to Python
      objects_graph.c    storing plain containers
      objects_dict.c, objects_iter.c, objects_list.c   the types' methods
+     readers.c            reading beside a writer
 
    Calls the object layer (core/objects) and ext.h. Belongs to the holder of the GIL: there is
    no lock. What may run Python code (a conversion of a foreign type) is done before the heap
@@ -17,6 +18,7 @@
 
 #include "ext.h"
 #include "objects/objects.h"
+#include "reader.h"
 
 /* ---- for the rest of the binding ---- */
 
@@ -79,11 +81,46 @@ struct mhx_twin {
 mhx_space *mhx_space_of(PyObject *heap_obj);
 mhx_space *mhx_twin_space_slow(mhx_twin *twin);
 
+/* ---- reading beside a writer (readers.c) ---- */
+
+/* Goes on to the newest commit, unless one is kept. NULL with an exception. */
+mhx_space *mhx_space_newest(mhx_space *space);
+int mhx_torn_slowly(mhx_space *space);
+/* Asked behind a read. 0: all of it was of one commit; 1: not, read again; -1: an exception. What was
+   read, or raised, does not count then. */
+static inline int mhx_torn(PyObject *twin) {
+  mhx_space *space = ((mhx_twin *)twin)->space;
+  if (space == NULL || mh_reader_is_whole(space->core.region)) return 0;
+  return mhx_torn_slowly(space);
+}
+/* Keeps the commit for several reads. 1: until mhx_release_commit; 0: there is no need; -1: an exception. */
+int mhx_keep_commit(mhx_twin *twin);
+void mhx_release_commit(mhx_twin *twin);
+/* Twins whose heap shows another commit now. */
+void mhx_twins_look_anew(mhx_space *space);
+
+/* Defines whole_NAME, which reads by NAME, and again if that was not all of one commit. */
+#define MHX_WHOLE(type, name, drop, failed, parameters, arguments) \
+  static type whole_##name parameters { \
+    for (;;) { \
+      type result = name arguments; \
+      int torn = mhx_torn(self); \
+      if (torn == 0) return result; \
+      drop(result); \
+      if (torn < 0) return failed; \
+    } \
+  }
+#define MHX_WHOLE_OBJECT(name, parameters, arguments) \
+  MHX_WHOLE(PyObject *, name, Py_XDECREF, NULL, parameters, arguments)
+#define MHX_WHOLE_NUMBER(type, name, parameters, arguments) \
+  MHX_WHOLE(type, name, (void), -1, parameters, arguments)
+
 /* Before every operation: is the heap still attached? NULL with an exception. */
 static inline mhx_space *mhx_twin_space(mhx_twin *twin) {
   const mhx_handle *handle = (const mhx_handle *)twin->heap_obj;
-  if (twin->space != NULL && handle->heap != NULL && handle->forks == mhx_forks) return twin->space;
-  return mhx_twin_space_slow(twin);
+  bool live = twin->space != NULL && handle->heap != NULL && handle->forks == mhx_forks;
+  mhx_space *space = live ? twin->space : mhx_twin_space_slow(twin);
+  return space == NULL || space->core.region->reader == NULL ? space : mhx_space_newest(space);
 }
 
 /* The twin of the container that a reference leads to. New reference. */

@@ -67,6 +67,11 @@ static PyObject *dict_get(PyObject *self, PyObject *const *args, Py_ssize_t narg
   return found < 0 ? NULL : Py_NewRef(nargs == 2 ? args[1] : Py_None);
 }
 
+MHX_WHOLE_OBJECT(dict_subscript, (PyObject *self, PyObject *key), (self, key))
+MHX_WHOLE_NUMBER(int, dict_contains, (PyObject *self, PyObject *key), (self, key))
+MHX_WHOLE_NUMBER(Py_ssize_t, dict_length, (PyObject *self), (self))
+MHX_WHOLE_OBJECT(dict_get, (PyObject *self, PyObject *const *args, Py_ssize_t nargs), (self, args, nargs))
+
 /* ---- changing ---- */
 
 static int dict_set(mhx_twin *twin, PyObject *key_object, PyObject *value) {
@@ -209,7 +214,7 @@ static PyObject *dict_iterate(PyObject *self, PyObject *const *args, Py_ssize_t 
 #define FAST(function) ((PyCFunction)(void (*)(void))(function))
 
 static PyMethodDef dict_methods[] = {
-    {"get", FAST(dict_get), METH_FASTCALL,
+    {"get", FAST(whole_dict_get), METH_FASTCALL,
      "get($self, key, default=None, /)\n--\n\nThe value, or the default."},
     {"pop", FAST(dict_pop), METH_FASTCALL,
      "Removes the key and returns its value; without it the default, if given, else KeyError."},
@@ -237,10 +242,10 @@ static PyType_Slot dict_slots[] = {
     {Py_tp_methods, dict_methods},
     {Py_tp_members, dict_members},
     {Py_tp_iter, dict_iter},
-    {Py_mp_length, dict_length},
-    {Py_mp_subscript, dict_subscript},
+    {Py_mp_length, whole_dict_length},
+    {Py_mp_subscript, whole_dict_subscript},
     {Py_mp_ass_subscript, dict_ass_subscript},
-    {Py_sq_contains, dict_contains},
+    {Py_sq_contains, whole_dict_contains},
     {0},
 };
 

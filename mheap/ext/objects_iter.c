@@ -9,6 +9,7 @@ typedef struct mhx_iter {
   uint64_t index;  /* of the next item; backwards: one more */
   int kind;        /* of a dict's: 0 keys, 1 values, 2 items */
   bool reversed;
+  bool kept;       /* it keeps the commit that its twin's heap shows, to its end */
   uint64_t part;   /* of a dict, when the iterator was made */
   uint64_t undone; /* the same: how often the heap was rolled back */
   mh_table_counts counts;
@@ -16,8 +17,11 @@ typedef struct mhx_iter {
 
 static PyObject *iter_new(mhx_twin *twin, int type, int kind, bool reversed) {
   PyTypeObject *of = (PyTypeObject *)mhx_state_of_heap(twin->heap_obj)->object_types[type];
-  mhx_iter *iter = PyObject_New(mhx_iter, of);
+  int kept = mhx_keep_commit(twin);
+  mhx_iter *iter = kept < 0 ? NULL : PyObject_New(mhx_iter, of);
+  if (iter == NULL && kept > 0) mhx_release_commit(twin);
   if (iter == NULL) return NULL;
+  iter->kept = kept > 0;
   iter->twin = (mhx_twin *)Py_NewRef((PyObject *)twin);
   iter->kind = kind;
   iter->reversed = reversed;
@@ -25,14 +29,21 @@ static PyObject *iter_new(mhx_twin *twin, int type, int kind, bool reversed) {
   return (PyObject *)iter;
 }
 
+static void keep_no_more(mhx_iter *iter) {
+  if (iter->kept && iter->twin != NULL) mhx_release_commit(iter->twin);
+  iter->kept = false;
+}
+
 static void iter_dealloc(PyObject *self) {
   PyTypeObject *type = Py_TYPE(self);
+  keep_no_more((mhx_iter *)self);
   Py_XDECREF(((mhx_iter *)self)->twin);
   type->tp_free(self);
   Py_DECREF(type);
 }
 
 static PyObject *exhausted(mhx_iter *iter) {
+  keep_no_more(iter);
   Py_CLEAR(iter->twin);
   return NULL;
 }
@@ -46,13 +57,12 @@ static mheap_err dict_state(mhx_twin *twin, const mh_table **table, mh_table_cou
 }
 
 PyObject *mhx_dict_iterator(mhx_twin *twin, int kind, bool reversed) {
-  mhx_space *space = mhx_twin_space(twin);
   const mh_table *table;
   mh_table_counts counts;
-  if (space == NULL) return NULL;
-  if (dict_state(twin, &table, &counts)) return mhx_failed(space), NULL;
   mhx_iter *iter = (mhx_iter *)iter_new(twin, MHX_DICT_ITER, kind, reversed);
-  if (iter == NULL) return NULL;
+  mhx_space *space = iter == NULL ? NULL : mhx_twin_space(twin);
+  if (space != NULL && dict_state(twin, &table, &counts)) mhx_failed(space), space = NULL;
+  if (space == NULL) return Py_XDECREF(iter), NULL;
   iter->part = table == NULL ? 0 : table->offset;
   iter->counts = counts;
   iter->undone = space->undone;
@@ -115,12 +125,12 @@ static PyObject *dict_iter_hint(PyObject *self, PyObject *unused) {
 /* ---- lists ---- */
 
 PyObject *mhx_list_iterator(mhx_twin *twin, bool reversed) {
-  mhx_space *space = mhx_twin_space(twin);
   mh_items items;
-  if (space == NULL) return NULL;
-  if (mh_list_items(&twin->of.list, &items)) return mhx_failed(space), NULL;
   mhx_iter *iter = (mhx_iter *)iter_new(twin, MHX_LIST_ITER, 0, reversed);
-  if (iter != NULL && reversed) iter->index = items.count;
+  mhx_space *space = iter == NULL ? NULL : mhx_twin_space(twin);
+  if (space != NULL && mh_list_items(&twin->of.list, &items)) mhx_failed(space), space = NULL;
+  if (space == NULL) return Py_XDECREF(iter), NULL;
+  if (reversed) iter->index = items.count;
   return (PyObject *)iter;
 }
 
@@ -149,6 +159,21 @@ static PyObject *list_iter_hint(PyObject *self, PyObject *unused) {
   return PyLong_FromUnsignedLongLong(left <= items.count ? left : 0);
 }
 
+/* ---- beside a writer ---- */
+
+/* What is kept is torn only by a writer that overran it. */
+static PyObject *whole_next(PyObject *self, iternextfunc next) {
+  mhx_iter *iter = (mhx_iter *)self;
+  if (!iter->kept) return next(self);
+  PyObject *twin = Py_NewRef((PyObject *)iter->twin), *item = next(self);
+  if (mhx_torn(twin) != 0) Py_CLEAR(item);
+  Py_DECREF(twin);
+  return item;
+}
+
+static PyObject *whole_dict_iter_next(PyObject *self) { return whole_next(self, dict_iter_next); }
+static PyObject *whole_list_iter_next(PyObject *self) { return whole_next(self, list_iter_next); }
+
 /* ---- the types ---- */
 
 static PyMethodDef dict_iter_methods[] = {{"__length_hint__", dict_iter_hint, METH_NOARGS, NULL}, {0}};
@@ -156,12 +181,12 @@ static PyMethodDef list_iter_methods[] = {{"__length_hint__", list_iter_hint, ME
 
 static PyType_Slot dict_iter_slots[] = {
     {Py_tp_dealloc, iter_dealloc},       {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, dict_iter_next},    {Py_tp_methods, dict_iter_methods},
+    {Py_tp_iternext, whole_dict_iter_next},    {Py_tp_methods, dict_iter_methods},
     {0},
 };
 static PyType_Slot list_iter_slots[] = {
     {Py_tp_dealloc, iter_dealloc},       {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, list_iter_next},    {Py_tp_methods, list_iter_methods},
+    {Py_tp_iternext, whole_list_iter_next},    {Py_tp_methods, list_iter_methods},
     {0},
 };
 

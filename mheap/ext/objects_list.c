@@ -100,6 +100,25 @@ static int list_contains(PyObject *self, PyObject *wanted) {
   }
 }
 
+/* An item is one read; a slice, or a search, is several. */
+static PyObject *kept_subscript(PyObject *self, PyObject *index) {
+  int kept = PySlice_Check(index) ? mhx_keep_commit((mhx_twin *)self) : 0;
+  PyObject *result = kept < 0 ? NULL : list_subscript(self, index);
+  if (kept > 0) mhx_release_commit((mhx_twin *)self);
+  return result;
+}
+
+static int kept_contains(PyObject *self, PyObject *wanted) {
+  int kept = mhx_keep_commit((mhx_twin *)self), result = kept < 0 ? -1 : list_contains(self, wanted);
+  if (kept > 0) mhx_release_commit((mhx_twin *)self);
+  return result;
+}
+
+MHX_WHOLE_NUMBER(Py_ssize_t, list_length, (PyObject *self), (self))
+MHX_WHOLE_OBJECT(list_item, (PyObject *self, Py_ssize_t index), (self, index))
+MHX_WHOLE_OBJECT(kept_subscript, (PyObject *self, PyObject *index), (self, index))
+MHX_WHOLE_NUMBER(int, kept_contains, (PyObject *self, PyObject *wanted), (self, wanted))
+
 /* ---- changing ---- */
 
 static int set_item(mhx_twin *twin, uint64_t index, PyObject *value) {
@@ -265,11 +284,11 @@ static PyType_Slot list_slots[] = {
     {Py_tp_methods, list_methods},
     {Py_tp_members, list_members},
     {Py_tp_iter, list_iter},
-    {Py_sq_length, list_length},
-    {Py_sq_item, list_item},
-    {Py_sq_contains, list_contains},
-    {Py_mp_length, list_length},
-    {Py_mp_subscript, list_subscript},
+    {Py_sq_length, whole_list_length},
+    {Py_sq_item, whole_list_item},
+    {Py_sq_contains, whole_kept_contains},
+    {Py_mp_length, whole_list_length},
+    {Py_mp_subscript, whole_kept_subscript},
     {Py_mp_ass_subscript, list_ass_subscript},
     {0},
 };

@@ -228,6 +228,11 @@ static void look_anew(mhx_twin *twin) {
   twin->of.dict = bare;
 }
 
+void mhx_twins_look_anew(mhx_space *space) {
+  for (size_t i = 0; i < space->room; i++)
+    if (space->twins[i] != NULL) look_anew(space->twins[i]);
+}
+
 /* No number is given twice, so what is gone now stays gone, whatever comes to its place. */
 static void let_go(mhx_space *space, mhx_twin *twin) {
   forget(twin);

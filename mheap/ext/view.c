@@ -66,13 +66,21 @@ static int get_buffer(PyObject *self, Py_buffer *buffer, int flags) {
     buffer->obj = NULL;
     return -1;
   }
-  if (PyBuffer_FillInfo(buffer, self, view->address, view->size, view->readonly, flags) < 0) return -1;
+  if (mhx_keep_for_view((mhx_handle *)view->heap) < 0) {
+    buffer->obj = NULL;
+    return -1;
+  }
+  if (PyBuffer_FillInfo(buffer, self, view->address, view->size, view->readonly, flags) < 0) {
+    mhx_release_for_view((mhx_handle *)view->heap);
+    return -1;
+  }
   count_export(view);
   return 0;
 }
 
 static void release_buffer(PyObject *self, Py_buffer *buffer) {
   (void)buffer;
+  mhx_release_for_view((mhx_handle *)((mhx_view *)self)->heap);
   uncount_export((mhx_view *)self);
 }
 

@@ -220,9 +220,9 @@ static void readers_see_whole_commits_until_the_writer_is_killed(void) {
   for (int round = 0; round < 20; round++) {
     pid_t child = fork();
     if (child == 0) write_on(path);
-    usleep(3000);
     mheap *reader = open_in(path, MHEAP_MODE_READONLY);
     REQUIRE(reader != NULL);
+    for (int i = 0; i < 10000 && !mheap_has_news(reader); i++) usleep(1000); /* until it has begun */
     reading r = {0};
     for (int i = 0; i < 3000; i++) {
       if (i == 2500) {
