@@ -9,9 +9,9 @@ The index is plain Python data in ``heap.root``, and stays as it is between runs
     root["files"]   dict: path -> {"number": its place, "stamp": its state when indexed, "names": names in it}
     root["names"]   dict: identifier -> dict: number of a file -> list of lines
 
-so ``build`` works on what changed only, and ``find`` reads only what it needs. A file counts as
-indexed once its stamp is set, which is done last: after an interruption at any place the next
-``build`` takes out what that file had left, and goes on.
+so ``build`` works on what changed only, and ``find`` reads only what it needs. Each file is indexed in
+a transaction of its own: after an interruption at any place, a power cut too, the index has the
+files that were done, and the next ``build`` goes on.
 """
 
 from __future__ import annotations
@@ -141,8 +141,9 @@ def progress(paths: list[Path]) -> Iterable[Path]:
             print(f"indexed {done} of {len(paths)} files", flush=True)
 
 
-def update(root: Any, directory: Path) -> tuple[int, int, int]:
+def update(heap: mheap.Heap, directory: Path) -> tuple[int, int, int]:
     """Brings the index up to date: how many files were read, how many are gone, how many were unreadable."""
+    root = heap.root
     for name, empty in (("paths", []), ("files", {}), ("names", {})):
         if name not in root:
             root[name] = empty
@@ -157,9 +158,10 @@ def update(root: Any, directory: Path) -> tuple[int, int, int]:
     for path in progress(changed):
         source = read(path)
         unreadable += source is None
-        if str(path) in files:
-            take_out(root, str(path))
-        put_in(root, str(path), stamps[path], identifiers(source or ""))
+        with heap.transaction(durable=False):  # the end of `with mheap.open` makes them all durable
+            if str(path) in files:
+                take_out(root, str(path))
+            put_in(root, str(path), stamps[path], identifiers(source or ""))
     return len(changed), len(gone), unreadable
 
 
@@ -170,9 +172,9 @@ def is_indexed(files: Any, path: Path, stamp: str) -> bool:
 
 def build(heap_path: str, directory: Path) -> int:
     begin = time.perf_counter()
-    with mheap.open(heap_path, mode="live") as heap:
+    with mheap.open(heap_path) as heap:
         try:
-            read_now, gone, unreadable = update(heap.root, directory)
+            read_now, gone, unreadable = update(heap, directory)
         except KeyboardInterrupt:
             print(
                 f"interrupted; {heap_path} holds what was done so far: build again to go on", file=sys.stderr

@@ -361,12 +361,18 @@ static mheap_err begin_journal(mh_region *region, mheap_error *error) {
   return reach(region, MH_JOURNAL_FIRST, error);
 }
 
+/* From here on the journal only moves away from the region, by who makes way. */
+static void note_room(mh_commits *commits) {
+  if (commits->tidied) atomic_store(&commits->room, commits->journal.first.journal);
+}
+
 static mheap_err commit(mh_region *region, bool durable, const mh_commit_wait *wait, mheap_error *error) {
   mh_commits *commits = region->commits;
   mh_draft draft = {.tape = &commits->journal.tape, .reach = reach, .arg = region};
   mh_record record;
   mheap_err code = keep_limit(region, error);
   if (!code) code = begin_journal(region, error);
+  note_room(commits);
   draft.at = commits->journal.end;
   if (!code) code = draw_up(region, &draft, error);
   if (code) return code;
@@ -518,6 +524,7 @@ static int tidy(mh_region *region) {
 
 mheap_err mh_commits_make_way(mh_region *region, uint64_t size, mheap_error *error) {
   mh_commits *commits = region->commits;
+  if (size <= atomic_load(&commits->room)) return MHEAP_OK; /* also while a commit waits for the disk */
   pthread_mutex_lock(&commits->lock);
   int failed = tidy(region);
   mheap_err code = MHEAP_OK;
@@ -525,6 +532,7 @@ mheap_err mh_commits_make_way(mh_region *region, uint64_t size, mheap_error *err
   else if (!failed) code = mh_journal_make_way(&commits->journal, size, error);
   reflect(region);
   commits->touched = true;
+  note_room(commits);
   pthread_mutex_unlock(&commits->lock);
   return failed ? mh_fail_system(error, failed, region->path, "growing the file") : code;
 }

@@ -1,9 +1,8 @@
 /* objects_orphans.c: see objects.h. What only a twin keeps, and a commit made the file's so.
 
-   Owns: the list of containers that the last commit has without a reference, since a twin kept them, and
-   that were freed since, when the twin went. The next commit has them freed; if they are back by a
-   rollback, nobody keeps them any more, and they are freed before that commit looks. So they do not stay
-   in the file for ever, unless the process is killed first. */
+   Owns: the list of containers that the last commit has without a reference, since a twin kept them that
+   has gone since. They are freed before the next commit looks, or when the heap is closed: so they do not
+   stay in the file for ever, unless the process is killed first. */
 #include "objects.h"
 
 static bool has_no_reference(mhx_space *space, uint64_t offset, uint64_t birth) {
@@ -13,16 +12,16 @@ static bool has_no_reference(mhx_space *space, uint64_t offset, uint64_t birth) 
   return container->birth == birth && mh_head_count(container->head) == 0;
 }
 
-/* No memory: it stays in the file, as if the process had been killed. */
-void mhx_orphans_note(mhx_space *space, const mhx_twin *twin) {
+bool mhx_orphans_note(mhx_space *space, const mhx_twin *twin) {
   if (space->orphan_count == space->orphan_room) {
     size_t room = space->orphan_room == 0 ? 16 : 2 * space->orphan_room;
     mhx_orphan *larger = PyMem_Realloc(space->orphans, room * sizeof *larger);
-    if (larger == NULL) return;
+    if (larger == NULL) return false;
     space->orphans = larger;
     space->orphan_room = room;
   }
   space->orphans[space->orphan_count++] = (mhx_orphan){twin->of.dict.offset, twin->of.dict.birth};
+  return true;
 }
 
 static void mark_kept(mhx_space *space) {

@@ -106,7 +106,7 @@ static void reap(mhx_space *space, const mhx_twin *twin) {
   if (!mh_in_region(space->core.region, offset, sizeof *container)) return;
   container = mh_at(space->core.region, offset);
   if (offset == 0 || container->birth != twin->of.dict.birth || mh_head_count(container->head) != 0) return;
-  if (twin->orphan && space->core.held != NULL) mhx_orphans_note(space, twin);
+  if (twin->orphan && space->core.held != NULL && mhx_orphans_note(space, twin)) return;
   mh_reap(&space->core, offset);
 }
 

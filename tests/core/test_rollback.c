@@ -31,6 +31,29 @@ static void no_number_is_given_twice(void) {
   mheap_detach(heap, NULL);
 }
 
+static bool always(mh_space *space, uint64_t offset) {
+  (void)space, (void)offset;
+  return true;
+}
+
+static void what_only_a_handle_kept_is_back_whole(void) {
+  mheap *heap = open_atomic(test_path("g.heap"));
+  REQUIRE(heap != NULL);
+  mh_space space;
+  mh_dict dict;
+  uint64_t length;
+  mh_space_init(&space, heap);
+  space.held = always;
+  CHECK_EQ(mh_dict_new(&space, 0, &dict), MHEAP_OK);
+  mh_release(&space, mh_word_ref(MH_TAG_DICT_REF, dict.offset));
+  CHECK_EQ(mheap_commit(heap, false), MHEAP_OK);
+  mh_reap(&space, dict.offset);
+  CHECK_EQ(mh_dict_length(&dict, &length), MHEAP_ERR_STALE);
+  CHECK_EQ(mheap_rollback(heap), MHEAP_OK);
+  CHECK_EQ(mh_dict_length(&dict, &length), MHEAP_OK);
+  mheap_detach(heap, NULL);
+}
+
 static void a_row_is_its_old_heaps_again(void) {
   mheap *heap = open_atomic(test_path("b.heap"));
   REQUIRE(heap != NULL);
@@ -170,7 +193,8 @@ static void records_of_what_the_region_shrank_by_do_no_harm(void) {
   CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
 }
 
-TEST_MAIN(TEST(no_number_is_given_twice), TEST(a_row_is_its_old_heaps_again), TEST(kinds_come_and_go),
+TEST_MAIN(TEST(no_number_is_given_twice), TEST(what_only_a_handle_kept_is_back_whole),
+          TEST(a_row_is_its_old_heaps_again), TEST(kinds_come_and_go),
           TEST(what_is_made_while_a_commit_waits_is_in_the_next),
           TEST(what_grows_after_a_kill_leaves_what_records_have),
           TEST(records_of_what_the_region_shrank_by_do_no_harm))

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import pickle
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,6 +102,41 @@ def trace_to_nowhere(heap: mheap.Heap, path: Path) -> None:
     heap.mmtrace(path.with_suffix(".no") / "trace")
 
 
+def discard(heap: mheap.Heap, path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mheap.UncommittedChanges)
+        other = mheap.open(path.with_suffix(".discarding"))
+        other.root["a"] = 1
+        other.close()
+
+
+atomic: dict[Path, mheap.Heap] = {}  # opened once, since closing waits for the disk
+
+
+def commit_and_roll_back(heap: mheap.Heap, path: Path) -> None:
+    if path not in atomic:
+        atomic[path] = mheap.open(path.with_suffix(".atomic"))
+    other = atomic[path]
+    with contextlib.suppress(LookupError), other.transaction(durable=False):
+        other.root["a"] = {"b": [1]}
+        raise LookupError
+    with other.transaction(durable=False), other.transaction(durable=False):
+        other.root["a"] = {"b": [2]}
+    inner, kept = other.root["a"]["b"], other.root.pop("a")
+    other.commit(durable=False)
+    other.root["x"] = other.heap_new_ex(1, True).number
+    other.rollback()
+    assert (inner, kept, other.dirty.pages) == ([2], {"b": [2]}, 0)
+
+
+def refuse_to_commit(heap: mheap.Heap, path: Path) -> None:
+    with contextlib.suppress(mheap.InvalidArgument):
+        heap.commit()
+    with contextlib.suppress(mheap.InvalidArgument):
+        heap.transaction()
+    mheap.rollback(None)
+
+
 def measure() -> tuple[int, int, int]:
     gc.collect()
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
@@ -128,6 +164,9 @@ def measure() -> tuple[int, int, int]:
         fail_in_a_check,
         pickle_it,
         trace_to_nowhere,
+        discard,
+        commit_and_roll_back,
+        refuse_to_commit,
     ],
 )
 def test_nothing_is_left(heap: mheap.Heap, heap_path: Path, body: Callable[[mheap.Heap, Path], None]) -> None:
@@ -142,6 +181,8 @@ def test_nothing_is_left(heap: mheap.Heap, heap_path: Path, body: Callable[[mhea
         before = measure()
         rounds(ROUNDS)
         grown.append([b - a for a, b in zip(before, measure(), strict=True)])
+    while atomic:
+        atomic.popitem()[1].close()
     blocks, descriptors, mappings = (min(kind) for kind in zip(*grown, strict=True))
     assert blocks < ROUNDS // 2
     assert descriptors <= 0

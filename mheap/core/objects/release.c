@@ -16,6 +16,7 @@ typedef struct mh_dead {
 
 static void bury(mh_dead *dead, uint64_t offset) {
   mh_container *container = mh_at(dead->space->region, offset);
+  mh_mark(container); /* what only a handle kept had its last reference counted down long ago */
   container->birth = 0;
   container->reserved = dead->first;
   dead->first = offset;
