@@ -201,13 +201,14 @@ int mh_os_prefer_node(void *address, uint64_t length, int node);
 /* The node of the page at an address that was touched; -1: not known. */
 int mh_os_node_of(void *address);
 
-typedef struct mh_os_pages { /* of a range of addresses */
+typedef struct mh_os_pages { /* of ranges of addresses */
   uint64_t largest;          /* page size of the mappings: the largest */
   uint64_t bytes_1g, bytes_2m, bytes_other, bytes_transparent;
 } mh_os_pages;
 
-/* As the kernel counts them; false: it does not. */
-bool mh_os_count_pages(const void *address, uint64_t length, mh_os_pages *pages);
+/* As the kernel counts them in all of these ranges, which are apart and in the order of their addresses;
+   false: it does not. It tells of every mapping of the process, so ask once for many. */
+bool mh_os_count_pages(const mh_os_range *ranges, size_t count, mh_os_pages *pages);
 
 /* ---- the rest ---- */
 
