@@ -99,6 +99,9 @@ int mh_os_own_copy(void *address, uint64_t length);
 /* Zeroed memory for the process's own tables, not from malloc; NULL when there is none.
    Pages that are never touched cost nothing. */
 void *mh_os_table(uint64_t length);
+/* The same, but for reading until mh_os_commit makes parts of it writable: only those are counted as
+   memory of the process, by RLIMIT_DATA and where the system grants no more than it has. */
+void *mh_os_table_to_read(uint64_t length);
 void mh_os_table_free(void *table, uint64_t length);
 
 /* Makes a part of a reservation inaccessible, or back again; contents stay. */
@@ -217,6 +220,7 @@ uint64_t mh_os_time_ns(void); /* Unix time */
 double mh_os_monotonic(void); /* seconds */
 void mh_os_sleep(double seconds);
 uint64_t mh_os_memory(void);         /* bytes the machine has */
+uint64_t mh_os_address_limit(void);  /* bytes of address space this process may have; UINT64_MAX: no limit */
 _Noreturn void mh_os_exit(int code); /* at once, without what runs at exit */
 bool mh_os_boot_id(uint8_t id[16]);
 uint64_t mh_os_pid(void);

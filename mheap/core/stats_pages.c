@@ -43,7 +43,7 @@ static void sort(mh_os_range *ranges, size_t count) {
 
 static uint64_t bytes_of(size_t room) { return room * sizeof(mh_os_range); }
 
-/* What is added to the chain meanwhile may be too much, and is left out. `fallback`: the first of a part's. */
+/* What is added to the chain meanwhile is left out. `fallback`: the first of a part's. */
 static void list_parts(mheap *heap, list *of, char *fallback) {
   for (mheap *part = mh_part_first(heap); part != NULL && of->count < of->room; part = mh_part_next(part)) {
     if (!mh_part_enter(part)) continue;

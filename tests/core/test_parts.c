@@ -465,7 +465,7 @@ static void statistics_of_many_parts_read_what_few_do_times_their_number(void) {
   uint64_t many = reads_for_pages();
   CHECK(count_parts(mheap_default()) > 128);
   CHECK(few > 0 && many > few);
-  CHECK(many <= 8 * few);
+  CHECK(many <= 16 * few); /* one look for each part would be 64 times as much */
   end();
 }
 
