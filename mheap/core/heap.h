@@ -73,6 +73,8 @@ void *mh_heap_block_start(mheap *heap, const void *address);
 mheap_err mh_heap_region_stats(mheap *heap, mheap_stats *stats);
 /* Once all regions are counted. */
 void mh_stats_finish(mheap_stats *stats);
+/* The pages under all regions that the heap uses (stats_pages.c). */
+mheap_err mh_stats_count_pages(mheap *heap, mheap_page_stats *pages);
 
 /* Marks the heap's row as having guarded blocks. */
 void mh_heap_set_guarded(mheap *heap);

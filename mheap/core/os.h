@@ -99,6 +99,9 @@ int mh_os_own_copy(void *address, uint64_t length);
 /* Zeroed memory for the process's own tables, not from malloc; NULL when there is none.
    Pages that are never touched cost nothing. */
 void *mh_os_table(uint64_t length);
+/* The same, but for reading until mh_os_commit makes parts of it writable: only those are counted as
+   memory of the process, by RLIMIT_DATA and where the system grants no more than it has. */
+void *mh_os_table_to_read(uint64_t length);
 void mh_os_table_free(void *table, uint64_t length);
 
 /* Makes a part of a reservation inaccessible, or back again; contents stay. */
@@ -201,13 +204,14 @@ int mh_os_prefer_node(void *address, uint64_t length, int node);
 /* The node of the page at an address that was touched; -1: not known. */
 int mh_os_node_of(void *address);
 
-typedef struct mh_os_pages { /* of a range of addresses */
+typedef struct mh_os_pages { /* of ranges of addresses */
   uint64_t largest;          /* page size of the mappings: the largest */
   uint64_t bytes_1g, bytes_2m, bytes_other, bytes_transparent;
 } mh_os_pages;
 
-/* As the kernel counts them; false: it does not. */
-bool mh_os_count_pages(const void *address, uint64_t length, mh_os_pages *pages);
+/* As the kernel counts them in all of these ranges, which are apart and in the order of their addresses;
+   false: it does not. It tells of every mapping of the process, so ask once for many. */
+bool mh_os_count_pages(const mh_os_range *ranges, size_t count, mh_os_pages *pages);
 
 /* ---- the rest ---- */
 
@@ -216,6 +220,7 @@ uint64_t mh_os_time_ns(void); /* Unix time */
 double mh_os_monotonic(void); /* seconds */
 void mh_os_sleep(double seconds);
 uint64_t mh_os_memory(void);         /* bytes the machine has */
+uint64_t mh_os_address_limit(void);  /* bytes of address space this process may have; UINT64_MAX: no limit */
 _Noreturn void mh_os_exit(int code); /* at once, without what runs at exit */
 bool mh_os_boot_id(uint8_t id[16]);
 uint64_t mh_os_pid(void);

@@ -354,11 +354,14 @@ int mh_os_own_copy(void *address, uint64_t length) {
   return failed;
 }
 
-void *mh_os_table(uint64_t length) {
-  int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-  void *table = mmap(NULL, length, PROT_READ | PROT_WRITE, flags, -1, 0);
-  return table == MAP_FAILED ? NULL : table;
+static void *table(uint64_t length, int prot) {
+  void *made = mmap(NULL, length, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return made == MAP_FAILED ? NULL : made;
 }
+
+void *mh_os_table(uint64_t length) { return table(length, PROT_READ | PROT_WRITE); }
+
+void *mh_os_table_to_read(uint64_t length) { return table(length, PROT_READ); }
 
 void mh_os_table_free(void *table, uint64_t length) { munmap(table, length); }
 

@@ -224,9 +224,10 @@ int mh_os_node_of(void *address) {
 /* ---- counting: /proc/self/smaps ---- */
 
 typedef struct counter {
-  uint64_t from, to; /* the range of interest */
-  uint64_t inside;   /* bytes of the mapping at hand that are in it */
-  uint64_t page;     /* of the mapping at hand */
+  const mh_os_range *ranges; /* of interest: those that end behind the mapping at hand, or in it */
+  size_t count;
+  uint64_t inside; /* bytes of the mapping at hand that are in them */
+  uint64_t page;   /* of the mapping at hand */
   mh_os_pages *pages;
 } counter;
 
@@ -252,6 +253,16 @@ static void count_field(counter *c, const char *name, uint64_t value) {
     if (strcmp(name, transparent[i]) == 0) c->pages->bytes_transparent += value;
 }
 
+/* Mappings come in order, too, and one may lie under several ranges. */
+static void begin_mapping(counter *c, uint64_t start, uint64_t stop) {
+  for (; c->count > 0 && c->ranges->end <= start; c->count--) c->ranges++;
+  c->inside = 0;
+  for (size_t i = 0; i < c->count && c->ranges[i].start < stop; i++) {
+    const mh_os_range *r = &c->ranges[i];
+    c->inside += (r->end < stop ? r->end : stop) - (r->start > start ? r->start : start);
+  }
+}
+
 /* "7f…-7f… rw-p …" begins a mapping, "Rss:   12 kB" says something of it. */
 static bool count_line(void *arg, char *line) {
   counter *c = arg;
@@ -263,15 +274,12 @@ static bool count_line(void *arg, char *line) {
     return true;
   }
   uint64_t start = strtoull(line, &end, 16), stop = *end == '-' ? strtoull(end + 1, NULL, 16) : 0;
-  if (start >= c->to) return false;
-  if (start < c->from) start = c->from;
-  if (stop > c->to) stop = c->to;
-  c->inside = stop > start ? stop - start : 0;
-  return true;
+  begin_mapping(c, start, stop);
+  return c->count > 0;
 }
 
-bool mh_os_count_pages(const void *address, uint64_t length, mh_os_pages *pages) {
-  counter c = {.from = (uint64_t)address, .to = (uint64_t)address + length, .pages = pages};
+bool mh_os_count_pages(const mh_os_range *ranges, size_t count, mh_os_pages *pages) {
+  counter c = {.ranges = ranges, .count = count, .pages = pages};
   memset(pages, 0, sizeof *pages);
   return each_line("/proc/self/smaps", count_line, &c);
 }

@@ -22,6 +22,11 @@ static int read_file(const char *path, char *text, size_t room) {
   return failed ? failed : got == 0 ? ENODATA : 0;
 }
 
+uint64_t mh_os_address_limit(void) {
+  struct rlimit most;
+  return getrlimit(RLIMIT_AS, &most) != 0 || most.rlim_cur == RLIM_INFINITY ? UINT64_MAX : most.rlim_cur;
+}
+
 /* Field 22 of stat, in ticks since the machine started. Names of programs may hold anything, so
    that fields are counted from behind the name, which is field 2. */
 static int started(uint64_t *ticks) {

@@ -251,16 +251,19 @@ void mh_parts_part_with(mheap *whole, void (*each)(mheap *part)) {
 
 /* ---- another region where all are full ---- */
 
-static uint64_t span_for(uint64_t bytes) {
+#define SMALL (MH_SEGMENT / 4) /* a block that the smallest region has room for */
+
+static mheap *attach_for(uint64_t bytes) {
+  mheap_error ignored;
   uint64_t usual = mh_subproc_span != 0 ? mh_subproc_span : MH_DEFAULT_SPAN, need = bytes + 4 * MH_SEGMENT;
-  return need > usual ? need : mh_subproc_span;
+  uint64_t least = bytes <= SMALL ? MH_SUBPROC_SPAN_LEAST : need;
+  if (need > usual) usual = need;
+  if (mh_subproc_span != 0) least = usual;
+  return usual <= MH_OFFSET_MAX / 2 ? mh_subproc_attach(usual, least, &ignored) : NULL;
 }
 
-/* One more region of the main heap's, with its part there. span 0: what is usual. */
-static mheap *new_region(mheap *main, uint64_t span, mheap_error *error) {
-  mheap_options options = {.max_size = span};
-  if (options.max_size > MH_OFFSET_MAX / 2) return NULL;
-  mheap *heap = mheap_attach(-1, &options, error);
+/* A region that was just made becomes one of the main heap's, with its part there. */
+static mheap *add_region(mheap *main, mheap *heap) {
   if (heap == NULL) return NULL;
   heap->region->of_subproc = true;
   mh_subproc_own(mh_subproc_of(main->region), heap->region);
@@ -285,11 +288,11 @@ static bool spread_further(mheap *whole, mheap *main, uint64_t bytes) {
 /* Somebody else may have done so since `last` was asked. */
 static extension extend(mheap *whole, mheap *last, uint64_t bytes) {
   extension got = {false, NULL};
-  mheap_error why = *mh_error(whole), ignored;
+  mheap_error why = *mh_error(whole);
   mh_making_lock();
   mheap *main = main_of(whole->region);
   got.more = !is_last_open(last) || (main != NULL && spread_further(whole, main, bytes));
-  if (!got.more && main != NULL) got.added = new_region(main, span_for(bytes), &ignored);
+  if (!got.more && main != NULL) got.added = add_region(main, attach_for(bytes));
   if (got.added != NULL && whole != main) add_part(whole, got.added);
   mh_making_unlock();
   *mh_error(whole) = why;
@@ -313,8 +316,7 @@ static void withdraw(mheap *added) {
 
 static mheap *new_home_region(mheap *main, mheap_error *error) {
   uint64_t span = mh_subproc_span != 0 && mh_subproc_span < HOME_SPAN ? mh_subproc_span : HOME_SPAN;
-  mheap *heap = new_region(main, span, error);
-  for (; heap == NULL && span / 2 >= HOME_SPAN_LEAST; span /= 2) heap = new_region(main, span / 2, error);
+  mheap *heap = add_region(main, mh_subproc_attach(span, HOME_SPAN_LEAST, error));
   if (heap != NULL) return heap;
   mh_fail_system(error, ENOMEM, main->region->path,
                  "making a region for more heaps, since the tables of all others are full (destroy or delete "

@@ -7,6 +7,7 @@
 #include "os.h"
 #include "region_lock.h"
 #include "region_pages.h"
+#include "region_space.h"
 
 #define READER_BYTES ((uint64_t)65536)
 #define TRIES 1000 /* a writer may finish one checkpoint after another, if it overruns readers */
@@ -116,6 +117,8 @@ static mheap_err map_growth(mh_region *region, uint64_t size, mheap_error *error
         "%s: the heap has grown to %llu bytes, for which there was room of %llu when it was attached; "
         "attach it anew",
         region->path, (unsigned long long)size, (unsigned long long)region->span);
+  mheap_err code = mh_region_open_table(region, mh_pages_end(region, size), error);
+  if (code) return code;
   int failed = mh_pages_map(region, size, true);
   return failed ? mh_fail_system(error, failed, region->path, "mapping what the heap grew by") : MHEAP_OK;
 }

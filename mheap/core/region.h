@@ -64,7 +64,8 @@ struct mh_region {
   /* What the fast paths read. Constant while attached, but for `size`. */
   char *base;            /* address of the superblock; NULL: forked, and another took its place */
   char *segments;        /* address of segment 0 */
-  mh_slab *slabs;        /* one entry a slice of the span, by (address - segments) >> 16 */
+  mh_slab *slabs;        /* one entry a slice of the span, by (address - segments) >> 16; behind the
+                            region's end they can only be read */
   mh_superblock *super;  /* == base */
   _Atomic uint64_t size; /* bytes mapped and in use */
   uint64_t span;         /* bytes reserved */
@@ -104,6 +105,7 @@ struct mh_region {
   uint32_t walkers;               /* between mh_region_begin_walk and mh_region_end_walk */
   void **map_parts;               /* addresses of the map's parts, NULL: not looked up yet */
   uint64_t map_parts_room;        /* entries in map_parts */
+  uint64_t slabs_open;            /* bytes of `slabs` that can be stored to: of all segments up to `size` */
   mh_region *next;                /* the process's regions (registry.c), all found by radix.h too */
   mh_slab *orphans[MH_HEAPS];     /* slabs of opened segments that no lane has yet, by their heap's row */
   uint64_t *touched[MH_HEAPS];    /* bit a segment: the row may have runs there; NULL: it has none */

@@ -312,7 +312,7 @@ static void say_if_none(const mh_pages *pages, mheap_page_stats *stats) {
                                    : "switched off (see /sys/kernel/mm/transparent_hugepage/enabled)");
 }
 
-void mh_pages_count(mh_region *region, mheap_page_stats *stats) {
+void mh_pages_count_in(mh_region *region, const mh_os_range *ranges, size_t count, mheap_page_stats *stats) {
   mh_os_pages found;
   pthread_mutex_lock(&region->lock);
   const mh_pages now = region->pages, *pages = &now;
@@ -321,7 +321,7 @@ void mh_pages_count(mh_region *region, mheap_page_stats *stats) {
   stats->asked = pages->asked;
   stats->numa_node = pages->lent ? pages->node : mh_os_node_of(region->segments);
   memcpy(stats->fallback, pages->fallback, sizeof stats->fallback);
-  if (mh_os_count_pages(region->base, pages->mapped, &found)) {
+  if (mh_os_count_pages(ranges, count, &found)) {
     stats->page_size = found.bytes_transparent > 0 && found.largest < MH_HUGE_2M ? MH_HUGE_2M : found.largest;
     stats->bytes_1g = found.bytes_1g;
     stats->bytes_2m = found.bytes_2m;
@@ -329,6 +329,16 @@ void mh_pages_count(mh_region *region, mheap_page_stats *stats) {
     stats->bytes_transparent = found.bytes_transparent;
   }
   say_if_none(pages, stats);
+}
+
+mh_os_range mh_pages_range(const mh_region *region) {
+  uint64_t start = (uint64_t)region->base;
+  return (mh_os_range){start, start + region->pages.mapped};
+}
+
+void mh_pages_count(mh_region *region, mheap_page_stats *stats) {
+  mh_os_range range = mh_pages_range(region);
+  mh_pages_count_in(region, &range, 1, stats);
 }
 
 /* Piece by piece, so that what cannot be (holes, pages of the pool) does not stand in the way. */

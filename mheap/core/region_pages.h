@@ -21,6 +21,7 @@
 #ifndef MHEAP_REGION_PAGES_H
 #define MHEAP_REGION_PAGES_H
 
+#include "os.h"
 #include "region.h"
 
 #define MH_HUGE_2M ((uint64_t)2 << 20)
@@ -55,6 +56,11 @@ bool mh_pages_rescue(mh_region *region, void *address);
 
 /* What the kernel says of the region now. Takes region->lock for a moment; so the caller does not hold it. */
 void mh_pages_count(mh_region *region, mheap_page_stats *stats);
+/* The same with the pages of all these ranges, in the order of their addresses: of a heap in many regions,
+   since the kernel tells of the whole process each time. */
+void mh_pages_count_in(mh_region *region, const mh_os_range *ranges, size_t count, mheap_page_stats *stats);
+/* Where it is mapped now. No lock needed. */
+mh_os_range mh_pages_range(const mh_region *region);
 /* Between mh_region_begin_walk and mh_region_end_walk, without the lock. */
 mheap_err mh_pages_collapse(mh_region *region, mheap_error *error);
 

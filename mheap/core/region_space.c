@@ -75,16 +75,16 @@ static int reserve_there(mh_region *region, uint64_t address, uint64_t least, bo
 static int reserve_anywhere(mh_region *region, uint64_t placement, uint64_t least, bool exact) {
   uint64_t alignment = mh_placement_alignment(placement), span = region->span;
   void *got = NULL;
-  int failed = mh_os_reserve(NULL, span + 2 * alignment, &got);
+  int failed = mh_os_reserve(NULL, span + alignment, &got);
   while (failed && !exact && half(region, span) >= least) {
     span = half(region, span);
-    failed = mh_os_reserve(NULL, span + 2 * alignment, &got);
+    failed = mh_os_reserve(NULL, span + alignment, &got);
   }
   if (failed) return failed;
-  uint64_t start = (uint64_t)got, end = start + span + 2 * alignment;
-  uint64_t base = placed(start + alignment, placement);
-  mh_os_release(got, base - start);
-  mh_os_release((void *)(base + span), end - base - span);
+  uint64_t start = (uint64_t)got, end = start + span + alignment, base = placed(start, placement);
+  if (base < start) base += alignment;
+  if (base > start) mh_os_release(got, base - start);
+  if (end > base + span) mh_os_release((void *)(base + span), end - base - span);
   region->base = (char *)base;
   region->span = span;
   return 0;
@@ -167,12 +167,27 @@ static uint64_t slab_table_bytes(const mh_region *region) {
 mheap_err mh_region_make_tables(mh_region *region, mheap_error *error) {
   uint64_t words = region->span / MH_SEGMENT + MH_MAP_FIRST_WORDS;
   region->map_parts_room = words / MH_MAP_PART_WORDS + 1;
-  region->slabs = mh_os_table(slab_table_bytes(region));
+  region->slabs = mh_os_table_to_read(slab_table_bytes(region));
   region->map_parts = mh_os_table(region->map_parts_room * sizeof(void *));
   if (region->slabs == NULL || region->map_parts == NULL)
     return mh_fail_system(error, ENOMEM, region->path,
                           "making the process's tables (max_size= makes them smaller)");
   region->map_parts[0] = region->base;
+  return MHEAP_OK;
+}
+
+/* Pieces of the table cover 64 MiB of the region, so that growing seldom asks the system. */
+mheap_err mh_region_open_table(mh_region *region, uint64_t size, mheap_error *error) {
+  uint64_t whole = slab_table_bytes(region), segments = (size - MH_SLICE + MH_SEGMENT - 1) / MH_SEGMENT;
+  uint64_t need = segments * MH_SEGMENT_SLICES * sizeof(mh_slab), page = mh_host_pages() * MH_PAGE;
+  if (need <= region->slabs_open) return MHEAP_OK;
+  uint64_t grain = page > MH_SLICE ? page : MH_SLICE;
+  whole = (whole + page - 1) / page * page;
+  need = (need + grain - 1) / grain * grain;
+  if (need > whole) need = whole;
+  int failed = mh_os_commit((char *)region->slabs + region->slabs_open, need - region->slabs_open);
+  if (failed) return mh_fail_system(error, failed, region->path, "making room in the process's table");
+  region->slabs_open = need;
   return MHEAP_OK;
 }
 
@@ -233,6 +248,8 @@ static void set_size(mh_region *region, uint64_t size) {
 }
 
 mheap_err mh_region_map(mh_region *region, uint64_t size, mheap_error *error) {
+  mheap_err code = mh_region_open_table(region, mh_pages_end(region, size), error);
+  if (code) return code;
   int failed = mh_pages_map(region, size, false);
   if (failed == ENOMEM && region->mode == MHEAP_MODE_SCRATCH && region->pages.hugetlb != 0)
     return mh_fail_system(error, failed, region->path,
@@ -299,8 +316,9 @@ mheap_err mh_region_grow(mh_region *region, uint64_t size, mheap_error *error) {
   if (size <= old) return MHEAP_OK;
   if (size > region->span) return beyond_span(region, old, error);
   bool file = !region->anonymous && region->mode == MHEAP_MODE_LIVE;
-  mheap_err code = file ? extend_file(region, size, error) : MHEAP_OK;
-  if (region->commits != NULL) code = mh_commits_make_way(region, mh_pages_end(region, size), error);
+  mheap_err code = mh_region_open_table(region, size, error);
+  if (!code && file) code = extend_file(region, size, error);
+  if (!code && region->commits != NULL) code = mh_commits_make_way(region, mh_pages_end(region, size), error);
   if (code) return code;
   int failed = mh_pages_map(region, size, true);
   if (failed) return mh_fail_system(error, failed, region->path, "mapping more of the file");

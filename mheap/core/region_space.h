@@ -13,7 +13,9 @@ mheap_err mh_region_reserve(mh_region *region, const mh_superblock *stored, cons
 mheap_err mh_region_map(mh_region *region, uint64_t size, mheap_error *error);
 /* Tables of the process's own, after mh_region_reserve. */
 mheap_err mh_region_make_tables(mh_region *region, mheap_error *error);
-/* Undoes the three above, as far as they came. */
+/* Lets the table be stored to as far as a region of this size needs it: never taken back. */
+mheap_err mh_region_open_table(mh_region *region, uint64_t size, mheap_error *error);
+/* Undoes what is above, as far as they came. */
 void mh_region_unmap(mh_region *region);
 
 /* ---- for what makes regions (region_lent.c, hugepages.c) ---- */

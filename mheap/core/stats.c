@@ -13,7 +13,6 @@
 #include "map.h"
 #include "os.h"
 #include "parts.h"
-#include "region_pages.h"
 #include "segment.h"
 
 #include <errno.h>
@@ -302,23 +301,6 @@ void mh_stats_finish(mheap_stats *stats) {
   stats->huge.peak_bytes += stats->huge.used_bytes;
 }
 
-/* What was asked for, and the node, are home's. */
-static void count_pages(mheap *heap, mheap_page_stats *pages) {
-  mheap_page_stats more;
-  mh_pages_count(heap->region, pages);
-  for (mheap *part = mh_part_first(heap); part != NULL; part = mh_part_next(part)) {
-    if (part == heap || !mh_part_enter(part)) continue;
-    mh_pages_count(part->region, &more);
-    mh_part_leave(part);
-    if (more.page_size > pages->page_size) pages->page_size = more.page_size;
-    pages->bytes_1g += more.bytes_1g;
-    pages->bytes_2m += more.bytes_2m;
-    pages->bytes_other += more.bytes_other;
-    pages->bytes_transparent += more.bytes_transparent;
-    if (pages->fallback[0] == 0) memcpy(pages->fallback, more.fallback, sizeof pages->fallback);
-  }
-}
-
 /* Of all regions that the heap uses; `alone`: of what is its own there. */
 static mheap_err count_parts(mheap *heap, bool alone, mheap_stats *stats) {
   mheap_err failed = MHEAP_OK;
@@ -337,7 +319,7 @@ mheap_err mheap_get_stats(mheap *heap, mheap_stats *stats) {
   memset(stats, 0, sizeof *stats);
   heap = readable(heap, &failed);
   if (!failed) failed = count_parts(heap, false, stats);
-  if (!failed) count_pages(heap, &stats->pages);
+  if (!failed) failed = mh_stats_count_pages(heap, &stats->pages);
   return failed;
 }
 

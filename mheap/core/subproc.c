@@ -12,6 +12,7 @@
 #include "mheap/subprocs.h"
 #include "os.h"
 #include "registry.h"
+#include "superblock.h"
 
 mh_subproc mh_subproc_first = {.id = 1, .name = "main"};
 
@@ -116,11 +117,30 @@ static void serve(mh_subproc *subproc, mheap *heap) {
   atomic_store_explicit(&subproc->main, heap, memory_order_release);
 }
 
+/* Of a limited address space a region takes a quarter at most. Huge pages would make a process that
+   touches little a large one. */
+mheap *mh_subproc_attach(uint64_t usual, uint64_t least, mheap_error *error) {
+  mheap_options options = {.max_size = usual, .huge_pages = MHEAP_PAGES_NEVER};
+  uint64_t share = mh_os_address_limit() / 4;
+  while (options.max_size > share && options.max_size / 2 >= least) options.max_size /= 2;
+  mheap *heap = mheap_attach(-1, &options, error);
+  while (heap == NULL && options.max_size / 2 >= least) {
+    options.max_size /= 2;
+    heap = mheap_attach(-1, &options, error);
+  }
+  return heap;
+}
+
+static mheap *attach_main(mheap_error *error) {
+  if (mh_subproc_span != 0) return mh_subproc_attach(mh_subproc_span, mh_subproc_span, error);
+  return mh_subproc_attach(MH_DEFAULT_SPAN, MH_SUBPROC_SPAN_LEAST, error);
+}
+
 /* The lock `making` is held. */
 static mheap *make_main(mh_subproc *subproc, mheap_error *error) {
   mheap *heap = atomic_load_explicit(&subproc->main, memory_order_acquire);
   if (heap != NULL) return heap;
-  heap = mheap_attach(-1, &(mheap_options){.max_size = mh_subproc_span}, error);
+  heap = attach_main(error);
   if (heap == NULL) return NULL;
   heap->region->of_subproc = true;
   heap->spreads = true;

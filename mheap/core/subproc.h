@@ -68,6 +68,11 @@ void mh_making_unlock(void);
    full; 0: what mheap_attach does. Smaller ones are for tests. */
 extern uint64_t mh_subproc_span;
 
+/* A heap in memory to which more regions can be added: its address space is `usual` bytes, or, where that
+   is limited or refused, less, but not under `least`. So a limit leaves room for what else is mapped. */
+#define MH_SUBPROC_SPAN_LEAST (2 * MH_SEGMENT)
+mheap *mh_subproc_attach(uint64_t usual, uint64_t least, mheap_error *error);
+
 /* Around fork, before all other locks. */
 void mh_subprocs_lock(void);
 void mh_subprocs_unlock(void);

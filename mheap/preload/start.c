@@ -13,15 +13,14 @@
 
 #include "os.h"
 #include "preload.h"
+#include "subproc.h"
 
 enum { NOT_YET, MAKING, MADE, FAILED };
 
 static _Atomic int state;
 static mheap *made;
 
-/* Address space for the heap: four times the machine's memory. A table of a thousandth of it is
-   reserved too, so a process whose address space is limited gets less. */
-#define SPAN_LEAST ((uint64_t)64 << 20)
+/* Address space for the heap: four times the machine's memory, and a table of a thousandth of it. */
 #define SPAN_USUAL ((uint64_t)64 << 30)
 #define SPAN_MOST ((uint64_t)16 << 40)
 
@@ -31,16 +30,7 @@ static uint64_t span_wanted(void) {
   return span;
 }
 
-static mheap *make_in_memory(void) {
-  /* Huge pages would make a process that touches little a large one. */
-  mheap_options options = {.max_size = span_wanted(), .huge_pages = MHEAP_PAGES_NEVER};
-  mheap *heap = NULL;
-  while (heap == NULL && options.max_size >= SPAN_LEAST) {
-    heap = mheap_attach(-1, &options, NULL);
-    options.max_size /= 2;
-  }
-  return heap;
-}
+static mheap *make_in_memory(void) { return mh_subproc_attach(span_wanted(), MH_SUBPROC_SPAN_LEAST, NULL); }
 
 /* What follows PID: in a setting that is meant for this process, else NULL. */
 static const char *setting(const char *name) {

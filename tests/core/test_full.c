@@ -11,6 +11,7 @@
 #include <sys/statvfs.h>
 
 #include "image.h"
+#include "os.h"
 #include "superblock.h"
 
 static const mheap_options live = {.mode = MHEAP_MODE_LIVE};
@@ -590,6 +591,64 @@ static void little_address_space_makes_a_smaller_span(void) {
   CHECK(worked > 3 && refused > 3);
 }
 
+/* What lies behind the region's end has never been in use, and is not touched by saying so. */
+static void refuse_what_is_beyond(mheap *heap) {
+  mheap_info info;
+  CHECK_EQ(mheap_get_info(heap, &info), MHEAP_OK);
+  for (uint64_t at = info.size; at < info.max_size; at += at / 3) {
+    CHECK(mheap_free(heap, (char *)info.base + at) != MHEAP_OK);
+    CHECK_EQ(mheap_usable_size(heap, (char *)info.base + at), 0);
+  }
+}
+
+static int use_little_data(void *arg) {
+  space *it = arg;
+  mheap_error error = {0};
+  mh_os_usage usage;
+  unsigned before = test_failures, count = 0;
+  struct rlimit most = {.rlim_max = RLIM_INFINITY};
+  if (!CHECK_EQ(mh_os_process(&usage), 0)) return 1;
+  most.rlim_cur = usage.data + it->more;
+  if (!CHECK(setrlimit(RLIMIT_DATA, &most) == 0)) return 1;
+  mheap *heap = it->path != NULL ? mheap_open(it->path, NULL, &error) : mheap_attach(-1, NULL, &error);
+  if (heap == NULL) {
+    CHECK_EQ(error.code, MHEAP_ERR_NO_MEMORY);
+    return test_failures > before ? 1 : 10;
+  }
+  refuse_what_is_beyond(heap);
+  static void *blocks[4000];
+  while (count < 4000 && (blocks[count] = mheap_malloc(heap, 50000)) != NULL) count++;
+  CHECK((count == 4000) == (it->path != NULL && mheap_last_error(heap)->code == MHEAP_OK));
+  if (count < 4000) CHECK_EQ(mheap_last_error(heap)->code, MHEAP_ERR_NO_MEMORY);
+  while (count-- > 0) CHECK_EQ(mheap_free(heap, blocks[count]), MHEAP_OK);
+  refuse_what_is_beyond(heap);
+  most.rlim_cur = RLIM_INFINITY; /* a check takes memory */
+  CHECK(setrlimit(RLIMIT_DATA, &most) == 0);
+  check_heap(heap);
+  CHECK_EQ(mheap_detach(heap, &error), MHEAP_OK);
+  return test_failures > before;
+}
+
+/* Of the process's tables only what is in use counts against a limit on data: they are 64 MiB for 64 GiB. */
+static void little_data_is_enough_for_a_large_span(void) {
+  if (TEST_SANITIZED) {
+    printf("     not done: a sanitizer needs memory itself\n");
+    return;
+  }
+  unsigned worked = 0, refused = 0;
+  for (uint64_t more = 0; more <= 40 << 20; more += more < 4 << 20 ? 1 << 18 : 5 << 20) {
+    space it = {NULL, more, false};
+    int status = in_child_process(use_little_data, &it);
+    CHECK(status == 0 || (status == 10 && more < 4 << 20));
+    *(status == 0 ? &worked : &refused) += 1;
+    it.path = test_path("data");
+    unlink(it.path);
+    status = in_child_process(use_little_data, &it);
+    CHECK(status == 0 || (status == 10 && more < 4 << 20));
+  }
+  CHECK(worked > 3 && refused > 1);
+}
+
 static int use_few_descriptors(void *arg) {
   mheap_error error = {0};
   int lowest = dup(0);
@@ -770,6 +829,7 @@ int main(int argc, char **argv) {
                                     TEST(a_limit_on_file_size_is_a_full_heap_and_no_signal),
                                     TEST(a_file_beyond_the_limit_stays_usable),
                                     TEST(little_address_space_makes_a_smaller_span),
+                                    TEST(little_data_is_enough_for_a_large_span),
                                     TEST(a_limit_on_descriptors_is_an_error),
                                     TEST(a_file_cut_short_beneath_is_noticed),
                                     TEST(touching_what_was_cut_off_ends_no_process),

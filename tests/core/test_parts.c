@@ -5,6 +5,7 @@
 
 #include "mheap/mheap.h"
 #include "parts.h"
+#include "region_pages.h"
 #include "subproc.h"
 #include "test.h"
 
@@ -425,6 +426,49 @@ static void threads_share_parts(void) {
   end();
 }
 
+/* ---- statistics ---- */
+
+/* Calls of read(2) that this process has made. */
+static uint64_t reads_so_far(void) {
+  char text[512] = "";
+  FILE *file = fopen("/proc/self/io", "r");
+  size_t got = file != NULL ? fread(text, 1, sizeof text - 1, file) : 0;
+  if (file != NULL) fclose(file);
+  const char *line = strstr(text, "syscr: ");
+  return CHECK(got > 0 && line != NULL) ? strtoull(line + 7, NULL, 10) : 0;
+}
+
+/* What one call for statistics reads, and that it found the pages that each part has. */
+static uint64_t reads_for_pages(void) {
+  mheap *heap = mheap_default();
+  mheap_page_stats all, one;
+  uint64_t transparent = 0, before = reads_so_far(), own = reads_so_far() - before;
+  CHECK_EQ(mh_stats_count_pages(heap, &all), MHEAP_OK);
+  uint64_t took = reads_so_far() - before - 2 * own;
+  for (mheap *part = mh_part_first(heap); part != NULL; part = mh_part_next(part)) {
+    mh_pages_count(part->region, &one);
+    transparent += one.bytes_transparent;
+    CHECK(one.page_size <= all.page_size);
+  }
+  CHECK(all.page_size > 0);
+  CHECK_EQ(all.bytes_transparent, transparent);
+  return took;
+}
+
+static void statistics_of_many_parts_read_what_few_do_times_their_number(void) {
+  REQUIRE(begin(64 * MIB));
+  for (int i = 0; i < 16; i++) reserve(8 * MIB, false);
+  for (int i = 0; i < 32; i++) memset(mheap_malloc(NULL, 3 * MIB), 1, 3 * MIB);
+  uint64_t few = reads_for_pages();
+  for (int i = 0; i < 112; i++) reserve(8 * MIB, false);
+  for (int i = 0; i < 64; i++) memset(mheap_malloc(NULL, 3 * MIB), 1, 3 * MIB);
+  uint64_t many = reads_for_pages();
+  CHECK(count_parts(mheap_default()) > 128);
+  CHECK(few > 0 && many > few);
+  CHECK(many <= 16 * few); /* one look for each part would be 64 times as much */
+  end();
+}
+
 /* ---- forks ---- */
 
 static void a_forked_child_has_all_parts(void) {
@@ -454,4 +498,5 @@ TEST_MAIN(TEST(a_shared_arena_is_used_before_home), TEST(arenas_are_used_in_thei
           TEST(a_heap_is_listed_once), TEST(nobody_else_allocates_in_an_exclusive_arena),
           TEST(blocks_of_a_heap_deleted_there_are_the_main_heaps), TEST(an_arena_in_use_is_not_released),
           TEST(guards_are_of_all_parts), TEST(a_trace_is_of_all_parts), TEST(threads_share_parts),
+          TEST(statistics_of_many_parts_read_what_few_do_times_their_number),
           TEST(a_forked_child_has_all_parts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 from collections.abc import Callable
@@ -64,6 +65,34 @@ def test_little_memory_ends_in_enomem(build: Build, served: Served, step: int) -
     taken, refused, again = map(int, done.stdout.split())
     assert limit / 8 < taken < limit
     assert (refused, again) == (1, 1)
+
+
+# What they need of their own, under the C library's malloc, is half of this or less.
+LIMITS = {"address space": (resource.RLIMIT_AS, 60000 << 10), "data": (resource.RLIMIT_DATA, 20000 << 10)}
+
+
+@pytest.mark.parametrize("what", LIMITS)
+@pytest.mark.parametrize("command", [["ls", "/"], ["sh", "-c", "ls / | sort"], ["/usr/bin/python3", "-c", "pass"]])
+def test_a_process_with_narrow_limits_is_served(what: str, command: list[str]) -> None:
+    which, most = LIMITS[what]
+    done = subprocess.run(
+        command,
+        env={"LD_PRELOAD": str(_preload.library()), "MHEAP_PRELOAD_STATS": "1", "PATH": os.environ["PATH"]},
+        preexec_fn=lambda: resource.setrlimit(which, (most, most)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "blocks in use" in done.stderr
+    assert not [line for line in done.stderr.splitlines() if not line.startswith("mheap: ")]
+
+
+def test_a_limited_process_gets_what_the_limit_leaves(build: Build, served: Served) -> None:
+    """The first region takes a quarter of it; more are added as they are needed."""
+    limit = 200 << 20
+    shell = f"ulimit -v {limit >> 10}; LD_PRELOAD={_preload.library()} exec {build('short')} 4096"
+    taken = int(served("sh", "-c", shell, LD_PRELOAD="").stdout.split()[0])
+    assert limit / 2 < taken < limit
 
 
 def test_a_limit_on_memory_before_the_first_call(build: Build, served: Served) -> None:
