@@ -120,7 +120,7 @@ def test_a_view_keeps_its_commit(tmp_path: Path) -> None:
         writer.view(block, 64)[:] = b"1" * 64
         writer.commit()
         with mheap.open(path, mode="readonly", relocate=True) as reader:
-            view = reader.view(reader.getkey(0), 64)
+            view = reader.view(reader.getkey(0) or 0, 64)
             writer.view(block, 64)[:] = b"2" * 64
             writer.commit()
             assert bytes(view) == b"1" * 64
@@ -130,7 +130,7 @@ def test_a_view_keeps_its_commit(tmp_path: Path) -> None:
                 writer.checkpoint()
             view.release()
             assert reader.refresh() is True
-            assert bytes(reader.view(reader.getkey(0), 64)) == b"2" * 64
+            assert bytes(reader.view(reader.getkey(0) or 0, 64)) == b"2" * 64
 
 
 def commit_on(writer: mheap.Heap, reader: mheap.Heap) -> None:
