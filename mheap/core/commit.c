@@ -15,6 +15,7 @@
 /* ---- life ---- */
 
 #define COMMITS_BYTES ((uint64_t)65536)
+static_assert(sizeof(mh_commits) <= COMMITS_BYTES, "one table");
 
 static mheap_err no_table(const mh_region *region, mheap_error *error) {
   return mh_fail_system(error, ENOMEM, region->path, "making the record of commits");

@@ -15,7 +15,6 @@ static void rewind_to_pages(mh_journal *journal) {
   journal->generation = first->generation;
   journal->chain = first->journal_seed;
   journal->size = journal->highest = first->size;
-  journal->placed = false;
   journal->tape.have = 0;
 }
 

@@ -184,7 +184,6 @@ mheap_err mh_draft_begin(mh_draft *draft, mheap_error *error) {
   draft->tape->have = draft->length = sizeof(mh_record);
   draft->written = draft->entries = draft->sum = 0;
   draft->open = NULL;
-  draft->placed = false;
   memset(draft->tape->window, 0, sizeof(mh_record));
   return MHEAP_OK;
 }
@@ -257,7 +256,6 @@ mheap_err mh_draft_bytes(mh_draft *draft, uint64_t at, const void *data, uint64_
 }
 
 mheap_err mh_draft_placed(mh_draft *draft, uint64_t at, uint32_t length, uint32_t sum, mheap_error *error) {
-  draft->placed = true;
   return new_entry(draft, &(mh_record_entry){.at = at | MH_ENTRY_PLACED, .length = length, .sum = sum},
                    error);
 }

@@ -52,7 +52,6 @@ typedef struct mh_draft {
   uint32_t sum;          /* of what is written, behind the header */
   uint64_t entries;      /* so far */
   mh_record_entry *open; /* the last, while it is in the window */
-  bool placed;
   /* Lets the tape have room for `size` bytes. */
   mheap_err (*reach)(void *arg, uint64_t size, mheap_error *error);
   void *arg;
