@@ -22,8 +22,8 @@ typedef struct mh_class {
 
 extern const mh_class mh_classes[MHEAP_CLASSES];
 
-/* The class of each size up to MH_SMALL_MAX, by (size + 15) / 16. */
-extern const uint8_t mh_small_classes[MH_SMALL_MAX / 16 + 1];
+/* Where a lane's bin is for each size up to MH_SMALL_MAX, by (size + 15) / 16: 64 times the class. */
+extern const uint16_t mh_small_bins[MH_SMALL_MAX / 16 + 1];
 
 /* The smallest class whose blocks hold `size` bytes, 1 <= size <= MH_CLASS_MAX_SIZE. */
 static inline uint32_t mh_class_of(uint64_t size) {

@@ -35,7 +35,7 @@ static slow void *failed_malloc(const mheap *heap);
 static __attribute__((noinline)) void *default_malloc(size_t size) {
   mh_lane *lane = mh_lane_default();
   if (likely(lane != NULL && size <= SMALL_MAX)) {
-    mh_bin *bin = &lane->bins[mh_small_class(size)];
+    mh_bin *bin = mh_small_bin(lane, size);
     if (likely(bin->ready != 0)) return mh_take(bin);
   }
   mheap *heap = mheap_default();
@@ -45,20 +45,14 @@ static __attribute__((noinline)) void *default_malloc(size_t size) {
 void *mheap_malloc(mheap *heap, size_t size) {
   mh_lane *lane = mh_lane_now(heap);
   if (likely(lane != NULL && size <= SMALL_MAX)) {
-    mh_bin *bin = &lane->bins[mh_small_class(size)];
+    mh_bin *bin = mh_small_bin(lane, size);
     if (likely(bin->ready != 0)) return mh_take(bin);
   }
   return heap == NULL ? default_malloc(size) : malloc_slowly(heap, size);
 }
 
-/* Another thread's slab, of this heap; anything else is for the slow path to name. */
 __attribute__((noinline)) mheap_err mh_free_remotely(mheap *heap, mh_lane *lane, mh_slab *slab, void *block) {
-  if (slab->kind == MH_RUN_BODY) slab -= slab->back;
-  mh_lane *owner = atomic_load_explicit(&slab->lane, memory_order_acquire);
-  if (owner == NULL || owner->heap != lane->heap) return mh_free_slowly(heap, block);
-  uint64_t start = (uint64_t)(slab - lane->slabs) * MH_SLICE,
-           distance = (uint64_t)((char *)block - lane->segments) - start;
-  return mh_free_in(heap, lane, slab, block, (uint32_t)distance, owner == lane);
+  return mh_free_further(heap, lane, slab, block, mh_free_slowly);
 }
 
 static __attribute__((noinline)) mheap_err default_free(void *block) {
@@ -108,7 +102,9 @@ static slow mheap_err free_found(void *block) {
   }
 }
 
-static slow mheap_err free_failed(const mheap *heap) { return mh_pointer_fail(heap); }
+static slow mheap_err free_or_fail(mheap *heap, void *block) {
+  return mh_free_slowly(heap, block) == MHEAP_OK ? MHEAP_OK : mh_pointer_fail(heap);
+}
 
 /* Of a heap that this thread has used, if it was not the last one: that it is not remembered may
    have reasons, which are asked for here. */
@@ -132,8 +128,8 @@ static __attribute__((noinline)) mheap_err free_elsewhere(void *block) {
   bool own = atomic_load_explicit(&owner->thread, memory_order_relaxed) == thread;
   if (!own) self = lane_at_hand(owner->heap);
   if (unlikely(self == NULL || !may_free_in(self))) return free_found(block);
-  mheap_err code = mh_free_in(self->heap, self, slab, block, (uint32_t)distance, own);
-  return likely(code == MHEAP_OK) ? code : free_failed(self->heap);
+  return own ? mh_free_own(self->heap, self, slab, block, distance, free_or_fail)
+             : mh_free_others(self->heap, self, slab, block, distance, free_or_fail);
 }
 
 mheap_err mheap_free_any(void *block) {
@@ -142,10 +138,8 @@ mheap_err mheap_free_any(void *block) {
     uint64_t distance = (uint64_t)((char *)block - lane->segments);
     if (likely(distance < lane->reach)) {
       mh_slab *slab = &lane->slabs[distance / MH_SLICE];
-      if (likely(atomic_load_explicit(&slab->lane, memory_order_relaxed) == lane)) {
-        mheap_err code = mh_free_in(lane->heap, lane, slab, block, (uint32_t)(distance % MH_SLICE), true);
-        return likely(code == MHEAP_OK) ? code : free_failed(lane->heap);
-      }
+      if (likely(atomic_load_explicit(&slab->lane, memory_order_relaxed) == lane))
+        return mh_free_own(lane->heap, lane, slab, block, distance % MH_SLICE, free_or_fail);
     }
   }
   return free_elsewhere(block);
@@ -192,7 +186,7 @@ void *mh_own_malloc(mheap *heap, size_t size) {
   mh_lane *lane = mh_own_lane_now(heap->own);
   void *block = NULL;
   if (likely(lane != NULL && size <= SMALL_MAX)) {
-    mh_bin *bin = &lane->bins[mh_small_class(size)];
+    mh_bin *bin = mh_small_bin(lane, size);
     if (likely(bin->ready != 0)) block = mh_take(bin);
   }
   if (unlikely(block == NULL)) block = own_malloc_slowly(heap, size);
@@ -200,6 +194,11 @@ void *mh_own_malloc(mheap *heap, size_t size) {
   mark_header(heap, block);
   mh_mark_range(block, size);
   return block;
+}
+
+static slow mheap_err own_free_slowly(mheap *heap, void *block) {
+  if (heap->own == NULL) return no_objects(heap);
+  return mh_heap_free(heap->own, block) ? pass_on(heap) : MHEAP_OK;
 }
 
 mheap_err mh_own_free(mheap *heap, void *block) {
@@ -210,11 +209,9 @@ mheap_err mh_own_free(mheap *heap, void *block) {
   if (likely(lane != NULL && distance < lane->reach)) {
     mh_slab *slab = &lane->slabs[distance / MH_SLICE];
     if (likely(atomic_load_explicit(&slab->lane, memory_order_relaxed) == lane))
-      return mh_free_in(own, lane, slab, block, (uint32_t)(distance % MH_SLICE), true) ? pass_on(heap)
-                                                                                       : MHEAP_OK;
+      return mh_free_own(heap, lane, slab, block, distance % MH_SLICE, own_free_slowly);
   }
-  if (own == NULL) return no_objects(heap);
-  return mh_heap_free(own, block) ? pass_on(heap) : MHEAP_OK;
+  return own_free_slowly(heap, block);
 }
 
 size_t mh_own_usable_size(mheap *heap, const void *block) {
@@ -452,10 +449,9 @@ static uint32_t quick_size(const mh_lane *lane, const void *block) {
   const mh_lane *owner = atomic_load_explicit(&slab->lane, memory_order_acquire);
   if (owner == NULL || owner->heap != lane->heap) return 0;
   distance -= (uint64_t)(slab - lane->slabs) * MH_SLICE;
-  uint32_t index = (uint32_t)(distance * slab->reciprocal >> 32), i = index / 64;
-  if ((uint64_t)index * slab->size != distance || index >= slab->blocks) return 0;
-  uint64_t used = mh_load(&slab->bits->alloc[i]) & ~mh_load(&slab->bits->freed[i]);
-  return used >> index % 64 & 1 ? slab->size : 0;
+  uint64_t index = mh_index_of(slab, distance);
+  if (index == UINT64_MAX) return 0;
+  return mh_is_in_use(slab, index, mh_load(&slab->bits->alloc[index / 64])) ? slab->size : 0;
 }
 
 /* Looking a block up may open its segment, which is a change where changes are allowed. */

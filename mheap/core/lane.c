@@ -97,7 +97,7 @@ static void push_full(mh_bin *bin, mh_slab *slab, mh_place place) {
   slab->next = bin->full;
   if (bin->full != NULL) bin->full->prev = slab;
   bin->full = slab;
-  slab->place = (uint8_t)place;
+  slab->place = (int8_t)place;
 }
 
 static void remove_full(mh_bin *bin, mh_slab *slab) {
@@ -320,7 +320,10 @@ static bool take_queue(mh_lane *lane) {
   return any;
 }
 
-void mh_lane_freed(mh_lane *lane, mh_slab *slab) { settle(lane, slab); }
+mheap_err mh_lane_freed(mh_lane *lane, mh_slab *slab) {
+  settle(lane, slab);
+  return MHEAP_OK;
+}
 
 /* ---- refilling ---- */
 

@@ -31,8 +31,9 @@ typedef struct mh_bin {
   mh_slab *slab;    /* they are in */
   mh_slab *partial; /* other slabs that have free blocks, the longest listed first: they */
   mh_slab *last;    /* have gathered the most of them */
-  mh_slab *full;    /* those that have none. 64 bytes, aligned: found by a shift, one cache line */
+  mh_slab *full;    /* those that have none. 64 bytes, aligned: one cache line */
 } mh_bin;
+static_assert(sizeof(mh_bin) == 64, "what mh_small_bins counts in");
 
 struct mh_thread;
 
@@ -119,8 +120,8 @@ bool mh_lane_more(mh_lane *lane, uint32_t class);
 mheap_err mh_lane_refill(mh_lane *lane, uint32_t class, mheap_error *error);
 
 /* After a block of a slab of this lane was freed by its own thread: `full` ones become
-   partial, empty ones go back to the arena. */
-void mh_lane_freed(mh_lane *lane, mh_slab *slab);
+   partial, empty ones go back to the arena. MHEAP_OK. */
+mheap_err mh_lane_freed(mh_lane *lane, mh_slab *slab);
 
 /* Frees block `bit` of bitmap word `word` in another lane's slab; false: it was free. The
    one atomic operation is the or; the slab's lane is told when the word had no such bit. */

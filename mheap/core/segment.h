@@ -24,12 +24,13 @@ typedef enum mh_run_kind {
   MH_RUN_BODY, /* `back` slices into one of the three above */
 } mh_run_kind;
 
-/* Where a slab is among its lane's. */
+/* Where a slab is among its lane's. A free has more to do if what it leaves in use of the bitmap word
+   is less than this, compared without signs: in no case, if nothing is left, always. */
 typedef enum mh_place {
-  MH_PLACE_BIN = 0, /* the bin hands out its blocks: a free needs nothing done */
-  MH_PLACE_FULL,    /* in the bin's list of slabs that had no free block: a free moves it to the other */
-  MH_PLACE_LIST,    /* in that of slabs with free blocks: from here on given back when empty */
-  MH_PLACE_CLOSED,  /* in that of full ones: its free blocks are not this heap's to hand out */
+  MH_PLACE_BIN = 0,    /* the bin hands out its blocks: a free needs nothing done */
+  MH_PLACE_LIST = 1,   /* in the bin's list of slabs with free blocks: given back when empty */
+  MH_PLACE_CLOSED = 2, /* in that of full ones: its free blocks are not this heap's to hand out */
+  MH_PLACE_FULL = -1,  /* in that of slabs that had no free block: a free moves it to the other */
 } mh_place;
 
 /* A run's first slice; for other slices only `lane` (NULL), `kind` and `back` mean something.
@@ -42,7 +43,7 @@ struct mh_slab {
   uint16_t blocks;             /* SLAB */
   uint8_t class;               /* SLAB */
   uint8_t kind;                /* mh_run_kind */
-  uint8_t place;               /* SLAB: mh_place; SPAN: was no slice of it dirty? */
+  int8_t place;                /* SLAB: mh_place; SPAN: was no slice of it dirty? */
   uint8_t back;                /* BODY */
   uint8_t slices;              /* of the run */
   uint8_t words;               /* SLAB: of each bitmap */

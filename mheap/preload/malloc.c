@@ -15,7 +15,7 @@
 static inline void *small(size_t size) {
   mh_lane *lane = mh_lane_process();
   if (unlikely(lane == NULL || size > MH_SMALL_MAX)) return NULL;
-  mh_bin *bin = &lane->bins[mh_small_class(size)];
+  mh_bin *bin = mh_small_bin(lane, size);
   return likely(bin->ready != 0) ? mh_take(bin) : NULL;
 }
 
@@ -29,16 +29,27 @@ static void *no_memory(int why) {
 MH_EXPORT void *malloc(size_t size) {
   mh_lane *lane = mh_lane_process();
   if (likely(lane != NULL && size <= MH_SMALL_MAX)) {
-    mh_bin *bin = &lane->bins[mh_small_class(size)];
+    mh_bin *bin = mh_small_bin(lane, size);
     if (likely(bin->ready != 0)) return mh_take(bin);
   }
   return mh_serve_malloc(size, 16);
 }
 
+static MH_SLOW mheap_err free_slowly(mheap *ignored, void *block) {
+  (void)ignored;
+  mh_serve_free(block);
+  return MHEAP_OK;
+}
+
+static __attribute__((noinline)) mheap_err free_remotely(mheap *ignored, mh_lane *lane, mh_slab *slab,
+                                                         void *block) {
+  return mh_free_further(ignored, lane, slab, block, free_slowly);
+}
+
 MH_EXPORT void free(void *block) {
   mh_lane *lane = mh_lane_process();
-  if (unlikely(lane == NULL)) mh_serve_free(block);
-  else if (unlikely(mh_free_with(lane->heap, lane, block) != MHEAP_OK)) mh_serve_refused(block);
+  if (likely(lane != NULL)) mh_free_by(NULL, lane, block, free_slowly, free_remotely);
+  else mh_serve_free(block);
 }
 
 MH_EXPORT void *calloc(size_t count, size_t size) {
