@@ -2,7 +2,7 @@
 
    Owns the counts in heaps and lanes; nothing of them is stored. Calls classes.h. Nothing is counted
    on the fast paths: a lane takes the free blocks of a bitmap word at once, and what it has handed
-   out is what it took less what is ready. Since a lane takes another slab only when its others are
+   out is what it took less what is ready. Since a lane takes a new slab only when its others are
    full, and words of a slab in order, the words that it has ever used tell the most blocks that were
    in use at once: never too few, and more by less than a slab for each thread.
 

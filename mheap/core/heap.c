@@ -31,12 +31,18 @@ static void *allocate(mheap *heap, mh_lane *lane, uint64_t size, uint64_t alignm
 static slow void *malloc_slowly(mheap *heap, size_t size);
 static slow void *failed_malloc(const mheap *heap);
 
+/* Every tenth time with blocks of random sizes: too often for code that is optimised for its size. */
+static __attribute__((noinline)) void *more_malloc(mheap *heap, size_t size, mh_lane *lane, mh_bin *bin) {
+  if (likely(!mh_parts_are_many(heap) && mh_lane_more(lane, bin))) return mh_take(bin);
+  return malloc_slowly(heap, size);
+}
+
 /* NULL names the default heap, whose lane a thread has at hand beside that of the heap it used last. */
 static __attribute__((noinline)) void *default_malloc(size_t size) {
   mh_lane *lane = mh_lane_default();
   if (likely(lane != NULL && size <= SMALL_MAX)) {
     mh_bin *bin = mh_small_bin(lane, size);
-    if (likely(bin->ready != 0)) return mh_take(bin);
+    return likely(bin->ready != 0) ? mh_take(bin) : more_malloc(lane->heap->whole, size, lane, bin);
   }
   mheap *heap = mheap_default();
   return heap != NULL ? malloc_slowly(heap, size) : failed_malloc(NULL);
@@ -46,7 +52,7 @@ void *mheap_malloc(mheap *heap, size_t size) {
   mh_lane *lane = mh_lane_now(heap);
   if (likely(lane != NULL && size <= SMALL_MAX)) {
     mh_bin *bin = mh_small_bin(lane, size);
-    if (likely(bin->ready != 0)) return mh_take(bin);
+    return likely(bin->ready != 0) ? mh_take(bin) : more_malloc(heap, size, lane, bin);
   }
   return heap == NULL ? default_malloc(size) : malloc_slowly(heap, size);
 }
@@ -263,7 +269,7 @@ static void *no_room(mheap *heap, uint64_t size) {
 
 static void *slab_malloc(mheap *heap, mh_lane *lane, uint32_t class, uint64_t size) {
   mh_bin *bin = &lane->bins[class];
-  while (bin->ready == 0 && !mh_lane_more(lane, class))
+  while (bin->ready == 0 && !mh_lane_more(lane, bin))
     if (mh_lane_refill(lane, class, mh_error(heap)) != MHEAP_OK) return no_room(heap, size);
   return mh_take(bin);
 }

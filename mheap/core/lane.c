@@ -143,20 +143,26 @@ static uint32_t first_pages(const mh_region *region, uint32_t slices) {
   return mh_region_size(region) < BACK_WHOLE && BACK_PAGES < all ? BACK_PAGES : all;
 }
 
-static bool back_word(mh_region *region, mh_slab *slab, uint32_t i) {
+static bool back_more(mh_region *region, mh_slab *slab, uint32_t i) {
   uint32_t last = 64 * (i + 1) < slab->blocks ? 64 * (i + 1) : slab->blocks;
   uint32_t pages = (last * slab->size + MH_PAGE * BACK_PAGES - 1) / (MH_PAGE * BACK_PAGES) * BACK_PAGES;
   if (pages > slab_pages(slab)) pages = slab_pages(slab);
   if (pages <= slab->backed) return true;
   uint64_t offset = mh_offset(region, mh_slab_start(region, slab)) + (uint64_t)slab->backed * MH_PAGE;
-  if (mh_region_back(region, offset, (uint64_t)(pages - slab->backed) * MH_PAGE, NULL) != MHEAP_OK)
-    return false;
+  int saved = errno; /* of the program, whose malloc this may be */
+  mheap_err code = mh_region_back(region, offset, (uint64_t)(pages - slab->backed) * MH_PAGE, NULL);
+  errno = saved;
+  if (code != MHEAP_OK) return false;
   slab->backed = (uint8_t)pages;
   return true;
 }
 
+static bool back_word(mh_region *region, mh_slab *slab, uint32_t i) {
+  return slab->backed == slab_pages(slab) || back_more(region, slab, i);
+}
+
 /* The slab that the bin had until now is of the same lane and class. */
-static void count_word(const mh_bin *bin, mh_slab *slab, uint32_t i, uint64_t ready) {
+static inline void count_word(const mh_bin *bin, mh_slab *slab, uint32_t i, uint64_t ready) {
   mh_lane *lane = atomic_load_explicit(&slab->lane, memory_order_relaxed);
   uint32_t class = slab->class;
   if (bin->slab != NULL) mh_counts_leave(lane, &lane->counts, class, bin->ready);
@@ -164,7 +170,10 @@ static void count_word(const mh_bin *bin, mh_slab *slab, uint32_t i, uint64_t re
   if (i >= slab->touched) mh_counts_touch(lane, slab, i);
 }
 
-static void use_word(mh_region *region, mh_bin *bin, mh_slab *slab, uint32_t i) {
+/* False: no disk space for it. */
+static inline bool use_word(mh_region *region, mh_bin *bin, mh_slab *slab, uint32_t i) {
+  if (!back_word(region, slab, i)) return false;
+  if (load(&slab->bits->freed[i]) != 0) fold_word(slab, i);
   uint64_t ready = free_in_word(slab, i);
   count_word(bin, slab, i, ready);
   bin->slab = slab;
@@ -173,52 +182,69 @@ static void use_word(mh_region *region, mh_bin *bin, mh_slab *slab, uint32_t i) 
   bin->word = &slab->bits->alloc[i];
   set_ready(bin, ready);
   bin->block = mh_slab_start(region, slab) + (uint64_t)i * 64 * slab->size;
+  return true;
 }
 
-/* The next word with a free block, beginning with `from` and coming back to it. */
-static bool use_slab_from(mh_region *region, mh_bin *bin, mh_slab *slab, uint32_t from) {
-  for (uint32_t n = 0, i = from; n < slab->words; n++, i = i + 1 < slab->words ? i + 1 : 0) {
+/* The lowest word with this many free blocks is worth going back to: a slab that is never
+   nearly full then stays within its first pages. A slab without such a word had better wait
+   while others have free blocks: what a refill costs is then divided by more blocks. */
+static inline uint32_t worth(const mh_slab *slab) { return slab->blocks < 64 ? (slab->blocks + 3u) / 4 : 16; }
+
+#define NO_WORD UINT32_MAX
+
+/* That word, else the one with the most free blocks, `free` of them; NO_WORD: there are none. */
+static inline uint32_t best_word(const mh_slab *slab, uint32_t *free) {
+  uint32_t best = NO_WORD, last = slab->words - 1u, enough = worth(slab);
+  *free = 0;
+  for (uint32_t i = 0; i <= last && *free < enough; i++) {
+    uint64_t bits = ~load(&slab->bits->alloc[i]) | load(&slab->bits->freed[i]);
+    if (i == last) bits &= mask_of_word(slab, i);
+    if (bits == 0) continue;
+    uint32_t count = mh_bits(bits);
+    if (count > *free) best = i, *free = count;
+  }
+  return best;
+}
+
+/* Any word that disk space can be had for. */
+static __attribute__((noinline, cold)) bool use_backed(mh_region *region, mh_bin *bin, mh_slab *slab) {
+  for (uint32_t i = 0; i < slab->words; i++) {
     fold_word(slab, i);
-    if (free_in_word(slab, i) == 0 || !back_word(region, slab, i)) continue;
-    use_word(region, bin, slab, i);
-    return true;
+    if (free_in_word(slab, i) != 0 && use_word(region, bin, slab, i)) return true;
   }
   return false;
 }
 
-static bool use_slab(mh_region *region, mh_bin *bin, mh_slab *slab) {
-  return use_slab_from(region, bin, slab, 0);
-}
-
-/* The lowest word with this many free blocks is worth going back to: a slab that is never
-   nearly full then stays within its first pages. */
-#define BACK_LEAST 16
-
-static uint32_t next_word(const mh_slab *slab, uint32_t at) {
-  for (uint32_t i = 0; i < slab->words; i++)
-    if (mh_bits(free_in_word(slab, i)) >= BACK_LEAST) return i;
-  return at + 1 < slab->words ? at + 1 : 0;
-}
-
-/* The current slab goes on, or is full. */
-static bool advance(mh_region *region, mh_bin *bin) {
-  mh_slab *slab = bin->slab;
-  if (slab == NULL) return false;
-  if (use_slab_from(region, bin, slab, next_word(slab, (uint32_t)(bin->word - slab->bits->alloc))))
-    return true;
-  clear_bin(bin);
+/* `word` is the slab's best. Without a free block, or disk space for one, the slab is full. */
+static inline bool use_slab(mh_region *region, mh_bin *bin, mh_slab *slab, uint32_t word) {
+  if (word != NO_WORD && (use_word(region, bin, slab, word) || use_backed(region, bin, slab))) return true;
+  if (bin->slab == slab) clear_bin(bin);
   push_full(bin, slab, MH_PLACE_FULL);
   return false;
 }
 
+/* From another slab that has free blocks. */
 static bool use_partial(mh_region *region, mh_bin *bin) {
+  uint32_t free;
   while (bin->partial != NULL) {
     mh_slab *slab = bin->partial;
     remove_partial(bin, slab);
-    if (use_slab(region, bin, slab)) return true;
-    push_full(bin, slab, MH_PLACE_FULL);
+    if (use_slab(region, bin, slab, best_word(slab, &free))) return true;
   }
   return false;
+}
+
+/* From the current slab, or another. */
+static inline bool advance(mh_region *region, mh_bin *bin) {
+  mh_slab *slab = bin->slab;
+  uint32_t free, word;
+  if (slab == NULL) return use_partial(region, bin);
+  word = best_word(slab, &free);
+  if (free >= worth(slab) || bin->partial == NULL) return use_slab(region, bin, slab, word);
+  clear_bin(bin);
+  if (word != NO_WORD) push_partial(bin, slab);
+  else push_full(bin, slab, MH_PLACE_FULL);
+  return use_partial(region, bin);
 }
 
 /* ---- remote frees ---- */
@@ -402,8 +428,7 @@ static mheap_err new_slab(mh_lane *lane, uint32_t class, mheap_error *error) {
   }
   pthread_mutex_unlock(&region->lock);
   if (slab == NULL) return error->code;
-  if (use_slab(region, &lane->bins[class], slab)) return MHEAP_OK;
-  push_full(&lane->bins[class], slab, MH_PLACE_FULL);
+  if (use_slab(region, &lane->bins[class], slab, 0)) return MHEAP_OK;
   retire(lane, slab); /* the disk filled up before its first block could be handed out */
   return mh_region_back(region, mh_offset(region, mh_slab_start(region, slab)), count * MH_SLICE, error);
 }
@@ -451,16 +476,14 @@ static bool adopt_orphans(mh_lane *lane, bool open) {
   return any;
 }
 
-bool mh_lane_more(mh_lane *lane, uint32_t class) {
-  mh_region *region = lane->heap->region;
-  mh_bin *bin = &lane->bins[class];
-  return advance(region, bin) || use_partial(region, bin);
+bool mh_lane_more(mh_lane *lane, mh_bin *bin) {
+  return advance(lane->heap->region, bin);
 }
 
 mheap_err mh_lane_refill(mh_lane *lane, uint32_t class, mheap_error *error) {
   mh_region *region = lane->heap->region;
   mh_bin *bin = &lane->bins[class];
-  if (mh_lane_more(lane, class)) return MHEAP_OK;
+  if (mh_lane_more(lane, bin)) return MHEAP_OK;
   if (take_queue(lane) && use_partial(region, bin)) return MHEAP_OK;
   if (absorb_idle(lane) && use_partial(region, bin)) return MHEAP_OK;
   if (adopt_orphans(lane, true) && use_partial(region, bin)) return MHEAP_OK;

@@ -114,8 +114,8 @@ void mh_lanes_hand_back(const struct mh_subproc *subproc);
 /* This thread's lane in `heap`, found or made; NULL with an error. */
 mh_lane *mh_lane_of(mheap *heap, mheap_error *error);
 
-/* Makes `lane`'s bin of a class have a free block, from slabs that it has at hand already. */
-bool mh_lane_more(mh_lane *lane, uint32_t class);
+/* Makes a bin of `lane` have a free block, from slabs that it has at hand already. Leaves errno alone. */
+bool mh_lane_more(mh_lane *lane, mh_bin *bin);
 /* Makes `lane`'s bin of a class have a free block; the slow part of malloc. */
 mheap_err mh_lane_refill(mh_lane *lane, uint32_t class, mheap_error *error);
 

@@ -26,11 +26,16 @@ static void *no_memory(int why) {
 
 /* ---- malloc and free ---- */
 
+/* Every tenth time with blocks of random sizes. */
+static __attribute__((noinline)) void *more_malloc(size_t size, mh_lane *lane, mh_bin *bin) {
+  return likely(mh_lane_more(lane, bin)) ? mh_take(bin) : mh_serve_malloc(size, 16);
+}
+
 MH_EXPORT void *malloc(size_t size) {
   mh_lane *lane = mh_lane_process();
   if (likely(lane != NULL && size <= MH_SMALL_MAX)) {
     mh_bin *bin = mh_small_bin(lane, size);
-    if (likely(bin->ready != 0)) return mh_take(bin);
+    return likely(bin->ready != 0) ? mh_take(bin) : more_malloc(size, lane, bin);
   }
   return mh_serve_malloc(size, 16);
 }

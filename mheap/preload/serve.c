@@ -26,8 +26,8 @@ MH_SLOW void *mh_serve_malloc(size_t size, size_t alignment) {
   int saved = errno;
   mh_lane *lane = mh_lane_process();
   if (lane != NULL && size <= MH_CLASS_MAX_SIZE && alignment <= 16) {
-    uint32_t class = mh_class_of(size ? size : 1);
-    if (lane->bins[class].ready != 0 || mh_lane_more(lane, class)) return mh_take(&lane->bins[class]);
+    mh_bin *bin = &lane->bins[mh_class_of(size ? size : 1)];
+    if (bin->ready != 0 || mh_lane_more(lane, bin)) return mh_take(bin);
   }
   mheap *heap = mh_serving();
   if (heap == NULL) return hand_out(mh_early_malloc(size, alignment), saved);

@@ -300,6 +300,33 @@ static void free_neighbours_become_one_run(void) {
   CHECK(heap_detach(heap));
 }
 
+/* How many of the next blocks are in this slab, one after the other. */
+static size_t next_blocks_in(mheap *heap, const char *slab, size_t size, size_t most) {
+  for (size_t count = 0; count < most; count++) {
+    const char *block = mheap_malloc(heap, size);
+    if (block < slab || block >= slab + SLICE) return count;
+  }
+  return most;
+}
+
+/* Three slabs of 64 blocks, in each of which some are freed: the one that is handed out from last. */
+static void a_slab_with_few_free_blocks_waits_for_those_with_many(void) {
+  enum { SIZE = 1024, BLOCKS = 64, SLABS = 3 };
+  char *blocks[SLABS][BLOCKS];
+  mheap *heap = fresh("waits.heap");
+  for (int s = 0; s < SLABS; s++)
+    for (int i = 0; i < BLOCKS; i++) REQUIRE((blocks[s][i] = mheap_malloc(heap, SIZE)) != NULL);
+  uint64_t size = file_size(test_path("waits.heap"));
+  for (int i = 0; i < 40; i++) CHECK_EQ(mheap_free(heap, blocks[0][i]), MHEAP_OK);
+  for (int i = 0; i < 3; i++) CHECK_EQ(mheap_free(heap, blocks[SLABS - 1][i]), MHEAP_OK);
+  CHECK_EQ(next_blocks_in(heap, blocks[0][0], SIZE, 40), 40);
+  CHECK_EQ(next_blocks_in(heap, blocks[SLABS - 1][0], SIZE, 3), 3);
+  CHECK_EQ(file_size(test_path("waits.heap")), size);
+  CHECK_EQ(heap_blocks(heap), SLABS * BLOCKS);
+  CHECK(heap_is_sound(heap));
+  CHECK(heap_detach(heap));
+}
+
 /* The blocks of slabs, freed in an order that leaves each half empty first. */
 static void empty_slabs_become_a_run(void) {
   enum { COUNT = 3000 };
@@ -695,6 +722,7 @@ TEST_MAIN(TEST(good_size_is_close_to_what_was_asked), TEST(every_class_and_its_b
           TEST(a_span_grows_into_free_neighbours_and_shrinks), TEST(a_huge_block_grows_and_shrinks_in_place),
           TEST(memalign_gives_every_power_of_two), TEST(alignment_outlives_the_attach),
           TEST(free_neighbours_become_one_run), TEST(empty_slabs_become_a_run),
+          TEST(a_slab_with_few_free_blocks_waits_for_those_with_many),
           TEST(collect_returns_the_tail_of_the_file), TEST(forced_collect_finds_what_an_earlier_attach_left),
           TEST(forced_collect_punches_holes), TEST(a_huge_block_may_grow_over_returned_segments),
           TEST(a_full_heap_is_usable_and_loses_nothing), TEST(a_later_attach_uses_the_holes),
