@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -40,7 +41,8 @@ PATTERNS = {"follow": "read, each after the last", "change": "change, many at a 
 class Row:
     access: str
     pages: str
-    huge: float  # part of the block that the kernel says is on huge pages
+    present: float  # part of the block that has memory of its own, before it is read
+    huge: float  # part of it that the kernel says is on huge pages
     ns: float
     ns_low: float
     ns_high: float
@@ -56,16 +58,25 @@ class Place:
     heap: mheap.Heap
     address: int
     size: int
+    present: float
     huge: float
     fallback: str
 
 
+def resident() -> int:
+    """Bytes of this process in memory, without pages of the pool and the system's page of zeros."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
 def make(kind: Literal["never", "transparent", "2M"], size: int) -> Place:
     heap = mheap.attach(-1, huge_pages=kind, max_size=size + (64 << 20))
-    address = heap.calloc(1, size)
+    before = resident()
+    address = heap.malloc(size)
+    ctypes.memset(address, 0, size)  # what is only read is the system's one page of zeros
     pages = heap.stats().pages
     huge = pages.bytes_1g + pages.bytes_2m + pages.bytes_transparent
-    return Place(heap, address, size, min(1.0, huge / size), pages.fallback)
+    present = resident() - before + pages.bytes_1g + pages.bytes_2m
+    return Place(heap, address, size, min(1.0, present / size), min(1.0, huge / size), pages.fallback)
 
 
 def library(build: Path) -> ctypes.CDLL:
@@ -102,7 +113,7 @@ def rows_of(
         measured = spread(times[kind][1:])
         against = ratio(times[kind][1:], times["never"][1:])
         verdict = judge(targets.HUGE_PAGES, against) if kind != "never" else None
-        figures = (place.huge, measured.median, measured.low, measured.high, against.median)
+        figures = (place.present, place.huge, measured.median, measured.low, measured.high, against.median)
         rows.append(Row(access, NAMES[kind], *figures, verdict, place.fallback))
     return rows
 

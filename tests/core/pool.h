@@ -91,8 +91,8 @@ static inline pool *pool_take(uint64_t page, uint64_t pages) {
   close(ready[1]);
   if (read(ready[0], &byte, 1) == 1) p.pages = pool_free(page); /* else not even the lock could be had */
   close(ready[0]);
-  printf("     %llu of %llu pages of %llu MiB taken\n", (unsigned long long)p.pages, (unsigned long long)pages,
-         (unsigned long long)page >> 20);
+  printf("     %llu of %llu pages of %llu MiB taken\n", (unsigned long long)p.pages,
+         (unsigned long long)pages, (unsigned long long)page >> 20);
   p.pipe = hold[1];
   return &p;
 }

@@ -182,14 +182,14 @@ static void a_reader_follows_growth_and_moves_of_the_journal(void) {
 /* A child commits as fast as it can until it is killed. */
 static void write_on(const char *path) {
   mheap *writer = open_in(path, MHEAP_MODE_ATOMIC);
-  for (uint64_t value = writer != NULL ? *numbers_of(writer) + 1 : 0; writer != NULL; value++) {
+  if (writer == NULL) _exit(1);
+  for (uint64_t value = *numbers_of(writer) + 1;; value++) {
     void *growth = value % 50 == 0 ? mheap_malloc(writer, 70000) : NULL;
     (void)growth;
     set_numbers(writer, value);
     mheap_commit(writer, value % 64 == 0);
     if (value % 17 == 0) mheap_checkpoint(writer);
   }
-  _exit(1);
 }
 
 typedef struct reading {

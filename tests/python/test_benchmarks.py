@@ -129,6 +129,7 @@ def test_huge_pages_are_measured_beside_small_ones() -> None:
     assert len(rows) == 6
     for row in rows:
         assert 0 < row["ns_low"] <= row["ns"] <= row["ns_high"]
+        assert 0.9 < row["present"] <= 1
         assert 0 <= row["huge"] <= 1
         if row["pages"] == "small":
             assert row["ratio_to_small"] == 1
