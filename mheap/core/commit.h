@@ -39,7 +39,7 @@ typedef struct mh_commits {
   int failed;           /* errno of a sync that failed; no commit since */
   mh_marked marked;     /* what mheap stored to since the last commit looked */
   uint64_t looked_at[MH_MARKS / 64]; /* what it stored to before, of a commit that is under way */
-  _Atomic uint64_t room; /* the region may grow so far without `lock`: the file is there, nothing in the way */
+  _Atomic uint64_t room; /* what the region may grow to without `lock`: nothing is in the way */
   bool tidied;          /* nothing of a killed writer's is behind the region's end */
   bool touched;         /* the file was changed by this attach */
 } mh_commits;

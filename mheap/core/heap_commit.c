@@ -56,7 +56,8 @@ bool mh_heap_is_committed(const mheap *heap) { return mh_commits_have(heap->regi
 static void reset_heap(mheap *heap) {
   mh_lanes_reset(heap);
   if (!mh_heap_is_committed(heap)) mh_handle_drop(heap);
-  else if (heap->row > 1 && !mh_heap_row_visible(mh_heap_row_head(heap->region, heap->row))) heap->gone = true;
+  else if (heap->row > 1 && !mh_heap_row_visible(mh_heap_row_head(heap->region, heap->row)))
+    heap->gone = true;
 }
 
 static mheap_err reset(mh_region *region, mheap_error *error) {

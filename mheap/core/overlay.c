@@ -51,7 +51,8 @@ static mheap_err store_in_images(void *arg, uint64_t at, const void *data, uint6
   mh_images *images = arg;
   char *page;
   /* What is behind the span was given up by a later record: this attach is made for less. */
-  for (uint64_t n; data != NULL && length > 0 && at < images->span; at += n, data = (const char *)data + n, length -= n) {
+  for (uint64_t n; data != NULL && length > 0 && at < images->span;
+       at += n, data = (const char *)data + n, length -= n) {
     mheap_err code = mh_images_of(images, at / MH_PAGE * MH_PAGE, &page, error);
     if (code) return code;
     n = min64(length, MH_PAGE - at % MH_PAGE);

@@ -17,7 +17,8 @@ static mhx_handle *main_of(mhx_handle *handle) {
 /* The main heap of a region attached with mode atomic, by this process; NULL with an exception. */
 static mheap *atomic_heap(mhx_handle *main) {
   if (main != NULL && main->forks != mhx_forks && main->mode == MHEAP_MODE_ATOMIC) {
-    mhx_refuse(MHEAP_ERR_FORKED, "this handle belongs to the parent process: attach the file anew in the child");
+    mhx_refuse(MHEAP_ERR_FORKED,
+               "this handle belongs to the parent process: attach the file anew in the child");
     return NULL;
   }
   mheap *heap = mhx_live(main);
@@ -166,7 +167,8 @@ static PyObject *method_commit(PyObject *self, PyObject *const *args, Py_ssize_t
   return commit_with((mhx_handle *)self, given[0]);
 }
 
-static PyObject *function_commit(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+static PyObject *function_commit(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                                 PyObject *kwnames) {
   static const char *const names[] = {"md", "durable", NULL};
   PyObject *given[2];
   mhx_handle *handle;
@@ -231,7 +233,8 @@ static PyObject *transaction_with(mhx_handle *handle, PyObject *durable) {
   return (PyObject *)self;
 }
 
-static PyObject *method_transaction(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+static PyObject *method_transaction(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                                    PyObject *kwnames) {
   static const char *const names[] = {"durable", NULL};
   PyObject *given[1];
   if (mhx_arguments("transaction", names, 0, args, nargs, kwnames, given) < 0) return NULL;
@@ -347,7 +350,8 @@ int mhx_warn_uncommitted(mhx_handle *main) {
   PyObject *category = module != NULL ? PyObject_GetAttrString(module, "UncommittedChanges") : NULL;
   Py_XDECREF(module);
   if (category == NULL) return -1;
-  int failed = PyErr_WarnFormat(category, 1, "%R: closing it discards changes that were not committed (%llu bytes); "
+  int failed = PyErr_WarnFormat(category, 1,
+                                "%R: closing it discards changes that were not committed (%llu bytes); "
                                 "commit() keeps them, rollback() before says that they may go",
                                 main, (unsigned long long)dirty.bytes);
   Py_DECREF(category);
