@@ -12,8 +12,8 @@
    as what it then writes is what a reader at the same generation has already. So whoever reads looks
    before and behind, and comes to the newest generation and reads again where that no longer holds.
    A pinned generation is seen by the writer, which then takes its mark back, unless that says that the
-   checkpoint is forced; either it sees the pin, or the reader sees its mark. A generation is reached through the journal alone, whether or not
-   a writer is alive and however far a checkpoint came.
+   checkpoint is forced; either it sees the pin, or the reader sees its mark. A generation is reached through
+   the journal alone, whether or not a writer is alive and however far a checkpoint came.
 
    Lock order: region->lock, then `lock`. */
 #ifndef MHEAP_READER_H

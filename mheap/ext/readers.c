@@ -24,10 +24,11 @@ static int go_on(mheap *heap, bool *moved) {
 }
 
 static int too_old(const mh_region *region) {
-  mhx_refuse(MHEAP_ERR_SNAPSHOT,
-             "%s: generation %llu, which a snapshot, a view or an iterator keeps, is gone: the writer's journal "
-             "reached its limit, and it went on",
-             region->path, (unsigned long long)mh_reader_shows(region->reader));
+  mhx_refuse(
+      MHEAP_ERR_SNAPSHOT,
+      "%s: generation %llu, which a snapshot, a view or an iterator keeps, is gone: the writer's journal "
+      "reached its limit, and it went on",
+      region->path, (unsigned long long)mh_reader_shows(region->reader));
   return -1;
 }
 
@@ -76,7 +77,8 @@ int mhx_keep_for_view(mhx_handle *handle) {
 }
 
 void mhx_release_for_view(mhx_handle *handle) {
-  if (handle != NULL && handle->mode == MHEAP_MODE_READONLY && handle->heap != NULL) mheap_release(handle->heap);
+  if (handle != NULL && handle->mode == MHEAP_MODE_READONLY && handle->heap != NULL)
+    mheap_release(handle->heap);
 }
 
 /* ---- what a user calls ---- */
@@ -88,7 +90,8 @@ static PyObject *op_refresh(mhx_handle *handle, PyObject *const *args) {
   bool moved = false;
   if (heap == NULL) return NULL;
   if (main != NULL && main->mode == MHEAP_MODE_READONLY && main->views > 0)
-    return PyErr_Format(PyExc_BufferError, "cannot refresh: there are views of generation %llu; release them first",
+    return PyErr_Format(PyExc_BufferError,
+                        "cannot refresh: there are views of generation %llu; release them first",
                         (unsigned long long)mheap_generation(heap));
   return go_on(heap, &moved) < 0 ? NULL : PyBool_FromLong(moved);
 }
@@ -125,17 +128,18 @@ MHX_BOTH(refresh, 0)
 
 #define REFRESH                                                                                          \
   "Goes on to the newest commit of the heap's writer. True: that is another than before.\n\n"            \
-  "Objects are read from the newest commit anyway; this is for what is read through views and\n"          \
-  "addresses, and to learn whether there is anything new. Of interest in mode readonly only; False in\n"   \
-  "others. Raises BufferError while there are views, HeapBusy in a snapshot() or while an iterator is\n"   \
+  "Objects are read from the newest commit anyway; this is for what is read through views and\n"         \
+  "addresses, and to learn whether there is anything new. Of interest in mode readonly only; False in\n" \
+  "others. Raises BufferError while there are views, HeapBusy in a snapshot() or while an iterator is\n" \
   "at work."
 
-PyDoc_STRVAR(snapshot_doc,
-"snapshot($self, /)\n--\n\n"
-"with heap.snapshot(): all that is read in the block is of one commit.\n\n"
-"In mode readonly, beside a writer; each read by itself is whole without it. The writer's journal grows\n"
-"meanwhile, up to its journal_limit: then commits of its fail, or, if it was opened with\n"
-"overrun_readers=True, reads in the block raise SnapshotTooOld. Nested blocks are one.");
+PyDoc_STRVAR(
+    snapshot_doc,
+    "snapshot($self, /)\n--\n\n"
+    "with heap.snapshot(): all that is read in the block is of one commit.\n\n"
+    "In mode readonly, beside a writer; each read by itself is whole without it. The writer's journal grows\n"
+    "meanwhile, up to its journal_limit: then commits of its fail, or, if it was opened with\n"
+    "overrun_readers=True, reads in the block raise SnapshotTooOld. Nested blocks are one.");
 
 PyMethodDef mhx_readers_methods[] = {
     MHX_METHOD(refresh, "refresh($self, /)\n--\n\n" REFRESH),
