@@ -185,7 +185,7 @@ PyObject *mhx_dirty(mhx_handle *handle);
    exception. */
 int mhx_end_with(mhx_handle *main, bool failed);
 
-/* readers.c: a view of a heap that is only read keeps the commit that it shows. 0, or -1 with an exception. */
+/* readers.c: a view of a heap that is only read keeps the commit it shows. 0, or -1 with an exception. */
 int mhx_keep_for_view(mhx_handle *handle);
 void mhx_release_for_view(mhx_handle *handle);
 
