@@ -72,7 +72,9 @@ LIMITS = {"address space": (resource.RLIMIT_AS, 60000 << 10), "data": (resource.
 
 
 @pytest.mark.parametrize("what", LIMITS)
-@pytest.mark.parametrize("command", [["ls", "/"], ["sh", "-c", "ls / | sort"], ["/usr/bin/python3", "-c", "pass"]])
+@pytest.mark.parametrize(
+    "command", [["ls", "/"], ["sh", "-c", "ls / | sort"], ["/usr/bin/python3", "-c", "pass"]]
+)
 def test_a_process_with_narrow_limits_is_served(what: str, command: list[str]) -> None:
     which, most = LIMITS[what]
     done = subprocess.run(
