@@ -54,7 +54,7 @@ static FILE *traced(void) {
 }
 
 int mmtrace(void) {
-  const char *name = getenv("MALLOC_TRACE");
+  const char *name = secure_getenv("MALLOC_TRACE"); /* as the C library does for its own */
   pthread_mutex_lock(&trace_lock);
   bool starts = trace_file == NULL && name != NULL;
   if (starts) trace_file = fopen(name, "ae");
