@@ -108,6 +108,11 @@ static mheap_err sync_journal(mh_region *region, mheap_error *error) {
   return MHEAP_OK;
 }
 
+/* The same of a sync that the journal made by itself. */
+static void note_failure(mh_commits *commits) {
+  if (commits->journal.failed) commits->failed = commits->journal.failed;
+}
+
 /* What stands in the file's first sector alone, in page 0 and its image: so it is in no record. */
 static void reflect(mh_region *region) {
   mh_journal_reflect(&region->commits->journal, (mh_sector *)region->super);
@@ -161,6 +166,7 @@ static mheap_err write_back(mh_region *region, bool compact, mheap_error *error)
   if (!code) code = sync_journal(region, error);
   if (!code)
     code = mh_journal_empty(&commits->journal, (const mh_sector *)commits->images.shadow, next, error);
+  note_failure(commits);
   if (code) return code;
   mh_images_settle(&commits->images);
   reflect(region);
@@ -531,6 +537,7 @@ mheap_err mh_commits_make_way(mh_region *region, uint64_t size, mheap_error *err
   mheap_err code = MHEAP_OK;
   if (!failed && commits->journal.first.journal == 0) failed = mh_os_truncate(region->fd, size);
   else if (!failed) code = mh_journal_make_way(&commits->journal, size, error);
+  note_failure(commits);
   reflect(region);
   commits->touched = true;
   note_room(commits);

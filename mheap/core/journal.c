@@ -76,7 +76,10 @@ mheap_err mh_journal_publish(mh_journal *journal, const char *doing, mheap_error
 
 mheap_err mh_journal_sync(mh_journal *journal, mheap_error *error) {
   int failed = mh_os_sync(journal->fd);
-  if (failed) return mh_fail_system(error, failed, journal->path, "syncing the file");
+  if (failed) journal->failed = failed;
+  if (failed)
+    return mh_fail_system(error, failed, journal->path,
+                          "syncing the file: what is on disk is not known; close it, and open it again");
   journal->unsynced = false;
   return MHEAP_OK;
 }
@@ -141,8 +144,7 @@ static mheap_err make(mh_journal *journal, uint64_t size, uint64_t region_end, m
   mheap_err code = prepare(journal, offset, 0, size, error);
   if (!code) code = mh_journal_sync(journal, error);
   if (!code) code = place(journal, offset, size, ROOM, error);
-  if (!code) code = mh_journal_sync(journal, error);
-  return code;
+  return code; /* its name is durable with the first record: nothing else depends on it */
 }
 
 static uint64_t next_size(uint64_t size, uint64_t wanted) {
@@ -150,14 +152,15 @@ static uint64_t next_size(uint64_t size, uint64_t wanted) {
   return size >= wanted ? size : (wanted + MH_SLICE - 1) / MH_SLICE * MH_SLICE;
 }
 
-/* What it has longer need not be on disk before the record that is written there: both are by the
-   same sync. */
+/* A file that is shorter than its superblock says is refused, and the length may come to the disk later
+   than what is written: so it is durable first. */
 mheap_err mh_journal_reach(mh_journal *journal, uint64_t size, uint64_t region_end, mheap_error *error) {
   uint64_t old = journal->first.journal_size;
   if (!mh_journal_exists(journal)) return make(journal, next_size(MH_JOURNAL_FIRST, size), region_end, error);
   if (size <= old) return MHEAP_OK;
   uint64_t wanted = next_size(old, size);
   mheap_err code = prepare(journal, journal->first.journal, old, wanted, error);
+  if (!code) code = mh_journal_sync(journal, error);
   return code ? code : place(journal, journal->first.journal, wanted, ROOM, error);
 }
 

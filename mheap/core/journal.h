@@ -36,6 +36,7 @@ typedef struct mh_journal {
   uint64_t size;       /* superblock.size in that generation */
   uint64_t highest;    /* the most that it was in any generation from that of the pages on */
   bool unsynced;       /* some record was not synced */
+  int failed;          /* errno of a sync that failed */
   mh_tape tape;        /* of the journal, [0, first.journal_size) */
 } mh_journal;
 

@@ -8,36 +8,37 @@
 
 #include "journal.h"
 #include "os.h"
+#include "places.h"
 
-enum { SITES = 32, PAGE = 4096 };
+enum { PAGE = 4096 };
 
 static struct {
   bool on;
   dev_t device;
   ino_t inode;
   mh_lie lie;
-  unsigned site;
+  const char *place;
   uint64_t note;
   op_log log;
-  void *sites[SITES];
-  unsigned site_count;
 } recorder;
 
-void recorder_begin(int fd, mh_lie lie, unsigned site) {
+void recorder_lie(mh_lie lie, const char *place) {
+  recorder.lie = lie;
+  recorder.place = place;
+}
+
+void recorder_begin(int fd) {
   struct stat st;
   if (fstat(fd, &st) != 0) abort();
   recorder.on = true;
   recorder.device = st.st_dev;
   recorder.inode = st.st_ino;
-  recorder.lie = lie;
-  recorder.site = site;
   recorder.note = 0;
   recorder.log = (op_log){0};
 }
 
 op_log recorder_end(void) {
   recorder.on = false;
-  recorder.lie = LIE_NONE;
   return recorder.log;
 }
 
@@ -48,7 +49,6 @@ void recorder_free(op_log *log) {
 }
 
 void recorder_note(uint64_t note) { recorder.note = note; }
-unsigned recorder_sync_sites(void) { return recorder.site_count; }
 
 static bool is_ours(int fd) {
   struct stat st;
@@ -100,13 +100,6 @@ int __wrap_mh_os_punch(int fd, uint64_t offset, uint64_t length) {
   return __real_mh_os_punch(fd, offset, length);
 }
 
-static unsigned site_of(void *caller) {
-  unsigned i = 0;
-  while (i < recorder.site_count && recorder.sites[i] != caller) i++;
-  if (i == recorder.site_count && i < SITES) recorder.sites[recorder.site_count++] = caller;
-  return i;
-}
-
 /* Behind the sync that should be behind the last write comes that write. */
 static void sync_early(void) {
   op_log *log = &recorder.log;
@@ -121,7 +114,8 @@ static void sync_early(void) {
 int __real_mh_os_sync(int fd);
 int __wrap_mh_os_sync(int fd) {
   if (!is_ours(fd)) return __real_mh_os_sync(fd);
-  bool lied = site_of(__builtin_return_address(0)) == recorder.site;
+  const char *place = place_name(place_of_call());
+  bool lied = recorder.place != NULL && strcmp(place, recorder.place) == 0;
   if (lied && recorder.lie == LIE_SYNC_EARLY) sync_early();
   else if (!lied || recorder.lie != LIE_SYNC_DROPPED) add((op){.kind = OP_SYNC});
   return 0;
@@ -150,5 +144,5 @@ uint32_t __wrap_mh_crc32c_more(uint32_t crc, const void *data, size_t length) {
 
 mheap_err __real_mh_journal_mark(mh_journal *journal, uint64_t checkpoint, mheap_error *error);
 mheap_err __wrap_mh_journal_mark(mh_journal *journal, uint64_t checkpoint, mheap_error *error) {
-  return recorder.lie == LIE_MARK_DROPPED ? MHEAP_OK : __real_mh_journal_mark(journal, checkpoint, error);
+  return recorder.on && recorder.lie == LIE_MARK_DROPPED ? MHEAP_OK : __real_mh_journal_mark(journal, checkpoint, error);
 }

@@ -34,13 +34,14 @@ typedef enum mh_lie {
   LIE_MARK_DROPPED,  /* a checkpoint does not say that it begins */
 } mh_lie;
 
+/* The lie is told from now on: that of a sync only of the place of this name (places.h), and only of what is
+   recorded. */
+void recorder_lie(mh_lie lie, const char *place);
 /* From now on, of the file that is open as any descriptor with this device and inode. */
-void recorder_begin(int fd, mh_lie lie, unsigned site);
+void recorder_begin(int fd);
 op_log recorder_end(void);
 void recorder_free(op_log *log);
 /* Ops that follow have this number. */
 void recorder_note(uint64_t note);
-/* Places in the code from which syncs were made so far; lies name them by number. */
-unsigned recorder_sync_sites(void);
 
 #endif
