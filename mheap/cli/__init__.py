@@ -1,7 +1,7 @@
 """The command ``mheap``: what is in a heap file, and is it sound.
 
-One file a subcommand, imported when it is used. Nothing here writes to a heap, but for ``run``:
-files are attached read-only, also beside a live writer (which is said on stderr).
+One file a subcommand, imported when it is used. Nothing here writes to a heap, but for ``run`` and
+``recover --apply``: files are attached read-only, also beside a live writer (which is said on stderr).
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import click
 __all__ = ["main"]
 
 _COMMANDS = {
-    "info": "Identity, geometry, state, roots and usage of a heap.",
+    "info": "Identity, geometry, state, journal, roots and usage of a heap.",
     "ls": "What a container of a heap holds.",
     "get": "One value of a heap.",
     "check": "Whether every stored structure of a heap is sound.",
+    "recover": "What is in a heap's journal, brought into its pages.",
     "run": "A program whose malloc mheap serves.",
     "config": "What a compiler needs to know to use the C library.",
 }
@@ -62,7 +63,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     help="Show the version and exit.",
 )
 def _cli() -> None:
-    """Look into heap files, without ever writing to them; or run a program on mheap."""
+    """Look into heap files, without writing to them unless told to; or run a program on mheap."""
 
 
 def _one_line(text: object) -> str:

@@ -48,9 +48,16 @@ def opened(file: str) -> Iterator[mheap.Heap]:
     """The heap of a file, attached without disturbing anybody."""
     heap = _attach(file)
     try:
-        yield heap
+        with heap.snapshot():  # beside an atomic writer, all that is read is one commit
+            yield heap
     finally:
         heap.detach()
+
+
+def journal_fields(info: mheap.JournalInfo) -> dict[str, Any] | None:
+    """A file's journal for JSON; None: it has none."""
+    names = ("offset", "size", "used", "records", "pages_generation", "generation")
+    return {name: getattr(info, name) for name in names} if info.offset else None
 
 
 def error_fields(error: Exception) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``mheap info FILE``: identity, geometry, state, roots, usage, arenas, heaps."""
+"""``mheap info FILE``: identity, geometry, state, journal, roots, usage, arenas, heaps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 import mheap
 from mheap import _core, arenas
-from mheap.cli._heaps import error_fields, file_argument, json_option, opened, print_json
+from mheap.cli._heaps import error_fields, file_argument, journal_fields, json_option, opened, print_json
 from mheap.cli._values import literal
 
 _IDENTITY = [
@@ -104,6 +104,7 @@ def _gather(file: str, report: dict[str, Any]) -> None:
     with opened(file) as heap:
         info = heap.info()
         report.update(_identity(info))
+        report["journal"] = journal_fields(mheap.journal(file)) if info.has_journal else None
         report["usage"] = _usage(heap.stats())
         report["roots"] = _roots(heap, info.has_root)
         report["arenas"] = [_arena(id, info.base) for id in arenas.list(heap)]
@@ -118,6 +119,9 @@ def _line(name: str, value: object) -> None:
 
 
 def _state_text(report: dict[str, Any]) -> str:
+    commits = "clean, with commits in the journal that are not in the pages yet"
+    if report["journal"] and report["journal"]["records"]:
+        return commits
     texts = {"clean": "clean: detached in order", "sealed": "sealed: complete, never written again"}
     open_text = f"open: a writer (process {report['owner_pid']}) has it, or died"
     return texts.get(report["state"], open_text)
@@ -142,6 +146,14 @@ def _print_geometry(report: dict[str, Any]) -> None:
     _line("on disk", f"{bytes_text(report['disk_size'])} of a file of {bytes_text(report['file_size'])}")
     _line("may grow to", bytes_text(report["max_size"]))
     _line("base", f"0x{base:x}" if base else "none: attaches anywhere")
+
+
+def _print_journal(journal: dict[str, Any] | None) -> None:
+    if journal is None:
+        return
+    place = f"at 0x{journal['offset']:x}: {bytes_text(journal['size'])}, {bytes_text(journal['used'])} used"
+    records = f"{journal['records']} records; pages of generation {journal['pages_generation']}"
+    _line("journal", f"{place}, {records}")
 
 
 def _print_roots(roots: dict[str, Any]) -> None:
@@ -203,6 +215,8 @@ def _print_text(report: dict[str, Any]) -> None:
         return
     _print_identity(report)
     _print_geometry(report)
+    if "journal" in report:
+        _print_journal(report["journal"])
     if "roots" in report:
         _print_roots(report["roots"])
     if "heaps" in report:
@@ -211,15 +225,16 @@ def _print_text(report: dict[str, Any]) -> None:
         _print_usage(report["usage"])
 
 
-@click.command("info", short_help="Identity, geometry, state, roots, arenas, heaps and usage.")
+@click.command("info", short_help="Identity, geometry, state, journal, roots, arenas, heaps and usage.")
 @file_argument
 @json_option
 def command(file: str, as_json: bool) -> None:
-    """Print identity, geometry, state, roots, arenas, heaps and usage by size class of FILE.
+    """Print identity, geometry, state, journal, roots, arenas, heaps and usage by size class of FILE.
 
     With --json: {"file", "uuid", "version", "state" ("clean", "open", "sealed"), "generation", "epoch",
     "compat", "rocompat", "incompat", "size", "file_size", "disk_size", "max_size", "stored_base", "segments",
-    "created_ns", "has_journal", "owner_pid", "usage": {"bytes_total", "chunks_used", "bytes_used",
+    "created_ns", "has_journal", "owner_pid", "journal": null, or {"offset", "size", "used", "records",
+    "pages_generation", "generation"}, "usage": {"bytes_total", "chunks_used", "bytes_used",
     "chunks_free", "bytes_free", "bytes_overhead", "segments", "segments_free", "classes": [{"block_size",
     "runs", "blocks", "used", "used_bytes", "run_bytes"}], "spans": {…}, "huge": {…}, "pages":
     {"page_size", "bytes_1g", "bytes_2m", "bytes_other", "bytes_transparent", "numa_node"}},

@@ -1,6 +1,9 @@
 /* heap_commit.c: commits of a heap's region, and what of a heap is thrown away after a rollback.
 
    Owns nothing. Calls commit.h, recover.h, and the parts of the heap layer that know something of blocks. */
+#include <errno.h>
+#include <string.h>
+
 #include "arena.h"
 #include "arenas.h"
 #include "commit.h"
@@ -116,10 +119,27 @@ bool mheap_is_whole(const mheap *heap) {
 
 /* ---- of a file that nobody attaches ---- */
 
-static void tell(const mh_recovery *recovery, const mh_journal *journal, mheap_journal_info *info) {
+typedef mheap_err file_call(int fd, const char *path, mheap_journal_info *info, mheap_error *error);
+
+/* Attaching says best what is wrong with a file that is no heap. */
+static mheap_err on_file(const char *path, bool writing, file_call *call, mheap_journal_info *info,
+                         mheap_error *error) {
+  const mheap_options reading = {.mode = MHEAP_MODE_READONLY, .unsafe = true, .relocate = true};
+  int fd;
+  mheap *heap = mheap_open(path, &reading, error);
+  if (heap == NULL) return error != NULL ? error->code : MHEAP_ERR_SYSTEM;
+  mheap_abandon(heap);
+  int failed = mh_os_open(path, writing, false, &fd);
+  if (failed) return mh_fail_system(error, failed, path, "opening the file");
+  mheap_err code = call(fd, path, info, error);
+  mh_os_close(fd);
+  return code;
+}
+
+static void tell(const mh_recovery *recovery, const mh_sector *first, mheap_journal_info *info) {
   *info = (mheap_journal_info){
-      .offset = journal->first.journal,
-      .size = journal->first.journal_size,
+      .offset = first->journal,
+      .size = first->journal_size,
       .used = recovery->bytes,
       .records = recovery->records,
       .pages_generation = recovery->pages,
@@ -127,40 +147,73 @@ static void tell(const mh_recovery *recovery, const mh_journal *journal, mheap_j
   };
 }
 
-typedef mheap_err recovery_call(int fd, const char *path, mh_recovery *recovery, mheap_error *error);
-
-static mheap_err on_file(const char *path, bool writing, recovery_call *call, mheap_journal_info *info,
-                         mheap_error *error) {
-  const mheap_options reading = {.mode = MHEAP_MODE_READONLY, .unsafe = true, .relocate = true};
-  mh_recovery recovery;
+static mheap_err first_sector(int fd, const char *path, mh_sector *first, mheap_error *error) {
   mh_journal journal = {0};
-  int fd;
-  mheap *heap = mheap_open(path, &reading, error); /* says what is wrong with a file that is no heap */
-  if (heap == NULL) return error != NULL ? error->code : MHEAP_ERR_SYSTEM;
-  mheap_abandon(heap);
-  int failed = mh_os_open(path, writing, false, &fd);
-  if (failed) return mh_fail_system(error, failed, path, "opening the file");
-  mheap_err code = MHEAP_OK;
-  if (writing && !mh_region_lock_unused(fd))
-    code = mh_fail(error, MHEAP_ERR_BUSY, "%s: busy: another handle has it open; close that", path);
-  if (!code) code = mh_journal_load(&journal, fd, path, error);
-  if (!code) code = call(fd, path, &recovery, error);
-  if (!code) tell(&recovery, &journal, info);
+  mheap_err code = mh_journal_load(&journal, fd, path, error);
+  *first = journal.first;
   mh_journal_close(&journal);
-  mh_os_close(fd);
   return code;
 }
 
-static mheap_err recover_kept(int fd, const char *path, mh_recovery *recovery, mheap_error *error) {
-  return mh_recover(fd, path, true, recovery, error);
+#define TRIES 100 /* a writer would have to empty its journal as often, each time in the middle of a look */
+
+/* What was read belongs together if no writer emptied or moved the journal meanwhile. */
+static mheap_err look(int fd, const char *path, mheap_journal_info *info, mheap_error *error) {
+  mheap_err code = MHEAP_OK;
+  for (int i = 0; i < TRIES; i++) {
+    mh_recovery recovery;
+    mh_sector before, after;
+    code = first_sector(fd, path, &before, error);
+    if (!code) code = mh_recover_look(fd, path, &recovery, error);
+    if (!code) tell(&recovery, &before, info);
+    if (first_sector(fd, path, &after, NULL) == MHEAP_OK && !memcmp(&before, &after, sizeof after)) break;
+  }
+  if (!code) info->busy = mh_region_lock_writer(fd);
+  return code;
+}
+
+static mheap_err in_use(const char *path, const char *who, mheap_error *error) {
+  mheap_err code = mh_fail(error, MHEAP_ERR_BUSY, "%s: busy: %s; close that first", path, who);
+  if (error != NULL) error->sys = EAGAIN;
+  return code;
+}
+
+/* Either a reader that pins a generation sees the mark, or its pin is seen here. The records come first: a
+   mark without them is damage. */
+static mheap_err mark_unless_pinned(int fd, const char *path, uint64_t generation, mheap_error *error) {
+  mh_journal journal = {0};
+  mheap_error ignored;
+  mheap_err code = mh_journal_load(&journal, fd, path, error);
+  uint64_t before = journal.first.checkpoint;
+  if (!code) code = mh_journal_sync(&journal, error);
+  if (!code) code = mh_journal_mark(&journal, generation, error);
+  if (!code && mh_region_pinned_before(fd, generation)) {
+    mh_journal_mark(&journal, before, &ignored);
+    code = in_use(path, "a reader keeps an earlier commit", error);
+  }
+  mh_journal_close(&journal);
+  return code;
+}
+
+/* The journal stays where it is. */
+static mheap_err recover(int fd, const char *path, mheap_journal_info *info, mheap_error *error) {
+  mh_recovery recovery;
+  mh_sector first;
+  if (!mh_region_lock_unused(fd)) return in_use(path, "another handle has it open", error);
+  mheap_err code = first_sector(fd, path, &first, error);
+  if (!code) code = mh_recover_look(fd, path, &recovery, error);
+  if (!code) tell(&recovery, &first, info);
+  if (code || recovery.records == 0) return code;
+  code = mark_unless_pinned(fd, path, recovery.generation, error);
+  return code ? code : mh_recover(fd, path, true, &recovery, error);
 }
 
 mheap_err mheap_get_journal(const char *path, mheap_journal_info *info, mheap_error *error) {
   mh_error_clear(error);
-  return on_file(path, false, mh_recover_look, info, error);
+  return on_file(path, false, look, info, error);
 }
 
 mheap_err mheap_recover(const char *path, mheap_journal_info *info, mheap_error *error) {
   mh_error_clear(error);
-  return on_file(path, true, recover_kept, info, error);
+  return on_file(path, true, recover, info, error);
 }

@@ -23,6 +23,8 @@ void mh_region_unlock_file(mh_region *region);
 /* Of a file that no region of the caller's has open: takes it for as long as fd is open, if no
    writer has it. */
 bool mh_region_lock_unused(int fd);
+/* Has a writer, or who excludes one, the file open? */
+bool mh_region_lock_writer(int fd);
 /* Lets an atomic writer see that a reader keeps a generation. */
 int mh_region_pin(int fd, uint64_t generation);
 void mh_region_unpin(int fd, uint64_t generation);

@@ -33,6 +33,7 @@ typedef struct mhx_state {
   PyTypeObject *mmstats_type; /* MmStats */
   PyTypeObject *finding_type; /* Finding */
   PyTypeObject *process_type; /* ProcessInfo */
+  PyTypeObject *journal_type; /* JournalInfo */
   PyTypeObject *arena_type;   /* ArenaId */
   PyTypeObject *kind_type;    /* Kind */
   PyTypeObject *transaction_type; /* Transaction */
@@ -276,6 +277,7 @@ extern PyMethodDef mhx_heaps_methods[], mhx_heaps_functions[];
 extern PyMethodDef mhx_arenas_functions[];
 extern PyMethodDef mhx_commits_methods[], mhx_commits_functions[];
 extern PyMethodDef mhx_readers_methods[], mhx_readers_functions[];
+extern PyMethodDef mhx_journal_functions[];
 
 /* ---- an exception that is set while something else is done ---------------------------------- */
 
@@ -314,6 +316,8 @@ void mhx_objects_detach(PyObject *heap_obj);
 
 /* extended.c: ProcessInfo, SMALL_SIZE_MAX. */
 int mhx_extended_init(PyObject *module, mhx_state *state);
+/* journal.c: JournalInfo. */
+int mhx_journal_init(PyObject *module, mhx_state *state);
 /* extended.c: unregisters what the main interpreter registered, as it ends. */
 void mhx_registered_clear(void);
 /* stats.c: makes the named structures. */

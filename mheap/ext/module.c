@@ -10,7 +10,8 @@ static int add_functions(PyObject *module) {
                            mhx_roots_functions,   mhx_guard_functions,    mhx_stats_functions,
                            mhx_view_functions,    mhx_heaps_functions,    mhx_arenas_functions,
                            mhx_kinds_functions,   mhx_extended_functions, mhx_stats_print_functions,
-                           mhx_subprocs_functions, mhx_commits_functions, mhx_readers_functions};
+                           mhx_subprocs_functions, mhx_commits_functions, mhx_readers_functions,
+                           mhx_journal_functions};
   for (size_t i = 0; i < Py_ARRAY_LENGTH(tables); i++)
     if (PyModule_AddFunctions(module, tables[i]) < 0) return -1;
   return 0;
@@ -27,6 +28,7 @@ static int add_types(PyObject *module, mhx_state *state) {
       (PyTypeObject *)PyType_FromModuleAndSpec(module, &mhx_transaction_spec, NULL);
   if (state->transaction_type == NULL || PyModule_AddType(module, state->transaction_type) < 0) return -1;
   if (mhx_stats_init(module, state) < 0 || mhx_extended_init(module, state) < 0) return -1;
+  if (mhx_journal_init(module, state) < 0) return -1;
   return mhx_kinds_init(module, state);
 }
 
@@ -63,6 +65,7 @@ static int traverse(PyObject *module, visitproc visit, void *arg) {
   Py_VISIT(state->mmstats_type);
   Py_VISIT(state->finding_type);
   Py_VISIT(state->process_type);
+  Py_VISIT(state->journal_type);
   Py_VISIT(state->arena_type);
   Py_VISIT(state->kind_type);
   Py_VISIT(state->transaction_type);
@@ -82,6 +85,7 @@ static int clear(PyObject *module) {
   Py_CLEAR(state->mmstats_type);
   Py_CLEAR(state->finding_type);
   Py_CLEAR(state->process_type);
+  Py_CLEAR(state->journal_type);
   Py_CLEAR(state->arena_type);
   Py_CLEAR(state->kind_type);
   Py_CLEAR(state->transaction_type);

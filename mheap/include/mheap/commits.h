@@ -75,12 +75,13 @@ typedef struct mheap_journal_info {
   uint64_t used;         /* bytes of records */
   uint64_t records;
   uint64_t pages_generation; /* of the pages in the file, without the journal */
-  uint64_t generation;       /* of the last whole record */
+  uint64_t generation;       /* of the last whole record: what an attach shows */
+  bool busy;                 /* somebody has the file open, so that no writer can attach it */
 } mheap_journal_info;
-/* Of the file at `path`, which is only read. */
+/* Of the file at `path`, which is only read, beside a writer too. */
 MHEAP_API mheap_err mheap_get_journal(const char *path, mheap_journal_info *info, mheap_error *error);
-/* Does what the next attach for writing would do: brings the journal into the pages. MHEAP_ERR_BUSY:
-   somebody has the file open for writing. */
+/* Brings the journal of the file at `path` into its pages, durably; *info is what was in it. MHEAP_ERR_BUSY:
+   somebody has the file open for writing, or a reader keeps an earlier commit. */
 MHEAP_API mheap_err mheap_recover(const char *path, mheap_journal_info *info, mheap_error *error);
 
 #ifdef __cplusplus
