@@ -1,5 +1,6 @@
 /* test_readers.c: readers beside an atomic writer see whole commits, one after the other. */
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "commit.h"
@@ -181,6 +182,7 @@ static void a_reader_follows_growth_and_moves_of_the_journal(void) {
 
 /* A child commits as fast as it can until it is killed. */
 static void write_on(const char *path) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL); /* not beyond the test */
   mheap *writer = open_in(path, MHEAP_MODE_ATOMIC);
   if (writer == NULL) _exit(1);
   for (uint64_t value = *numbers_of(writer) + 1;; value++) {

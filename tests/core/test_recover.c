@@ -106,6 +106,8 @@ static void write_on(const char *path) {
   }
 }
 
+enum { EMPTIED = 50 };
+
 /* Checkpoints empty the journal in the middle of looks: never is what a look tells damage, or a mixture. */
 static void looks_beside_a_writer_are_of_one_moment(void) {
   const char *path = test_path("d.heap");
@@ -115,7 +117,7 @@ static void looks_beside_a_writer_are_of_one_moment(void) {
   leave_journal(path);
   pid_t writer = fork();
   if (writer == 0) write_on(path);
-  for (int i = 0; i < 100000 && emptied < 300; i++) {
+  for (int i = 0; i < 100000 && emptied < EMPTIED; i++) {
     mheap_err code = mheap_get_journal(path, &info, &error);
     if (code != MHEAP_OK) fprintf(stderr, "%s\n", error.text);
     if (!CHECK_EQ(code, MHEAP_OK)) break;
@@ -124,7 +126,7 @@ static void looks_beside_a_writer_are_of_one_moment(void) {
     emptied += info.pages_generation > last.pages_generation;
     last = info;
   }
-  CHECK_EQ(emptied, 300);
+  CHECK_EQ(emptied, EMPTIED);
   kill(writer, SIGKILL);
   CHECK_EQ(waitpid(writer, NULL, 0), writer);
 }
