@@ -16,10 +16,21 @@
 #include "heap.h"
 #include "os.h"
 
-typedef enum call { C_WRITE, C_SYNC, C_ALLOCATE, C_TRUNCATE, C_MAP, C_RESERVE, C_TABLE, C_COMMIT, C_READ,
-                    C_WRITTEN, CALLS } call;
-static const char *const call_names[] = {"write", "sync", "allocate", "truncate", "map", "reserve", "table",
-                                         "commit", "read", "written"};
+typedef enum call {
+  C_WRITE,
+  C_SYNC,
+  C_ALLOCATE,
+  C_TRUNCATE,
+  C_MAP,
+  C_RESERVE,
+  C_TABLE,
+  C_COMMIT,
+  C_READ,
+  C_WRITTEN,
+  CALLS
+} call;
+static const char *const call_names[] = {"write",   "sync",  "allocate", "truncate", "map",
+                                         "reserve", "table", "commit",   "read",     "written"};
 static const int call_errors[] = {EIO, EIO, ENOSPC, ENOSPC, ENOMEM, ENOMEM, ENOMEM, ENOMEM, EIO, EIO};
 
 static struct {
@@ -35,12 +46,12 @@ static int fails(call it) {
   return call_errors[it];
 }
 
-#define WRAP(name, it, parameters, arguments)                                                            \
-  int __real_mh_os_##name parameters;                                                                    \
-  int __wrap_mh_os_##name parameters;                                                                    \
-  int __wrap_mh_os_##name parameters {                                                                   \
-    int failed = fails(it);                                                                              \
-    return !failed ? __real_mh_os_##name arguments : fault.swallowed ? 0 : failed;                                              \
+#define WRAP(name, it, parameters, arguments)                                      \
+  int __real_mh_os_##name parameters;                                              \
+  int __wrap_mh_os_##name parameters;                                              \
+  int __wrap_mh_os_##name parameters {                                             \
+    int failed = fails(it);                                                        \
+    return !failed ? __real_mh_os_##name arguments : fault.swallowed ? 0 : failed; \
   }
 
 WRAP(write, C_WRITE, (int fd, const void *b, size_t n, uint64_t at), (fd, b, n, at))
@@ -70,8 +81,8 @@ typedef struct table {
 static struct {
   int fd;
   mheap *heap;
-  uint64_t now[SLOTS];                      /* the model */
-  uint64_t committed[GENERATIONS][SLOTS];   /* of each generation */
+  uint64_t now[SLOTS];                    /* the model */
+  uint64_t committed[GENERATIONS][SLOTS]; /* of each generation */
   uint64_t newest, acknowledged, tried;
   bool unknown; /* a rollback failed: what is there is nobody's promise */
   unsigned bad;
@@ -80,7 +91,8 @@ static struct {
 
 static void bad(const char *what) {
   if (run.bad++ == 0)
-    printf("  %s at call %llu, %s: %s\n", call_names[fault.which], (unsigned long long)fault.k, run.doing, what);
+    printf("  %s at call %llu, %s: %s\n", call_names[fault.which], (unsigned long long)fault.k, run.doing,
+           what);
 }
 
 static bool holds(mheap *heap, const uint64_t *values) {
@@ -142,22 +154,22 @@ static bool detach(void) {
 }
 
 static bool step(int n) {
-  static const char *const names[STEPS] = {"attach",   "malloc",       "commit",     "large malloc", "commit",
-                                           "malloc",   "quick commit", "rollback",   "malloc",       "commit",
-                                           "checkpoint", "huge malloc", "commit",    "detach"};
+  static const char *const names[STEPS] = {"attach",     "malloc",       "commit",   "large malloc", "commit",
+                                           "malloc",     "quick commit", "rollback", "malloc",       "commit",
+                                           "checkpoint", "huge malloc",  "commit",   "detach"};
   run.doing = names[n];
   switch (n) {
-  case 0: return attach_again();
-  case 1: return put(0, 11, 100) && put(1, 12, 3000);
-  case 3: return put(2, 13, 300000);
-  case 5: return put(3, 14, 2000);
-  case 6: return commit(false);
-  case 7: return put(0, 15, 60000) && roll_back();
-  case 8: return put(4, 16, 1000000);
-  case 10: return mheap_checkpoint(run.heap) == MHEAP_OK;
-  case 11: return put(5, 17, 9000000);
-  case 13: return detach();
-  default: return commit(true);
+    case 0: return attach_again();
+    case 1: return put(0, 11, 100) && put(1, 12, 3000);
+    case 3: return put(2, 13, 300000);
+    case 5: return put(3, 14, 2000);
+    case 6: return commit(false);
+    case 7: return put(0, 15, 60000) && roll_back();
+    case 8: return put(4, 16, 1000000);
+    case 10: return mheap_checkpoint(run.heap) == MHEAP_OK;
+    case 11: return put(5, 17, 9000000);
+    case 13: return detach();
+    default: return commit(true);
   }
 }
 
@@ -190,7 +202,8 @@ static void judge_heap(bool sync_failed) {
   const mheap_error *error = mheap_last_error(run.heap);
   if (!sync_failed && !run.unknown && !done) printf("  %s\n", error->text), bad("a second try fails");
   if ((sync_failed || run.unknown) && done) bad("a commit after a failed sync");
-  if (sync_failed && !done && strstr(error->text, "open it again") == NULL) bad("does not say to open it anew");
+  if (sync_failed && !done && strstr(error->text, "open it again") == NULL)
+    bad("does not say to open it anew");
 }
 
 /* False: the workload has no k-th call. */

@@ -330,7 +330,8 @@ static void cut_everywhere(const history *h, verdict *v, disk *base, uint64_t im
   uint64_t each = images / (epochs + 1) * 2 / 3 + 1;
   for (uint64_t n = 0; from < h->log.count && !seen_enough(v); n++) {
     uint64_t to = next_sync(&h->log, from);
-    for (uint64_t i = 0; i < (n < 4 ? 16 * each : each) && !seen_enough(v); i++) cut_in(h, v, base, from, to, draw_mask(draw(6)));
+    for (uint64_t i = 0; i < (n < 4 ? 16 * each : each) && !seen_enough(v); i++)
+      cut_in(h, v, base, from, to, draw_mask(draw(6)));
     for (; from < to; from++) apply(base, &h->log.ops[from]);
     from = to + 1;
   }

@@ -144,5 +144,6 @@ uint32_t __wrap_mh_crc32c_more(uint32_t crc, const void *data, size_t length) {
 
 mheap_err __real_mh_journal_mark(mh_journal *journal, uint64_t checkpoint, mheap_error *error);
 mheap_err __wrap_mh_journal_mark(mh_journal *journal, uint64_t checkpoint, mheap_error *error) {
-  return recorder.on && recorder.lie == LIE_MARK_DROPPED ? MHEAP_OK : __real_mh_journal_mark(journal, checkpoint, error);
+  return recorder.on && recorder.lie == LIE_MARK_DROPPED ? MHEAP_OK
+                                                         : __real_mh_journal_mark(journal, checkpoint, error);
 }
