@@ -110,7 +110,8 @@ static mheap_err place(mh_journal *journal, uint64_t offset, uint64_t size, cons
 
 #define ROOM "making room for the journal"
 
-/* Syncing data into blocks that were only reserved takes half as long again. */
+/* Syncing data into blocks that were only reserved takes half as long again: which counts for small
+   commits, one after the other, and not for a record of many megabytes. */
 static int write_zeros(int fd, uint64_t from, uint64_t to) {
   static const char zeros[MH_SLICE];
   int failed = mh_os_allocate(fd, from, to - from);
@@ -122,9 +123,13 @@ static int write_zeros(int fd, uint64_t from, uint64_t to) {
 /* Fresh space for it, from `offset` to the end of the file. */
 static mheap_err prepare(mh_journal *journal, uint64_t offset, uint64_t from, uint64_t to,
                          mheap_error *error) {
+  uint64_t small = to < MH_JOURNAL_USUAL ? to : MH_JOURNAL_USUAL;
   int failed = mh_os_truncate(journal->fd, offset + from);
-  if (!failed) failed = write_zeros(journal->fd, offset + from, offset + to);
-  if (!failed) return MHEAP_OK;
+  if (!failed && from < small) failed = write_zeros(journal->fd, offset + from, offset + small);
+  if (from > small) small = from;
+  if (!failed && small < to) failed = mh_os_truncate(journal->fd, offset + to);
+  if (!failed && small < to) failed = mh_os_allocate(journal->fd, offset + small, to - small);
+  if (!failed || failed == EOPNOTSUPP) return MHEAP_OK;
   mh_os_truncate(journal->fd, offset + from);
   return mh_fail_system(error, failed, journal->path, ROOM);
 }
@@ -148,8 +153,8 @@ static mheap_err make(mh_journal *journal, uint64_t size, uint64_t region_end, m
 }
 
 static uint64_t next_size(uint64_t size, uint64_t wanted) {
-  while (size < wanted && size < MH_JOURNAL_USUAL) size *= 2;
-  return size >= wanted ? size : (wanted + MH_SLICE - 1) / MH_SLICE * MH_SLICE;
+  while (size < wanted) size *= 2;
+  return size;
 }
 
 /* A file that is shorter than its superblock says is refused, and the length may come to the disk later
@@ -160,6 +165,10 @@ mheap_err mh_journal_reach(mh_journal *journal, uint64_t size, uint64_t region_e
   if (size <= old) return MHEAP_OK;
   uint64_t wanted = next_size(old, size);
   mheap_err code = prepare(journal, journal->first.journal, old, wanted, error);
+  if (code == MHEAP_ERR_FULL) { /* there may be room for what is needed now */
+    wanted = (size + MH_SLICE - 1) / MH_SLICE * MH_SLICE;
+    code = prepare(journal, journal->first.journal, old, wanted, error);
+  }
   if (!code) code = mh_journal_sync(journal, error);
   return code ? code : place(journal, journal->first.journal, wanted, ROOM, error);
 }
