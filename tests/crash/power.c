@@ -4,7 +4,7 @@
      crash_power [-n IMAGES] [-s SEED] [LIE [PLACE]]     tells how many images were bad
 
    and of each place that syncs, how often it did. A LIE (recorder.h) is a defect that must be seen: the first
-   bad image ends it. 200,000 images, in about half an hour:
+   bad image ends it. 200,000 images:
 
      for seed in $(seq 100); do crash_power -n 2000 -s $seed | grep images; done
 
