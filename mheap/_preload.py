@@ -67,10 +67,13 @@ def _elf_refusal(path: str, head: bytes) -> str | None:
 def refusal(path: str) -> str | None:
     """Why libmheap-preload cannot serve the program at `path`; None: it can."""
     for _ in range(_SCRIPTS_DEEP):
-        if _gains_privileges(path):
+        try:
+            with Path(path).open("rb") as file:
+                head = file.read(256)
+        except PermissionError:
+            head = b""  # what may only be executed is not looked into
+        if not head.startswith(b"#!") and _gains_privileges(path):  # scripts never do
             return f"{path}: runs with rights of its own (set-user-ID or the like): nothing can be preloaded"
-        with Path(path).open("rb") as file:
-            head = file.read(256)
         if head.startswith(b"\x7fELF") and len(head) >= 64:
             return _elf_refusal(path, head)
         if not head.startswith(b"#!"):

@@ -340,6 +340,7 @@ static mheap_err grow_row(mh_region *region, uint32_t row, uint64_t count, mheap
   if (count < now || !is_last(region, row))
     return mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: arena %d: %s", region->path, range->id,
                    count < now ? "it is larger already" : "another arena comes after it, so it cannot grow");
+  if (count == now) return MHEAP_OK;
   if (mh_segment_offset(range->first + count) > region->span)
     return no_room(region, count * MH_SEGMENT, error);
   mheap_err code = mh_arena_map_words(region, range->end, count - now, error);

@@ -82,7 +82,7 @@ typedef struct mh_thread {
   bool watched;                    /* the thread's end will be noticed */
   bool ended;     /* it was: what is taken from now on must be given back by the call that takes it */
   uint8_t rounds; /* of destructors that have run */
-  bool reporting, deferring; /* it is in a registered function (report.h, deferred.h) */
+  bool reporting, deferring, printing; /* it is in a registered function (report.h, deferred.h, output.h) */
   uint32_t registration;     /* of the deferred free function that the next two are of */
   uint32_t allocations;      /* since it was called last, or registered */
   uint64_t heartbeat;        /* calls of deferred free functions */

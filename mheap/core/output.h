@@ -1,6 +1,6 @@
 /* output.h: where everything that is printed goes: to the registered function, or to standard
-   error. Owns that function. Calls os.h. Allocates nothing; never called under a lock, since the
-   function may do what it likes. */
+   error, where that function's own prints go too. Owns that function. Calls os.h, lane.h. Allocates
+   nothing; never called under a lock, since the function may do what it likes. */
 #ifndef MHEAP_OUTPUT_H
 #define MHEAP_OUTPUT_H
 

@@ -318,6 +318,15 @@ void mhx_objects_detach(PyObject *heap_obj);
 int mhx_extended_init(PyObject *module, mhx_state *state);
 /* journal.c: JournalInfo. */
 int mhx_journal_init(PyObject *module, mhx_state *state);
+/* extended.c: a registered function runs in the middle of a call, and of which heap is not known: until it
+   returns its thread is refused, and others wait, who would end a heap or a kind. */
+bool mhx_registered_runs_here(void);
+bool mhx_registered_runs_elsewhere(void);
+int mhx_wait_for_registered(const char *what); /* 0, or -1 with an exception; `what` cannot be done */
+void mhx_registered_after_fork(void);
+/* handles.c: waiting in a list, and letting all in it go on. */
+int mhx_wait_in(mhx_waiter **waiters);
+void mhx_wake(mhx_waiter **waiters);
 /* extended.c: unregisters what the main interpreter registered, as it ends. */
 void mhx_registered_clear(void);
 /* stats.c: makes the named structures. */

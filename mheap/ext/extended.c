@@ -39,12 +39,50 @@ static void call(const registered *which, PyObject *args) {
 
 typedef PyObject *build_fun(const registered *which, const void *what);
 
+/* ---- the calls under way, whose heaps are not known ---- */
+
+static Py_ssize_t calls;       /* of all threads */
+static _Thread_local int here; /* of this one */
+static mhx_waiter *waiters;
+
+bool mhx_registered_runs_here(void) { return here > 0; }
+bool mhx_registered_runs_elsewhere(void) { return calls > here; }
+
+static void begin_call(void) {
+  calls++;
+  here++;
+}
+
+static void end_call(void) {
+  here--;
+  if (--calls == 0) mhx_wake(&waiters);
+}
+
+int mhx_wait_for_registered(const char *what) {
+  if (here > 0) {
+    mhx_refuse(MHEAP_ERR_BUSY, "cannot %s: this thread is in a registered function, in the middle of a call",
+               what);
+    return -1;
+  }
+  int failed = 0;
+  while (failed == 0 && calls > 0) failed = mhx_wait_in(&waiters);
+  return failed;
+}
+
+/* In a forked child no other thread is in one, or waits. */
+void mhx_registered_after_fork(void) {
+  calls = here;
+  waiters = NULL;
+}
+
 static void call_from_core(const registered *which, build_fun *build, const void *what) {
   if (!may_call()) return;
   PyGILState_STATE state = PyGILState_Ensure();
   if (which->fn != NULL) {
     mhx_pending pending = mhx_pending_take();
+    begin_call();
     call(which, build(which, what));
+    end_call();
     mhx_pending_restore(&pending);
   }
   PyGILState_Release(state);

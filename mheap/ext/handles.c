@@ -140,6 +140,7 @@ static unsigned long forker; /* the thread that forked, the only one that lives 
 
 static void count_fork(void) {
   mhx_forks++;
+  mhx_registered_after_fork();
   forker = PyThread_get_thread_ident();
 }
 
@@ -251,9 +252,9 @@ mheap *mhx_use_begin(mhx_handle *handle, mhx_use *use) {
   return heap;
 }
 
-static void wake_waiters(mhx_handle *handle) {
-  for (mhx_waiter *waiter; (waiter = handle->idle) != NULL;) {
-    handle->idle = waiter->next;
+void mhx_wake(mhx_waiter **waiters) {
+  for (mhx_waiter *waiter; (waiter = *waiters) != NULL;) {
+    *waiters = waiter->next;
     PyThread_release_lock(waiter->lock);
   }
 }
@@ -263,7 +264,7 @@ void mhx_use_end(mhx_handle *handle, mhx_use *use) {
   mhx_use **link = &handle->uses;
   while (*link != use) link = &(*link)->next;
   *link = use->next;
-  if (handle->uses == NULL) wake_waiters(handle);
+  if (handle->uses == NULL) mhx_wake(&handle->idle);
   Py_DECREF(handle);
 }
 
@@ -286,7 +287,7 @@ static bool is_among(const mhx_use *use, unsigned long thread) {
 
 bool mhx_is_used_here(const mhx_handle *handle) {
   unsigned long me = PyThread_get_thread_ident();
-  bool is = is_among(handle->uses, me);
+  bool is = mhx_registered_runs_here() || is_among(handle->uses, me);
   for (const mhx_handle *other = handle->others; other != NULL && !is; other = other->other)
     is = is_among(other->uses, me);
   return is;
@@ -305,28 +306,60 @@ static int may_detach(mhx_handle *handle) {
   return 0;
 }
 
-static int wait_for(mhx_handle *handle) {
-  mhx_waiter waiter = {.lock = PyThread_allocate_lock(), .next = handle->idle};
+/* How long a process that ends waits for calls of other threads, which may never return; -1: for ever. */
+static PY_TIMEOUT_T patience = -1;
+#define PATIENCE ((PY_TIMEOUT_T)1000000) /* microseconds, once for all heaps */
+
+static bool was_woken(const mhx_waiter *waiting, const mhx_waiter *waiter) {
+  while (waiting != NULL && waiting != waiter) waiting = waiting->next;
+  return waiting == NULL;
+}
+
+static int lose_patience(mhx_waiter **waiters, const mhx_waiter *waiter) {
+  while (*waiters != waiter) waiters = &(*waiters)->next;
+  *waiters = waiter->next;
+  patience = 0;
+  mhx_refuse(MHEAP_ERR_BUSY, "cannot detach: another thread is in the middle of a call on the heap");
+  return -1;
+}
+
+int mhx_wait_in(mhx_waiter **waiters) {
+  mhx_waiter waiter = {.lock = PyThread_allocate_lock(), .next = *waiters};
+  PyLockStatus got;
   if (waiter.lock == NULL) {
     PyErr_NoMemory();
     return -1;
   }
   PyThread_acquire_lock(waiter.lock, WAIT_LOCK);
-  handle->idle = &waiter;
+  *waiters = &waiter;
   Py_BEGIN_ALLOW_THREADS
-  PyThread_acquire_lock(waiter.lock, WAIT_LOCK);
+  got = PyThread_acquire_lock_timed(waiter.lock, patience, 0);
   Py_END_ALLOW_THREADS
+  bool in_vain = got != PY_LOCK_ACQUIRED && !was_woken(*waiters, &waiter);
+  int failed = in_vain ? lose_patience(waiters, &waiter) : 0;
   PyThread_free_lock(waiter.lock);
-  return 0;
+  return failed;
+}
+
+/* A registered function runs in the middle of a call on some heap, which may be this one. A thread that is in
+   one itself waits for nobody who may be waiting for it. */
+static bool must_wait(mhx_handle *handle) {
+  if (first_in_use(handle) != NULL) return true;
+  return mhx_registered_runs_elsewhere() && !mhx_registered_runs_here();
+}
+
+static int wait_for_use(mhx_handle *handle) {
+  mhx_handle *busy = first_in_use(handle);
+  if (busy == NULL) return mhx_wait_for_registered("detach");
+  Py_INCREF(busy);
+  int failed = mhx_wait_in(&busy->idle);
+  Py_DECREF(busy);
+  return failed;
 }
 
 int mhx_wait_for_others(mhx_handle *main) {
   int failed = 0;
-  for (mhx_handle *busy; failed == 0 && (busy = first_in_use(main)) != NULL;) {
-    Py_INCREF(busy);
-    failed = wait_for(busy);
-    Py_DECREF(busy);
-  }
+  while (failed == 0 && must_wait(main)) failed = wait_for_use(main);
   return failed;
 }
 
@@ -334,11 +367,7 @@ int mhx_wait_for_others(mhx_handle *main) {
 int mhx_wait_until_idle(mhx_handle *handle) {
   int failed = 0;
   park(handle);
-  for (mhx_handle *busy; failed == 0 && (busy = first_in_use(handle)) != NULL;) {
-    Py_INCREF(busy);
-    failed = wait_for(busy);
-    Py_DECREF(busy);
-  }
+  while (failed == 0 && must_wait(handle)) failed = wait_for_use(handle);
   unpark(handle);
   return failed;
 }
@@ -433,6 +462,7 @@ static mhx_handle *next_to_detach(PyObject *tried) {
 PyObject *mhx_detach_all(PyObject *module, PyObject *unused) {
   (void)module;
   (void)unused;
+  patience = PATIENCE;
   mhx_registered_clear();
   mhx_kinds_finish();
   mhx_subprocs_release();
@@ -441,10 +471,13 @@ PyObject *mhx_detach_all(PyObject *module, PyObject *unused) {
   for (mhx_handle *handle; (handle = next_to_detach(tried)) != NULL;) {
     if (PyList_Append(tried, (PyObject *)handle) < 0) break;
     if (mhx_detach(handle) == 0) continue;
-    /* Views that are still out: nothing is lost, the next attach repairs. */
-    if (PyErr_ExceptionMatches(PyExc_BufferError) || handle->uses != NULL) PyErr_Clear();
+    /* Views that are still out, or calls under way: nothing is lost, the next attach repairs. */
+    bool registered = mhx_registered_runs_elsewhere() || mhx_registered_runs_here();
+    bool stays = registered || first_in_use(handle) != NULL;
+    if (PyErr_ExceptionMatches(PyExc_BufferError) || stays) PyErr_Clear();
     else mhx_give_up(handle);
   }
+  patience = -1;
   Py_DECREF(tried);
   if (PyErr_Occurred()) return NULL;
   if (mhx_guard_clear_default() < 0) return NULL;

@@ -202,6 +202,7 @@ static PyObject *new_kind(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
 PyObject *mhx_kind_destroy(PyObject *object, PyObject *unused) {
   (void)unused;
   mhx_kind *self = (mhx_kind *)object;
+  if (self->kind != NULL && mhx_wait_for_registered("destroy a kind") < 0) return NULL;
   if (self->kind == NULL) Py_RETURN_NONE;
   mheap_kind *kind = mhx_kind_live(self);
   if (kind == NULL) return NULL;

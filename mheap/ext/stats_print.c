@@ -34,14 +34,29 @@ static int writer_of(const char *name, PyObject *out, PyObject *arg, writer *w, 
 
 typedef mheap_err print_fun(mheap *heap, mheap_output_fun *out, void *arg);
 
+#define DEEP 20 /* tables within the function that one is printed to; each takes some 20 KB of stack */
+
 /* Prints what `print` has to say of a heap. */
+static mheap_err print_to(mheap *heap, print_fun *print, writer *to) {
+  static _Thread_local unsigned depth;
+  if (to == NULL || depth < DEEP) {
+    depth++;
+    mheap_err result = print(heap, to != NULL ? write_text : NULL, to);
+    depth--;
+    return result;
+  }
+  PyErr_SetString(PyExc_RecursionError, "statistics printed within the function that they are printed to");
+  to->failed = true;
+  return MHEAP_OK;
+}
+
 static PyObject *print_heap(PyObject *module, PyObject *md, print_fun *print, writer *to) {
   mhx_handle *handle;
   mhx_use use;
   if (mhx_md(module, md != NULL ? md : Py_None, &handle) < 0) return NULL;
   mheap *heap = mhx_use_begin(handle, &use);
   if (heap == NULL) return NULL;
-  mheap_err result = print(heap, to != NULL ? write_text : NULL, to);
+  mheap_err result = print_to(heap, print, to);
   PyObject *done = NULL;
   if (to == NULL || !to->failed) done = mhx_none_or_error(heap, result);
   mhx_use_end(handle, &use);

@@ -18,7 +18,11 @@ typedef struct own {
 } own;
 
 static own *owns;
-static _Thread_local PyInterpreterState *added_by; /* who added this thread where it is; NULL: C code */
+#define NO_INTERPRETER (-1)
+/* The number of who added this thread where it is; C code has none. Unlike addresses, numbers are new. */
+static _Thread_local int64_t added_by = NO_INTERPRETER;
+
+static int64_t number_here(void) { return PyInterpreterState_GetID(PyInterpreterState_Get()); }
 
 static own **find_own(PyInterpreterState *interpreter) {
   own **link = &owns;
@@ -31,7 +35,8 @@ mheap_subproc mhx_subproc(void) {
   if (owns == NULL) return current;
   PyInterpreterState *here = PyInterpreterState_Get();
   const own *self = *find_own(here);
-  bool added = added_by == here || (added_by == NULL && self == NULL && current != mheap_subproc_main());
+  bool by_c = added_by == NO_INTERPRETER && self == NULL && current != mheap_subproc_main();
+  bool added = by_c || added_by == PyInterpreterState_GetID(here);
   if (added) return current;
   return self != NULL ? self->subproc : mheap_subproc_main();
 }
@@ -204,6 +209,7 @@ static int end_subproc(mheap_subproc subproc, end_fun *end) {
   mheap_subproc_info info;
   if (mheap_subproc_get_info(subproc, &info, &error) != MHEAP_OK) return mhx_raise_error(&error), -1;
   if (info.threads > 0 || subproc == mheap_subproc_main()) return end_core(subproc, end);
+  if (mhx_wait_for_registered("end a subprocess") < 0) return -1;
   PyObject *handles = idle_handles_of(subproc), *arenas = handles != NULL ? arenas_of(subproc) : NULL;
   int failed = arenas != NULL ? end_with(subproc, end, handles, arenas) : -1;
   Py_XDECREF(handles);
@@ -236,7 +242,7 @@ static bool find_given(void *arg, mheap_subproc subproc) {
 
 void mhx_subprocs_release(void) {
   mheap_subproc given;
-  if (added_by == PyInterpreterState_Get()) mheap_subproc_leave();
+  if (added_by == number_here()) mheap_subproc_leave();
   while (!mheap_visit_subprocs(find_given, &given))
     if (end_subproc(given, mheap_subproc_destroy) < 0) return PyErr_Clear();
 }
@@ -246,7 +252,7 @@ void mhx_subprocs_release(void) {
 /* Python says that a thread has ended before the system does; so it leaves when its state is cleared. */
 static void thread_state_goes(PyObject *capsule) {
   unsigned long thread = (unsigned long)(uintptr_t)PyCapsule_GetContext(capsule);
-  if (thread == PyThread_get_thread_ident() && added_by == PyInterpreterState_Get()) mheap_subproc_leave();
+  if (thread == PyThread_get_thread_ident() && added_by == number_here()) mheap_subproc_leave();
 }
 
 static int watch_thread(void) {
@@ -288,13 +294,13 @@ static PyObject *subproc_enter(PyObject *module, PyObject *value) {
   mheap_subproc subproc, before = mheap_subproc_current();
   mheap_error error;
   if (id_of(value, &subproc) < 0 || watch_thread() < 0) return NULL;
-  PyObject *place = Py_BuildValue("(iN)", before, PyLong_FromVoidPtr(added_by));
+  PyObject *place = Py_BuildValue("(iN)", before, PyLong_FromLongLong(added_by));
   if (place == NULL) return NULL;
   const own *self = *find_own(PyInterpreterState_Get());
   bool home = subproc == (self != NULL ? self->subproc : mheap_subproc_main()); /* there it is by itself */
   if (home) subproc = mheap_subproc_main();
   if (mheap_subproc_add_current_thread(subproc, &error) == MHEAP_OK) {
-    added_by = home ? NULL : PyInterpreterState_Get();
+    added_by = home ? NO_INTERPRETER : number_here();
     return place;
   }
   Py_DECREF(place);
@@ -305,10 +311,12 @@ static PyObject *subproc_enter(PyObject *module, PyObject *value) {
 static PyObject *subproc_return(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
   (void)module;
   mheap_subproc before;
-  void *by;
+  int64_t by;
   if (nargs != 2) return mhx_arity("subproc_return", 2, nargs);
-  if (id_of(args[0], &before) < 0 || mhx_address(args[1], &by) < 0) return NULL;
-  added_by = mheap_subproc_add_current_thread(before, NULL) == MHEAP_OK ? by : NULL;
+  if (id_of(args[0], &before) < 0) return NULL;
+  by = PyLong_AsLongLong(args[1]);
+  if (by == -1 && PyErr_Occurred()) return NULL;
+  added_by = mheap_subproc_add_current_thread(before, NULL) == MHEAP_OK ? by : NO_INTERPRETER;
   if (mheap_subproc_current() != before) mheap_subproc_leave();
   Py_RETURN_NONE;
 }

@@ -102,6 +102,31 @@ def test_a_program_with_rights_of_its_own(run: Run, tmp_path: Path) -> None:
     assert "set-user-ID" in text
 
 
+def test_a_script_never_has_rights_of_its_own(run: Run, tmp_path: Path) -> None:
+    """Whatever its mode says: the kernel takes no notice of that."""
+    script = someone_elses_setuid_program(tmp_path)
+    if script.parent == tmp_path:
+        script.write_text("#!/bin/sh\necho $LD_PRELOAD\n")
+        script.chmod(0o4755)
+        assert "libmheap-preload" in run("run", "--", script).stdout
+
+
+def test_what_may_only_be_executed_is_run(run: Run, tmp_path: Path) -> None:
+    """Seen with the eyes of a user who may not read it: the system decides."""
+    binary = tmp_path / "true"
+    shutil.copy(shutil.which("true") or "", binary)
+    binary.chmod(0o111)
+    code = (
+        "import pathlib, sys; from mheap import _preload\n"
+        "def refuse(self, *_): raise PermissionError(13, 'Permission denied', str(self))\n"
+        "_preload.library()\n"
+        "pathlib.Path.open = refuse\n"
+        "assert _preload.refusal(sys.argv[1]) is None\n"
+    )
+    subprocess.run([sys.executable, "-c", code, binary], check=True)
+    assert run("run", "--", binary).returncode == 0
+
+
 def test_usage(run: Run) -> None:
     assert run("run").returncode == 2
     assert run("run", "--no-such-option", "true").returncode == 2

@@ -232,6 +232,9 @@ static void the_last_arena_may_grow(void) {
   CHECK_EQ(size, 3 * SEGMENT);
   CHECK(mheap_malloc(inside, 6 * MIB) != NULL);
   CHECK_EQ(mheap_arena_grow(last, SEGMENT), MHEAP_ERR_ARGUMENT);
+  mheap_arena_options committed = {.commit = true};
+  REQUIRE_EQ(mheap_arena_reserve(heap, SEGMENT, &committed, &last), MHEAP_OK);
+  CHECK_EQ(mheap_arena_grow(last, SEGMENT), MHEAP_OK); /* as it is */
   CHECK(mheap_malloc(heap, 8 * MIB) != NULL); /* comes to lie behind it */
   CHECK_EQ(mheap_arena_grow(last, 4 * SEGMENT), MHEAP_ERR_ARGUMENT);
   CHECK(is_sound(heap));

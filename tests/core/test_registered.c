@@ -98,6 +98,21 @@ static void output_can_go_to_a_function_of_the_callers(void) {
   CHECK_STR(general.text, "to all");
 }
 
+static void hear_and_print(const char *text, void *arg) {
+  hear(text, arg);
+  if (((heard *)arg)->lines < 10) mh_output("%s", "");
+}
+
+static void output_of_the_function_itself_does_not_come_back(void) {
+  heard h = {0};
+  mheap_register_output(hear_and_print, &h);
+  mh_output("%s", "once");
+  mh_output("%s", ", twice");
+  stop_listening();
+  CHECK_STR(h.text, "once, twice");
+  CHECK_EQ(h.lines, 2);
+}
+
 static void long_output_is_cut_off(void) {
   static heard h;
   static char text[3000];
@@ -506,6 +521,7 @@ static void a_child_has_what_was_registered(void) {
 }
 
 TEST_MAIN(TEST(output_goes_where_it_was_told_to), TEST(output_can_go_to_a_function_of_the_callers),
+          TEST(output_of_the_function_itself_does_not_come_back),
           TEST(long_output_is_cut_off), TEST(each_kind_of_error_is_told),
           TEST(the_default_heap_and_calls_without_one_tell_too), TEST(damaged_bookkeeping_is_told),
           TEST(an_overwritten_guard_is_told), TEST(what_is_asked_or_refused_otherwise_is_not_told),

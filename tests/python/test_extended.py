@@ -7,6 +7,8 @@ import json
 import mmap
 import os
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -328,3 +330,115 @@ def test_the_process_is_described_by_the_kernel() -> None:
     assert after.user_ms + after.system_ms <= after.elapsed_ms * (os.cpu_count() or 1) * 2
     assert after.page_faults >= before.page_faults
     assert repr(after).startswith("mheap.ProcessInfo(elapsed_ms=")
+
+
+# ---- what a registered function, in the middle of a call, may not do
+
+
+def call_deferred(heap: mheap.Heap, fn: Callable[[], object]) -> list[str]:
+    """What fn raises when it is called in the middle of an allocation; which goes on."""
+    said = []
+
+    def deferred(*_: object) -> None:
+        try:
+            fn()
+        except (mheap.HeapBusy, BufferError) as error:
+            said.append(str(error))
+
+    mheap.register_deferred_free(deferred)
+    blocks = [heap.malloc(100) for _ in range(300)]
+    mheap.register_deferred_free(None)
+    for block in blocks:
+        heap.free(block)
+    return said
+
+
+def test_a_registered_function_ends_no_heap(heap: mheap.Heap, heap_path: Path) -> None:
+    other = heap.heap_new_ex(1, True)
+    kind = mheap.kinds.Kind("k", md=heap)
+    subproc = mheap.subprocs.new("s")
+    subproc.heap.malloc(10)
+    for end in (heap.close, other.destroy, other.delete, kind.destroy, subproc.destroy):
+        said = call_deferred(heap, end)
+        assert len(said) == 1, end
+        assert "middle of a call" in said[0]
+    with mheap.open(heap_path, mode="atomic") as atomic:
+        assert len(call_deferred(atomic, atomic.rollback)) == 1
+        atomic.commit()
+    assert heap.check()
+    kind.destroy()
+    other.destroy()
+    subproc.destroy()
+
+
+def test_nor_does_another_thread_before_it_has_returned(heap_path: Path) -> None:
+    heap = mheap.open(heap_path, mode="live")
+    inside, go_on = threading.Event(), threading.Event()
+
+    def deferred(*_: object) -> None:
+        inside.set()
+        assert go_on.wait(60)
+
+    def allocate() -> None:
+        for _ in range(256):
+            heap.malloc(100)
+
+    mheap.register_deferred_free(deferred)
+    allocating, closing = threading.Thread(target=allocate), threading.Thread(target=heap.close)
+    allocating.start()
+    assert inside.wait(60)
+    closing.start()
+    closing.join(0.2)
+    assert closing.is_alive()
+    go_on.set()
+    closing.join(60)
+    allocating.join(60)
+    assert heap.closed
+    with mheap.open(heap_path, mode="readonly") as reader:
+        assert reader.stats().chunks_used >= 256
+
+
+def test_what_an_output_function_prints_does_not_come_back_to_it(capfd: Any) -> None:
+    texts = []
+
+    def output(text: str, _: object) -> None:
+        texts.append(text)
+        mheap.stats_print()
+
+    mheap.register_output(output)
+    mheap.stats_print()
+    assert "".join(texts).count("spans") == 1
+    assert capfd.readouterr().err.count("spans") == len(texts)
+
+
+def test_printing_within_what_it_is_printed_to_ends(heap: mheap.Heap) -> None:
+    def output(_: str, __: object) -> None:
+        mheap.stats_print_out(output, None, heap)
+
+    with pytest.raises(RecursionError):
+        mheap.stats_print_out(output, None, heap)
+    assert heap.check()
+
+
+@pytest.mark.parametrize("way", ["deferred", "print"])
+def test_a_process_ends_though_a_thread_never_returns(
+    way: str, run_python: Callable[..., Any], heap_path: Path
+) -> None:
+    run_python(
+        "import sys, threading, mheap\n"
+        "way, path = sys.argv[1:]\n"
+        "heap, inside = mheap.open(path, mode='live'), threading.Event()\n"
+        "def stay(*_):\n"
+        "    inside.set()\n"
+        "    threading.Event().wait()\n"
+        "def deferred():\n"
+        "    mheap.register_deferred_free(stay)\n"
+        "    for _ in range(300): heap.malloc(10)\n"
+        "def printing(): mheap.stats_print_out(stay, None, heap)\n"
+        "threading.Thread(target=deferred if way == 'deferred' else printing, daemon=True).start()\n"
+        "assert inside.wait(60)\n",
+        way,
+        heap_path,
+    )
+    with mheap.open(heap_path, mode="live") as heap:
+        assert heap.check()

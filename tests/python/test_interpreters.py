@@ -121,3 +121,22 @@ def test_a_heap_in_memory_ends_in_one_interpreter_only(run_python: Any) -> None:
         "assert mine.main.heaps() == (mine.main, mine)\n"
     )
     run_in(run_python, code)
+
+
+def test_what_an_interpreter_did_with_its_thread_ends_with_it(run_python: Any) -> None:
+    """The next ones lie where it was."""
+    inner = (
+        "from mheap import subprocs\n"
+        "assert subprocs.current() != subprocs.main()\n"
+        "subprocs.main().add_current_thread()\n"
+        "assert subprocs.current() == subprocs.main()\n"
+    )
+    code = (
+        "import mheap\n"
+        "for _ in range(10):\n"
+        "    one = create(False)\n"
+        f"    run(one, {inner!r})\n"
+        "    interpreters.destroy(one)\n"
+        "assert mheap.subprocs.list() == [mheap.subprocs.main()]\n"
+    )
+    run_in(run_python, code)
