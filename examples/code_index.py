@@ -1,6 +1,7 @@
 """Where is this name used? An index of Python sources that lives in a heap file.
 
-    code_index.py build [--heap FILE] [DIR]     index every .py file of DIR, the standard library by default
+    code_index.py build [--heap FILE] [--commit-every N] [DIR]
+                                                index every .py file of DIR, the standard library by default
     code_index.py find  [--heap FILE] NAME      attach, from a new process, and answer
 
 The index is plain Python data in ``heap.root``, and stays as it is between runs:
@@ -10,8 +11,9 @@ The index is plain Python data in ``heap.root``, and stays as it is between runs
     root["names"]   dict: identifier -> dict: number of a file -> list of lines
 
 so ``build`` works on what changed only, and ``find`` reads only what it needs. Each file is indexed in
-a transaction of its own: after an interruption at any place, a power cut too, the index has the
-files that were done, and the next ``build`` goes on.
+a transaction of its own: after an interruption at any place the index has the files that were done, and the
+next ``build`` goes on. After a power cut it has those up to the last commit that waited for the disk: with
+``--commit-every N`` one in N does, without it only the one at the end.
 """
 
 from __future__ import annotations
@@ -141,8 +143,11 @@ def progress(paths: list[Path]) -> Iterable[Path]:
             print(f"indexed {done} of {len(paths)} files", flush=True)
 
 
-def update(heap: mheap.Heap, directory: Path) -> tuple[int, int, int]:
-    """Brings the index up to date: how many files were read, how many are gone, how many were unreadable."""
+def update(heap: mheap.Heap, directory: Path, every: int) -> tuple[int, int, int]:
+    """Brings the index up to date: how many files were read, how many are gone, how many were unreadable.
+
+    Each file is a commit; one in `every` waits for the disk (0: none does).
+    """
     root = heap.root
     for name, empty in (("paths", []), ("files", {}), ("names", {})):
         if name not in root:
@@ -150,15 +155,16 @@ def update(heap: mheap.Heap, directory: Path) -> tuple[int, int, int]:
     files = root["files"]
     there = {str(path): path for path in python_files(directory)}
     gone = [path for path in files if path not in there]
-    for path in gone:
-        forget(root, path)
+    with heap.transaction(durable=False):
+        for path in gone:
+            forget(root, path)
     stamps = {path: stamp_of(path) for path in there.values()}
     changed = [path for path, stamp in stamps.items() if not is_indexed(files, path, stamp)]
     unreadable = 0
-    for path in progress(changed):
+    for done, path in enumerate(progress(changed), 1):
         source = read(path)
         unreadable += source is None
-        with heap.transaction(durable=False):  # the end of `with mheap.open` makes them all durable
+        with heap.transaction(durable=every > 0 and done % every == 0):
             if str(path) in files:
                 take_out(root, str(path))
             put_in(root, str(path), stamps[path], identifiers(source or ""))
@@ -170,11 +176,11 @@ def is_indexed(files: Any, path: Path, stamp: str) -> bool:
     return entry is not None and stamp != "" and entry["stamp"] == stamp
 
 
-def build(heap_path: str, directory: Path) -> int:
+def build(heap_path: str, directory: Path, every: int) -> int:
     begin = time.perf_counter()
-    with mheap.open(heap_path) as heap:
+    with mheap.open(heap_path) as heap:  # the end of which makes durable what is not yet
         try:
-            read_now, gone, unreadable = update(heap, directory)
+            read_now, gone, unreadable = update(heap, directory, every)
         except KeyboardInterrupt:
             print(
                 f"interrupted; {heap_path} holds what was done so far: build again to go on", file=sys.stderr
@@ -224,6 +230,13 @@ def arguments() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     builder = commands.add_parser("build", help="index a directory; again: only what changed")
     builder.add_argument("directory", nargs="?", metavar="DIR", default=sysconfig.get_path("stdlib"))
+    builder.add_argument(
+        "--commit-every",
+        type=int,
+        default=0,
+        metavar="N",
+        help="have N files safe from a power cut at a time (default: all, at the end)",
+    )
     finder = commands.add_parser("find", help="print where a name is used")
     finder.add_argument("name", metavar="NAME")
     finder.add_argument(
@@ -243,7 +256,7 @@ def main() -> int:
         if not directory.is_dir():
             print(f"{directory}: not a directory", file=sys.stderr)
             return 2
-        return build(chosen.heap, directory)
+        return build(chosen.heap, directory, chosen.commit_every)
     except mheap.MheapError as error:
         print(f"code_index: {error}", file=sys.stderr)
         return 1

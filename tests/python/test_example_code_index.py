@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -112,6 +114,55 @@ def test_an_interrupted_build_is_gone_on_with(sources: Path, heap_path: Path, ho
     assert len(places(heap_path, "common7")) == 400
     assert places(heap_path, "own_399_7") == ["many399.py:8"]
     assert places(heap_path, "first") == ["alpha.py:3", "beta.py:1", "beta.py:2", "beta.py:3"]
+
+
+def start_build(sources: Path, heap_path: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, EXAMPLE, "build", "--heap", heap_path, "--commit-every", "7", sources]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+
+def committed(heap_path: Path) -> int:
+    """How many files the index has, each of them whole; none is a part of one."""
+    if not heap_path.exists() or not heap_path.stat().st_size:
+        return 0
+    with mheap.open(heap_path, mode="readonly") as heap:
+        index = mheap.to_python(heap.root)
+        assert heap.check()
+    files = index.get("files", {})
+    places = {(number, name) for name, numbers in index.get("names", {}).items() for number in numbers}
+    assert places == {(entry["number"], name) for entry in files.values() for name in entry["names"].split()}
+    assert all(entry["stamp"] for entry in files.values())
+    return len(files)
+
+
+def files_read(sources: Path, heap_path: Path) -> int:
+    read = re.search(r"(\d+) files read", run("build", "--heap", heap_path, "--commit-every", 7, sources))
+    assert read
+    return int(read[1])
+
+
+def test_killed_at_any_moment_it_goes_on_to_the_same_index(sources: Path, tmp_path: Path) -> None:
+    write_many(sources)
+    undisturbed, heap_path = tmp_path / "undisturbed.heap", tmp_path / "killed.heap"
+    begin = time.monotonic()
+    total = files_read(sources, undisturbed)
+    assert total == 403
+    span = time.monotonic() - begin
+    moments, halfway = random.Random(7), 0
+    for _ in range(3):
+        heap_path.unlink(missing_ok=True)
+        for _ in range(3):
+            building = start_build(sources, heap_path)
+            time.sleep(moments.uniform(0.1, 0.5) * span)
+            building.kill()
+            assert building.wait() == -signal.SIGKILL or committed(heap_path) == total
+        done = committed(heap_path)
+        halfway += 0 < done < total
+        assert files_read(sources, heap_path) == total - done, "what was committed is not read again"
+        with mheap.open(undisturbed, mode="readonly") as one, mheap.open(heap_path, mode="readonly") as other:
+            assert list(one.root["paths"]) == list(other.root["paths"])
+            assert one.root == other.root
+    assert halfway, "it was killed in the middle"
 
 
 def test_without_an_index_find_says_what_to_do(heap_path: Path) -> None:
