@@ -168,7 +168,7 @@ static mheap_err write_back(mh_region *region, bool compact, mheap_error *error)
     code = mh_journal_empty(&commits->journal, (const mh_sector *)commits->images.shadow, next, error);
   note_failure(commits);
   if (code) return code;
-  mh_images_settle(&commits->images);
+  mh_images_settle(&commits->images, commits->committed);
   reflect(region);
   return MHEAP_OK;
 }

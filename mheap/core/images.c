@@ -106,10 +106,28 @@ uint64_t mh_images_next(const mh_images *images, uint64_t *from, uint64_t end) {
   return start < end ? stop - start : 0;
 }
 
-void mh_images_settle(mh_images *images) {
-  for (uint64_t i = 0; i * MH_IMAGES_GROUP * MH_PAGE < images->end; i++)
-    if (!is_blank(&images->groups[i])) memset(images->groups[i].changed, 0, sizeof images->groups[i].changed);
-  images->changed = 0;
+/* The group's pages from `page` on. */
+static void forget_from(mh_images_group *group, uint64_t page) {
+  for (; page < MH_IMAGES_GROUP; page++) group->known[page / 64] &= ~((uint64_t)1 << page % 64);
+}
+
+static uint64_t known_in(const mh_images_group *group) {
+  uint64_t count = 0;
+  for (int i = 0; i < MH_IMAGES_GROUP / 64; i++) count += (uint64_t)__builtin_popcountll(group->known[i]);
+  return count;
+}
+
+void mh_images_settle(mh_images *images, uint64_t end) {
+  const uint64_t bytes = MH_IMAGES_GROUP * MH_PAGE;
+  images->known = images->changed = 0;
+  for (uint64_t i = 0; i * bytes < images->end; i++) {
+    mh_images_group *group = &images->groups[i];
+    if (is_blank(group)) continue;
+    memset(group->changed, 0, sizeof group->changed);
+    forget_from(group, end > i * bytes ? (end - i * bytes) / MH_PAGE : 0);
+    if (is_blank(group)) mh_os_decommit(images->shadow + i * bytes, bytes);
+    images->known += known_in(group);
+  }
 }
 
 void mh_images_forget(mh_images *images) {

@@ -40,8 +40,8 @@ char *mh_images_find(const mh_images *images, uint64_t offset);
 void mh_images_note(mh_images *images, uint64_t offset);
 /* The first run of changed pages in [*from, end): *from is where it begins; returns its bytes, 0: none. */
 uint64_t mh_images_next(const mh_images *images, uint64_t *from, uint64_t end);
-/* The file has them all. */
-void mh_images_settle(mh_images *images);
+/* The file has them all up to `end`; what it has behind is another matter, so that they are not known. */
+void mh_images_settle(mh_images *images, uint64_t end);
 /* The file is what counts, for all that are not changed. */
 void mh_images_forget(mh_images *images);
 

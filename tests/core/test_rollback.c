@@ -193,8 +193,33 @@ static void records_of_what_the_region_shrank_by_do_no_harm(void) {
   CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
 }
 
+/* A checkpoint leaves in the file what is behind the end, which an image had otherwise. */
+static void what_grows_back_over_changed_pages_is_committed(void) {
+  const char *path = test_path("h.heap");
+  mheap *heap = open_atomic(path);
+  REQUIRE(heap != NULL);
+  char *block = mheap_calloc(heap, 1, 20 * MH_SLICE);
+  CHECK_EQ(mheap_commit(heap, false), MHEAP_OK);
+  memset(block, 'x', 20 * MH_SLICE);
+  CHECK_EQ(mheap_commit(heap, false), MHEAP_OK);
+  CHECK_EQ(mheap_free(heap, block), MHEAP_OK);
+  CHECK_EQ(mheap_collect(heap, true), MHEAP_OK);
+  CHECK_EQ(mheap_commit(heap, false), MHEAP_OK);
+  CHECK_EQ(mh_region_size(heap->region), mh_offset(heap->region, block));
+  CHECK_EQ(mheap_checkpoint(heap), MHEAP_OK);
+  CHECK(mheap_malloc(heap, 20 * MH_SLICE) == block);
+  memset(block, 'x', 20 * MH_SLICE);
+  CHECK_EQ(mheap_commit(heap, false), MHEAP_OK);
+  heap = killed_and_opened(heap, path, 0);
+  REQUIRE(heap != NULL);
+  CHECK_EQ(mheap_generation(heap), 4);
+  for (uint64_t i = 0; i < 20 * MH_SLICE; i += MH_PAGE) CHECK_EQ(block[i], 'x');
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
 TEST_MAIN(TEST(no_number_is_given_twice), TEST(what_only_a_handle_kept_is_back_whole),
           TEST(a_row_is_its_old_heaps_again), TEST(kinds_come_and_go),
           TEST(what_is_made_while_a_commit_waits_is_in_the_next),
           TEST(what_grows_after_a_kill_leaves_what_records_have),
-          TEST(records_of_what_the_region_shrank_by_do_no_harm))
+          TEST(records_of_what_the_region_shrank_by_do_no_harm),
+          TEST(what_grows_back_over_changed_pages_is_committed))
