@@ -50,7 +50,7 @@ SYNCS = {
     "write_back#2": ("write_back<mh_checkpoint#2", 1),
 }
 # Runs as short as these do not show them: few cuts fall between what they keep apart. The first of
-# mh_recover is for records of a killed process that no disk has yet; here disks have what recovery begins with.
+# mh_recover is for records of a killed process that no disk has yet; here disks have all it begins with.
 NOT_SHOWN = {"mh_commit#2", "mh_commits_finish", "mh_recover", "mh_recover#2", "mh_recover#3"}
 
 
