@@ -117,7 +117,8 @@ def test_an_interrupted_build_is_gone_on_with(sources: Path, heap_path: Path, ho
 
 
 def start_build(sources: Path, heap_path: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, EXAMPLE, "build", "--heap", heap_path, "--commit-every", "7", sources]
+    options = ["--heap", str(heap_path), "--commit-every", "7", str(sources)]
+    command = [sys.executable, str(EXAMPLE), "build", *options]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
 
