@@ -67,7 +67,11 @@ int mhx_gate_enter(mhx_handle *main) {
     return 0;
   }
   if (mhx_gate_is_ours(main)) return gate->depth++, 0;
-  if (queue_up(main) == 0) return 0;
+  /* Who is in waits for the calls under way, this thread's among them. */
+  if (mhx_is_used_here(main))
+    mhx_refuse(MHEAP_ERR_BUSY,
+               "this thread is in the middle of a call on the heap, and another one is committing");
+  else if (queue_up(main) == 0) return 0;
   Py_DECREF(main);
   return -1;
 }

@@ -398,6 +398,46 @@ def test_nor_does_another_thread_before_it_has_returned(heap_path: Path) -> None
         assert reader.stats().chunks_used >= 256
 
 
+@pytest.mark.parametrize("way", ["deferred", "print"])
+def test_a_commit_within_a_call_does_not_wait_for_who_waits_for_the_call(way: str, heap_path: Path) -> None:
+    heap = mheap.open(heap_path, mode="atomic")
+    inside, go_on = threading.Event(), threading.Event()
+    refused: list[mheap.HeapBusy] = []
+
+    def within(*_: object) -> None:
+        inside.set()
+        assert go_on.wait(60)
+        try:
+            heap.commit()
+        except mheap.HeapBusy as error:
+            refused.append(error)
+
+    def call() -> None:
+        if way == "print":
+            mheap.stats_print_out(within, None, heap)
+            return
+        mheap.register_deferred_free(within)
+        for _ in range(256):
+            heap.malloc(100)
+
+    calling = threading.Thread(target=call, daemon=True)
+    committing = threading.Thread(target=heap.commit, daemon=True)
+    heap.malloc(10)
+    calling.start()
+    assert inside.wait(60)
+    committing.start()
+    committing.join(0.2)
+    assert committing.is_alive()
+    go_on.set()
+    calling.join(60)
+    committing.join(60)
+    assert not calling.is_alive()
+    assert not committing.is_alive()
+    assert "another one is committing" in str(refused[0])
+    heap.commit()
+    heap.close()
+
+
 def test_what_an_output_function_prints_does_not_come_back_to_it(capfd: Any) -> None:
     texts = []
 
