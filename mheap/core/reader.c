@@ -166,7 +166,7 @@ static bool same_journal(const mh_sector *a, const mh_sector *b) {
 
 /* Takes what the file says now: the same journal, perhaps elsewhere; or an emptied one, where a
    checkpoint brought the pages to the generation that is shown, or beyond it. */
-static mheap_err take_place(mh_region *region, mheap_error *error) {
+static mheap_err take_place(mh_region *region, bool again, mheap_error *error) {
   mh_journal *journal = &region->reader->journal, before = *journal;
   mheap_err code = load(region, error);
   if (code) return code;
@@ -175,7 +175,7 @@ static mheap_err take_place(mh_region *region, mheap_error *error) {
     journal->generation = before.generation;
     journal->chain = before.chain;
     journal->size = before.size;
-  } else if (journal->first.generation != before.generation) {
+  } else if (again || journal->first.generation != before.generation) { /* read while it was emptied */
     return drop_copies(region, error);
   }
   return MHEAP_OK;
@@ -206,13 +206,21 @@ static mheap_err reflect(mh_region *region, mheap_error *error) {
   return code || !failed ? code : mh_fail_system(error, failed, region->path, "protecting private pages");
 }
 
+/* A record that is written over while it is read makes no sense, and what was stored of it goes. */
+static mheap_err begin_anew(mh_region *region, mheap_error *error) {
+  mh_error_clear(error);
+  return drop_copies(region, error);
+}
+
 static mheap_err come_to_newest(mh_region *region, mheap_error *error) {
   mheap_err code = MHEAP_OK;
   for (int i = 0; i < TRIES && !code; i++) {
-    code = take_place(region, error);
+    code = take_place(region, i > 0, error);
     if (!code) code = follow(region, error);
     if (!code) code = reflect(region, error);
-    if (!code && is_settled(region)) return mh_journal_is_whole(&region->reader->journal, error);
+    bool settled = is_settled(region);
+    if (!code && settled) return mh_journal_is_whole(&region->reader->journal, error);
+    if (code == MHEAP_ERR_CORRUPT && !settled) code = begin_anew(region, error);
   }
   return code ? code : unsettled(region, error);
 }

@@ -175,8 +175,8 @@ static mheap_err believe_superblock(const mh_region *region, mh_superblock *supe
   return code ? code : mh_superblock_check(super, got, size, writing, region->path, error);
 }
 
-static mheap_err read_superblock(mh_region *region, const mheap_options *options, mh_superblock *super,
-                                 mheap_error *error) {
+static mheap_err read_once(mh_region *region, const mheap_options *options, mh_superblock *super,
+                           mheap_error *error) {
   bool writing = region->mode == MHEAP_MODE_LIVE;
   uint64_t size, disk;
   size_t got;
@@ -197,6 +197,23 @@ static mheap_err read_superblock(mh_region *region, const mheap_options *options
   failed = mh_os_write(region->fd, super, sizeof *super, 0);
   if (failed) mh_os_truncate(region->fd, 0); /* as it was */
   return failed ? mh_fail_system(error, failed, region->path, "writing a new superblock") : MHEAP_OK;
+}
+
+/* Beside a writer what was read may be of two moments, before and behind a checkpoint: it is wrong once it
+   was wrong while nothing moved. */
+#define READ_TRIES 1000
+
+static mheap_err read_superblock(mh_region *region, const mheap_options *options, mh_superblock *super,
+                                 mheap_error *error) {
+  mh_sector before = {0}, now;
+  for (int i = 0;; i++, before = now) {
+    size_t got;
+    mheap_err code = read_once(region, options, super, error);
+    if (code != MHEAP_ERR_CORRUPT || mh_mode_writes(region->mode) || i == READ_TRIES) return code;
+    if (mh_os_read(region->fd, &now, sizeof now, 0, &got) != 0 || got < sizeof now) return code;
+    if (memcmp(&before, &now, sizeof now) == 0) return code;
+    mh_error_clear(error);
+  }
 }
 
 #define SALVAGE "salvage=True checks all of it and attaches it if it is whole"
@@ -369,7 +386,9 @@ static mheap_err format_first(mh_region *region, const mheap_options *options, m
                    "%s: a file on hugetlbfs cannot be written, only mapped, so that nothing can be committed "
                    "to it; attach it with mode live",
                    region->path);
-  if (options->must_exist || mh_os_file_sizes(region->fd, &size, &disk) != 0 || size != 0) return MHEAP_OK;
+  int failed = mh_os_file_sizes(region->fd, &size, &disk);
+  if (failed) return mh_fail_system(error, failed, region->path, "looking at the file");
+  if (options->must_exist || size != 0) return MHEAP_OK;
   plain.mode = MHEAP_MODE_LIVE;
   mh_region *first = mh_region_attach(region->fd, &plain, error);
   if (first == NULL) return error != NULL ? error->code : MHEAP_ERR_SYSTEM;

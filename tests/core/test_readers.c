@@ -242,7 +242,39 @@ static void readers_see_whole_commits_until_the_writer_is_killed(void) {
   }
 }
 
+/* Many records a checkpoint, so that the journal begins anew while they are read. */
+static void write_on_and_empty(const char *path) {
+  mheap *heap = open_in(path, MHEAP_MODE_ATOMIC);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  for (uint64_t value = 1; heap != NULL; value++) {
+    set_numbers(heap, value);
+    if (mheap_commit(heap, false) != MHEAP_OK) _exit(1);
+    if (value % 50 == 0 && mheap_checkpoint(heap) != MHEAP_OK &&
+        mheap_last_error(heap)->code != MHEAP_ERR_BUSY)
+      _exit(1);
+  }
+  _exit(1);
+}
+
+static void readers_attach_beside_checkpoints(void) {
+  const char *path = test_path("j.heap");
+  mheap *writer = new_heap(path);
+  REQUIRE(writer != NULL);
+  CHECK_EQ(mheap_detach(writer, NULL), MHEAP_OK);
+  pid_t pid = fork();
+  if (pid == 0) write_on_and_empty(path);
+  unsigned whole = 0, attaches = 2000;
+  for (unsigned i = 0; i < attaches; i++) {
+    mheap *reader = open_in(path, MHEAP_MODE_READONLY);
+    whole += reader != NULL;
+    mheap_abandon(reader);
+  }
+  CHECK_EQ(whole, attaches);
+  int status;
+  CHECK(kill(pid, SIGKILL) == 0 && waitpid(pid, &status, 0) == pid && WIFSIGNALED(status));
+}
+
 TEST_MAIN(TEST(a_reader_goes_on_when_it_is_told_to), TEST(a_checkpoint_is_noticed_and_passed),
           TEST(what_is_kept_stays), TEST(what_is_kept_makes_the_journal_grow_to_a_limit),
           TEST(a_reader_follows_growth_and_moves_of_the_journal),
-          TEST(readers_see_whole_commits_until_the_writer_is_killed))
+          TEST(readers_see_whole_commits_until_the_writer_is_killed), TEST(readers_attach_beside_checkpoints))
