@@ -47,3 +47,21 @@ IMPORT_MS = Limit(10.0, " ms")
 
 # Random access to 2 GiB on huge pages.
 HUGE_PAGES = Limit(0.8, "x small pages")
+
+# Commits of one small change: rates, as ratios to those of others in the same round.
+COMMIT_DURABLE = {
+    "SQLite, WAL": Limit(1.0, "x SQLite", at_least=True),
+    "LMDB": Limit(1.7, "x LMDB", at_least=True),
+}
+COMMIT_NOT_DURABLE_DISK = Limit(4.0, "x the durable rate", at_least=True)
+COMMIT_NOT_DURABLE_TMPFS = Limit(30_000, " a second", at_least=True)
+# Much at once: speed over that of write and fdatasync of as many bytes.
+COMMIT_FRESH = Limit(0.7, "x write", at_least=True)
+COMMIT_OVERWRITE = Limit(0.4, "x write", at_least=True)
+# A small commit in a large heap.
+COMMIT_LARGE = Limit(1.5, "x the small heap")
+COMMIT_RAW_MS = Limit(10.0, " ms a GiB")
+# Readers beside a writer, and the heap layer between commits.
+REFRESH_US = Limit(20.0, " us")
+READONLY_READS = Limit(1.1, "x the writer's own")
+ATOMIC_HEAP = Limit(1.05, "x live")

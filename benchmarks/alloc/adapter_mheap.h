@@ -1,5 +1,6 @@
 /* adapter_mheap.h: mheap, by its public C interface: a live heap in a file, or in anonymous
-   memory when no file is given. Calls libmheap. */
+   memory when no file is given. Built with -DBENCH_ATOMIC: in mode atomic, with a commit before what is
+   timed. Calls libmheap. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -9,10 +10,20 @@ typedef void *bench_block;
 
 static mheap *mheap_heap;
 
+#ifdef BENCH_ATOMIC
+static const mheap_options bench_options = {.mode = MHEAP_MODE_ATOMIC};
+static void bench_before(void) {
+  if (mheap_commit(mheap_heap, false)) bench_die(mheap_last_error(mheap_heap)->text);
+}
+#define BENCH_BEFORE
+#else
+static const mheap_options bench_options = {.mode = MHEAP_MODE_LIVE};
+#endif
+
 static void bench_setup(const char *file, uint64_t bytes) {
   mheap_error error;
   (void)bytes;
-  mheap_heap = file ? mheap_open(file, NULL, &error) : mheap_attach(-1, NULL, &error);
+  mheap_heap = file ? mheap_open(file, &bench_options, &error) : mheap_attach(-1, NULL, &error);
   if (!mheap_heap) bench_die(error.text);
   if (file) unlink(file);
 }

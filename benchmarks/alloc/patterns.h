@@ -31,7 +31,11 @@ static inline uint64_t bench_clock(void) {
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* Between warming up and the clock. */
 static inline void bench_meet(const bench_work *work) {
+#ifdef BENCH_BEFORE
+  bench_before();
+#endif
   if (work->barrier) pthread_barrier_wait(work->barrier);
 }
 

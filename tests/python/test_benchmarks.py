@@ -3,12 +3,15 @@ nothing, and a test that fails when the machine is busy means less."""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import itertools
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -133,3 +136,47 @@ def test_huge_pages_are_measured_beside_small_ones() -> None:
         assert 0 <= row["huge"] <= 1
         if row["pages"] == "small":
             assert row["ratio_to_small"] == 1
+
+
+@needs_cc
+def test_commits_are_measured_beside_other_stores(tmp_path: Path) -> None:
+    document = run_json("commits.py", "--disk", str(tmp_path), "--tmpfs", str(tmp_path))
+    rows, left_out = document["rows"], {one["name"] for one in document["missing"]}
+    assert {row["part"] for row in rows} >= {"small", "bulk", "large", "readers", "heap"}
+    assert all(0 < row["low"] <= row["value"] <= row["high"] for row in rows if row["unit"])
+    places = {"disk, durable", "disk, not durable", "tmpfs, not durable"}
+    small = {(row["what"], row["where"]): row for row in rows if row["part"] == "small"}
+    for name in ("mheap, 8 bytes, from C", "mheap, an int of heap.root", "mheap, 8 bytes of a view"):
+        assert {where for what, where in small if what == name} == places
+        assert small[name, "disk, durable"]["ratios"].keys() >= {"SQLite, WAL", "4 KiB written"}
+        assert small[name, "disk, not durable"]["ratios"]["durable"] > 0
+    for name, module in (("LMDB", "lmdb"), ("ZODB", "ZODB"), ("GNU dbm", "dbm.gnu")):
+        there = importlib.util.find_spec(module) is not None and name not in left_out
+        assert ((name, "disk, durable") in small) == there, "measured, or named as left out"
+    for limit, value in vars(targets()).items():
+        if limit.startswith(("COMMIT_", "REFRESH_", "READONLY_", "ATOMIC_")):
+            for one in value.values() if isinstance(value, dict) else [value]:
+                assert "lmdb" in str(one).lower() or any(
+                    verdict["aim"] == str(one) for row in rows for verdict in row["verdicts"]
+                ), f"{limit} is judged"
+
+
+@needs_cc
+def test_each_durable_commit_syncs_once_and_that_is_counted(tmp_path: Path) -> None:
+    options = ["--parts", "syncs", "--disk", str(tmp_path), "--tmpfs", str(tmp_path)]
+    document = run_json("commits.py", *options)
+    counts = {row["what"]: row["value"] for row in document["rows"]}
+    if "counting syncs" in {one["name"] for one in document["missing"]}:
+        assert counts == {}
+        return
+    assert counts["mheap, an int of heap.root"] == counts["mheap, 8 bytes of a view"] == 1
+    assert counts["4 KiB written"] == 1
+
+
+def targets() -> ModuleType:
+    """benchmarks/targets.py, with what it imports from beside it."""
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        return importlib.import_module("targets")
+    finally:
+        sys.path.remove(str(BENCHMARKS))
