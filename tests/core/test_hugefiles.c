@@ -503,7 +503,7 @@ static void a_page_of_1_gib_holds_a_heap(void) {
   char directory[1024], file[1100];
   mheap_error error;
   pool *p = pool_take(POOL_1G, 1);
-  if (!mounted("hugetlbfs", "pagesize=1G", directory)) {
+  if (!mounted("hugetlbfs", "pagesize=1G,size=1G", directory)) {
     pool_give(p);
     return;
   }

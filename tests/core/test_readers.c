@@ -246,14 +246,14 @@ static void readers_see_whole_commits_until_the_writer_is_killed(void) {
 static void write_on_and_empty(const char *path) {
   mheap *heap = open_in(path, MHEAP_MODE_ATOMIC);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  for (uint64_t value = 1; heap != NULL; value++) {
+  if (heap == NULL) _exit(1);
+  for (uint64_t value = 1;; value++) {
     set_numbers(heap, value);
     if (mheap_commit(heap, false) != MHEAP_OK) _exit(1);
     if (value % 50 == 0 && mheap_checkpoint(heap) != MHEAP_OK &&
         mheap_last_error(heap)->code != MHEAP_ERR_BUSY)
       _exit(1);
   }
-  _exit(1);
 }
 
 static void readers_attach_beside_checkpoints(void) {
