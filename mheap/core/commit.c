@@ -214,6 +214,7 @@ static mheap_err reach(void *arg, uint64_t size, mheap_error *error) {
   mh_region *region = arg;
   uint64_t end = region->pages.mapped > region->commits->high ? region->pages.mapped : region->commits->high;
   mheap_err code = mh_journal_reach(&region->commits->journal, size, end, error);
+  note_failure(region->commits);
   reflect(region);
   return code;
 }
