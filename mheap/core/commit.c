@@ -140,14 +140,16 @@ static mheap_err readers_in_the_way(mh_region *region, mheap_error *error) {
                  region->path, (unsigned long long)commits->journal.generation);
 }
 
-/* Either a reader that pins a generation sees the mark, or its pin is seen here. */
+/* Either a reader that pins a generation sees the mark, or its pin is seen here. An earlier mark, of a
+   checkpoint that was not finished, stays true then. */
 static mheap_err mark(mh_region *region, bool force, mheap_error *error) {
   mh_journal *journal = &region->commits->journal;
   mheap_error ignored;
+  uint64_t before = journal->first.checkpoint;
   uint64_t forced = force ? MH_CHECKPOINT_FORCED : 0;
   mheap_err code = mh_journal_mark(journal, journal->generation | forced, error);
   if (code || force || !mh_region_pinned_before(region->lock_fd, journal->generation)) return code;
-  mh_journal_mark(journal, journal->first.generation, &ignored);
+  mh_journal_mark(journal, before, &ignored);
   return readers_in_the_way(region, error);
 }
 

@@ -1,4 +1,5 @@
 /* test_readers.c: readers beside an atomic writer see whole commits, one after the other. */
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -242,6 +243,39 @@ static void readers_see_whole_commits_until_the_writer_is_killed(void) {
   }
 }
 
+static uint64_t mark_of(const char *path) {
+  uint64_t word = 0;
+  int fd = open(path, O_RDONLY);
+  CHECK_EQ(pread(fd, &word, sizeof word, offsetof(mh_superblock, checkpoint)), sizeof word);
+  close(fd);
+  return word;
+}
+
+/* A writer is killed in its checkpoint; the next finds a reader in the way of its own. */
+static void a_checkpoint_that_was_not_finished_stays_marked(void) {
+  const char *path = test_path("k.heap");
+  mheap *writer = new_heap(path);
+  REQUIRE(writer != NULL);
+  commit_value(writer, 1);
+  mheap_abandon(writer);
+  uint64_t mark = 2;
+  int fd = open(path, O_WRONLY);
+  CHECK_EQ(pwrite(fd, &mark, sizeof mark, offsetof(mh_superblock, checkpoint)), sizeof mark);
+  close(fd);
+  writer = open_in(path, MHEAP_MODE_ATOMIC);
+  mheap *reader = open_in(path, MHEAP_MODE_READONLY);
+  REQUIRE(writer != NULL && reader != NULL);
+  CHECK_EQ(mheap_keep(reader, NULL), MHEAP_OK);
+  commit_value(writer, 2);
+  CHECK_EQ(mheap_checkpoint(writer), MHEAP_ERR_BUSY);
+  CHECK_EQ(mark_of(path), mark);
+  mheap_release(reader);
+  CHECK_EQ(mheap_checkpoint(writer), MHEAP_OK);
+  CHECK_EQ(mark_of(path), 3);
+  mheap_detach(reader, NULL);
+  mheap_detach(writer, NULL);
+}
+
 /* Many records a checkpoint, so that the journal begins anew while they are read. */
 static void write_on_and_empty(const char *path) {
   mheap *heap = open_in(path, MHEAP_MODE_ATOMIC);
@@ -263,7 +297,7 @@ static void readers_attach_beside_checkpoints(void) {
   CHECK_EQ(mheap_detach(writer, NULL), MHEAP_OK);
   pid_t pid = fork();
   if (pid == 0) write_on_and_empty(path);
-  unsigned whole = 0, attaches = 2000;
+  unsigned whole = 0, attaches = 1000;
   for (unsigned i = 0; i < attaches; i++) {
     mheap *reader = open_in(path, MHEAP_MODE_READONLY);
     whole += reader != NULL;
@@ -277,4 +311,5 @@ static void readers_attach_beside_checkpoints(void) {
 TEST_MAIN(TEST(a_reader_goes_on_when_it_is_told_to), TEST(a_checkpoint_is_noticed_and_passed),
           TEST(what_is_kept_stays), TEST(what_is_kept_makes_the_journal_grow_to_a_limit),
           TEST(a_reader_follows_growth_and_moves_of_the_journal),
-          TEST(readers_see_whole_commits_until_the_writer_is_killed), TEST(readers_attach_beside_checkpoints))
+          TEST(readers_see_whole_commits_until_the_writer_is_killed), TEST(readers_attach_beside_checkpoints),
+          TEST(a_checkpoint_that_was_not_finished_stays_marked))
