@@ -2,6 +2,7 @@
 #include "committer.h"
 
 #include "heap.h"
+#include "os.h"
 
 const char *const committer_phases[PHASES] = {"attaching",     "changing",     "committing",
                                               "checkpointing", "rolling back", "detaching"};
@@ -60,7 +61,9 @@ static void step(work *w) {
   else commit(w, what % 3 != 0);
   if (what != 63 || w->in_place) return;
   phase(w, CHECKPOINTING);
-  must(w, mheap_checkpoint(w->heap), "checkpoint");
+  mheap_err code = mheap_checkpoint(w->heap);
+  if (code == MHEAP_ERR_BUSY) return; /* a reader is in the way */
+  must(w, code, "checkpoint");
   atomic_store(&w->ledger->durable, atomic_load(&w->ledger->returned));
 }
 
@@ -73,6 +76,8 @@ static void attach(work *w) {
   if (w->heap == NULL) fprintf(stderr, "%s\n", error.text);
   must(w, w->heap != NULL ? MHEAP_OK : error.code, "attach");
   uint64_t serial = workload_serial(w->heap);
+  bool is_older = serial < atomic_load(&w->ledger->returned);
+  must(w, is_older ? MHEAP_ERR_CORRUPT : MHEAP_OK, "what an attach found is older than what was committed");
   atomic_store(&w->ledger->returned, serial); /* the commit that was under way is there, or is not */
   if (serial > 0) return;
   must(w, workload_begin(w->heap), "making the table");
@@ -115,18 +120,21 @@ static void print_finding(void *quiet, const mheap_finding *f) {
     fprintf(stderr, "  0x%llx %s: %s\n", (unsigned long long)f->offset, f->what, f->text);
 }
 
-static bool is_whole(judgement *j, mheap *heap) {
+/* One of the states that it may be, to the byte. */
+static bool is_state(judgement *j, mheap *heap) {
   const committer_ledger *l = j->ledger;
   uint64_t serial = workload_serial(heap), tried = atomic_load(&l->tried);
-  if (mheap_check(heap, print_finding, NULL, &j->quiet) != MHEAP_OK)
-    return complain(j, "unsound", serial, tried);
   if (serial < j->least) return complain(j, "lost: has, should have", serial, j->least);
   if (serial > tried) return complain(j, "never tried: has, newest", serial, tried);
-  if (serial == 0) return true; /* before the first commit */
-  if (workload_digest(heap) != l->digests[serial % COMMITTER_STATES])
+  if (serial > 0 && workload_digest(heap) != l->digests[serial % COMMITTER_STATES])
     return complain(j, "other contents than", serial, j->least);
   j->least = serial; /* nothing older from now on */
   return true;
+}
+
+static bool is_whole(judgement *j, mheap *heap) {
+  if (mheap_check(heap, print_finding, NULL, &j->quiet) == MHEAP_OK) return is_state(j, heap);
+  return complain(j, "unsound", workload_serial(heap), j->least);
 }
 
 static bool look(judgement *j, mheap_mode mode, bool detach) {
@@ -149,4 +157,29 @@ bool committer_judge(const committer_ledger *ledger, const char *path, uint64_t 
   if (least > 0 && how % 4 == 0 && mheap_recover(path, &info, &error) != MHEAP_OK)
     return complain(&j, error.text, least, 0);
   return look(&j, MHEAP_MODE_ATOMIC, how % 3 == 0);
+}
+
+/* ---- beside it ---- */
+
+static bool read_once(judgement *j, mheap *heap) {
+  uint64_t returned = atomic_load(&j->ledger->returned);
+  if (returned > j->least) j->least = returned;
+  mheap_err code = mheap_refresh(heap, NULL);
+  if (!code) code = mheap_keep(heap, NULL);
+  if (code) return complain(j, mheap_last_error(heap)->text, j->least, 0);
+  bool good = is_state(j, heap);
+  mheap_release(heap);
+  return good;
+}
+
+bool committer_read_beside(const committer_ledger *ledger, const char *path, uint64_t microseconds) {
+  judgement j = {.ledger = ledger, .path = path};
+  double end = mh_os_monotonic() + (double)microseconds * 1e-6;
+  mheap_error error;
+  mheap *heap = mheap_open(path, &(mheap_options){.mode = MHEAP_MODE_READONLY, .relocate = true}, &error);
+  if (heap == NULL) return complain(&j, error.text, 0, 0);
+  bool good = true;
+  while (good && mh_os_monotonic() < end) good = read_once(&j, heap);
+  mheap_abandon(heap);
+  return good;
 }

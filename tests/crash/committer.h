@@ -28,12 +28,16 @@ typedef struct committer_ledger {
   _Atomic uint64_t digests[COMMITTER_STATES]; /* of the state with this number */
 } committer_ledger;
 
-/* Never returns. `in_place`: a control; the file is changed as blocks are, mode live, and nothing committed. */
+/* Never returns. `in_place`: a control; the file is changed as blocks are, mode live, and nothing is
+   committed. */
 _Noreturn void committer_run(committer_ledger *ledger, const char *path, uint64_t random, bool in_place);
 
 /* Is what is in the file one of the states from `least` to the newest that was tried, whole? Attaches it
    in several ways, as `how` says. Complains, unless it is `quiet`. */
 bool committer_judge(const committer_ledger *ledger, const char *path, uint64_t least, uint64_t how,
                      bool quiet);
+/* For about so long, beside the process: does a reader see whole commits, none older than one that returned
+   before it looked? */
+bool committer_read_beside(const committer_ledger *ledger, const char *path, uint64_t microseconds);
 
 #endif

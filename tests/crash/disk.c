@@ -1,5 +1,5 @@
-/* disk.c: the two halves of a real power cut, which test_power_cuts.py makes: a process that commits on a file
-   system whose disk is copied meanwhile, and the judge of a copy.
+/* disk.c: the two halves of a real power cut, which test_power_cuts.py makes: a process that commits on a
+   file system whose disk is copied meanwhile, and the judge of a copy.
 
      crash_disk work LEDGER HEAP [--seed N] [--no-sync]   until it is killed; --no-sync is a control
      crash_disk judge LEDGER HEAP LEAST                   tells how many records the journal had; exit code 1:

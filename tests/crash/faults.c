@@ -1,248 +1,321 @@
-/* faults.c: an error at the k-th call to the operating system, for every k of a small workload of commits.
+/* faults.c: a workload of commits in which the k-th call of the operating system fails, for every k.
 
-     crash_faults [CALL [swallowed]]     for each call that can fail: how many errors there were, how many bad
+     crash_faults [-a] [-k NUMBER] CALL     "write", "sync", …: inject.h. -a: each call both once, and with
+                                            all that follow, else by turns
+     crash_faults untold                    a control: syncs fail, and nobody is told; must be caught
 
-   What must hold: nothing crashes; a step that is told of the error says so; the heap is sound, and what it holds is
-   the model's; without the error a second try succeeds, but after a failed sync commits are refused, and
-   say that the file must be opened anew; what is attached then is a whole commit at or after the last that was
-   acknowledged. `swallowed`, which must be seen: the call does nothing and says that it did. */
+   What fails says why, and changes neither memory nor what is committed; once the reason is gone it can be
+   tried again. After a sync that failed commits are refused until the file is attached anew, which finds a
+   commit, whole: the last that returned or that sync's own, though the kernel dropped all that it had not
+   written. */
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "inject.h"
 #include "heap.h"
-#include "os.h"
+#include "workload.h"
 
-typedef enum call {
-  C_WRITE,
-  C_SYNC,
-  C_ALLOCATE,
-  C_TRUNCATE,
-  C_MAP,
-  C_RESERVE,
-  C_TABLE,
-  C_COMMIT,
-  C_READ,
-  C_WRITTEN,
-  CALLS
-} call;
-static const char *const call_names[] = {"write",   "sync",  "allocate", "truncate", "map",
-                                         "reserve", "table", "commit",   "read",     "written"};
-static const int call_errors[] = {EIO, EIO, ENOSPC, ENOSPC, ENOMEM, ENOMEM, ENOMEM, ENOMEM, EIO, EIO};
+enum { STEPS = 30, GENERATIONS = 64, FILE_MOST = 16 << 20 };
 
 static struct {
-  bool on;
-  call which;
-  uint64_t k, seen;
-  bool fired, swallowed;
-} fault;
+  const fault *fault;
+  uint64_t refused, bad;
+  bool talks;
+} tally;
 
-static int fails(call it) {
-  if (!fault.on || fault.which != it || fault.seen++ != fault.k) return 0;
-  fault.fired = true;
-  return call_errors[it];
-}
-
-#define WRAP(name, it, parameters, arguments)                                      \
-  int __real_mh_os_##name parameters;                                              \
-  int __wrap_mh_os_##name parameters;                                              \
-  int __wrap_mh_os_##name parameters {                                             \
-    int failed = fails(it);                                                        \
-    return !failed ? __real_mh_os_##name arguments : fault.swallowed ? 0 : failed; \
-  }
-
-WRAP(write, C_WRITE, (int fd, const void *b, size_t n, uint64_t at), (fd, b, n, at))
-WRAP(sync, C_SYNC, (int fd), (fd))
-WRAP(allocate, C_ALLOCATE, (int fd, uint64_t at, uint64_t n), (fd, at, n))
-WRAP(truncate, C_TRUNCATE, (int fd, uint64_t size), (fd, size))
-WRAP(map, C_MAP, (void *a, uint64_t n, int fd, uint64_t at, bool w, bool s), (a, n, fd, at, w, s))
-WRAP(reserve, C_RESERVE, (void *a, uint64_t n, void **got), (a, n, got))
-WRAP(commit, C_COMMIT, (void *a, uint64_t n), (a, n))
-WRAP(read, C_READ, (int fd, void *b, size_t n, uint64_t at, size_t *got), (fd, b, n, at, got))
-WRAP(written, C_WRITTEN, (void *a, uint64_t n, mh_os_range *r, size_t room, size_t *count, uint64_t *next),
-     (a, n, r, room, count, next))
-
-void *__real_mh_os_table(uint64_t length);
-void *__wrap_mh_os_table(uint64_t length);
-void *__wrap_mh_os_table(uint64_t length) { return fails(C_TABLE) ? NULL : __real_mh_os_table(length); }
-
-/* ---- the workload: a table of words at key 0, some in large blocks ---- */
-
-enum { SLOTS = 24, STEPS = 14, GENERATIONS = 64 };
-
-typedef struct table {
-  uint64_t value[SLOTS];
-  uint64_t *block[SLOTS]; /* two words and more, each the value */
-} table;
-
-static struct {
+typedef struct life {
   int fd;
   mheap *heap;
-  uint64_t now[SLOTS];                    /* the model */
-  uint64_t committed[GENERATIONS][SLOTS]; /* of each generation */
-  uint64_t newest, acknowledged, tried;
-  bool unknown; /* a rollback failed: what is there is nobody's promise */
-  unsigned bad;
-  const char *doing;
-} run;
+  uint64_t random;
+  uint64_t digests[GENERATIONS]; /* of each generation, also of one that was only tried */
+  uint64_t committed, durable;   /* generations */
+  uint64_t tried;
+  bool gave_up;                  /* a rollback, or a sync, failed: attach anew */
+} life;
 
-static void bad(const char *what) {
-  if (run.bad++ == 0)
-    printf("  %s at call %llu, %s: %s\n", call_names[fault.which], (unsigned long long)fault.k, run.doing,
-           what);
+static void complain(const life *l, const char *what, const char *text) {
+  if (++tally.bad <= 5 && !tally.fault->untold)
+    fprintf(stderr, "%s, number %llu, errno %d%s: generation %llu: %s: %s\n",
+            fault_names[tally.fault->call], (unsigned long long)tally.fault->number, tally.fault->error,
+            tally.fault->lasting ? ", lasting" : "", (unsigned long long)l->committed, what, text);
 }
 
-static bool holds(mheap *heap, const uint64_t *values) {
-  const table *t = mheap_getkey(heap, 0);
-  for (int i = 0; t != NULL && i < SLOTS; i++) {
-    if (t->value[i] != values[i]) return false;
-    if (t->block[i] != NULL && (t->block[i][0] != values[i] || t->block[i][1] != values[i])) return false;
-  }
-  return t != NULL;
+static void expect(const life *l, bool good, const char *what) {
+  if (!good) complain(l, what, "");
 }
 
-static bool sound(mheap *heap) { return mheap_check(heap, NULL, NULL, NULL) == MHEAP_OK; }
+/* ---- the disk: what a failed sync may leave ---- */
 
-static mheap *attach(mheap_error *error) {
-  return mheap_attach(run.fd, &(mheap_options){.mode = MHEAP_MODE_ATOMIC, .relocate = true}, error);
+static uint8_t *synced; /* the file as it was at the last sync, FILE_MOST bytes at most */
+static uint64_t synced_bytes;
+
+static void keep_synced(int fd) {
+  ssize_t got = pread(fd, synced, FILE_MOST, 0);
+  if (got < 0 || got == FILE_MOST) abort();
+  synced_bytes = (uint64_t)got;
 }
 
-/* Each changes the model only if it says that it was done. */
-static bool put(int i, uint64_t value, size_t size) {
-  table *t = mheap_getkey(run.heap, 0);
-  uint64_t *block = mheap_malloc(run.heap, size);
-  if (block == NULL) return false;
-  block[0] = block[1] = value;
-  if (t->block[i] != NULL) mheap_free(run.heap, t->block[i]);
-  t->block[i] = block;
-  t->value[i] = run.now[i] = value;
-  return true;
+static void lose_what_was_not_synced(int fd) {
+  if (ftruncate(fd, 0) != 0 || pwrite(fd, synced, synced_bytes, 0) != (ssize_t)synced_bytes) abort();
 }
 
-static bool commit(bool durable) {
-  uint64_t next = mheap_generation(run.heap) + 1;
-  memcpy(run.committed[next], run.now, sizeof run.now);
-  run.tried = next;
-  if (mheap_commit(run.heap, durable) != MHEAP_OK) return false;
-  run.newest = mheap_generation(run.heap);
-  if (durable) run.acknowledged = run.newest;
-  return true;
+/* ---- judging ---- */
+
+static void print_finding(void *arg, const mheap_finding *f) {
+  (void)arg;
+  if (f->severity > 0 && tally.bad < 5) fprintf(stderr, "  %s: %s\n", f->what, f->text);
 }
 
-static bool roll_back(void) {
-  if (mheap_rollback(run.heap) != MHEAP_OK) return run.unknown = true, false;
-  memcpy(run.now, run.committed[run.newest], sizeof run.now);
-  return true;
+static void check(const life *l, mheap *heap, const char *whose) {
+  if (mheap_check(heap, print_finding, NULL, NULL) != MHEAP_OK)
+    complain(l, whose, mheap_last_error(heap)->text);
 }
 
-static bool attach_again(void) {
-  mheap_error error = {0};
-  if (run.heap == NULL) run.heap = attach(&error);
-  if (run.heap == NULL && error.text[0] == 0) bad("an attach that fails and does not say why");
-  return run.heap != NULL;
+static int copy_of(int fd) {
+  static char buffer[FILE_MOST];
+  int copy = memfd_create("copy", MFD_CLOEXEC);
+  ssize_t got = pread(fd, buffer, sizeof buffer, 0);
+  if (copy < 0 || got < 0 || pwrite(copy, buffer, (size_t)got, 0) != got) abort();
+  return copy;
 }
 
-/* One that fails leaves it attached. */
-static bool detach(void) {
-  mheap_error error = {0};
-  if (mheap_detach(run.heap, &error) != MHEAP_OK) return false;
-  run.heap = NULL;
-  return true;
+static void judge_attached(const life *l, mheap *heap, const char *whose) {
+  uint64_t generation = mheap_generation(heap);
+  check(l, heap, whose);
+  expect(l, generation >= l->durable && generation <= l->tried, whose);
+  expect(l, generation < GENERATIONS && workload_digest(heap) == l->digests[generation], whose);
 }
 
-static bool step(int n) {
-  static const char *const names[STEPS] = {"attach",     "malloc",       "commit",   "large malloc", "commit",
-                                           "malloc",     "quick commit", "rollback", "malloc",       "commit",
-                                           "checkpoint", "huge malloc",  "commit",   "detach"};
-  run.doing = names[n];
-  switch (n) {
-    case 0: return attach_again();
-    case 1: return put(0, 11, 100) && put(1, 12, 3000);
-    case 3: return put(2, 13, 300000);
-    case 5: return put(3, 14, 2000);
-    case 6: return commit(false);
-    case 7: return put(0, 15, 60000) && roll_back();
-    case 8: return put(4, 16, 1000000);
-    case 10: return mheap_checkpoint(run.heap) == MHEAP_OK;
-    case 11: return put(5, 17, 9000000);
-    case 13: return detach();
-    default: return commit(true);
-  }
-}
-
-static void prepare(void) {
-  run.fd = memfd_create("faults", MFD_CLOEXEC);
-  mheap *heap = run.fd >= 0 ? attach(NULL) : NULL;
-  if (heap == NULL || mheap_setkey(heap, 0, mheap_calloc(heap, 1, sizeof(table))) != MHEAP_OK) abort();
-  if (mheap_commit(heap, true) != MHEAP_OK) abort();
-  run.newest = run.acknowledged = run.tried = mheap_generation(heap);
-  if (mheap_detach(heap, NULL) != MHEAP_OK) abort();
-}
-
-/* What is there when the file is opened anew. */
-static void judge_file(void) {
-  mheap_error error = {0};
-  mheap *heap = attach(&error);
-  if (heap == NULL) return printf("  %s\n", error.text), bad("does not attach");
-  uint64_t found = mheap_generation(heap);
-  if (found < run.acknowledged || found > run.tried) bad("another generation");
-  else if (!sound(heap)) bad("unsound once attached anew");
-  else if (!holds(heap, run.committed[found])) bad("other contents once attached anew");
+/* What an attach would find now. */
+static void judge_file(const life *l, int fd) {
+  mheap_error error;
+  int copy = copy_of(fd);
+  mheap *heap = mheap_attach(copy, &(mheap_options){.mode = MHEAP_MODE_ATOMIC, .relocate = true}, &error);
+  if (heap == NULL) complain(l, "the file does not attach", error.text);
+  else judge_attached(l, heap, "the file");
   mheap_abandon(heap);
+  close(copy);
 }
 
-/* The error is gone: what works now. */
-static void judge_heap(bool sync_failed) {
-  if (!sound(run.heap)) return bad("unsound");
-  if (!run.unknown && !holds(run.heap, run.now)) return bad("other contents");
-  bool done = commit(true);
-  const mheap_error *error = mheap_last_error(run.heap);
-  if (!sync_failed && !run.unknown && !done) printf("  %s\n", error->text), bad("a second try fails");
-  if ((sync_failed || run.unknown) && done) bad("a commit after a failed sync");
-  if (sync_failed && !done && strstr(error->text, "open it again") == NULL)
-    bad("does not say to open it anew");
+/* ---- steps ---- */
+
+static bool said_why(const mheap_error *error) {
+  return error->sys == tally.fault->error && strlen(error->text) > 20;
 }
 
-/* False: the workload has no k-th call. */
-static bool one(call which, uint64_t k) {
-  memset(&run, 0, sizeof run);
-  prepare();
-  fault.which = which;
-  fault.k = k;
-  fault.seen = 0;
-  fault.fired = false;
-  bool done = true;
-  for (int n = 0; n < STEPS && done; n++) {
-    fault.on = true;
-    done = step(n);
-    fault.on = false;
-    if (done && fault.fired && which == C_SYNC) bad("says that it was done");
-    if (fault.fired) break;
+/* Returns whether it failed, which must have been told if so, and then nothing fails any more. */
+static bool failed(life *l, mheap_err code, const mheap_error *error, const char *what) {
+  faults_pause();
+  bool happened = faults_happened();
+  if (happened && tally.fault->call == FAULT_SYNC) l->gave_up = true; /* also where nobody is told */
+  if (code == MHEAP_OK) return false;
+  tally.refused++;
+  if (!happened) complain(l, what, error->text);
+  else if (!said_why(error)) complain(l, "another reason is told", error->text);
+  return true;
+}
+
+static mheap *attach_once(life *l, mheap_error *error) {
+  faults_resume();
+  mheap *heap = mheap_attach(l->fd, &(mheap_options){.mode = MHEAP_MODE_ATOMIC}, error);
+  return heap;
+}
+
+static void attach(life *l) {
+  mheap_error error = {0};
+  l->heap = attach_once(l, &error);
+  if (failed(l, l->heap == NULL ? error.code : MHEAP_OK, &error, "attach")) {
+    if (l->tried > 0) judge_file(l, l->fd);
+    l->heap = attach_once(l, &error);
+    faults_pause();
   }
-  if (!done && !fault.fired) bad("fails without an error");
-  if (run.heap != NULL) judge_heap(which == C_SYNC);
-  mheap_abandon(run.heap);
-  judge_file();
-  close(run.fd);
-  return fault.fired;
+  if (l->heap == NULL) {
+    fprintf(stderr, "attach, tried again: %s\n", error.text);
+    exit(1);
+  }
+  if (l->tried > 0) judge_attached(l, l->heap, "attached anew");
+  l->committed = l->durable = l->tried = mheap_generation(l->heap);
+  l->gave_up = false;
+}
+
+static void attach_anew(life *l) {
+  faults_pause();
+  mheap_abandon(l->heap);
+  if (l->gave_up && tally.fault->call == FAULT_SYNC) lose_what_was_not_synced(l->fd);
+  attach(l);
+}
+
+/* The heap is what it was, and refuses to commit. */
+static void expect_refusal(life *l) {
+  uint64_t before = workload_digest(l->heap);
+  expect(l, mheap_commit(l->heap, true) != MHEAP_OK, "a commit after what failed for good");
+  const char *text = mheap_last_error(l->heap)->text;
+  expect(l, strstr(text, "open it again") != NULL, text);
+  expect(l, workload_digest(l->heap) == before, "contents changed by a refusal");
+  l->gave_up = true;
+}
+
+static mheap_err try_commit(life *l, bool durable) {
+  l->tried = mheap_generation(l->heap) + 1;
+  l->digests[l->tried] = workload_digest(l->heap);
+  faults_resume();
+  return mheap_commit(l->heap, durable);
+}
+
+static void note_commit(life *l, bool durable) {
+  l->committed = mheap_generation(l->heap);
+  expect(l, l->committed == l->tried, "the generation of a commit");
+  if (durable) l->durable = l->committed;
+}
+
+static void commit(life *l, bool durable) {
+  workload_step(l->heap);
+  bool is_bad = failed(l, try_commit(l, durable), mheap_last_error(l->heap), "commit");
+  if (!is_bad) return note_commit(l, durable);
+  expect(l, workload_digest(l->heap) == l->digests[l->tried], "contents changed by a commit that failed");
+  check(l, l->heap, "memory");
+  judge_file(l, l->fd);
+  if (tally.fault->call == FAULT_SYNC) return expect_refusal(l);
+  mheap_err code = mheap_commit(l->heap, durable);
+  if (code) complain(l, "commit, tried again", mheap_last_error(l->heap)->text);
+  else note_commit(l, durable);
+}
+
+static void change(life *l, uint64_t most) {
+  for (uint64_t n = 0; n < 6 && !l->gave_up; n++) {
+    faults_resume();
+    failed(l, workload_change(l->heap, &l->random, most), mheap_last_error(l->heap), "change");
+  }
+  expect(l, workload_digest(l->heap) != 0, "contents");
+}
+
+static void roll_back(life *l) {
+  faults_resume();
+  bool is_bad = failed(l, mheap_rollback(l->heap), mheap_last_error(l->heap), "rollback");
+  if (!is_bad) expect(l, workload_digest(l->heap) == l->digests[l->committed], "contents after a rollback");
+  if (!is_bad) return;
+  judge_file(l, l->fd);
+  l->gave_up = true;
+}
+
+static void checkpoint(life *l) {
+  uint64_t before = workload_digest(l->heap);
+  faults_resume();
+  bool is_bad = failed(l, mheap_checkpoint(l->heap), mheap_last_error(l->heap), "checkpoint");
+  expect(l, workload_digest(l->heap) == before, "contents changed by a checkpoint");
+  if (!is_bad) {
+    l->durable = l->committed;
+    return;
+  }
+  judge_file(l, l->fd);
+  if (tally.fault->call == FAULT_SYNC) return expect_refusal(l);
+  if (mheap_checkpoint(l->heap) != MHEAP_OK) complain(l, "again", mheap_last_error(l->heap)->text);
+  else l->durable = l->committed;
+}
+
+static void detach(life *l) {
+  mheap_error error = {0};
+  faults_resume();
+  bool is_bad = failed(l, mheap_detach(l->heap, &error), &error, "detach");
+  if (is_bad) {
+    judge_file(l, l->fd);
+    return attach_anew(l);
+  }
+  l->durable = l->committed;
+  if (l->gave_up) lose_what_was_not_synced(l->fd);
+  attach(l);
+}
+
+static void clear(life *l) {
+  faults_resume();
+  failed(l, workload_clear(l->heap), mheap_last_error(l->heap), "clear");
+  if (!l->gave_up) commit(l, true);
+}
+
+static void step(life *l, int number) {
+  uint64_t most = number % 5 == 0 ? 30000 + 20000 * (uint64_t)number : 3000;
+  change(l, most);
+  if (l->gave_up) expect_refusal(l);
+  else if (number % 12 == 2 || number % 12 == 8) roll_back(l);
+  else if (number % 12 == 4) clear(l);
+  else if (number % 12 == 6) checkpoint(l);
+  else commit(l, number % 3 != 1);
+  if (!l->gave_up && number % 12 == 9) detach(l);
+  else if (l->gave_up || number % 12 == 11) attach_anew(l);
+}
+
+/* Its first commit; until that is there, whatever fails. */
+static void begin(life *l) {
+  attach(l);
+  while (workload_serial(l->heap) == 0) {
+    faults_resume();
+    bool is_bad = failed(l, workload_begin(l->heap), mheap_last_error(l->heap), "making the table");
+    if (!is_bad && !l->gave_up) commit(l, true);
+    if (l->gave_up) attach_anew(l);
+  }
+}
+
+/* ---- lives ---- */
+
+static uint64_t live(const fault *it) {
+  static life l;
+  l = (life){.fd = memfd_create("errors", MFD_CLOEXEC), .random = 7};
+  tally.fault = it;
+  keep_synced(l.fd);
+  faults_begin(it);
+  begin(&l);
+  for (int i = 0; i < STEPS; i++) step(&l, i);
+  detach(&l);
+  faults_pause();
+  if (mheap_detach(l.heap, NULL) != MHEAP_OK) complain(&l, "detach", "");
+  close(l.fd);
+  return faults_end();
+}
+
+static int errors_of(fault_call call, int errors[2]) {
+  errors[0] = EIO;
+  errors[1] = ENOSPC;
+  if (call == FAULT_WRITE || call == FAULT_SYNC) return 2;
+  if (call == FAULT_ALLOCATE) errors[0] = ENOSPC;
+  if (call >= FAULT_MAP && call <= FAULT_RESERVE) errors[0] = ENOMEM;
+  if (call == FAULT_TABLE) errors[0] = ENOMEM;
+  return 1;
+}
+
+static void live_all(fault_call call, uint64_t only, bool both, bool untold) {
+  int errors[2], count = errors_of(call, errors);
+  uint64_t calls = live(&(fault){.call = call}), lives = 0;
+  for (uint64_t k = 1; k <= calls; k++)
+    for (int i = 0; i < 2 * count; i++) {
+      bool lasting = i % 2 == 1;
+      if ((only != 0 && k != only) || (!both && lasting != (k % 2 == 1))) continue;
+      live(&(fault){
+          .call = call, .number = k, .error = errors[i / 2], .lasting = lasting, .untold = untold});
+      lives++;
+    }
+  printf("%s: %llu calls, %llu lives, %llu refusals, %llu bad\n", untold ? "untold" : fault_names[call],
+         (unsigned long long)calls, (unsigned long long)lives, (unsigned long long)tally.refused,
+         (unsigned long long)tally.bad);
 }
 
 int main(int argc, char **argv) {
-  unsigned all = 0;
-  fault.swallowed = argc > 2 && strcmp(argv[2], "swallowed") == 0;
-  for (int which = 0; which < CALLS; which++) {
-    unsigned wrong = 0;
-    uint64_t k = 0;
-    if (argc > 1 && strcmp(argv[1], call_names[which]) != 0) continue;
-    for (bool more = true; more; k += more) {
-      more = one((call)which, k);
-      wrong += run.bad > 0;
-    }
-    printf("%s: %llu errors, %u bad\n", call_names[which], (unsigned long long)k, wrong);
-    all += wrong;
+  uint64_t only = 0;
+  bool both = false;
+  int option;
+  while ((option = getopt(argc, argv, "ak:")) != -1)
+    if (option == 'k') only = strtoull(optarg, NULL, 10);
+    else if (option == 'a') both = true;
+    else return 2;
+  synced = malloc(FILE_MOST);
+  if (optind >= argc || synced == NULL) return 2;
+  bool untold = strcmp(argv[optind], "untold") == 0;
+  const char *name = untold ? "sync" : argv[optind];
+  for (int call = 0; call < FAULT_CALLS; call++) {
+    if (strcmp(name, fault_names[call]) != 0) continue;
+    if (call == FAULT_SYNC) faults_synced = keep_synced;
+    live_all((fault_call)call, only, both, untold);
+    return tally.bad > 0;
   }
-  return all > 0;
+  return fprintf(stderr, "no call is named %s\n", name), 2;
 }
