@@ -46,6 +46,7 @@ typedef struct mh_pages {
   bool committed;                /* lent readable and writable */
   bool pinned;                   /* pages are never given back */
   bool kept;                     /* mapped whole, and for good */
+  bool in_memory;                /* a file on tmpfs */
   _Atomic bool may_be_dirty;     /* fresh memory may hold anything */
   char fallback[MHEAP_FALLBACK]; /* what was asked for and not obtained, and why */
 } mh_pages;

@@ -84,6 +84,7 @@ static mheap_err choose_file(mh_region *region, mheap_error *error) {
     note(pages, reason);
   }
   pages->hugetlb = page;
+  pages->in_memory = memory;
   pages->advised = page == 0 && (pages->advised || wanted);
   if (page != 0) pages->grain = page;
   else if (memory && pages->advised && region->mode == MHEAP_MODE_LIVE) pages->grain = MH_HUGE_2M;
@@ -274,9 +275,10 @@ static int bring_in(mh_region *region, uint64_t from, uint64_t to) {
   return 0;
 }
 
-/* Private pages have no place in the file before a checkpoint. */
+/* Private pages have no place in the file before a checkpoint, but on tmpfs, where the kernel gives the
+   file a page before it copies it: without space that would end in SIGBUS. */
 static int back_growth(const mh_region *region, uint64_t offset, uint64_t length) {
-  uint64_t from = region->commits->shared_from, end = offset + length;
+  uint64_t from = region->pages.in_memory ? 0 : region->commits->shared_from, end = offset + length;
   if (offset > from) from = offset;
   return from < end ? mh_os_allocate(region->fd, from, end - from) : 0;
 }

@@ -24,21 +24,11 @@ from pathlib import Path
 
 import pytest
 from c_tools import run
+from disks import image_of, mounted, must_be_root
 
 CUTS = int(os.environ.get("MHEAP_POWER_CUTS", "200"))
 SEED = int(os.environ.get("MHEAP_SEED", "1"))
 OUTER, INNER = 2 << 30, 64 << 20  # bytes, most of them never used
-
-
-@contextlib.contextmanager
-def mounted(image: Path, place: Path) -> Iterator[Path]:
-    place.mkdir()
-    run("mount", "-o", "loop", image, place)
-    try:
-        yield place
-    finally:
-        run("umount", place)
-        place.rmdir()
 
 
 @dataclass(frozen=True)
@@ -61,17 +51,10 @@ class Disk:
 
 @pytest.fixture
 def disk(memory_directory: Path) -> Iterator[Disk]:
-    if os.geteuid() != 0:
-        pytest.skip("mounting file systems is for root: no disk was copied")
-    outer = memory_directory / "outer.image"
-    outer.touch()
-    os.truncate(outer, OUTER)
-    run("mkfs.xfs", "-q", "-m", "reflink=1", outer)
+    must_be_root()
+    outer = image_of(memory_directory / "outer.image", OUTER, "mkfs.xfs", "-q", "-m", "reflink=1")
     with mounted(outer, memory_directory / "outer") as copies:
-        image = copies / "disk.image"
-        image.touch()
-        os.truncate(image, INNER)
-        run("mkfs.ext4", "-q", image)
+        image = image_of(copies / "disk.image", INNER, "mkfs.ext4", "-q")
         with mounted(image, copies / "disk") as place:
             yield Disk(image, place, copies)
 
