@@ -160,6 +160,14 @@ static mheap_err drop_copies(mh_region *region, mheap_error *error) {
                 : load(region, error);
 }
 
+/* What was behind the end when a checkpoint came is what the file has, for the writer too (images.h): it
+   may grow there again. */
+static mheap_err drop_behind(mh_region *region, uint64_t size, mheap_error *error) {
+  uint64_t mapped = region->pages.mapped;
+  int failed = size < mapped ? mh_os_discard(mh_at(region, size), mapped - size) : 0;
+  return failed ? mh_fail_system(error, failed, region->path, "dropping pages behind the end") : MHEAP_OK;
+}
+
 static bool same_journal(const mh_sector *a, const mh_sector *b) {
   return a->journal_seed == b->journal_seed && a->generation == b->generation;
 }
@@ -176,9 +184,11 @@ static mheap_err take_place(mh_region *region, bool again, mheap_error *error) {
     journal->chain = before.chain;
     journal->size = before.size;
   } else if (again || journal->first.generation != before.generation) { /* read while it was emptied */
-    return drop_copies(region, error);
+    code = drop_copies(region, error);
+  } else {
+    code = drop_behind(region, journal->first.size, error);
   }
-  return MHEAP_OK;
+  return code ? code : map_growth(region, journal->first.size, error);
 }
 
 static bool is_settled(const mh_region *region) {

@@ -243,6 +243,52 @@ static void readers_see_whole_commits_until_the_writer_is_killed(void) {
   }
 }
 
+/* A reader that had read what was there before keeps nothing of it. */
+static void what_grows_back_is_seen(void) {
+  const char *path = test_path("l.heap");
+  mheap *writer = new_heap(path);
+  REQUIRE(writer != NULL);
+  char *block = mheap_calloc(writer, 1, 20 * MH_SLICE);
+  CHECK_EQ(mheap_commit(writer, false), MHEAP_OK);
+  mheap *reader = open_in(path, MHEAP_MODE_READONLY);
+  REQUIRE(reader != NULL && block != NULL);
+  memset(block, 'x', 20 * MH_SLICE);
+  CHECK_EQ(mheap_commit(writer, false), MHEAP_OK);
+  CHECK_EQ(mheap_refresh(reader, NULL), MHEAP_OK);
+  CHECK_EQ(mheap_free(writer, block), MHEAP_OK);
+  CHECK_EQ(mheap_collect(writer, true), MHEAP_OK);
+  CHECK_EQ(mheap_commit(writer, false), MHEAP_OK);
+  CHECK_EQ(mheap_refresh(reader, NULL), MHEAP_OK);
+  CHECK_EQ(mheap_checkpoint(writer), MHEAP_OK);
+  CHECK_EQ(mheap_refresh(reader, NULL), MHEAP_OK);
+  char *again = mheap_calloc(writer, 1, 20 * MH_SLICE);
+  CHECK(again == block);
+  CHECK_EQ(mheap_commit(writer, false), MHEAP_OK);
+  CHECK_EQ(mheap_refresh(reader, NULL), MHEAP_OK);
+  const char *seen = (const char *)mh_at(reader->region, mh_offset(writer->region, again));
+  for (uint64_t i = 0; i < 20 * MH_SLICE; i += MH_PAGE) CHECK_EQ(seen[i], 0);
+  mheap_detach(reader, NULL);
+  mheap_detach(writer, NULL);
+}
+
+/* The pages have more than the reader has mapped, and no record says so. */
+static void what_grew_before_a_checkpoint_is_seen(void) {
+  const char *path = test_path("m.heap");
+  mheap *writer = new_heap(path);
+  REQUIRE(writer != NULL);
+  mheap *reader = open_in(path, MHEAP_MODE_READONLY);
+  REQUIRE(reader != NULL);
+  char *block = mheap_calloc(writer, 1, 20 * MH_SLICE);
+  REQUIRE(block != NULL);
+  CHECK_EQ(mheap_commit(writer, false), MHEAP_OK);
+  CHECK_EQ(mheap_checkpoint(writer), MHEAP_OK);
+  CHECK_EQ(mheap_refresh(reader, NULL), MHEAP_OK);
+  CHECK_EQ(mh_region_size(reader->region), mh_region_size(writer->region));
+  CHECK_EQ(mheap_check(reader, NULL, NULL, NULL), MHEAP_OK);
+  mheap_detach(reader, NULL);
+  mheap_detach(writer, NULL);
+}
+
 static uint64_t mark_of(const char *path) {
   uint64_t word = 0;
   int fd = open(path, O_RDONLY);
@@ -312,4 +358,5 @@ TEST_MAIN(TEST(a_reader_goes_on_when_it_is_told_to), TEST(a_checkpoint_is_notice
           TEST(what_is_kept_stays), TEST(what_is_kept_makes_the_journal_grow_to_a_limit),
           TEST(a_reader_follows_growth_and_moves_of_the_journal),
           TEST(readers_see_whole_commits_until_the_writer_is_killed), TEST(readers_attach_beside_checkpoints),
-          TEST(a_checkpoint_that_was_not_finished_stays_marked))
+          TEST(a_checkpoint_that_was_not_finished_stays_marked), TEST(what_grows_back_is_seen),
+          TEST(what_grew_before_a_checkpoint_is_seen))
