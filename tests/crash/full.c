@@ -1,5 +1,5 @@
-/* full.c: commits on a disk that has so many pages left, for every number of them: what does not fit is refused
-   by name, changes neither memory nor what is committed, and fits once there is space.
+/* full.c: commits on a disk that has so many pages left, for every number of them: what does not fit is
+   refused by name, changes neither memory nor what is committed, and fits once there is space.
 
      crash_full DIRECTORY [PAGES]     a small file system of its own; up to so many pages, 200 if not said */
 #include <errno.h>

@@ -2,7 +2,7 @@
    returned, or the one it was in. The next one goes on with that. A reader beside every third sees whole
    commits too, and no older than it saw before.
 
-     crash_kills DIRECTORY [--kills N] [--seed N]
+     crash_kills DIRECTORY [--kills N] [--seed N] [--beside]     --beside: all are read, for longer
      crash_kills DIRECTORY --in-place     a control, which must be caught: the file itself is changed */
 #include <sched.h>
 #include <signal.h>
@@ -14,6 +14,9 @@
 #include "committer.h"
 
 #define MICROSECONDS 2000 /* a process lives, at most, once it is at work */
+#define BESIDE 30000      /* and if what matters is the reader */
+
+static bool beside;
 
 typedef struct tally {
   unsigned kills, bad, in[PHASES];
@@ -27,9 +30,10 @@ static void wait_microseconds(uint64_t count) {
 /* Now and then while it attaches, else once it is at work, or read beside. false: it ended by itself. */
 static bool kill_at_random(pid_t pid, committer_ledger *l, const char *path, uint64_t *random, bool *good) {
   int status;
-  bool early = random_below(random, 8) == 0, reads = path != NULL && !early && random_below(random, 3) == 0;
+  bool early = random_below(random, 8) == 0;
+  bool reads = path != NULL && !early && (random_below(random, 3) == 0 || beside);
   while (!early && atomic_load(&l->phase) == ATTACHING && waitpid(pid, &status, WNOHANG) == 0) sched_yield();
-  if (reads) *good = committer_read_beside(l, path, MICROSECONDS);
+  if (reads) *good = committer_read_beside(l, path, beside ? BESIDE : MICROSECONDS);
   else wait_microseconds(random_below(random, early ? MICROSECONDS / 2 : MICROSECONDS));
   kill(pid, SIGKILL);
   return waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
@@ -96,6 +100,7 @@ int main(int argc, char **argv) {
   if (argc < 2) return fprintf(stderr, "usage: see kills.c\n"), 2;
   for (int i = 2; i < argc; i++) {
     if (strcmp(argv[i], "--in-place") == 0) control = true;
+    else if (strcmp(argv[i], "--beside") == 0) beside = true;
     else if (i + 1 < argc && strcmp(argv[i], "--kills") == 0) kills = (unsigned)atoi(argv[++i]);
     else if (i + 1 < argc && strcmp(argv[i], "--seed") == 0) seed = strtoull(argv[++i], NULL, 0);
     else return 2;

@@ -34,6 +34,15 @@ def test_what_was_committed_is_there(programs: Path, memory_directory: Path) -> 
     assert int(phases["attaching"]) > KILLS // 50, "and recoveries"
 
 
+def test_a_reader_sees_what_was_committed(programs: Path, memory_directory: Path) -> None:
+    kills = KILLS // 5
+    output = run(programs / "crash_kills", memory_directory, "--kills", kills, "--beside", timeout=60 + kills)
+    found = TALLY.match(output.splitlines()[-1])
+    assert found, output
+    assert (int(found[1]), int(found[4])) == (kills, 0)
+    assert int(found[3]) > 10 * kills
+
+
 def test_the_judge_sees_changes_in_place(programs: Path, memory_directory: Path) -> None:
     """Control: blocks that are changed in the file itself, as in mode live, are half changed after a kill."""
     done = subprocess.run(
