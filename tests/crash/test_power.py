@@ -47,7 +47,7 @@ SYNCS = {
     "mh_journal_reach#2": ("mh_journal_reach<reach#2", 3),
     "recover": ("recover<on_file", 1),
     "write_back": ("write_back<mh_checkpoint", 1),
-    "write_back#2": ("write_back<mh_checkpoint#2", 1),
+    "write_back#2": ("write_back<mh_checkpoint#2", 5),
 }
 # Runs as short as these do not show them: few cuts fall between what they keep apart. The first of
 # mh_recover is for records of a killed process that no disk has yet; here disks have all it begins with.
