@@ -1,6 +1,9 @@
 /* committer.c: see committer.h. */
 #include "committer.h"
 
+#include <signal.h>
+#include <sys/prctl.h>
+
 #include "heap.h"
 #include "os.h"
 
@@ -92,6 +95,7 @@ static void detach(work *w) {
 
 _Noreturn void committer_run(committer_ledger *ledger, const char *path, uint64_t random, bool in_place) {
   work w = {.ledger = ledger, .path = path, .random = random, .in_place = in_place};
+  prctl(PR_SET_PDEATHSIG, SIGKILL); /* not beyond the test */
   for (;;) {
     attach(&w);
     for (uint64_t n = random_below(&w.random, 200); n > 0; n--) step(&w);
