@@ -394,8 +394,11 @@ def syncs_of(run: Run, name: str, count: int) -> int:
 
 
 def syncs(run: Run) -> list[Row]:
-    """The difference between two runs: what opening and closing sync is not counted."""
-    rows, few, many = [], 20, 100
+    """The difference between two runs: what opening and closing sync is not counted.
+
+    As many commits as fill mheap's journal once: its growth, and the checkpoint, sync too.
+    """
+    rows, few, many = [], 200, 1300
     try:
         for name, store in STORES.items():
             if not missing(store):
@@ -456,7 +459,7 @@ def facts(options: argparse.Namespace) -> dict[str, str]:
 
 
 def number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}" if 1 <= value < 10 else f"{value:.3g}"
 
 
 def cells(one: Row) -> list[str]:

@@ -169,9 +169,9 @@ def test_each_durable_commit_syncs_once_and_that_is_counted(tmp_path: Path) -> N
     if "counting syncs" in {one["name"] for one in document["missing"]}:
         assert counts == {}
         return
-    for what in ("mheap, an int of heap.root", "mheap, 8 bytes of a view"):
-        assert 1 <= counts[what] < 1.2  # and one each time that the journal doubles
     assert counts["4 KiB written"] == 1
+    for name in ("mheap, an int of heap.root", "mheap, 8 bytes of a view"):
+        assert 1 <= counts[name] < 1.02, "one each, and few for the journal itself"
 
 
 def targets() -> ModuleType:
