@@ -482,6 +482,7 @@ class AtomicMachine(Machine):
     def teardown(self) -> None:
         if hasattr(self, "held"):
             self.held.clear()
+            self.heap.commit(durable=False)  # frees what only these kept over an earlier commit
         super().teardown()
 
     def leave(self) -> None:
