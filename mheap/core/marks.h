@@ -32,7 +32,8 @@ static inline void mh_mark_range(const void *address, uint64_t length) {
 
 /* The marks of one region, as bits, since they were cleared. */
 typedef struct mh_marked {
-  uint64_t bits[MH_MARKS / 64]; /* of slices modulo MH_MARKS, from the region's start */
+  uint64_t bits[MH_MARKS / 64];      /* of slices modulo MH_MARKS, from the region's start */
+  uint64_t some[MH_MARKS / 64 / 64]; /* of words of `bits`: is it not 0? */
   const char *base;
   struct mh_marked *next;
 } mh_marked;
