@@ -113,7 +113,7 @@ static void raw(const char *path, unsigned long count) {
 }
 
 static void bulk(const char *path, size_t bytes) {
-  warm(bytes * 5 / 2);
+  warm(bytes * 9 / 2);
   mheap *heap = open_heap(path, MHEAP_MODE_ATOMIC, bytes);
   double fresh = now();
   char *memory = block(heap, bytes);
@@ -142,7 +142,7 @@ static double write_pass(int fd, char *piece, size_t bytes, int value) {
 
 static void write_bulk(const char *path, size_t bytes) {
   static char piece[PIECE];
-  warm(bytes * 5 / 2);
+  warm(bytes * 9 / 2);
   int fd = open_file(path);
   double fresh = write_pass(fd, piece, bytes, 1);
   printf("{\"fresh\": %.6f, \"over\": %.6f}\n", fresh, write_pass(fd, piece, bytes, 2));

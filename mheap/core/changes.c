@@ -75,16 +75,19 @@ static mheap_err visit_stretches(const search *s, uint64_t offset, const uint64_
 /* Others may be storing to it: what is looked at is a copy. */
 static mheap_err compare_page(const search *s, uint64_t offset, mheap_error *error) {
   uint64_t now[WORDS];
-  char *image;
-  mheap_err code = mh_images_of(&s->region->commits->images, offset, &image, error);
-  if (code || memcmp(mh_at(s->region, offset), image, MH_PAGE) == 0) return code;
+  const char *image = mh_images_find(&s->region->commits->images, offset);
+  if (memcmp(mh_at(s->region, offset), image, MH_PAGE) == 0) return MHEAP_OK;
   memcpy(now, mh_at(s->region, offset), sizeof now);
   return visit_stretches(s, offset, now, (const uint64_t *)image, error);
 }
 
 static mheap_err compare_range(void *arg, uint64_t from, uint64_t to, mheap_error *error) {
+  const search *s = arg;
   mheap_err code = MHEAP_OK;
-  for (; from < to && !code; from += MH_PAGE) code = compare_page(arg, from, error);
+  for (uint64_t end; from < to && !code;) {
+    code = mh_images_load(&s->region->commits->images, from, to, &end, error);
+    for (; from < end && !code; from += MH_PAGE) code = compare_page(s, from, error);
+  }
   return code;
 }
 

@@ -378,7 +378,7 @@ static void note_room(mh_commits *commits) {
 
 static mheap_err commit(mh_region *region, bool durable, const mh_commit_wait *wait, mheap_error *error) {
   mh_commits *commits = region->commits;
-  mh_draft draft = {.tape = &commits->journal.tape, .reach = reach, .arg = region};
+  mh_draft draft = {.tape = &commits->journal.tape, .hurry = durable, .reach = reach, .arg = region};
   mh_record record;
   mheap_err code = keep_limit(region, error);
   if (!code) code = begin_journal(region, error);
@@ -481,17 +481,18 @@ mheap_err mh_commit_dirty(mh_region *region, bool asked, mheap_dirty *dirty, mhe
 }
 
 /* Only the bytes that differ, so that what nobody changed is not even stored to. */
-static mheap_err restore_page(mh_region *region, uint64_t offset, mheap_error *error) {
-  char *image;
-  mheap_err code = mh_images_of(&region->commits->images, offset, &image, error);
-  if (!code && memcmp(mh_at(region, offset), image, MH_PAGE) != 0)
-    memcpy(mh_at(region, offset), image, MH_PAGE);
-  return code;
+static void restore_page(mh_region *region, uint64_t offset) {
+  const char *image = mh_images_find(&region->commits->images, offset);
+  if (memcmp(mh_at(region, offset), image, MH_PAGE) != 0) memcpy(mh_at(region, offset), image, MH_PAGE);
 }
 
 static mheap_err restore_range(void *arg, uint64_t from, uint64_t to, mheap_error *error) {
+  mh_region *region = arg;
   mheap_err code = MHEAP_OK;
-  for (; from < to && !code; from += MH_PAGE) code = restore_page(arg, from, error);
+  for (uint64_t end; from < to && !code;) {
+    code = mh_images_load(&region->commits->images, from, to, &end, error);
+    for (; from < end && !code; from += MH_PAGE) restore_page(region, from);
+  }
   return code;
 }
 

@@ -6,6 +6,8 @@
 
 #include "os.h"
 
+#define GROUP_BYTES (MH_IMAGES_GROUP * (uint64_t)MH_PAGE)
+
 static uint64_t groups_in(uint64_t span) { return span / MH_PAGE / MH_IMAGES_GROUP + 1; }
 
 mheap_err mh_images_init(mh_images *images, int fd, const char *path, uint64_t span, mheap_error *error) {
@@ -52,27 +54,66 @@ char *mh_images_find(const mh_images *images, uint64_t offset) {
   return has(group_of(images, offset)->known, page_in(offset)) ? images->shadow + offset : NULL;
 }
 
-static mheap_err load(mh_images *images, uint64_t offset, char *page, mheap_error *error) {
+static mheap_err load(mh_images *images, uint64_t from, uint64_t to, mheap_error *error) {
   size_t got;
-  int failed = mh_os_read(images->fd, page, MH_PAGE, offset, &got);
-  if (failed) return mh_fail_system(error, failed, images->path, "reading a page of the last commit");
-  memset(page + got, 0, MH_PAGE - got);
+  int failed = mh_os_read(images->fd, images->shadow + from, to - from, from, &got);
+  if (failed) return mh_fail_system(error, failed, images->path, "reading pages of the last commit");
+  memset(images->shadow + from + got, 0, to - from - got);
   return MHEAP_OK;
 }
 
-mheap_err mh_images_of(mh_images *images, uint64_t offset, char **page, mheap_error *error) {
-  mh_images_group *group = group_of(images, offset);
-  const uint64_t bytes = MH_IMAGES_GROUP * MH_PAGE;
-  *page = images->shadow + offset;
-  if (has(group->known, page_in(offset))) return MHEAP_OK;
-  int failed = is_blank(group) ? mh_os_commit(images->shadow + offset / bytes * bytes, bytes) : 0;
+/* Where pages up to `to` will be known as well, large pages are brought in faster. */
+static mheap_err make_room(mh_images *images, uint64_t from, uint64_t to, mheap_error *error) {
+  uint64_t start = from / GROUP_BYTES * GROUP_BYTES;
+  if (!is_blank(group_of(images, from))) return MHEAP_OK;
+  int failed = mh_os_commit(images->shadow + start, GROUP_BYTES);
   if (failed) return mh_fail_system(error, failed, images->path, "making room for pages of the last commit");
-  mheap_err code = load(images, offset, *page, error);
-  if (code) return code;
-  set(group->known, page_in(offset));
-  images->known++;
-  if (offset >= images->end) images->end = offset + MH_PAGE;
+  if (from == start && to - start >= GROUP_BYTES) mh_os_advise_huge(images->shadow + start, GROUP_BYTES);
   return MHEAP_OK;
+}
+
+static void note_known(mh_images *images, uint64_t from, uint64_t to) {
+  images->known += (to - from) / MH_PAGE;
+  if (to > images->end) images->end = to;
+  for (; from < to; from += MH_PAGE) set(group_of(images, from)->known, page_in(from));
+}
+
+/* The end of the pages from `from` on, at most to `to`, none of which is known, in one group. */
+static uint64_t unknown_end(const mh_images *images, uint64_t from, uint64_t to) {
+  uint64_t group_end = (from / GROUP_BYTES + 1) * GROUP_BYTES;
+  if (to > group_end) to = group_end;
+  for (; from < to; from += MH_PAGE)
+    if (has(group_of(images, from)->known, page_in(from))) break;
+  return from;
+}
+
+static mheap_err load_unknown(mh_images *images, uint64_t from, uint64_t to, uint64_t rest,
+                              mheap_error *error) {
+  mheap_err code = make_room(images, from, rest, error);
+  if (!code) code = load(images, from, to, error);
+  if (!code) note_known(images, from, to);
+  return code;
+}
+
+#define AT_ONCE ((uint64_t)256 << 10) /* bytes: what is read is compared while it is in the cache */
+
+mheap_err mh_images_load(mh_images *images, uint64_t from, uint64_t to, uint64_t *end, mheap_error *error) {
+  uint64_t rest = to, next;
+  if (to - from > AT_ONCE) to = from + AT_ONCE;
+  *end = to;
+  mheap_err code = MHEAP_OK;
+  for (; from < to && !code; from = next > from ? next : from + MH_PAGE) {
+    next = unknown_end(images, from, to);
+    if (next > from) code = load_unknown(images, from, next, rest, error);
+  }
+  return code;
+}
+
+mheap_err mh_images_of(mh_images *images, uint64_t offset, char **page, mheap_error *error) {
+  uint64_t end;
+  *page = images->shadow + offset;
+  if (has(group_of(images, offset)->known, page_in(offset))) return MHEAP_OK;
+  return mh_images_load(images, offset, offset + MH_PAGE, &end, error);
 }
 
 void mh_images_note(mh_images *images, uint64_t offset) {
@@ -118,25 +159,23 @@ static uint64_t known_in(const mh_images_group *group) {
 }
 
 void mh_images_settle(mh_images *images, uint64_t end) {
-  const uint64_t bytes = MH_IMAGES_GROUP * MH_PAGE;
   images->known = images->changed = 0;
-  for (uint64_t i = 0; i * bytes < images->end; i++) {
+  for (uint64_t i = 0; i * GROUP_BYTES < images->end; i++) {
     mh_images_group *group = &images->groups[i];
     if (is_blank(group)) continue;
     memset(group->changed, 0, sizeof group->changed);
-    forget_from(group, end > i * bytes ? (end - i * bytes) / MH_PAGE : 0);
-    if (is_blank(group)) mh_os_decommit(images->shadow + i * bytes, bytes);
+    forget_from(group, end > i * GROUP_BYTES ? (end - i * GROUP_BYTES) / MH_PAGE : 0);
+    if (is_blank(group)) mh_os_decommit(images->shadow + i * GROUP_BYTES, GROUP_BYTES);
     images->known += known_in(group);
   }
 }
 
 void mh_images_forget(mh_images *images) {
-  const uint64_t bytes = MH_IMAGES_GROUP * MH_PAGE;
-  for (uint64_t i = 0; i * bytes < images->end; i++) {
+  for (uint64_t i = 0; i * GROUP_BYTES < images->end; i++) {
     mh_images_group *group = &images->groups[i];
     if (is_blank(group)) continue;
     memcpy(group->known, group->changed, sizeof group->known);
-    if (is_blank(group)) mh_os_decommit(images->shadow + i * bytes, bytes);
+    if (is_blank(group)) mh_os_decommit(images->shadow + i * GROUP_BYTES, GROUP_BYTES);
   }
   images->known = images->changed;
 }

@@ -34,6 +34,8 @@ void mh_images_fini(mh_images *images);
 
 /* The page at `offset`, read from the file if it is not known; behind the file's end it is zero. */
 mheap_err mh_images_of(mh_images *images, uint64_t offset, char **page, mheap_error *error);
+/* Reads what is not known of the pages in [from, to), some at once: *end says how far it came. */
+mheap_err mh_images_load(mh_images *images, uint64_t from, uint64_t to, uint64_t *end, mheap_error *error);
 /* The page, if it is known, else NULL. */
 char *mh_images_find(const mh_images *images, uint64_t offset);
 /* It differs from the file now. */

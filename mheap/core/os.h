@@ -54,6 +54,9 @@ int mh_os_truncate(int fd, uint64_t size);
 int mh_os_allocate(int fd, uint64_t offset, uint64_t length);
 int mh_os_punch(int fd, uint64_t offset, uint64_t length);
 int mh_os_sync(int fd);
+/* Lets the disk begin with what was written there, which a sync then has to wait less for. Promises
+   nothing, and tells nothing: what cannot be written is told by the sync. */
+void mh_os_begin_writing(int fd, uint64_t offset, uint64_t length);
 /* The first stretch of data in [from, end), any offsets; *start == *stop == end: there is none. Holes
    read as zero. Where the file system cannot tell, all of it is data. */
 int mh_os_seek_data(int fd, uint64_t from, uint64_t end, uint64_t *start, uint64_t *stop);

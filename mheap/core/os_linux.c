@@ -241,6 +241,10 @@ int mh_os_seek_data(int fd, uint64_t from, uint64_t end, uint64_t *start, uint64
 
 int mh_os_sync(int fd) { return fdatasync(fd) == 0 ? 0 : errno; }
 
+void mh_os_begin_writing(int fd, uint64_t offset, uint64_t length) {
+  sync_file_range(fd, (off_t)offset, (off_t)length, SYNC_FILE_RANGE_WRITE);
+}
+
 /* ---- locks ---- */
 
 static struct flock lock_of(uint64_t first, uint64_t count, short type) {

@@ -202,11 +202,13 @@ static mheap_err write_window(mh_draft *draft, uint64_t length, mheap_error *err
 }
 
 static mheap_err next_window(mh_draft *draft, mheap_error *error) {
-  mheap_err code = write_window(draft, draft->tape->have, error);
+  mh_tape *tape = draft->tape;
+  mheap_err code = write_window(draft, tape->have, error);
   if (code) return code;
+  if (draft->hurry) mh_os_begin_writing(tape->fd, tape->start + tape->from, tape->have);
   draft->open = NULL;
-  draft->tape->from += draft->tape->have;
-  draft->tape->have = 0;
+  tape->from += tape->have;
+  tape->have = 0;
   return MHEAP_OK;
 }
 

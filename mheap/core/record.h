@@ -52,6 +52,7 @@ typedef struct mh_draft {
   uint32_t sum;          /* of what is written, behind the header */
   uint64_t entries;      /* so far */
   mh_record_entry *open; /* the last, while it is in the window */
+  bool hurry;            /* a sync will follow: the disk may begin with each window */
   /* Lets the tape have room for `size` bytes. */
   mheap_err (*reach)(void *arg, uint64_t size, mheap_error *error);
   void *arg;
