@@ -9,14 +9,15 @@
 
 #define RANGES 256
 
-mheap_err mh_changes_pages(mh_region *region, uint64_t from, uint64_t to,
-                           mheap_err (*visit)(void *arg, uint64_t from, uint64_t to, mheap_error *error),
-                           void *arg, mheap_error *error) {
+typedef mheap_err visit_range(void *arg, uint64_t from, uint64_t to, mheap_error *error);
+
+static mheap_err visit_pages(mh_region *region, const mh_os_look *look, uint64_t from, uint64_t to,
+                             visit_range *visit, void *arg, mheap_error *error) {
   mh_os_range ranges[RANGES];
   uint64_t next = (uint64_t)mh_at(region, from), end = (uint64_t)mh_at(region, to);
   while (next < end) {
     size_t count;
-    int failed = mh_os_written((void *)next, end - next, ranges, RANGES, &count, &next);
+    int failed = mh_os_written(look, (void *)next, end - next, ranges, RANGES, &count, &next);
     if (failed) return mh_fail_system(error, failed, region->path, "asking the kernel what was written");
     for (size_t i = 0; i < count; i++) {
       uint64_t start = ranges[i].start - (uint64_t)region->base,
@@ -28,17 +29,25 @@ mheap_err mh_changes_pages(mh_region *region, uint64_t from, uint64_t to,
   return MHEAP_OK;
 }
 
+mheap_err mh_changes_pages(mh_region *region, uint64_t from, uint64_t to,
+                           mheap_err (*visit)(void *arg, uint64_t from, uint64_t to, mheap_error *error),
+                           void *arg, mheap_error *error) {
+  const mh_os_look look = mh_os_look_now();
+  return visit_pages(region, &look, from, to, visit, arg, error);
+}
+
 /* The first slice has what others than objects change: it is looked at always. */
 mheap_err mh_changes_ranges(mh_region *region, uint64_t to,
                             mheap_err (*visit)(void *arg, uint64_t from, uint64_t to, mheap_error *error),
                             void *arg, mheap_error *error) {
   const mh_marked *marked = &region->commits->marked;
-  if (region->named_base) return mh_changes_pages(region, 0, to, visit, arg, error);
+  const mh_os_look look = mh_os_look_now();
+  if (region->named_base) return visit_pages(region, &look, 0, to, visit, arg, error);
   mh_marked_gather();
-  mheap_err code = mh_changes_pages(region, 0, MH_SLICE, visit, arg, error);
+  mheap_err code = visit_pages(region, &look, 0, MH_SLICE, visit, arg, error);
   uint64_t from = 1, end = to / MH_SLICE;
   for (uint64_t count; !code && (count = mh_marked_next(marked, &from, end)) > 0; from += count)
-    code = mh_changes_pages(region, from * MH_SLICE, (from + count) * MH_SLICE, visit, arg, error);
+    code = visit_pages(region, &look, from * MH_SLICE, (from + count) * MH_SLICE, visit, arg, error);
   return code;
 }
 

@@ -38,7 +38,7 @@ typedef struct mh_commits {
   bool overrun;         /* beyond the limit, pinned readers are given up, not the commit */
   int failed;           /* errno of a sync that failed; no commit since */
   mh_marked marked;     /* what mheap stored to since the last commit looked */
-  uint64_t looked_at[MH_MARKS / 64]; /* what it stored to before, of a commit that is under way */
+  mh_marked_bits looked_at; /* what it stored to before, of a commit that is under way */
   _Atomic uint64_t room; /* what the region may grow to without `lock`: nothing is in the way */
   bool tidied;          /* nothing of a killed writer's is behind the region's end */
   bool touched;         /* the file was changed by this attach */

@@ -155,13 +155,23 @@ typedef struct mh_os_range {
   uint64_t start, end; /* addresses */
 } mh_os_range;
 
+/* A way to ask: of the open /proc/self/pagemap, about [start, end); the rest as below. */
+typedef int mh_os_written_fun(int fd, uint64_t start, uint64_t end, mh_os_range *ranges, size_t room,
+                              size_t *count, uint64_t *next);
+typedef struct mh_os_look {
+  mh_os_written_fun *way;
+  int fd;
+} mh_os_look;
+/* How to ask in this process now; good for several ranges, asked about at once. */
+mh_os_look mh_os_look_now(void);
+
 /* The pages of private mappings in [address, address + length) that hold contents of their own, no
    longer the file's: in order, neighbours joined, into ranges[room], room over 0. *next is where to go
    on: address + length when that was all. Never too few: pages that were stored to are among them
    until they are mapped anew or discarded. Others may be too: what a lock in memory or MAP_POPULATE
    brought into a writable mapping, and the page of zeros if the way is not MH_OS_WRITTEN_SCAN. */
-int mh_os_written(void *address, uint64_t length, mh_os_range *ranges, size_t room, size_t *count,
-                  uint64_t *next);
+int mh_os_written(const mh_os_look *look, void *address, uint64_t length, mh_os_range *ranges, size_t room,
+                  size_t *count, uint64_t *next);
 
 typedef enum mh_os_written_how {
   MH_OS_WRITTEN_SCAN,    /* ioctl PAGEMAP_SCAN (Linux 6.7): untouched ranges cost nothing */
@@ -174,9 +184,6 @@ mh_os_written_how mh_os_how_written(void);
 
 /* For tests. From now on it is this way, whether it works or not; -1: as the trial says. */
 void mh_os_force_written(int how);
-/* A way to ask: of the open /proc/self/pagemap, about [start, end); the rest as above. */
-typedef int mh_os_written_fun(int fd, uint64_t start, uint64_t end, mh_os_range *ranges, size_t room,
-                              size_t *count, uint64_t *next);
 /* The trial: a page that was stored to, one that was read, one untouched. Is the answer the first? */
 bool mh_os_written_is_true(mh_os_written_fun *way, int fd);
 

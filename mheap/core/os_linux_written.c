@@ -250,11 +250,15 @@ mh_os_written_how mh_os_how_written(void) {
 
 void mh_os_force_written(int how) { atomic_store_explicit(&forced, how, memory_order_relaxed); }
 
-int mh_os_written(void *address, uint64_t length, mh_os_range *ranges, size_t room, size_t *count,
-                  uint64_t *next) {
+mh_os_look mh_os_look_now(void) {
   choice c = current();
+  return (mh_os_look){ways[how_of(&c)], c.fd};
+}
+
+int mh_os_written(const mh_os_look *look, void *address, uint64_t length, mh_os_range *ranges, size_t room,
+                  size_t *count, uint64_t *next) {
   uint64_t start = (uintptr_t)address;
   *count = 0;
   *next = start;
-  return ways[how_of(&c)](c.fd, start, start + length, ranges, room, count, next);
+  return look->way(look->fd, start, start + length, ranges, room, count, next);
 }

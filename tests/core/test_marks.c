@@ -116,21 +116,21 @@ static void a_store_that_is_not_marked_is_caught(void) {
 /* Slices further than the marks reach share them. */
 static void runs_are_those_that_a_plain_walk_finds(void) {
   static mh_marked marked;
-  static uint64_t taken[MH_MARKS / 64];
+  static mh_marked_bits taken;
   char *base = (char *)0x7000000000; /* nothing is there: only its address counts */
   mh_marked_add(&marked, base);
   for (int round = 0; round < 40; round++) {
     for (unsigned n = draw(30); n > 0; n--)
-      mh_mark_range(base + (uint64_t)draw(MH_MARKS) * MH_SLICE, 1 + draw(200) * MH_SLICE);
+      mh_mark_range(base + (uint64_t)draw((unsigned)MH_MARKS) * MH_SLICE, 1 + (uint64_t)draw(200) * MH_SLICE);
     mh_marked_gather();
-    if (round % 3 == 0) mh_marked_take(&marked, taken);
-    if (round % 3 == 1) mh_marked_put_back(&marked, taken);
-    uint64_t end = draw(3 * MH_MARKS), from = draw(200), slice = from;
+    if (round % 3 == 0) mh_marked_take(&marked, &taken);
+    if (round % 3 == 1) mh_marked_put_back(&marked, &taken);
+    uint64_t end = draw(3 * (unsigned)MH_MARKS), from = draw(200), slice = from;
     for (uint64_t count; (count = mh_marked_next(&marked, &from, end)) > 0; from += count) {
-      for (; slice < from; slice++) REQUIRE(!(marked.bits[slice % MH_MARKS / 64] >> slice % 64 & 1));
-      for (; slice < from + count; slice++) REQUIRE(marked.bits[slice % MH_MARKS / 64] >> slice % 64 & 1);
+      for (; slice < from; slice++) REQUIRE(!(marked.of.bits[slice % MH_MARKS / 64] >> slice % 64 & 1));
+      for (; slice < from + count; slice++) REQUIRE(marked.of.bits[slice % MH_MARKS / 64] >> slice % 64 & 1);
     }
-    for (; slice < end; slice++) REQUIRE(!(marked.bits[slice % MH_MARKS / 64] >> slice % 64 & 1));
+    for (; slice < end; slice++) REQUIRE(!(marked.of.bits[slice % MH_MARKS / 64] >> slice % 64 & 1));
     if (round % 7 == 6) mh_marked_clear(&marked);
   }
   mh_marked_remove(&marked);

@@ -61,9 +61,10 @@ static void check_asking(char *at, const char *pattern, size_t room) {
   mh_os_range ranges[64];
   uint64_t end = (uintptr_t)at + strlen(pattern) * page, next = (uintptr_t)at, last = 0;
   size_t count, total = 0;
+  const mh_os_look look = mh_os_look_now();
   while (next < end) {
     uint64_t from = next;
-    REQUIRE_EQ(mh_os_written((void *)from, end - from, ranges, room, &count, &next), 0);
+    REQUIRE_EQ(mh_os_written(&look, (void *)from, end - from, ranges, room, &count, &next), 0);
     REQUIRE(count <= room && next > from && next <= end);
     for (size_t i = 0; i < count; i++) {
       CHECK(ranges[i].start > last || last == 0);
@@ -262,8 +263,9 @@ static void check_many_by(char *at, size_t room) {
   static mh_os_range ranges[600];
   size_t found = 0, count;
   uint64_t start = (uintptr_t)at, next = start, end = start + MANY * page;
+  const mh_os_look look = mh_os_look_now();
   while (next < end) {
-    REQUIRE_EQ(mh_os_written((void *)next, end - next, ranges, room, &count, &next), 0);
+    REQUIRE_EQ(mh_os_written(&look, (void *)next, end - next, ranges, room, &count, &next), 0);
     for (size_t i = 0; i < count; i++, found++) {
       bool is_run = found == 500;
       CHECK_EQ((ranges[i].start - start) / page, is_run ? 2000 : 2 * found);

@@ -70,8 +70,9 @@ WRAP(FAULT_MAP, mh_os_map,
 WRAP(FAULT_COMMIT, mh_os_commit, (void *address, uint64_t length), (address, length))
 WRAP(FAULT_RESERVE, mh_os_reserve, (void *address, uint64_t length, void **got), (address, length, got))
 WRAP(FAULT_WRITTEN, mh_os_written,
-     (void *address, uint64_t length, mh_os_range *ranges, size_t room, size_t *count, uint64_t *next),
-     (address, length, ranges, room, count, next))
+     (const mh_os_look *look, void *address, uint64_t length, mh_os_range *ranges, size_t room, size_t *count,
+      uint64_t *next),
+     (look, address, length, ranges, room, count, next))
 WRAP(FAULT_SIZES, mh_os_file_sizes, (int fd, uint64_t *size, uint64_t *disk), (fd, size, disk))
 
 int __real_mh_os_write(int fd, const void *buffer, size_t length, uint64_t offset);
