@@ -191,7 +191,7 @@ static mheap_err back_slices(mh_region *region, uint64_t segment, uint32_t first
                              uint32_t at_once, mheap_error *error) {
   mh_segment *state = mh_segment_of(region, segment);
   uint64_t offset = mh_segment_offset(segment) + first * MH_SLICE;
-  mheap_err code = mh_region_back(region, offset, count * MH_SLICE, error);
+  mheap_err code = mh_region_fill(region, offset, count * MH_SLICE, error);
   if (!code && at_once >= POPULATE_LEAST) mh_os_populate(mh_at(region, offset), at_once * MH_SLICE);
   if (!code) state->backed |= (count == 64 ? ~(uint64_t)0 : (((uint64_t)1 << count) - 1)) << first;
   return code;
@@ -226,7 +226,7 @@ static mheap_err back_run(mh_region *region, uint64_t segment, uint32_t first, c
   }
   uint64_t offset = mh_segment_offset(segment) + first * MH_SLICE, page = mh_host_pages() * MH_PAGE;
   uint64_t bytes = ((uint64_t)pages * MH_PAGE + page - 1) / page * page;
-  return mh_region_back(region, offset, bytes, error);
+  return mh_region_fill(region, offset, bytes, error);
 }
 
 /* ---- the map's own space ---- */

@@ -14,7 +14,7 @@
 
 /* ---- life ---- */
 
-#define COMMITS_BYTES ((uint64_t)65536)
+#define COMMITS_BYTES ((uint64_t)128 << 10)
 static_assert(sizeof(mh_commits) <= COMMITS_BYTES, "one table");
 
 static mheap_err no_table(const mh_region *region, mheap_error *error) {
@@ -275,6 +275,7 @@ static mheap_err place_growth(mh_region *region, mh_draft *draft, mheap_error *e
   if (size <= from) return MHEAP_OK;
   mheap_err code = make_private(region, size, error);
   if (private_to > size) private_to = size;
+  if (!code && draft->hurry) mh_os_begin_writing(region->fd, from, size - from);
   if (!code && private_to > from)
     code = mh_changes_pages(region, from, private_to, write_in_place, region, error);
   for (; !code && from < size; from = stop) {
@@ -390,10 +391,10 @@ static mheap_err commit(mh_region *region, bool durable, const mh_commit_wait *w
   if (draft.entries == 0 && (!durable || !commits->journal.unsynced)) return MHEAP_OK;
   if (draft.entries == 0 && wait != NULL) wait->begin(wait->arg);
   if (draft.entries == 0) return sync_journal(region, error);
-  mh_marked_take(&commits->marked, commits->looked_at);
+  mh_marked_take(&commits->marked, &commits->looked_at);
   code = write_record(region, &draft, durable, wait, &record, error);
   if (!code) code = count_record(region, &record, error);
-  if (code) mh_marked_put_back(&commits->marked, commits->looked_at);
+  if (code) mh_marked_put_back(&commits->marked, &commits->looked_at);
   else commits->kept = look;
   return code;
 }

@@ -6,6 +6,7 @@
 
 #include "os.h"
 #include "superblock.h"
+#include "zeros.h"
 
 /* ---- reading ---- */
 
@@ -113,11 +114,8 @@ static mheap_err place(mh_journal *journal, uint64_t offset, uint64_t size, cons
 /* Syncing data into blocks that were only reserved takes half as long again: which counts for small
    commits, one after the other, and not for a record of many megabytes. */
 static int write_zeros(int fd, uint64_t from, uint64_t to) {
-  static const char zeros[MH_SLICE];
   int failed = mh_os_allocate(fd, from, to - from);
-  if (failed == EOPNOTSUPP) failed = 0;
-  for (; from < to && !failed; from += sizeof zeros) failed = mh_os_write(fd, zeros, sizeof zeros, from);
-  return failed;
+  return failed && failed != EOPNOTSUPP ? failed : mh_zeros_write(fd, from, to);
 }
 
 /* Fresh space for it, from `offset` to the end of the file. */

@@ -48,6 +48,7 @@ typedef struct mh_pages {
   bool kept;                     /* mapped whole, and for good */
   bool in_memory;                /* a file on tmpfs */
   _Atomic bool may_be_dirty;     /* fresh memory may hold anything */
+  uint64_t fresh;                /* of a file: nothing from this offset on was anybody's since the attach */
   char fallback[MHEAP_FALLBACK]; /* what was asked for and not obtained, and why */
 } mh_pages;
 
@@ -160,6 +161,8 @@ void mh_region_begin_walk(mh_region *region);
 void mh_region_end_walk(mh_region *region);
 /* Allocates disk space for [offset, offset + length), so that stores cannot end in SIGBUS. */
 mheap_err mh_region_back(mh_region *region, uint64_t offset, uint64_t length, mheap_error *error);
+/* The same for space that is nobody's yet, and will be stored to at once. */
+mheap_err mh_region_fill(mh_region *region, uint64_t offset, uint64_t length, mheap_error *error);
 /* In a forked child: the contents become memory of its own, the file is let go. */
 mheap_err mh_region_split(mh_region *region, mheap_error *error);
 /* Forgets what runs and map parts were found where. */

@@ -8,6 +8,7 @@
 #include "commit.h"
 #include "os.h"
 #include "superblock.h"
+#include "zeros.h"
 
 /* ---- words ---- */
 
@@ -294,6 +295,28 @@ int mh_pages_back(mh_region *region, uint64_t offset, uint64_t length) {
   /* Before it is allocated, which takes small pages where huge ones are not given unasked. */
   if (pages->grain > MH_SLICE && pages->hugetlb == 0) mh_os_populate(mh_at(region, offset), length);
   return mh_os_allocate(region->fd, offset, length);
+}
+
+/* Of memory of the machine: as much of fresh space is filled at once. What is larger may be meant to stay empty
+   for the most part, and would press other files' pages out. */
+#define FILL_PART 16
+
+static bool can_be_filled(const mh_region *region) {
+  const mh_pages *pages = &region->pages;
+  bool file = !region->anonymous && (region->mode == MHEAP_MODE_LIVE || region->commits != NULL);
+  return file && !pages->in_memory && !pages->advised && pages->hugetlb == 0;
+}
+
+/* It is zero already, so that a write that fails changes nothing but the time. */
+void mh_pages_fill(mh_region *region, uint64_t offset, uint64_t length) {
+  mh_pages *pages = &region->pages;
+  uint64_t from = offset, end = offset + length;
+  if (!can_be_filled(region)) return;
+  if (from < pages->fresh) from = pages->fresh;
+  if (region->commits != NULL && from < region->commits->shared_from) from = region->commits->shared_from;
+  if (end <= from) return;
+  pages->fresh = end;
+  if (end - from <= mh_os_memory() / FILL_PART) mh_zeros_write(region->fd, from, end);
 }
 
 bool mh_pages_rescue(mh_region *region, void *address) {

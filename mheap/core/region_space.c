@@ -257,7 +257,7 @@ mheap_err mh_region_map(mh_region *region, uint64_t size, mheap_error *error) {
                           "has (add some to the kernel's pool)");
   if (failed) return mh_fail_system(error, failed, region->path, "mapping the file");
   set_size(region, size);
-  region->fresh_from = size;
+  region->fresh_from = region->pages.fresh = size;
   if (region->anonymous) failed = mh_pages_back(region, MH_SLICE, size - MH_SLICE);
   return failed ? mh_fail_system(error, failed, region->path, "bringing in its first pages") : MHEAP_OK;
 }
@@ -358,6 +358,7 @@ mheap_err mh_region_shrink(mh_region *region, uint64_t size) {
     if (!region->anonymous && region->mode == MHEAP_MODE_LIVE)
       mh_os_truncate(region->fd, mh_pages_end(region, size));
     if (region->fresh_from > size) region->fresh_from = size;
+    if (region->pages.fresh > size) region->pages.fresh = size;
   }
   mh_region_end_taking(region);
   return MHEAP_OK;
@@ -371,6 +372,12 @@ mheap_err mh_region_back(mh_region *region, uint64_t offset, uint64_t length, mh
                    "the process: keep live heaps on ext4, XFS, btrfs without reflinks, or tmpfs",
                    region->path);
   return failed ? no_space(region, failed, "allocating space in the file", error) : MHEAP_OK;
+}
+
+mheap_err mh_region_fill(mh_region *region, uint64_t offset, uint64_t length, mheap_error *error) {
+  mheap_err code = mh_region_back(region, offset, length, error);
+  if (!code) mh_pages_fill(region, offset, length);
+  return code;
 }
 
 void mh_region_punch(mh_region *region, uint64_t offset, uint64_t length) {

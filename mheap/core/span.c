@@ -63,7 +63,7 @@ static void *huge_malloc(mheap *heap, uint64_t pages, uint64_t alignment, mheap_
   mh_region *region = heap->region;
   uint64_t count = (pages + PAGES_PER_SEGMENT - 1) / PAGES_PER_SEGMENT, first;
   if (mh_arena_take_segments(region, heap->only, count, alignment, &first, error) != MHEAP_OK) return NULL;
-  if (mh_region_back(region, mh_segment_offset(first), whole_pages(pages) * MH_PAGE, error) != MHEAP_OK) {
+  if (mh_region_fill(region, mh_segment_offset(first), whole_pages(pages) * MH_PAGE, error) != MHEAP_OK) {
     mh_arena_give_segments(region, first, count);
     return NULL;
   }
