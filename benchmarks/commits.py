@@ -364,7 +364,7 @@ def pattern_ns(program: Path, pattern: str, path: Path, count: int) -> float:
 
 def heap_layer(run: Run) -> list[Row]:
     rows = []
-    for pattern, count in (("pairs", 10_000_000), ("slots", 5_000_000)):
+    for pattern, count in (("pairs", 10_000_000), ("slots", 20_000_000)):
         values: dict[str, list[float]] = {"live": [], "atomic": []}
         for _ in range(run.rounds):
             for mode, results in values.items():

@@ -255,22 +255,6 @@ mheap_err mh_reader_ready(mh_region *region, mheap_error *error) {
 
 /* ---- refreshing ---- */
 
-static bool has_record(const mh_reader *reader) {
-  uint64_t at = reader->journal.end;
-  if (reader->records == NULL || at + sizeof(mh_record) > reader->records_size) return false;
-  const mh_record *next = (const mh_record *)(reader->records + at);
-  return mh_read(&next->magic) == MH_RECORD_MAGIC &&
-         mh_read(&next->generation) == mh_reader_shows(reader) + 1;
-}
-
-bool mh_reader_is_newest(const mh_region *region) {
-  const mh_reader *reader = region->reader;
-  if (reader == NULL) return true;
-  const mh_sector *live = reader->live, *known = &reader->journal.first;
-  return mh_read(&live->journal_seed) == known->journal_seed && mh_read(&live->journal) == known->journal &&
-         mh_read(&live->journal_size) == known->journal_size && !has_record(reader);
-}
-
 static mheap_err refresh(mh_region *region, bool *moved, mheap_error *error) {
   mh_reader *reader = region->reader;
   uint64_t before = mh_reader_shows(reader);

@@ -56,8 +56,25 @@ static inline bool mh_reader_is_whole(const mh_region *region) {
   if (mh_checkpoint_of(mark) <= shows) return true;
   return reader->pins > 0 && mark == mh_checkpoint_of(mark) && mh_read(&reader->live->generation) <= shows;
 }
-/* The same, and is there no newer one? A guess that costs two loads; asked before a read. */
-bool mh_reader_is_newest(const mh_region *region);
+static inline bool mh_reader_has_record(const mh_reader *reader) {
+  uint64_t at = reader->journal.end;
+  if (reader->records == NULL || at + sizeof(mh_record) > reader->records_size) return false;
+  const mh_record *next = (const mh_record *)(reader->records + at);
+  return mh_read(&next->generation) == mh_reader_shows(reader) + 1 &&
+         mh_read(&next->magic) == MH_RECORD_MAGIC;
+}
+/* Is there no newer one? A guess that costs a few loads; asked before a read. */
+static inline bool mh_reader_is_newest(const mh_region *region) {
+  const mh_reader *reader = region->reader;
+  if (reader == NULL) return true;
+  const mh_sector *live = reader->live, *known = &reader->journal.first;
+  return mh_read(&live->journal_seed) == known->journal_seed && mh_read(&live->journal) == known->journal &&
+         mh_read(&live->journal_size) == known->journal_size && !mh_reader_has_record(reader);
+}
+/* Both, of one that is not kept. */
+static inline bool mh_reader_is_current(const mh_region *region) {
+  return region->reader->pins == 0 && mh_reader_is_newest(region) && mh_reader_is_whole(region);
+}
 
 /* Comes to the newest generation; *moved: that is another. Refused with MHEAP_ERR_BUSY while pinned. */
 mheap_err mh_reader_refresh(mh_region *region, bool *moved, mheap_error *error);

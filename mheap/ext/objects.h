@@ -120,7 +120,9 @@ static inline mhx_space *mhx_twin_space(mhx_twin *twin) {
   const mhx_handle *handle = (const mhx_handle *)twin->heap_obj;
   bool live = twin->space != NULL && handle->heap != NULL && handle->forks == mhx_forks;
   mhx_space *space = live ? twin->space : mhx_twin_space_slow(twin);
-  return space == NULL || space->core.region->reader == NULL ? space : mhx_space_newest(space);
+  if (space == NULL || space->core.region->reader == NULL || mh_reader_is_current(space->core.region))
+    return space;
+  return mhx_space_newest(space);
 }
 
 /* The twin of the container that a reference leads to. New reference. */
