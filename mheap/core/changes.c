@@ -82,9 +82,8 @@ static mheap_err visit_stretches(const search *s, uint64_t offset, const uint64_
 }
 
 /* Others may be storing to it: what is looked at is a copy. */
-static mheap_err compare_page(const search *s, uint64_t offset, mheap_error *error) {
+static mheap_err compare_page(const search *s, uint64_t offset, const char *image, mheap_error *error) {
   uint64_t now[WORDS];
-  const char *image = mh_images_find(&s->region->commits->images, offset);
   if (memcmp(mh_at(s->region, offset), image, MH_PAGE) == 0) return MHEAP_OK;
   memcpy(now, mh_at(s->region, offset), sizeof now);
   return visit_stretches(s, offset, now, (const uint64_t *)image, error);
@@ -93,9 +92,10 @@ static mheap_err compare_page(const search *s, uint64_t offset, mheap_error *err
 static mheap_err compare_range(void *arg, uint64_t from, uint64_t to, mheap_error *error) {
   const search *s = arg;
   mheap_err code = MHEAP_OK;
+  const char *pages;
   for (uint64_t end; from < to && !code;) {
-    code = mh_images_load(&s->region->commits->images, from, to, &end, error);
-    for (; from < end && !code; from += MH_PAGE) code = compare_page(s, from, error);
+    code = mh_images_look(&s->region->commits->images, from, to, &pages, &end, error);
+    for (; from < end && !code; from += MH_PAGE, pages += MH_PAGE) code = compare_page(s, from, pages, error);
   }
   return code;
 }

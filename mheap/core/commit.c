@@ -58,7 +58,8 @@ mheap_err mh_commits_begin(mh_region *region, const mheap_options *options, mhea
   commits->looked = 1;
   commits->limit = options->journal_limit != 0 ? options->journal_limit : MH_JOURNAL_LIMIT;
   commits->overrun = options->overrun_readers;
-  mheap_err code = mh_images_init(&commits->images, region->fd, region->path, region->span, error);
+  mheap_err code = mh_images_init(&commits->images, region->fd, region->path, region->span,
+                                  &commits->journal.tape.start, error);
   if (!code) code = mh_journal_load(&commits->journal, region->fd, region->path, error);
   commits->committed = mh_region_size(region);
   return code ? code : take_over(region, error);
@@ -122,12 +123,12 @@ static void reflect(mh_region *region) {
 /* ---- the checkpoint ---- */
 
 static mheap_err write_images(mh_region *region, mheap_error *error) {
-  const mh_images *images = &region->commits->images;
+  mh_images *images = &region->commits->images;
   uint64_t from = 0;
   for (uint64_t length; (length = mh_images_next(images, &from, region->commits->committed)) != 0;
        from += length) {
     uint64_t skipped = from == 0 ? MH_SECTOR : 0; /* that comes last, alone */
-    int failed = mh_os_write(region->fd, images->shadow + from + skipped, length - skipped, from + skipped);
+    int failed = mh_images_write(images, from, from + length, skipped);
     if (failed) return mh_fail_system(error, failed, region->path, "writing pages in their place");
   }
   return MHEAP_OK;
@@ -309,13 +310,30 @@ static mheap_err drop_copies(mh_region *region, mheap_error *error) {
   return mh_images_of(images, 0, &page, error);
 }
 
+typedef struct drawing {
+  mh_draft *draft;
+  mh_images *images;
+} drawing;
+
+static bool is_left_in_journal(const drawing *to, uint64_t at, uint64_t length) {
+  uint64_t place;
+  return length == MH_PAGE && mh_draft_tail(to->draft, length, &place) &&
+         mh_images_draft(to->images, at, place);
+}
+
+/* Pages are known before there is a record, if it takes more than that to make them: what may fail comes first. */
 static mheap_err add_bytes(void *arg, uint64_t at, const void *data, uint64_t length, mheap_error *error) {
-  return mh_draft_bytes(arg, at, data, length, error);
+  const drawing *to = arg;
+  mheap_err code = mh_draft_bytes(to->draft, at, data, length, error);
+  if (code || mh_images_find(to->images, at) != NULL || is_left_in_journal(to, at, length)) return code;
+  return mh_images_of(to->images, at / MH_PAGE * MH_PAGE, &(char *){NULL}, error);
 }
 
 /* All that changed, but for the number of the generation. */
 static mheap_err draw_up(mh_region *region, mh_draft *draft, mheap_error *error) {
-  const mh_changes_visitor add = {add_bytes, draft};
+  drawing to = {draft, &region->commits->images};
+  const mh_changes_visitor add = {add_bytes, &to};
+  mh_images_end_drafts(to.images, false);
   mheap_err code = drop_copies(region, error);
   if (!code) code = mh_draft_begin(draft, error);
   if (!code) code = place_growth(region, draft, error);
@@ -345,6 +363,7 @@ static mheap_err write_record(mh_region *region, mh_draft *draft, bool durable, 
 /* The images follow the record, which need not be what the pages hold by now. They are known all. */
 static mheap_err count_record(mh_region *region, const mh_record *record, mheap_error *error) {
   mh_commits *commits = region->commits;
+  mh_images_end_drafts(&commits->images, true);
   mheap_err code = mh_overlay_record(&commits->journal, record, &commits->images, error);
   if (code) return sync_failed(region, code == MHEAP_ERR_NO_MEMORY ? ENOMEM : EIO, error);
   mh_journal_count(&commits->journal, record);
@@ -482,17 +501,17 @@ mheap_err mh_commit_dirty(mh_region *region, bool asked, mheap_dirty *dirty, mhe
 }
 
 /* Only the bytes that differ, so that what nobody changed is not even stored to. */
-static void restore_page(mh_region *region, uint64_t offset) {
-  const char *image = mh_images_find(&region->commits->images, offset);
+static void restore_page(mh_region *region, uint64_t offset, const char *image) {
   if (memcmp(mh_at(region, offset), image, MH_PAGE) != 0) memcpy(mh_at(region, offset), image, MH_PAGE);
 }
 
 static mheap_err restore_range(void *arg, uint64_t from, uint64_t to, mheap_error *error) {
   mh_region *region = arg;
   mheap_err code = MHEAP_OK;
+  const char *pages;
   for (uint64_t end; from < to && !code;) {
-    code = mh_images_load(&region->commits->images, from, to, &end, error);
-    for (; from < end && !code; from += MH_PAGE) restore_page(region, from);
+    code = mh_images_look(&region->commits->images, from, to, &pages, &end, error);
+    for (; from < end && !code; from += MH_PAGE, pages += MH_PAGE) restore_page(region, from, pages);
   }
   return code;
 }

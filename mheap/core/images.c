@@ -7,19 +7,25 @@
 #include "os.h"
 
 #define GROUP_BYTES (MH_IMAGES_GROUP * (uint64_t)MH_PAGE)
+#define AT_ONCE \
+  ((uint64_t)256 << 10) /* bytes: what is read is compared, or written, while it is in the cache */
 
-static uint64_t groups_in(uint64_t span) { return span / MH_PAGE / MH_IMAGES_GROUP + 1; }
+static uint64_t min64(uint64_t a, uint64_t b) { return a < b ? a : b; }
+static uint64_t groups_in(uint64_t span) { return span / GROUP_BYTES + 1; }
+static uint64_t places_bytes(uint64_t room) { return room / MH_PAGE * sizeof(uint64_t); }
 
-mheap_err mh_images_init(mh_images *images, int fd, const char *path, uint64_t span, mheap_error *error) {
+mheap_err mh_images_init(mh_images *images, int fd, const char *path, uint64_t span, const uint64_t *journal,
+                         mheap_error *error) {
   void *shadow;
-  uint64_t room = groups_in(span) * MH_IMAGES_GROUP * MH_PAGE;
+  uint64_t room = groups_in(span) * GROUP_BYTES;
   int failed = mh_os_reserve(NULL, room, &shadow);
-  *images = (mh_images){.fd = fd, .path = path};
+  *images = (mh_images){.fd = fd, .path = path, .journal = journal};
   if (!failed) {
     images->shadow = shadow;
     images->span = room;
     images->groups = mh_os_table(groups_in(span) * sizeof *images->groups);
-    if (images->groups == NULL) failed = ENOMEM;
+    images->places = mh_os_table_to_read(places_bytes(room));
+    if (images->groups == NULL || images->places == NULL) failed = ENOMEM;
   }
   return failed ? mh_fail_system(error, failed, path,
                                  "reserving room for the pages of the last commit "
@@ -29,7 +35,9 @@ mheap_err mh_images_init(mh_images *images, int fd, const char *path, uint64_t s
 
 void mh_images_fini(mh_images *images) {
   if (images->groups != NULL)
-    mh_os_table_free(images->groups, images->span / MH_PAGE / MH_IMAGES_GROUP * sizeof *images->groups);
+    mh_os_table_free(images->groups, images->span / GROUP_BYTES * sizeof *images->groups);
+  if (images->places != NULL) mh_os_table_free(images->places, places_bytes(images->span));
+  if (images->buffer != NULL) mh_os_table_free(images->buffer, AT_ONCE);
   if (images->shadow != NULL) mh_os_release(images->shadow, images->span);
   *images = (mh_images){0};
 }
@@ -37,83 +45,112 @@ void mh_images_fini(mh_images *images) {
 /* ---- bits ---- */
 
 static mh_images_group *group_of(const mh_images *images, uint64_t offset) {
-  return &images->groups[offset / MH_PAGE / MH_IMAGES_GROUP];
+  return &images->groups[offset / GROUP_BYTES];
 }
 static uint64_t page_in(uint64_t offset) { return offset / MH_PAGE % MH_IMAGES_GROUP; }
 static bool has(const uint64_t *bits, uint64_t page) { return bits[page / 64] >> page % 64 & 1; }
 static void set(uint64_t *bits, uint64_t page) { bits[page / 64] |= (uint64_t)1 << page % 64; }
+static void unset(uint64_t *bits, uint64_t page) { bits[page / 64] &= ~((uint64_t)1 << page % 64); }
 
+/* Has the shadow no memory for it? */
 static bool is_blank(const mh_images_group *group) {
   static const mh_images_group blank;
   return memcmp(group->known, blank.known, sizeof blank.known) == 0;
 }
 
+static bool is_known(const mh_images *images, uint64_t offset) {
+  return has(group_of(images, offset)->known, page_in(offset));
+}
+static bool is_in_journal(const mh_images *images, uint64_t offset) {
+  return has(group_of(images, offset)->placed, page_in(offset));
+}
+
+/* ---- reading ---- */
+
+/* The end of the pages from `from` on, at most to `to`, that are together where `from` is: in the shadow, in
+   the journal, or in the file's pages. *at: where. */
+static uint64_t together(const mh_images *images, uint64_t from, uint64_t to, uint64_t *at) {
+  bool known = is_known(images, from), placed = is_in_journal(images, from);
+  const uint64_t *places = images->places;
+  uint64_t end = from + MH_PAGE, first = placed ? places[from / MH_PAGE] : 0;
+  for (; end < to && is_known(images, end) == known && is_in_journal(images, end) == placed; end += MH_PAGE)
+    if (placed && places[end / MH_PAGE] != first + (end - from)) break;
+  *at = placed ? *images->journal + first : from;
+  return end;
+}
+
+static int read_some(const mh_images *images, char *to, uint64_t length, uint64_t at) {
+  size_t got;
+  int failed = mh_os_read(images->fd, to, length, at, &got);
+  if (!failed) memset(to + got, 0, length - got);
+  return failed;
+}
+
+/* Pages that are not known. */
+static int read_pages(const mh_images *images, uint64_t from, uint64_t to, char *buffer) {
+  int failed = 0;
+  for (uint64_t at, end; from < to && !failed; buffer += end - from, from = end) {
+    end = together(images, from, to, &at);
+    failed = read_some(images, buffer, end - from, at);
+  }
+  return failed;
+}
+
+static mheap_err cannot_read(const mh_images *images, int failed, mheap_error *error) {
+  return mh_fail_system(error, failed, images->path, "reading pages of the last commit");
+}
+
 /* ---- pages ---- */
 
 char *mh_images_find(const mh_images *images, uint64_t offset) {
-  return has(group_of(images, offset)->known, page_in(offset)) ? images->shadow + offset : NULL;
+  return is_known(images, offset) ? images->shadow + offset : NULL;
 }
 
-static mheap_err load(mh_images *images, uint64_t from, uint64_t to, mheap_error *error) {
-  size_t got;
-  int failed = mh_os_read(images->fd, images->shadow + from, to - from, from, &got);
-  if (failed) return mh_fail_system(error, failed, images->path, "reading pages of the last commit");
-  memset(images->shadow + from + got, 0, to - from - got);
-  return MHEAP_OK;
-}
-
-/* Where pages up to `to` will be known as well, large pages are brought in faster. */
-static mheap_err make_room(mh_images *images, uint64_t from, uint64_t to, mheap_error *error) {
-  uint64_t start = from / GROUP_BYTES * GROUP_BYTES;
-  if (!is_blank(group_of(images, from))) return MHEAP_OK;
-  int failed = mh_os_commit(images->shadow + start, GROUP_BYTES);
-  if (failed) return mh_fail_system(error, failed, images->path, "making room for pages of the last commit");
-  if (from == start && to - start >= GROUP_BYTES) mh_os_advise_huge(images->shadow + start, GROUP_BYTES);
-  return MHEAP_OK;
-}
-
-static void note_known(mh_images *images, uint64_t from, uint64_t to) {
-  images->known += (to - from) / MH_PAGE;
-  if (to > images->end) images->end = to;
-  for (; from < to; from += MH_PAGE) set(group_of(images, from)->known, page_in(from));
-}
-
-/* The end of the pages from `from` on, at most to `to`, none of which is known, in one group. */
-static uint64_t unknown_end(const mh_images *images, uint64_t from, uint64_t to) {
-  uint64_t group_end = (from / GROUP_BYTES + 1) * GROUP_BYTES;
-  if (to > group_end) to = group_end;
-  for (; from < to; from += MH_PAGE)
-    if (has(group_of(images, from)->known, page_in(from))) break;
-  return from;
-}
-
-static mheap_err load_unknown(mh_images *images, uint64_t from, uint64_t to, uint64_t rest,
-                              mheap_error *error) {
-  mheap_err code = make_room(images, from, rest, error);
-  if (!code) code = load(images, from, to, error);
-  if (!code) note_known(images, from, to);
-  return code;
-}
-
-#define AT_ONCE ((uint64_t)256 << 10) /* bytes: what is read is compared while it is in the cache */
-
-mheap_err mh_images_load(mh_images *images, uint64_t from, uint64_t to, uint64_t *end, mheap_error *error) {
-  uint64_t rest = to, next;
-  if (to - from > AT_ONCE) to = from + AT_ONCE;
-  *end = to;
-  mheap_err code = MHEAP_OK;
-  for (; from < to && !code; from = next > from ? next : from + MH_PAGE) {
-    next = unknown_end(images, from, to);
-    if (next > from) code = load_unknown(images, from, next, rest, error);
-  }
-  return code;
+static void reach(mh_images *images, uint64_t end) {
+  if (end > images->end) images->end = end;
 }
 
 mheap_err mh_images_of(mh_images *images, uint64_t offset, char **page, mheap_error *error) {
-  uint64_t end;
+  mh_images_group *group = group_of(images, offset);
   *page = images->shadow + offset;
-  if (has(group_of(images, offset)->known, page_in(offset))) return MHEAP_OK;
-  return mh_images_load(images, offset, offset + MH_PAGE, &end, error);
+  if (is_known(images, offset)) return MHEAP_OK;
+  int failed =
+      is_blank(group) ? mh_os_commit(images->shadow + offset / GROUP_BYTES * GROUP_BYTES, GROUP_BYTES) : 0;
+  if (failed) return mh_fail_system(error, failed, images->path, "making room for pages of the last commit");
+  failed = read_pages(images, offset, offset + MH_PAGE, *page);
+  if (failed) return cannot_read(images, failed, error);
+  set(group->known, page_in(offset));
+  unset(group->placed, page_in(offset));
+  images->known++;
+  reach(images, offset + MH_PAGE);
+  return MHEAP_OK;
+}
+
+#define MANY (16 * (uint64_t)MH_PAGE)
+
+static bool all_are_files(const mh_images *images, uint64_t from, uint64_t to) {
+  while (from < to && !is_known(images, from) && !is_in_journal(images, from)) from += MH_PAGE;
+  return from >= to;
+}
+
+static bool has_buffer(mh_images *images) {
+  if (images->buffer == NULL) images->buffer = mh_os_table(AT_ONCE);
+  return images->buffer != NULL;
+}
+
+mheap_err mh_images_look(mh_images *images, uint64_t from, uint64_t to, const char **pages, uint64_t *end,
+                         mheap_error *error) {
+  char *page;
+  *end = to = min64(to, from + AT_ONCE);
+  if (to - from >= MANY && all_are_files(images, from, to) && has_buffer(images)) {
+    *pages = images->buffer;
+    int failed = read_pages(images, from, to, images->buffer);
+    return failed ? cannot_read(images, failed, error) : MHEAP_OK;
+  }
+  mheap_err code = MHEAP_OK;
+  *pages = images->shadow + from;
+  for (; from < to && !code; from += MH_PAGE) code = mh_images_of(images, from, &page, error);
+  return code;
 }
 
 void mh_images_note(mh_images *images, uint64_t offset) {
@@ -121,6 +158,51 @@ void mh_images_note(mh_images *images, uint64_t offset) {
   if (has(group->changed, page_in(offset))) return;
   set(group->changed, page_in(offset));
   images->changed++;
+}
+
+/* ---- drafts ---- */
+
+#define GROUP_PLACES (MH_IMAGES_GROUP * sizeof(uint64_t)) /* bytes */
+static_assert(GROUP_PLACES % MH_PAGE == 0, "a group's places can be made writable");
+
+static bool can_have_places(mh_images *images, uint64_t offset) {
+  static const uint64_t none[MH_IMAGES_GROUP / 64];
+  const mh_images_group *group = group_of(images, offset);
+  if (memcmp(group->drafted, none, sizeof none) != 0) return true;
+  return mh_os_set_writable(&images->places[offset / GROUP_BYTES * MH_IMAGES_GROUP], GROUP_PLACES, true) == 0;
+}
+
+bool mh_images_draft(mh_images *images, uint64_t offset, uint64_t place) {
+  mh_images_group *group = group_of(images, offset);
+  if (!can_have_places(images, offset)) return false;
+  images->places[offset / MH_PAGE] = place;
+  set(group->drafted, page_in(offset));
+  if (images->drafts_to == 0 || offset < images->drafts_from) images->drafts_from = offset;
+  if (offset >= images->drafts_to) images->drafts_to = offset + MH_PAGE;
+  reach(images, offset + MH_PAGE);
+  return true;
+}
+
+bool mh_images_is_placed(const mh_images *images, uint64_t offset) { return is_in_journal(images, offset); }
+
+static uint64_t place_drafts(mh_images_group *group) {
+  uint64_t count = 0;
+  for (int i = 0; i < MH_IMAGES_GROUP / 64; i++) {
+    count += (uint64_t)__builtin_popcountll(group->drafted[i] & ~group->changed[i]);
+    group->placed[i] |= group->drafted[i];
+    group->changed[i] |= group->drafted[i];
+  }
+  return count;
+}
+
+void mh_images_end_drafts(mh_images *images, bool committed) {
+  uint64_t at = images->drafts_from / GROUP_BYTES * GROUP_BYTES;
+  for (; at < images->drafts_to; at += GROUP_BYTES) {
+    mh_images_group *group = group_of(images, at);
+    if (committed) images->changed += place_drafts(group);
+    memset(group->drafted, 0, sizeof group->drafted);
+  }
+  images->drafts_from = images->drafts_to = 0;
 }
 
 /* ---- all of them ---- */
@@ -147,9 +229,31 @@ uint64_t mh_images_next(const mh_images *images, uint64_t *from, uint64_t end) {
   return start < end ? stop - start : 0;
 }
 
+static int copy_placed(mh_images *images, uint64_t from, uint64_t to) {
+  int failed = has_buffer(images) ? 0 : ENOMEM;
+  for (uint64_t end; from < to && !failed; from = end) {
+    end = min64(to, from + AT_ONCE);
+    failed = read_pages(images, from, end, images->buffer);
+    if (!failed) failed = mh_os_write(images->fd, images->buffer, end - from, from);
+  }
+  return failed;
+}
+
+int mh_images_write(mh_images *images, uint64_t from, uint64_t to, uint64_t skipped) {
+  int failed = 0;
+  for (uint64_t end; from < to && !failed; from = end, skipped = 0) {
+    bool known = is_known(images, from);
+    for (end = from + MH_PAGE; end < to && is_known(images, end) == known;) end += MH_PAGE;
+    if (!known) failed = copy_placed(images, from, end);
+    else
+      failed = mh_os_write(images->fd, images->shadow + from + skipped, end - from - skipped, from + skipped);
+  }
+  return failed;
+}
+
 /* The group's pages from `page` on. */
 static void forget_from(mh_images_group *group, uint64_t page) {
-  for (; page < MH_IMAGES_GROUP; page++) group->known[page / 64] &= ~((uint64_t)1 << page % 64);
+  for (; page < MH_IMAGES_GROUP; page++) unset(group->known, page);
 }
 
 static uint64_t known_in(const mh_images_group *group) {
@@ -162,8 +266,10 @@ void mh_images_settle(mh_images *images, uint64_t end) {
   images->known = images->changed = 0;
   for (uint64_t i = 0; i * GROUP_BYTES < images->end; i++) {
     mh_images_group *group = &images->groups[i];
-    if (is_blank(group)) continue;
+    bool blank = is_blank(group);
     memset(group->changed, 0, sizeof group->changed);
+    memset(group->placed, 0, sizeof group->placed);
+    if (blank) continue;
     forget_from(group, end > i * GROUP_BYTES ? (end - i * GROUP_BYTES) / MH_PAGE : 0);
     if (is_blank(group)) mh_os_decommit(images->shadow + i * GROUP_BYTES, GROUP_BYTES);
     images->known += known_in(group);
@@ -174,8 +280,8 @@ void mh_images_forget(mh_images *images) {
   for (uint64_t i = 0; i * GROUP_BYTES < images->end; i++) {
     mh_images_group *group = &images->groups[i];
     if (is_blank(group)) continue;
-    memcpy(group->known, group->changed, sizeof group->known);
-    if (is_blank(group)) mh_os_decommit(images->shadow + i * GROUP_BYTES, GROUP_BYTES);
+    memset(group->known, 0, sizeof group->known);
+    mh_os_decommit(images->shadow + i * GROUP_BYTES, GROUP_BYTES);
   }
-  images->known = images->changed;
+  images->known = 0;
 }

@@ -33,7 +33,7 @@ static mheap_err store_in_super(void *arg, uint64_t at, const void *data, uint64
 }
 
 mheap_err mh_overlay_superblock(int fd, const char *path, mh_superblock *super, mheap_error *error) {
-  const mh_record_visitor visitor = {store_in_super, super};
+  const mh_record_visitor visitor = {.visit = store_in_super, .arg = super};
   mh_journal journal = {0};
   uint64_t count;
   mheap_err code = mh_journal_load(&journal, fd, path, error);
@@ -45,7 +45,14 @@ mheap_err mh_overlay_superblock(int fd, const char *path, mh_superblock *super, 
 
 /* ---- images ---- */
 
-/* A piece may reach over several pages. */
+static bool are_placed(void *arg, uint64_t at, uint64_t length) {
+  const mh_images *images = arg;
+  uint64_t end = at + length;
+  while (at < end && at < images->span && mh_images_is_placed(images, at)) at += MH_PAGE;
+  return at >= end;
+}
+
+/* A piece may reach over several pages; those that are placed are in the journal for good. */
 static mheap_err store_in_images(void *arg, uint64_t at, const void *data, uint64_t length,
                                  mheap_error *error) {
   mh_images *images = arg;
@@ -53,9 +60,10 @@ static mheap_err store_in_images(void *arg, uint64_t at, const void *data, uint6
   /* What is behind the span was given up by a later record: this attach is made for less. */
   for (uint64_t n; data != NULL && length > 0 && at < images->span;
        at += n, data = (const char *)data + n, length -= n) {
+    n = min64(length, MH_PAGE - at % MH_PAGE);
+    if (mh_images_is_placed(images, at)) continue;
     mheap_err code = mh_images_of(images, at / MH_PAGE * MH_PAGE, &page, error);
     if (code) return code;
-    n = min64(length, MH_PAGE - at % MH_PAGE);
     memcpy(page + at % MH_PAGE, data, n);
     mh_images_note(images, at);
   }
@@ -63,7 +71,7 @@ static mheap_err store_in_images(void *arg, uint64_t at, const void *data, uint6
 }
 
 mheap_err mh_overlay_images(mh_journal *journal, mh_images *images, mheap_error *error) {
-  const mh_record_visitor visitor = {store_in_images, images};
+  const mh_record_visitor visitor = {store_in_images, images, are_placed};
   uint64_t count;
   mheap_err code = each_record(journal, &visitor, UINT64_MAX, &count, error);
   return code ? code : mh_journal_is_whole(journal, error);
@@ -71,7 +79,7 @@ mheap_err mh_overlay_images(mh_journal *journal, mh_images *images, mheap_error 
 
 mheap_err mh_overlay_record(mh_journal *journal, const mh_record *record, mh_images *images,
                             mheap_error *error) {
-  const mh_record_visitor visitor = {store_in_images, images};
+  const mh_record_visitor visitor = {store_in_images, images, are_placed};
   return mh_record_visit(&journal->tape, journal->end, record, &visitor, error);
 }
 
@@ -93,6 +101,6 @@ static mheap_err store_in_pages(void *arg, uint64_t at, const void *data, uint64
 mheap_err mh_overlay_pages(mh_journal *journal, char *base, uint64_t size, uint64_t until, uint64_t *count,
                            mheap_error *error) {
   pages to = {base, size};
-  const mh_record_visitor visitor = {store_in_pages, &to};
+  const mh_record_visitor visitor = {.visit = store_in_pages, .arg = &to};
   return each_record(journal, &visitor, until, count, error);
 }

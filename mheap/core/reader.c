@@ -127,7 +127,7 @@ static mheap_err map_growth(mh_region *region, uint64_t size, mheap_error *error
 static mheap_err store_record(mh_region *region, const mh_record *record, mheap_error *error) {
   mh_journal *journal = &region->reader->journal;
   window w = {.region = region};
-  const mh_record_visitor visitor = {store, &w};
+  const mh_record_visitor visitor = {.visit = store, .arg = &w};
   mheap_err code = map_growth(region, record->size, error);
   if (!code) code = mh_record_visit(&journal->tape, journal->end, record, &visitor, error);
   int failed = close_window(&w);

@@ -105,6 +105,7 @@ static mheap_err visit_bytes(mh_tape *tape, uint64_t *at, const mh_record_entry 
                              const mh_record_visitor *v, mheap_error *error) {
   mheap_err code = MHEAP_OK;
   const char *bytes;
+  if (v->skips != NULL && v->skips(v->arg, e->at & ~MH_ENTRY_KIND, e->length)) return *at += e->length, code;
   for (uint64_t done = 0, got; done < e->length && !code; done += got, *at += got) {
     code = look_some(tape, *at, e->length - done, &bytes, &got, error);
     if (!code && bytes == NULL) return broken_entry(tape, *at, e, error);
@@ -153,7 +154,7 @@ static mheap_err check_placed(mh_tape *tape, const mh_record_entry *e, mheap_err
 
 mheap_err mh_record_find(mh_tape *tape, uint64_t at, uint64_t generation, uint64_t previous,
                          mh_record *record, bool trusted, bool *found, mheap_error *error) {
-  const mh_record_visitor nobody = {ignore, NULL};
+  const mh_record_visitor nobody = {.visit = ignore};
   const char *bytes;
   uint32_t sum;
   *found = false;
@@ -255,6 +256,11 @@ mheap_err mh_draft_bytes(mh_draft *draft, uint64_t at, const void *data, uint64_
     if (code) return code;
   }
   return MHEAP_OK;
+}
+
+bool mh_draft_tail(const mh_draft *draft, uint64_t length, uint64_t *place) {
+  *place = draft->tape->from + draft->tape->have - length;
+  return draft->open != NULL && draft->open->length >= length;
 }
 
 mheap_err mh_draft_placed(mh_draft *draft, uint64_t at, uint32_t length, uint32_t sum, mheap_error *error) {

@@ -31,6 +31,8 @@ mheap_err mh_record_find(mh_tape *tape, uint64_t at, uint64_t generation, uint64
 typedef struct mh_record_visitor {
   mheap_err (*visit)(void *arg, uint64_t at, const void *data, uint64_t length, mheap_error *error);
   void *arg;
+  /* Asked about an entry's bytes before they are read: is it not called with those? NULL: with all. */
+  bool (*skips)(void *arg, uint64_t at, uint64_t length);
 } mh_record_visitor;
 mheap_err mh_record_visit(mh_tape *tape, uint64_t at, const mh_record *record,
                           const mh_record_visitor *visitor, mheap_error *error);
@@ -61,6 +63,8 @@ typedef struct mh_draft {
 mheap_err mh_draft_begin(mh_draft *draft, mheap_error *error);
 /* Bytes at a multiple of 8, and as many; they join the last entry's if they follow on them. */
 mheap_err mh_draft_bytes(mh_draft *draft, uint64_t at, const void *data, uint64_t length, mheap_error *error);
+/* Where in the tape the last `length` of them are; false: in two pieces. */
+bool mh_draft_tail(const mh_draft *draft, uint64_t length, uint64_t *place);
 mheap_err mh_draft_placed(mh_draft *draft, uint64_t at, uint32_t length, uint32_t sum, mheap_error *error);
 /* Writes the rest. `record` has generation, size, previous and time; it gets length and sum. */
 mheap_err mh_draft_finish(mh_draft *draft, mh_record *record, mheap_error *error);

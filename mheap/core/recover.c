@@ -56,7 +56,7 @@ mheap_err mh_recover_look(int fd, const char *path, mh_recovery *found, mheap_er
 static mheap_err redo_all(mh_journal *journal, uint64_t until, bool keep, mh_recovery *done,
                           mheap_error *error) {
   target to = {.fd = journal->fd, .path = journal->path};
-  const mh_record_visitor visitor = {redo, &to};
+  const mh_record_visitor visitor = {.visit = redo, .arg = &to};
   mh_journal_place next = {0};
   mheap_err code = mh_journal_sync(journal, error);
   if (!code) code = mh_journal_mark(journal, until, error);
