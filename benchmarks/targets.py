@@ -55,7 +55,7 @@ COMMIT_DURABLE = {
 }
 COMMIT_NOT_DURABLE_DISK = Limit(4.0, "x the durable rate", at_least=True)
 COMMIT_NOT_DURABLE_TMPFS = Limit(30_000, " a second", at_least=True)
-# Much at once: speed over that of write and fdatasync of as many bytes.
+# Much at once: speed over that of write and fdatasync of as many bytes to a new file.
 COMMIT_FRESH = Limit(0.7, "x write", at_least=True)
 COMMIT_OVERWRITE = Limit(0.4, "x write", at_least=True)
 # A small commit in a large heap.

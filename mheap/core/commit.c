@@ -321,7 +321,8 @@ static bool is_left_in_journal(const drawing *to, uint64_t at, uint64_t length) 
          mh_images_draft(to->images, at, place);
 }
 
-/* Pages are known before there is a record, if it takes more than that to make them: what may fail comes first. */
+/* Pages are known before there is a record, if it takes more than that to make them: what may fail comes
+   first. */
 static mheap_err add_bytes(void *arg, uint64_t at, const void *data, uint64_t length, mheap_error *error) {
   const drawing *to = arg;
   mheap_err code = mh_draft_bytes(to->draft, at, data, length, error);
