@@ -6,8 +6,8 @@
    The caller holds commits' lock.
 
    Invariants: a page that is `known` is here as the last commit left it, one that is `placed` is so in the
-   journal; no page is both. Either is `changed` if the file differs. Any other page is in the file as the last
-   commit left it. `drafted` are those that a commit that is not whole yet placed. */
+   journal; no page is both. Either is `changed` if the file differs. Any other page is in the file as the
+   last commit left it. `drafted` are those that a commit that is not whole yet placed. */
 #ifndef MHEAP_IMAGES_H
 #define MHEAP_IMAGES_H
 
@@ -62,7 +62,8 @@ void mh_images_forget(mh_images *images);
 
 /* ---- pages that a commit writes whole, of which there is no image here ---- */
 
-/* This one, which so far is as the file has it, will be in the journal at `place`. false: no memory to note that. */
+/* This one, which so far is as the file has it, will be in the journal at `place`. false: no memory to note
+   that. */
 bool mh_images_draft(mh_images *images, uint64_t offset, uint64_t place);
 /* Whether that became a commit. */
 void mh_images_end_drafts(mh_images *images, bool committed);

@@ -52,7 +52,8 @@ void mh_marked_remove(mh_marked *marked);
 /* Everybody's marks go to everybody who was added. */
 void mh_marked_gather(void);
 void mh_marked_clear(mh_marked *marked);
-/* Moves them out, over what was taken before; the next call moves them back, beside those that came meanwhile. */
+/* Moves them out, over what was taken before; the next call moves them back, beside those that came
+   meanwhile. */
 void mh_marked_take(mh_marked *marked, mh_marked_bits *taken);
 void mh_marked_put_back(mh_marked *marked, mh_marked_bits *taken);
 /* The next run of marked slices in [*from, end); its length, 0: none. */

@@ -297,8 +297,8 @@ int mh_pages_back(mh_region *region, uint64_t offset, uint64_t length) {
   return mh_os_allocate(region->fd, offset, length);
 }
 
-/* Of memory of the machine: as much of fresh space is filled at once. What is larger may be meant to stay empty
-   for the most part, and would press other files' pages out. */
+/* Of memory of the machine: as much of fresh space is filled at once. What is larger may be meant to stay
+   empty for the most part, and would press other files' pages out. */
 #define FILL_PART 16
 
 static bool can_be_filled(const mh_region *region) {

@@ -46,8 +46,8 @@ void mh_pages_unmap(mh_region *region, uint64_t size);
 void mh_pages_release(mh_region *region);
 /* Makes sure that stores to [offset, offset + length) find pages. */
 int mh_pages_back(mh_region *region, uint64_t offset, uint64_t length);
-/* Brings in what of [offset, offset + length), which has space and is nobody's yet, never was anybody's: a write
-   of zeros costs a quarter of the faults. */
+/* Brings in what of [offset, offset + length), which has space and is nobody's yet, never was anybody's: a
+   write of zeros costs a quarter of the faults. */
 void mh_pages_fill(mh_region *region, uint64_t offset, uint64_t length);
 /* Gives back the whole grains in [offset, offset + length). */
 void mh_pages_punch(mh_region *region, uint64_t offset, uint64_t length);

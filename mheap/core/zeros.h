@@ -6,8 +6,8 @@
 
 #include <stdint.h>
 
-/* Errno, or 0. In pieces of at most a slice, which end where one ends: the kernel keeps each as one folio, which
-   a mapping that lies as regions do can still map whole. */
+/* Errno, or 0. In pieces of at most a slice, which end where one ends: the kernel keeps each as one folio,
+   which a mapping that lies as regions do can still map whole. */
 int mh_zeros_write(int fd, uint64_t from, uint64_t to);
 
 #endif

@@ -136,5 +136,6 @@ static void runs_are_those_that_a_plain_walk_finds(void) {
   mh_marked_remove(&marked);
 }
 
-TEST_MAIN(TEST(runs_are_those_that_a_plain_walk_finds), TEST(changes_of_objects_are_found), TEST(heaps_share_marks),
+TEST_MAIN(TEST(runs_are_those_that_a_plain_walk_finds), TEST(changes_of_objects_are_found),
+          TEST(heaps_share_marks),
           TEST(a_store_that_is_not_marked_is_caught))
