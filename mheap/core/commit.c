@@ -228,7 +228,9 @@ static mheap_err make_private(mh_region *region, uint64_t size, mheap_error *err
   uint64_t from = commits->shared_from;
   if (size <= from) return MHEAP_OK;
   int failed = mh_os_map(mh_at(region, from), size - from, region->fd, from, true, false);
-  if (failed) return mh_fail_system(error, failed, region->path, "mapping what the heap grew by");
+  if (failed)
+    return mh_fail_system(error, failed, region->path,
+                          "mapping what the heap grew by (a limit on data, ulimit -d, must hold all of it)");
   commits->shared_from = size;
   return MHEAP_OK;
 }

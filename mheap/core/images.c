@@ -12,6 +12,9 @@
 
 static uint64_t min64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static uint64_t groups_in(uint64_t span) { return span / GROUP_BYTES + 1; }
+static uint64_t table_bytes(const mh_images *images) {
+  return images->span / GROUP_BYTES * sizeof *images->groups;
+}
 static uint64_t places_bytes(uint64_t room) { return room / MH_PAGE * sizeof(uint64_t); }
 
 mheap_err mh_images_init(mh_images *images, int fd, const char *path, uint64_t span, const uint64_t *journal,
@@ -23,7 +26,7 @@ mheap_err mh_images_init(mh_images *images, int fd, const char *path, uint64_t s
   if (!failed) {
     images->shadow = shadow;
     images->span = room;
-    images->groups = mh_os_table(groups_in(span) * sizeof *images->groups);
+    images->groups = mh_os_table_to_read(table_bytes(images));
     images->places = mh_os_table_to_read(places_bytes(room));
     if (images->groups == NULL || images->places == NULL) failed = ENOMEM;
   }
@@ -34,8 +37,7 @@ mheap_err mh_images_init(mh_images *images, int fd, const char *path, uint64_t s
 }
 
 void mh_images_fini(mh_images *images) {
-  if (images->groups != NULL)
-    mh_os_table_free(images->groups, images->span / GROUP_BYTES * sizeof *images->groups);
+  if (images->groups != NULL) mh_os_table_free(images->groups, table_bytes(images));
   if (images->places != NULL) mh_os_table_free(images->places, places_bytes(images->span));
   if (images->buffer != NULL) mh_os_table_free(images->buffer, AT_ONCE);
   if (images->shadow != NULL) mh_os_release(images->shadow, images->span);
@@ -110,12 +112,28 @@ static void reach(mh_images *images, uint64_t end) {
   if (end > images->end) images->end = end;
 }
 
+/* Of the table as much counts as memory of the process as the heap reaches into, a slice at a time. */
+static int open_table(mh_images *images, const mh_images_group *group) {
+  uint64_t whole = table_bytes(images), need = (uint64_t)((const char *)(group + 1) - (char *)images->groups);
+  if (need <= images->open) return 0;
+  need = min64((need + MH_SLICE - 1) / MH_SLICE * MH_SLICE, whole);
+  int failed = mh_os_commit((char *)images->groups + images->open, need - images->open);
+  if (!failed) images->open = need;
+  return failed;
+}
+
+static int open_group(mh_images *images, const mh_images_group *group) {
+  if (!is_blank(group)) return 0;
+  int failed = open_table(images, group);
+  uint64_t start = (uint64_t)(group - images->groups) * GROUP_BYTES;
+  return failed ? failed : mh_os_commit(images->shadow + start, GROUP_BYTES);
+}
+
 mheap_err mh_images_of(mh_images *images, uint64_t offset, char **page, mheap_error *error) {
   mh_images_group *group = group_of(images, offset);
   *page = images->shadow + offset;
   if (is_known(images, offset)) return MHEAP_OK;
-  int failed =
-      is_blank(group) ? mh_os_commit(images->shadow + offset / GROUP_BYTES * GROUP_BYTES, GROUP_BYTES) : 0;
+  int failed = open_group(images, group);
   if (failed) return mh_fail_system(error, failed, images->path, "making room for pages of the last commit");
   failed = read_pages(images, offset, offset + MH_PAGE, *page);
   if (failed) return cannot_read(images, failed, error);
@@ -169,6 +187,7 @@ static bool can_have_places(mh_images *images, uint64_t offset) {
   static const uint64_t none[MH_IMAGES_GROUP / 64];
   const mh_images_group *group = group_of(images, offset);
   if (memcmp(group->drafted, none, sizeof none) != 0) return true;
+  if (open_table(images, group) != 0) return false;
   return mh_os_set_writable(&images->places[offset / GROUP_BYTES * MH_IMAGES_GROUP], GROUP_PLACES, true) == 0;
 }
 

@@ -28,12 +28,13 @@ typedef struct mh_images {
   const char *path;
   const uint64_t *journal; /* where it begins in the file */
   char *shadow;            /* `span` bytes of address space; of groups in use, memory */
-  mh_images_group *groups; /* span / 4 MiB */
+  mh_images_group *groups; /* span / 4 MiB, of which the first `open` bytes can be written */
   uint64_t *places;        /* of each page: where in the journal it is, if it is placed or drafted */
   char *buffer;            /* pages that are looked at; NULL: not yet */
   uint64_t span, end;      /* no page from `end` on is known, placed or drafted */
   uint64_t known, changed; /* pages */
   uint64_t drafts_from, drafts_to;
+  uint64_t open;
 } mh_images;
 
 /* `journal` is read whenever a page is. */

@@ -78,7 +78,8 @@ size_t mh_os_page(void);
 int mh_os_reserve(void *address, uint64_t length, void **got);
 void mh_os_release(void *address, uint64_t length);
 /* Maps a file over a part of a reservation. Pages of a pool (hugetlbfs) are set aside for what a
-   private mapping may change, for no other. */
+   private mapping may change, for no other. ENOMEM also for a private mapping that can be written and for
+   which a limit on data (RLIMIT_DATA) has no room. */
 int mh_os_map(void *address, uint64_t length, int fd, uint64_t offset, bool writable, bool shared);
 /* Of fresh space of a file: pages are brought in one by one. Read ahead, they come as large folios, all of
    which is gone through again at the first store to each page: that took two to four times as long where the

@@ -290,7 +290,17 @@ int mh_os_reserve(void *address, uint64_t length, void **got) {
 
 void mh_os_release(void *address, uint64_t length) { munmap(address, length); }
 
+/* What replaces another mapping the kernel grants whatever the limit is, and refuses all that comes later. */
+static bool exceeds_data(uint64_t length) {
+  struct rlimit most;
+  mh_os_usage usage;
+  if (getrlimit(RLIMIT_DATA, &most) != 0 || most.rlim_cur == RLIM_INFINITY) return false;
+  if (mh_os_process(&usage) != 0) return false;
+  return usage.data > most.rlim_cur || length > most.rlim_cur - usage.data;
+}
+
 int mh_os_map(void *address, uint64_t length, int fd, uint64_t offset, bool writable, bool shared) {
+  if (writable && !shared && exceeds_data(length)) return ENOMEM;
   int prot = PROT_READ | (writable ? PROT_WRITE : 0);
   bool pool = mh_os_file_pages(fd) != 0;
   int flags = MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE) | (shared == pool ? MAP_NORESERVE : 0);

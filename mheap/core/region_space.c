@@ -46,15 +46,27 @@ static uint64_t half(const mh_region *region, uint64_t span) {
   return end > span / 2 && end > region->pages.origin ? end - region->pages.grain : end;
 }
 
+/* In mode atomic as much is needed again, for images and tables, which a limit has to leave room for. */
+static int reserve(const mh_region *region, uint64_t address, uint64_t length, void **got) {
+  void *again;
+  uint64_t more = length + length / 8;
+  int failed = mh_os_reserve((void *)address, length, got);
+  if (failed || region->mode != MHEAP_MODE_ATOMIC || mh_os_address_limit() == UINT64_MAX) return failed;
+  failed = mh_os_reserve(NULL, more, &again);
+  if (failed) mh_os_release(*got, length);
+  else mh_os_release(again, more);
+  return failed;
+}
+
 /* Reserves the span at `address`; where the end of it is taken, or the system refuses so
    much, a smaller one that still holds the heap (unless the caller named a size). */
 static int reserve_at(mh_region *region, uint64_t address, uint64_t least, bool exact) {
   void *got = NULL;
   uint64_t span = region->span;
-  int failed = mh_os_reserve((void *)address, span, &got);
+  int failed = reserve(region, address, span, &got);
   while (failed && !exact && half(region, span) >= least) {
     span = half(region, span);
-    failed = mh_os_reserve((void *)address, span, &got);
+    failed = reserve(region, address, span, &got);
   }
   if (failed) return failed;
   region->base = got;
@@ -75,10 +87,10 @@ static int reserve_there(mh_region *region, uint64_t address, uint64_t least, bo
 static int reserve_anywhere(mh_region *region, uint64_t placement, uint64_t least, bool exact) {
   uint64_t alignment = mh_placement_alignment(placement), span = region->span;
   void *got = NULL;
-  int failed = mh_os_reserve(NULL, span + alignment, &got);
+  int failed = reserve(region, 0, span + alignment, &got);
   while (failed && !exact && half(region, span) >= least) {
     span = half(region, span);
-    failed = mh_os_reserve(NULL, span + alignment, &got);
+    failed = reserve(region, 0, span + alignment, &got);
   }
   if (failed) return failed;
   uint64_t start = (uint64_t)got, end = start + span + alignment, base = placed(start, placement);
