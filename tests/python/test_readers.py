@@ -1,20 +1,31 @@
-"""Readers beside a writer in mode atomic see whole commits only, and never an earlier one."""
+"""Readers beside a writer in mode atomic see whole commits only, and never an earlier one.
+
+Eight of them read for six seconds; for another while with MHEAP_READERS_SECONDS, as in
+
+    MHEAP_READERS_SECONDS=60 pytest -s tests/python/test_readers.py -k eight
+
+which prints how many reads and commits there were, too.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import time
 from collections.abc import Iterator
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 import mheap
 
 KEYS = 20
+READERS = 8
+SECONDS = float(os.environ.get("MHEAP_READERS_SECONDS", "6"))
 
 
 def commit(heap: mheap.Heap, value: int, **options: bool) -> None:
@@ -190,8 +201,16 @@ def write_on(path: str, stop: Event) -> None:
                     heap.checkpoint()
 
 
-def read_on(path: str, stop: Event, results: multiprocessing.Queue[tuple[int, int]]) -> None:
-    reads = newest = 0
+class Reads(NamedTuple):
+    """What one reader did."""
+
+    reads: int
+    refreshes: int  # of them, those that saw another commit than the one before
+    newest: int
+
+
+def read_on(path: str, stop: Event, results: multiprocessing.Queue[Reads]) -> None:
+    reads = refreshes = newest = 0
     with mheap.open(path, mode="readonly") as heap:
         root = heap.root
         while not stop.is_set():
@@ -200,10 +219,12 @@ def read_on(path: str, stop: Event, results: multiprocessing.Queue[tuple[int, in
                 seen.add(root["deep"]["a"]["b"])
             (value,) = seen  # more than one: a torn commit
             assert newest <= value, f"went back from {newest} to {value}"
+            refreshes += newest < value
             newest = root["key 0"]  # alone, a read is whole too
             assert newest >= value
-            reads += 1
-    results.put((reads, newest))
+            refreshes += newest > value
+            reads += 2
+    results.put(Reads(reads, refreshes, newest))
 
 
 def test_eight_readers_see_whole_commits(tmp_path: Path) -> None:
@@ -212,18 +233,24 @@ def test_eight_readers_see_whole_commits(tmp_path: Path) -> None:
         pass
     context = multiprocessing.get_context("fork")
     stop, results = context.Event(), context.Queue()
-    readers = [context.Process(target=read_on, args=(path, stop, results)) for _ in range(8)]
+    readers = [context.Process(target=read_on, args=(path, stop, results)) for _ in range(READERS)]
     writer = context.Process(target=write_on, args=(path, stop))
     for process in (*readers, writer):
         process.start()
-    time.sleep(6)
+    time.sleep(SECONDS)
     stop.set()
-    found = [results.get(timeout=20) for _ in readers]
     for process in (*readers, writer):
         process.join(60)
-        assert process.exitcode == 0
-    assert all(reads > 0 for reads, _ in found)
-    assert max(newest for _, newest in found) > 0
+    failed = [process.name for process in (*readers, writer) if process.exitcode != 0]
+    assert failed == []
+    found = [results.get(timeout=20) for _ in readers]
+    with mheap.open(path) as heap:
+        assert heap.check()
+        commits = heap.root["key 0"]
+    print(f"{SECONDS:g} s: {commits} commits, {sum(one.reads for one in found)} reads by {READERS} readers,")
+    print(f"  {sum(one.refreshes for one in found)} of them of another commit than the one before")
+    assert all(one.reads > 0 and one.refreshes > 0 for one in found)
+    assert 0 < max(one.newest for one in found) <= commits
 
 
 def test_a_writer_that_is_killed_leaves_no_reader_spinning(tmp_path: Path) -> None:
