@@ -133,9 +133,11 @@ PyObject *mhx_twin_nowhere(mhx_space *space);
 int mhx_root_exists(mhx_space *space, mhx_twin *twin);
 /* The root is there by now: it is what the twin of none stands for from now on, if there is one. */
 void mhx_twin_found_root(mhx_space *space, const mh_dict *root);
-/* A commit has what the twin alone kept: it is freed with the next one, since the end of a Python object is
-   no change that anybody asked for. false: no memory. */
+/* A commit has what the twin alone kept: it is freed with the next one, unless something refers to it by
+   then, since the end of a Python object is no change that anybody asked for. false: no memory. */
 bool mhx_orphans_note(mhx_space *space, const mhx_twin *twin);
+/* All was undone: what the last commit has without a reference may have another twin by now. */
+void mhx_orphans_rolled_back(mhx_space *space);
 /* All was undone since the last commit: tells the twins whose objects are gone, or not as they were. */
 void mhx_twins_rolled_back(mhx_space *space);
 /* Imports the types of twins: before a space is asked for, since importing runs Python code,

@@ -2,7 +2,10 @@
 
    Owns: the list of containers that the last commit has without a reference, since a twin kept them that
    has gone since. They are freed before the next commit looks, or when the heap is closed: so they do not
-   stay in the file for ever, unless the process is killed first. */
+   stay in the file for ever, unless the process is killed first.
+
+   Invariant: a container that the last commit has without a reference is in the list, or has a twin that is
+   `orphan`. It may have references by now, which a rollback takes away again, and another twin than then. */
 #include "objects.h"
 
 static bool has_no_reference(mhx_space *space, uint64_t offset, uint64_t birth) {
@@ -32,16 +35,27 @@ static void mark_kept(mhx_space *space) {
   }
 }
 
-static void free_noted(mhx_space *space) {
-  for (size_t i = 0; i < space->orphan_count; i++)
-    if (has_no_reference(space, space->orphans[i].offset, space->orphans[i].birth))
-      mh_reap(&space->core, space->orphans[i].offset);
+/* Of those that a twin holds `held` says whether they go, too; else they wait for its end again. */
+static void free_noted(mhx_space *space, bool held) {
+  for (size_t i = 0; i < space->orphan_count; i++) {
+    const mhx_orphan *noted = &space->orphans[i];
+    if (!has_no_reference(space, noted->offset, noted->birth)) continue;
+    if (held || !mhx_held(&space->core, noted->offset)) mh_reap(&space->core, noted->offset);
+  }
+}
+
+void mhx_orphans_rolled_back(mhx_space *space) {
+  for (size_t i = 0; i < space->orphan_count; i++) {
+    const mhx_orphan *noted = &space->orphans[i];
+    if (has_no_reference(space, noted->offset, noted->birth)) mhx_held(&space->core, noted->offset);
+  }
+  mark_kept(space);
 }
 
 size_t mhx_objects_committing(PyObject *heap_obj) {
   mhx_space *space = *mhx_objects_slot(heap_obj);
   if (space == NULL) return 0;
-  free_noted(space);
+  free_noted(space, false);
   mark_kept(space);
   return space->orphan_count;
 }
@@ -67,6 +81,6 @@ void mhx_objects_leave(PyObject *heap_obj) {
   if (space == NULL || space->core.region->commits == NULL || !note_kept(space)) return;
   if (mheap_rollback(space->core.heap) != MHEAP_OK) return;
   mhx_twins_rolled_back(space);
-  free_noted(space);
+  free_noted(space, true);
   mheap_commit(space->core.heap, false);
 }

@@ -103,16 +103,21 @@ static void reap(mhx_space *space, const mhx_twin *twin) {
   mh_container *container;
   uint64_t offset = twin->of.dict.offset;
   if (!mh_region_writable(space->core.region)) return;
+  if (twin->orphan && space->core.held != NULL && mhx_orphans_note(space, twin)) return;
   if (!mh_in_region(space->core.region, offset, sizeof *container)) return;
   container = mh_at(space->core.region, offset);
   if (offset == 0 || container->birth != twin->of.dict.birth || mh_head_count(container->head) != 0) return;
-  if (twin->orphan && space->core.held != NULL && mhx_orphans_note(space, twin)) return;
   mh_reap(&space->core, offset);
+}
+
+static void leave_space(mhx_twin *twin) {
+  twin->space = NULL;
+  twin->loose = twin->orphan = false; /* as the next space counts them */
 }
 
 void mhx_twins_detach(mhx_space *space) {
   for (size_t i = 0; i < space->room; i++)
-    if (space->twins[i] != NULL) space->twins[i]->space = NULL;
+    if (space->twins[i] != NULL) leave_space(space->twins[i]);
   space->core.held = NULL;
   for (size_t i = 0; i < space->room; i++)
     if (space->twins[i] != NULL) reap(space, space->twins[i]);
@@ -255,6 +260,7 @@ void mhx_twins_rolled_back(mhx_space *space) {
     } else if (twin != NULL) look_anew(twin);
     i++;
   }
+  mhx_orphans_rolled_back(space);
 }
 
 int mhx_twin_kind(mhx_space *space, PyObject *object) {

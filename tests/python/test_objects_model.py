@@ -523,6 +523,30 @@ class AtomicMachine(Machine):
         self.held.append(inside[at % len(inside)])
         del self.held[:-10]
 
+    @rule(at=st.integers(0, 9))
+    def take_out(self, at: int) -> None:
+        """A container that its twin alone may keep from now on."""
+        stored, plain = self.d
+        inside = [key for key, value in plain.items() if isinstance(value, (dict, list))]
+        if inside:
+            key = inside[at % len(inside)]
+            plain.pop(key)
+            self.held.append(stored.pop(key))
+
+    @rule(at=st.integers(0, 9), key=keys)
+    def put_back(self, at: int, key: Any) -> None:
+        """What only its twin keeps has a place again."""
+        there = {id(twin) for twin in containers(self.heap.root)}
+        kept = [twin for twin in self.held if id(twin) not in there and not is_stale(twin)]
+        if kept:
+            twin = kept[at % len(kept)]
+            self.plain["d"][key] = twin.to_python()
+            self.heap.root["d"][key] = twin
+
+    @rule(at=st.integers(0, 9))
+    def let_go(self, at: int) -> None:
+        del self.held[at : at + 1]
+
     @invariant()
     def what_is_held_is_there_or_stale(self) -> None:
         there = {id(twin): twin for twin in containers(self.heap.root)}

@@ -126,7 +126,51 @@ def test_what_only_a_handle_kept_over_a_commit_goes_with_the_handle(heap: mheap.
     assert heap.check()
 
 
-@pytest.mark.parametrize("way", ["held", "dropped", "rolled back"])
+def kept_by_a_handle_alone(heap: mheap.Heap) -> mheap.PersistentDict:
+    popped: mheap.PersistentDict = heap.root.pop("kept")
+    heap.commit(durable=False)
+    return popped
+
+
+def test_another_handle_on_it_keeps_it_when_its_place_is_undone(heap: mheap.Heap) -> None:
+    heap.root["again"] = kept_by_a_handle_alone(heap)
+    another = heap.root["again"]
+    heap.rollback()
+    heap.commit(durable=False)
+    assert another["list"] == [1, 2, 3]
+    heap.root["x"] = 1
+    heap.commit(durable=False)
+    assert another["list"] == [1, 2, 3]
+    before = heap.stats().chunks_used
+    del another
+    assert not heap.dirty
+    heap.root["x"] = 2
+    heap.commit(durable=False)
+    assert heap.stats().chunks_used < before
+    assert heap.check()
+
+
+def test_without_another_handle_it_goes_when_its_place_is_undone(heap: mheap.Heap) -> None:
+    before = heap.stats().chunks_used
+    heap.root["again"] = kept_by_a_handle_alone(heap)
+    heap.rollback()
+    assert not heap.dirty
+    heap.commit(durable=False)
+    assert heap.stats().chunks_used < before
+    findings: list[mheap.Finding] = []
+    heap.check(findings.append)
+    assert findings == []
+
+
+def test_what_has_a_place_again_stays_when_its_handle_goes(heap: mheap.Heap) -> None:
+    heap.root["again"] = kept_by_a_handle_alone(heap)
+    for _ in range(2):
+        heap.commit(durable=False)
+        assert heap.root["again"]["list"] == [1, 2, 3]
+    assert heap.check()
+
+
+@pytest.mark.parametrize("way", ["held", "dropped", "rolled back", "placed", "placed, seen"])
 def test_what_only_a_handle_kept_over_a_commit_does_not_stay_in_the_file(heap_path: Path, way: str) -> None:
     with mheap.open(heap_path) as heap:
         heap.root["a"] = {"b": ["a text that is long enough"]}
@@ -138,13 +182,17 @@ def test_what_only_a_handle_kept_over_a_commit_does_not_stay_in_the_file(heap_pa
     heap.commit()
     assert heap.stats().chunks_used > before
     heap.root["x"] = 1
+    if way.startswith("placed"):
+        heap.root["again"] = popped
     if way != "held":
         del popped
+    seen = heap.root["again"] if way == "placed, seen" else None
     if way == "rolled back":
         heap.rollback()
         assert not heap.dirty
     with pytest.warns(mheap.UncommittedChanges) if way != "rolled back" else nullcontext():
         heap.close()
+    del seen
     with mheap.open(heap_path) as heap:
         assert heap.root == {"a": {"b": ["a text that is long enough"]}}
         assert heap.stats().chunks_used == before
