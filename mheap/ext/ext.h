@@ -97,6 +97,7 @@ typedef struct mhx_handle {
   mheap_subproc subproc;    /* … this one */
   bool kept;                /* a guard is on: the main handle owns a reference to this one */
   unsigned long forks;      /* mhx_forks when it was attached */
+  uint64_t serial;          /* mhx_handles_made, this one counted */
   bool adrift;              /* forked: the parent's mapping was given up, no reader is attached yet */
   mheap_mode mode;
   PyObject *path;           /* str; None: anonymous, or a file that has no name */
@@ -117,6 +118,7 @@ typedef struct mhx_handle {
 
 PyTypeObject *mhx_heap_type_new(PyObject *module);
 extern PyType_Spec mhx_view_spec;
+extern uint64_t mhx_handles_made;
 extern unsigned long mhx_forks; /* forks between the first process and this one */
 
 /* ---- for every operation ------------------------------------------------------ */
@@ -322,6 +324,9 @@ int mhx_journal_init(PyObject *module, mhx_state *state);
    returns its thread is refused, and others wait, who would end a heap or a kind. */
 bool mhx_registered_runs_here(void);
 bool mhx_registered_runs_elsewhere(void);
+/* May one that runs, in any thread, be in the middle of a call on this main heap? Not if that was attached
+   after it began. */
+bool mhx_registered_may_use(const mhx_handle *handle);
 int mhx_wait_for_registered(const char *what); /* 0, or -1 with an exception; `what` cannot be done */
 void mhx_registered_after_fork(void);
 /* handles.c: waiting in a list, and letting all in it go on. */

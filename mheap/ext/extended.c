@@ -41,37 +41,66 @@ typedef PyObject *build_fun(const registered *which, const void *what);
 
 /* ---- the calls under way, whose heaps are not known ---- */
 
-static Py_ssize_t calls;       /* of all threads */
-static _Thread_local int here; /* of this one */
+typedef struct running {
+  uint64_t made; /* handles, when it began */
+  struct running *next, *outer;
+} running;
+
+static running *calls;               /* of all threads, by `next` */
+static _Thread_local running *inner; /* the last that began in this one, then by `outer` */
 static mhx_waiter *waiters;
 
-bool mhx_registered_runs_here(void) { return here > 0; }
-bool mhx_registered_runs_elsewhere(void) { return calls > here; }
-
-static void begin_call(void) {
-  calls++;
-  here++;
+static size_t here(void) {
+  size_t count = 0;
+  for (const running *call = inner; call != NULL; call = call->outer) count++;
+  return count;
+}
+static size_t everywhere(void) {
+  size_t count = 0;
+  for (const running *call = calls; call != NULL; call = call->next) count++;
+  return count;
 }
 
-static void end_call(void) {
-  here--;
-  if (--calls == 0) mhx_wake(&waiters);
+bool mhx_registered_runs_here(void) { return inner != NULL; }
+bool mhx_registered_runs_elsewhere(void) { return calls != NULL && everywhere() > here(); }
+
+bool mhx_registered_may_use(const mhx_handle *handle) {
+  const running *call = calls;
+  while (call != NULL && call->made < handle->serial) call = call->next;
+  return call != NULL;
+}
+
+static void begin_call(running *call) {
+  *call = (running){mhx_handles_made, calls, inner};
+  calls = inner = call;
+}
+
+static void end_call(const running *call) {
+  running **link = &calls;
+  while (*link != call) link = &(*link)->next;
+  *link = call->next;
+  inner = call->outer;
+  if (calls == NULL) mhx_wake(&waiters);
 }
 
 int mhx_wait_for_registered(const char *what) {
-  if (here > 0) {
+  if (inner != NULL) {
     mhx_refuse(MHEAP_ERR_BUSY, "cannot %s: this thread is in a registered function, in the middle of a call",
                what);
     return -1;
   }
   int failed = 0;
-  while (failed == 0 && calls > 0) failed = mhx_wait_in(&waiters);
+  while (failed == 0 && calls != NULL) failed = mhx_wait_in(&waiters);
   return failed;
 }
 
 /* In a forked child no other thread is in one, or waits. */
 void mhx_registered_after_fork(void) {
-  calls = here;
+  calls = NULL;
+  for (running *call = inner; call != NULL; call = call->outer) {
+    call->next = calls;
+    calls = call;
+  }
   waiters = NULL;
 }
 
@@ -80,9 +109,10 @@ static void call_from_core(const registered *which, build_fun *build, const void
   PyGILState_STATE state = PyGILState_Ensure();
   if (which->fn != NULL) {
     mhx_pending pending = mhx_pending_take();
-    begin_call();
+    running now;
+    begin_call(&now);
     call(which, build(which, what));
-    end_call();
+    end_call(&now);
     mhx_pending_restore(&pending);
   }
   PyGILState_Release(state);

@@ -7,6 +7,7 @@
 #include "ext.h"
 
 static mhx_handle *attached; /* of all interpreters, which share one GIL */
+uint64_t mhx_handles_made;
 unsigned long mhx_forks;
 
 /* ---- the list ---- */
@@ -16,6 +17,7 @@ mhx_handle *mhx_handles_new(mhx_state *state, mheap *heap, mheap_mode mode, PyOb
   if (handle == NULL) return NULL;
   handle->heap = heap;
   handle->forks = mhx_forks;
+  handle->serial = ++mhx_handles_made;
   handle->mode = mode;
   handle->path = Py_NewRef(path);
   handle->name = Py_NewRef(name);
@@ -293,14 +295,23 @@ bool mhx_is_used_here(const mhx_handle *handle) {
   return is;
 }
 
+/* Within a registered function nobody is waited for, who may be waiting for its end. */
+static bool is_in_the_way(const mhx_handle *handle, mhx_handle *busy) {
+  if (mhx_registered_runs_here()) return busy != NULL || mhx_registered_may_use(handle);
+  return mhx_is_used_here(handle);
+}
+
 static int may_detach(mhx_handle *handle) {
   if (handle->views > 0) {
     PyErr_Format(PyExc_BufferError, "cannot detach %R: views of it are exported (%zd); release them first",
                  handle, handle->views);
     return -1;
   }
-  if (mhx_is_used_here(handle)) {
-    mhx_refuse(MHEAP_ERR_BUSY, "cannot detach: this thread is in the middle of a call on the heap");
+  if (is_in_the_way(handle, first_in_use(handle))) {
+    mhx_refuse(MHEAP_ERR_BUSY, "cannot detach: %s",
+               mhx_registered_runs_here() ? "a registered function runs, in the middle of a call that may be "
+                                            "on this heap, which was there before"
+                                          : "this thread is in the middle of a call on the heap");
     return -1;
   }
   return 0;

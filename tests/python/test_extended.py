@@ -371,6 +371,40 @@ def test_a_registered_function_ends_no_heap(heap: mheap.Heap, heap_path: Path) -
     subproc.destroy()
 
 
+def test_but_one_that_it_opened_it_closes(heap: mheap.Heap, tmp_path: Path) -> None:
+    def note() -> None:
+        with mheap.open(tmp_path / "log.heap") as log:
+            log.root["calls"] = log.root.get("calls", 0) + 1
+
+    assert call_deferred(heap, note) == []
+    with mheap.open(tmp_path / "log.heap") as log:
+        assert log.root["calls"] == 1
+
+
+def test_nor_one_that_it_opened_in_the_middle_of_a_call_on_that(heap: mheap.Heap, heap_path: Path) -> None:
+    said = []
+
+    def try_to_close(number: int, opened: mheap.Heap) -> None:
+        try:
+            opened.close()
+        except mheap.HeapBusy as error:
+            said.append(str(error))
+
+    def within() -> None:
+        opened = mheap.open(heap_path.with_name("other.heap"), mode="live")
+        block = opened.malloc(100)
+        opened.free(block)
+        mheap.register_error(try_to_close, opened)
+        with pytest.raises(mheap.DoubleFree):
+            opened.free(block)
+        mheap.register_error(None)
+        assert not opened.closed
+        opened.close()
+
+    assert call_deferred(heap, within) == []
+    assert len(said) == 1
+
+
 def test_nor_does_another_thread_before_it_has_returned(heap_path: Path) -> None:
     heap = mheap.open(heap_path, mode="live")
     inside, go_on = threading.Event(), threading.Event()
