@@ -299,15 +299,32 @@ static uint64_t image_end(const mh_region *region) {
    come between the look and the drop, and they stay. */
 #define COPIES_KEPT 4096 /* pages */
 
+static uint64_t alike(const char *now, const char *then, uint64_t length) {
+  uint64_t same = 0;
+  while (same < length && memcmp(now + same, then + same, MH_PAGE) == 0) same += MH_PAGE;
+  return same;
+}
+
+/* What cannot be looked at stays. */
+static void drop_run(mh_region *region, uint64_t from, uint64_t to) {
+  mh_images *images = &region->commits->images;
+  const char *pages;
+  for (uint64_t end; from < to; from = end) {
+    if (mh_images_look(images, from, to, &pages, &end, NULL) != MHEAP_OK) return;
+    for (uint64_t at = from, same; at < end; at += same + MH_PAGE) {
+      same = alike(mh_at(region, at), pages + (at - from), end - at);
+      if (same > 0) mh_os_discard(mh_at(region, at), same);
+    }
+  }
+}
+
 static mheap_err drop_copies(mh_region *region, mheap_error *error) {
   mh_images *images = &region->commits->images;
-  char *page, *image;
-  if (region->named_base || images->known < COPIES_KEPT || images->changed > 0) return MHEAP_OK;
-  for (uint64_t from = MH_PAGE, to; from < images->end; from = to + MH_PAGE) {
-    for (to = from; to < image_end(region) && (image = mh_images_find(images, to)) != NULL; to += MH_PAGE)
-      if (memcmp(mh_at(region, to), image, MH_PAGE) != 0) break;
-    if (to > from) mh_os_discard(mh_at(region, from), to - from);
-  }
+  char *page;
+  if (region->named_base || mh_images_copies(images) < COPIES_KEPT || images->changed > 0) return MHEAP_OK;
+  uint64_t from = MH_PAGE, end = image_end(region);
+  for (uint64_t length; (length = mh_images_next_copies(images, &from, end)) != 0; from += length)
+    drop_run(region, from, from + length);
   mh_images_forget(images);
   return mh_images_of(images, 0, &page, error);
 }

@@ -204,21 +204,26 @@ bool mh_images_draft(mh_images *images, uint64_t offset, uint64_t place) {
 
 bool mh_images_is_placed(const mh_images *images, uint64_t offset) { return is_in_journal(images, offset); }
 
-static uint64_t place_drafts(mh_images_group *group) {
+static uint64_t add_bits(uint64_t *bits, const uint64_t *more) {
   uint64_t count = 0;
   for (int i = 0; i < MH_IMAGES_GROUP / 64; i++) {
-    count += (uint64_t)__builtin_popcountll(group->drafted[i] & ~group->changed[i]);
-    group->placed[i] |= group->drafted[i];
-    group->changed[i] |= group->drafted[i];
+    count += (uint64_t)__builtin_popcountll(more[i] & ~bits[i]);
+    bits[i] |= more[i];
   }
   return count;
+}
+
+static void place_drafts(mh_images *images, mh_images_group *group) {
+  add_bits(group->placed, group->drafted);
+  images->changed += add_bits(group->changed, group->drafted);
+  images->copied += add_bits(group->copied, group->drafted);
 }
 
 void mh_images_end_drafts(mh_images *images, bool committed) {
   uint64_t at = images->drafts_from / GROUP_BYTES * GROUP_BYTES;
   for (; at < images->drafts_to; at += GROUP_BYTES) {
     mh_images_group *group = group_of(images, at);
-    if (committed) images->changed += place_drafts(group);
+    if (committed) place_drafts(images, group);
     memset(group->drafted, 0, sizeof group->drafted);
   }
   images->drafts_from = images->drafts_to = 0;
@@ -298,9 +303,24 @@ void mh_images_settle(mh_images *images, uint64_t end) {
 void mh_images_forget(mh_images *images) {
   for (uint64_t i = 0; i * GROUP_BYTES < images->end; i++) {
     mh_images_group *group = &images->groups[i];
+    memset(group->copied, 0, sizeof group->copied);
     if (is_blank(group)) continue;
     memset(group->known, 0, sizeof group->known);
     mh_os_decommit(images->shadow + i * GROUP_BYTES, GROUP_BYTES);
   }
-  images->known = 0;
+  images->known = images->copied = 0;
+}
+
+static bool is_copy(const mh_images *images, uint64_t offset) {
+  return is_known(images, offset) || has(group_of(images, offset)->copied, page_in(offset));
+}
+
+uint64_t mh_images_copies(const mh_images *images) { return images->known + images->copied; }
+
+uint64_t mh_images_next_copies(const mh_images *images, uint64_t *from, uint64_t end) {
+  end = min64(end, images->end);
+  while (*from < end && !is_copy(images, *from)) *from += MH_PAGE;
+  uint64_t stop = *from;
+  while (stop < end && is_copy(images, stop)) stop += MH_PAGE;
+  return stop - *from;
 }

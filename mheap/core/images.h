@@ -21,6 +21,7 @@
 typedef struct mh_images_group {
   uint64_t known[MH_IMAGES_GROUP / 64], changed[MH_IMAGES_GROUP / 64];
   uint64_t placed[MH_IMAGES_GROUP / 64], drafted[MH_IMAGES_GROUP / 64];
+  uint64_t copied[MH_IMAGES_GROUP / 64]; /* placed since the last mh_images_forget */
 } mh_images_group;
 
 typedef struct mh_images {
@@ -32,7 +33,7 @@ typedef struct mh_images {
   uint64_t *places;        /* of each page: where in the journal it is, if it is placed or drafted */
   char *buffer;            /* pages that are looked at; NULL: not yet */
   uint64_t span, end;      /* no page from `end` on is known, placed or drafted */
-  uint64_t known, changed; /* pages */
+  uint64_t known, changed, copied; /* pages */
   uint64_t drafts_from, drafts_to;
   uint64_t open;
 } mh_images;
@@ -60,6 +61,11 @@ int mh_images_write(mh_images *images, uint64_t from, uint64_t to, uint64_t skip
 void mh_images_settle(mh_images *images, uint64_t end);
 /* The file is what counts; none is changed. */
 void mh_images_forget(mh_images *images);
+
+/* Pages of which the region has a private copy, that is, which are known, or were placed: how many, about,
+   and the first run of them in [*from, end), as above. */
+uint64_t mh_images_copies(const mh_images *images);
+uint64_t mh_images_next_copies(const mh_images *images, uint64_t *from, uint64_t end);
 
 /* ---- pages that a commit writes whole, of which there is no image here ---- */
 

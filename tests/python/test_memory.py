@@ -26,14 +26,16 @@ COUNT = {LOAD} // SIZE
 
 def bytes_of(i, salt): return (b"%08d" % (i + salt)) * (SIZE // 8)
 
-def store(heap, salt):
+def store(heap, salt, every=COUNT + 1):
     if kind == "raw":
         if heap.getkey(0) is None: heap.setkey(0, heap.malloc(COUNT * SIZE))
         for i in range(COUNT): heap.view(heap.getkey(0) + i * SIZE, SIZE)[:] = bytes_of(i, salt)
     else:
         items = heap.root.setdefault("items", [])
         if not items: items.extend([None] * COUNT)
-        for i in range(COUNT): items[i] = bytes_of(i, salt)
+        for i in range(COUNT):
+            items[i] = bytes_of(i, salt)
+            if i % every == every - 1: heap.commit(durable=False)
 
 def verify(heap, salt):
     if kind == "raw": read = lambda i: bytes(heap.view(heap.getkey(0) + i * SIZE, SIZE))
@@ -43,7 +45,8 @@ def verify(heap, salt):
 """
 LOADS = "with mheap.open(path) as heap: store(heap, 1)\n"
 OVERWRITES = "with mheap.open(path) as heap: store(heap, 2)\n"
-VERIFIES = "with mheap.open(path, mode='readonly') as heap: verify(heap, 1)\n"
+OVERWRITES_IN_PARTS = "with mheap.open(path) as heap: store(heap, 2, 64)\n"
+VERIFIES = "with mheap.open(path, mode='readonly') as heap: verify(heap, int(sys.argv[3]))\n"
 
 FILLS = """
 import sys
@@ -80,7 +83,7 @@ def test_a_group_has_no_more_memory_than_its_limit(group: MemoryGroup) -> None:
 def test_a_load_of_twice_the_memory_is_one_commit(kind: str, group: MemoryGroup, on_disk: Path) -> None:
     for code in (LOADS, VERIFIES):
         before = group.reached()
-        done = group.run(*python(code, on_disk, kind))
+        done = group.run(*python(code, on_disk, kind, 1))
         assert done.returncode == 0, done.stderr
         assert group.reached() > before
     with mheap.open(on_disk, mode="readonly", relocate=True) as heap:
@@ -93,7 +96,15 @@ def test_overwriting_more_than_the_memory_is_killed_and_undone(
 ) -> None:
     run(*python(LOADS, on_disk, kind))
     assert group.run(*python(OVERWRITES, on_disk, kind)).returncode == -signal.SIGKILL
-    run(*python(VERIFIES, on_disk, kind))
+    run(*python(VERIFIES, on_disk, kind, 1))
+
+
+def test_overwriting_objects_in_parts_needs_memory_for_some(group: MemoryGroup, on_disk: Path) -> None:
+    """All private copies together, which a commit leaves behind, would not fit."""
+    run(*python(LOADS, on_disk, "objects"))
+    done = group.run(*python(OVERWRITES_IN_PARTS, on_disk, "objects"))
+    assert done.returncode == 0, done.stderr
+    run(*python(VERIFIES, on_disk, "objects", 2))
 
 
 # ---- address space ----
@@ -112,7 +123,7 @@ except mheap.NoMemory as error:
 def test_a_load_takes_its_max_size_of_address_space_twice(kind: str, heap_path: Path) -> None:
     size = LOAD + LOAD // 4
     run(*python(LIMITED, heap_path, kind, 5 * size // 2, size))
-    run(*python(VERIFIES, heap_path, kind))
+    run(*python(VERIFIES, heap_path, kind, 1))
 
 
 def test_less_address_space_is_refused_in_words(heap_path: Path) -> None:
