@@ -14,11 +14,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PLACES = 64, FRAMES = 16, DEEP = 2 };
+enum { PLACES = 64, FRAMES = 16 };
 
 typedef struct place {
-  void *frames[DEEP];
-  char name[120];
+  void *frame; /* its return address */
+  char name[64];
 } place;
 
 static struct {
@@ -79,14 +79,11 @@ static bool passes_on(const char *name) {
 static place look(void) {
   void *frames[FRAMES];
   place found = {0};
-  char name[56];
-  int count = backtrace(frames, FRAMES), taken = 0;
-  for (int i = 0; i < count && taken < DEEP; i++) {
-    name_of(frames[i], name, sizeof name);
-    if (passes_on(name)) continue;
-    found.frames[taken++] = frames[i];
-    snprintf(found.name + strlen(found.name), sizeof name + 1, "%s%s", taken > 1 ? "<" : "", name);
-  }
+  int count = backtrace(frames, FRAMES), i = 0;
+  do name_of(frames[i], found.name, sizeof found.name - 4);
+  while (passes_on(found.name) && ++i < count);
+  if (i == count) abort();
+  found.frame = frames[i];
   return found;
 }
 
@@ -96,7 +93,7 @@ unsigned place_of_call(void) {
   unsigned same = 1;
   size_t length = strlen(found.name);
   for (unsigned i = 0; i < places.count; i++) {
-    if (memcmp(found.frames, places.all[i].frames, sizeof found.frames) == 0) return i;
+    if (found.frame == places.all[i].frame) return i;
     const char *other = places.all[i].name;
     same += strncmp(other, found.name, length) == 0 && (other[length] == 0 || other[length] == '#');
   }

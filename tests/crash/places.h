@@ -1,8 +1,8 @@
 /* places.h: names for places in the code, from the calls that are under way and the program's own symbols.
 
-   A place is a call of mh_os_sync: by which function, and by whose call of that, not counting those that
-   only pass it on. Functions that the compiler put into others go by the others' names; the second
-   place of a name has "#2" behind it, in the order in which they were come upon. */
+   A place is a call of mh_os_sync, or of a function that only passes it on, and has the name of the function
+   that calls. Functions that the compiler put into others go by the others' names; the second place of a
+   name has "#2" behind it, in the order in which they were come upon. */
 #ifndef MHEAP_CRASH_PLACES_H
 #define MHEAP_CRASH_PLACES_H
 

@@ -16,16 +16,12 @@ static struct {
   bool on;
   dev_t device;
   ino_t inode;
-  mh_lie lie;
-  const char *place;
-  uint64_t note;
+  recorder_defect defect;
+  disk now; /* all of the log brought to what was there before */
   op_log log;
 } recorder;
 
-void recorder_lie(mh_lie lie, const char *place) {
-  recorder.lie = lie;
-  recorder.place = place;
-}
+void recorder_defect_is(recorder_defect defect) { recorder.defect = defect; }
 
 void recorder_begin(int fd) {
   struct stat st;
@@ -33,22 +29,16 @@ void recorder_begin(int fd) {
   recorder.on = true;
   recorder.device = st.st_dev;
   recorder.inode = st.st_ino;
-  recorder.note = 0;
   recorder.log = (op_log){0};
+  recorder.now = disk_new();
+  disk_read(&recorder.now, fd);
 }
 
 op_log recorder_end(void) {
   recorder.on = false;
+  disk_free(&recorder.now);
   return recorder.log;
 }
-
-void recorder_free(op_log *log) {
-  for (uint64_t i = 0; i < log->count; i++) free(log->ops[i].data);
-  free(log->ops);
-  *log = (op_log){0};
-}
-
-void recorder_note(uint64_t note) { recorder.note = note; }
 
 static bool is_ours(int fd) {
   struct stat st;
@@ -57,18 +47,29 @@ static bool is_ours(int fd) {
 
 static void add(op it) {
   op_log *log = &recorder.log;
-  it.note = recorder.note;
   if ((log->count & (log->count - 1)) == 0) {
     log->ops = realloc(log->ops, 2 * (log->count + 1) * sizeof *log->ops);
     if (log->ops == NULL) abort();
   }
   log->ops[log->count++] = it;
+  disk_apply(&recorder.now, &it);
 }
 
 static void add_write(const void *data, uint64_t length, uint64_t offset) {
   uint8_t *copy = malloc(length);
   if (copy == NULL) abort();
   add((op){.kind = OP_WRITE, .offset = offset, .length = length, .data = memcpy(copy, data, length)});
+}
+
+void recorder_note(uint64_t number) {
+  if (recorder.on) add((op){.kind = OP_NOTE, .length = number});
+}
+
+/* What was stored to pages of [from, to). */
+static void add_stores(int fd, uint64_t from, uint64_t to) {
+  uint8_t page[PAGE];
+  for (; from < to && pread(fd, page, PAGE, (off_t)from) == PAGE; from += PAGE)
+    if (memcmp(page, recorder.now.bytes + from, PAGE) != 0) add_write(page, PAGE, from);
 }
 
 /* ---- the wrappers ---- */
@@ -100,50 +101,39 @@ int __wrap_mh_os_punch(int fd, uint64_t offset, uint64_t length) {
   return __real_mh_os_punch(fd, offset, length);
 }
 
-/* Behind the sync that should be behind the last write comes that write. */
-static void sync_early(void) {
-  op_log *log = &recorder.log;
-  add((op){.kind = OP_SYNC});
-  uint64_t last = log->count - 1;
-  if (last == 0 || log->ops[last - 1].kind != OP_WRITE) return;
-  op write = log->ops[last - 1];
-  log->ops[last - 1] = log->ops[last];
-  log->ops[last] = write;
-}
-
+/* What a sync costs is not of interest. */
 int __real_mh_os_sync(int fd);
 int __wrap_mh_os_sync(int fd) {
   if (!is_ours(fd)) return __real_mh_os_sync(fd);
-  const char *place = place_name(place_of_call());
-  bool lied = recorder.place != NULL && strcmp(place, recorder.place) == 0;
-  if (lied && recorder.lie == LIE_SYNC_EARLY) sync_early();
-  else if (!lied || recorder.lie != LIE_SYNC_DROPPED) add((op){.kind = OP_SYNC});
+  add_stores(fd, 0, DISK_MOST);
+  add((op){.kind = OP_SYNC, .place = place_of_call()});
   return 0;
 }
 
 int __real_mh_os_map(void *address, uint64_t length, int fd, uint64_t offset, bool writable, bool shared);
 int __wrap_mh_os_map(void *address, uint64_t length, int fd, uint64_t offset, bool writable, bool shared) {
   int failed = __real_mh_os_map(address, length, fd, offset, writable, shared);
-  uint64_t start, stop, end = offset + length;
-  uint8_t page[PAGE];
-  if (failed || !is_ours(fd) || shared || !writable) return failed;
-  for (uint64_t at = offset; at < end; at = stop) {
-    if (mh_os_seek_data(fd, at, end, &start, &stop) != 0) abort();
-    for (uint64_t p = start; p < stop; p += PAGE)
-      if (pread(fd, page, PAGE, (off_t)p) == PAGE) add_write(page, PAGE, p);
-  }
-  return 0;
+  if (!failed && is_ours(fd) && !shared && writable) add_stores(fd, offset, offset + length);
+  return failed;
 }
 
-/* ---- lies of another kind ---- */
+/* ---- defects ---- */
 
 uint32_t __real_mh_crc32c_more(uint32_t crc, const void *data, size_t length);
 uint32_t __wrap_mh_crc32c_more(uint32_t crc, const void *data, size_t length) {
-  return recorder.lie == LIE_SUMS_IGNORED ? 0 : __real_mh_crc32c_more(crc, data, length);
+  return recorder.defect == DEFECT_SUMS_IGNORED ? 0 : __real_mh_crc32c_more(crc, data, length);
+}
+
+mheap_err __real_mh_record_find(mh_tape *tape, uint64_t at, uint64_t generation, uint64_t previous,
+                                mh_record *record, bool trusted, bool *found, mheap_error *error);
+mheap_err __wrap_mh_record_find(mh_tape *tape, uint64_t at, uint64_t generation, uint64_t previous,
+                                mh_record *record, bool trusted, bool *found, mheap_error *error) {
+  trusted |= recorder.defect == DEFECT_PLACED_IGNORED;
+  return __real_mh_record_find(tape, at, generation, previous, record, trusted, found, error);
 }
 
 mheap_err __real_mh_journal_mark(mh_journal *journal, uint64_t checkpoint, mheap_error *error);
 mheap_err __wrap_mh_journal_mark(mh_journal *journal, uint64_t checkpoint, mheap_error *error) {
-  return recorder.on && recorder.lie == LIE_MARK_DROPPED ? MHEAP_OK
-                                                         : __real_mh_journal_mark(journal, checkpoint, error);
+  if (recorder.on && recorder.defect == DEFECT_MARK_DROPPED) return MHEAP_OK;
+  return __real_mh_journal_mark(journal, checkpoint, error);
 }

@@ -54,6 +54,13 @@ mheap_err workload_change(mheap *heap, uint64_t *random, uint64_t most) {
   return code || how < 6 ? code : fill(heap, it, size, byte);
 }
 
+mheap_err workload_fill(mheap *heap, int number, uint64_t size, int byte) {
+  slot *it = &((table *)mheap_getkey(heap, 0))->slots[number];
+  if (it->offset != 0 && it->size == size) return memset(block_of(heap, it), byte, size), MHEAP_OK;
+  mheap_err code = empty(heap, it);
+  return code ? code : fill(heap, it, size, byte);
+}
+
 mheap_err workload_clear(mheap *heap) {
   table *all = mheap_getkey(heap, 0);
   mheap_err code = MHEAP_OK;

@@ -18,6 +18,8 @@ uint64_t workload_serial(mheap *heap);
 void workload_step(mheap *heap);
 /* One change, with blocks of up to `most` bytes. What fails leaves a free slot, and says why. */
 mheap_err workload_change(mheap *heap, uint64_t *random, uint64_t most);
+/* Lets a slot have a block of this size, full of this byte: where it has one of that size, in place. */
+mheap_err workload_fill(mheap *heap, int number, uint64_t size, int byte);
 /* Frees all blocks. */
 mheap_err workload_clear(mheap *heap);
 /* Of all that is stored; 0: something is not as it can be. */

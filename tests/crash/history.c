@@ -1,0 +1,199 @@
+/* history.c: see history.h. */
+#include "history.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "recorder.h"
+#include "workload.h"
+
+static void must(bool done) {
+  if (!done) abort();
+}
+
+mheap *history_attach(int fd, mheap_mode mode) {
+  mheap_error error;
+  mheap *heap = mheap_attach(fd, &(mheap_options){.mode = mode, .relocate = true}, &error);
+  if (heap == NULL) printf("  %s\n", error.text);
+  return heap;
+}
+
+bool history_recover(int fd) {
+  char path[64];
+  mheap_journal_info info;
+  mheap_error error;
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  mheap_err code = mheap_recover(path, &info, &error);
+  if (code) printf("  %s\n", error.text);
+  return code == MHEAP_OK;
+}
+
+/* ---- what is promised ---- */
+
+static void promise(const history *h) { recorder_note(h->newest); }
+
+static void commit(history *h, mheap *heap, bool durable) {
+  uint64_t next = mheap_generation(heap) + 1;
+  must(next < HISTORY_GENERATIONS);
+  h->digests[next] = workload_digest(heap);
+  h->newest = next;
+  must(mheap_commit(heap, durable) == MHEAP_OK);
+  h->newest = mheap_generation(heap); /* one less: nothing had changed */
+  h->committed |= h->newest == next;
+  if (durable) promise(h);
+}
+
+static void clear(history *h, mheap *heap) {
+  must(workload_clear(heap) == MHEAP_OK);
+  commit(h, heap, true);
+}
+
+static mheap *attach(history *h) {
+  mheap *heap = history_attach(h->fd, MHEAP_MODE_ATOMIC);
+  must(heap != NULL);
+  h->committed = false;
+  return heap;
+}
+
+/* Who changes nothing syncs nothing, not even what a killed process left. */
+static void detach(history *h, mheap *heap) {
+  mheap_detach(heap, NULL);
+  if (h->committed) promise(h);
+}
+
+/* What is left of a process that is killed is found by another one. */
+static mheap *kill_and_attach(history *h, mheap *heap) {
+  mheap_abandon(heap);
+  return attach(h);
+}
+
+static mheap *kill_and_recover(history *h, mheap *heap) {
+  mheap_abandon(heap);
+  must(history_recover(h->fd));
+  promise(h);
+  return attach(h);
+}
+
+/* Live, a journal that is there is brought into the pages first. */
+static mheap *kill_and_attach_live(history *h, mheap *heap) {
+  mheap_abandon(heap);
+  mheap *live = history_attach(h->fd, MHEAP_MODE_LIVE);
+  must(live != NULL);
+  promise(h);
+  mheap_detach(live, NULL);
+  return attach(h);
+}
+
+/* ---- by chance ---- */
+
+static uint64_t draw(history *h, uint64_t below) { return random_below(&h->random, below); }
+
+static void change(history *h, mheap *heap) {
+  bool large = draw(h, 6) == 0;
+  for (uint64_t n = 1 + draw(h, large ? 3 : 12); n > 0; n--)
+    must(workload_change(heap, &h->random, large ? 120000 : 3000) == MHEAP_OK);
+}
+
+static mheap *step(history *h, mheap *heap) {
+  uint64_t what = draw(h, 24);
+  change(h, heap);
+  if (what == 0) mheap_rollback(heap);
+  else commit(h, heap, draw(h, 3) != 0);
+  if (what == 1) mheap_checkpoint(heap);
+  if (what == 2) clear(h, heap); /* the region shrinks */
+  if (what == 3) commit(h, heap, true); /* nothing new */
+  if (what == 4) detach(h, heap);
+  if (what == 4) return attach(h);
+  if (what == 5) return kill_and_attach(h, heap);
+  if (what == 6) return kill_and_recover(h, heap);
+  if (what == 7) return kill_and_attach_live(h, heap);
+  return heap;
+}
+
+static mheap *by_chance(history *h, mheap *heap) {
+  for (int i = 0; i < 120; i++) heap = step(h, heap);
+  return heap;
+}
+
+/* ---- by every place that syncs ---- */
+
+static void fill(mheap *heap, int slot, uint64_t size, int byte) {
+  must(workload_fill(heap, slot, size, byte) == MHEAP_OK);
+}
+
+/* Two commits that no sync was for. The region grows by what the first one places, and the second changes
+   that: without a mark the first one is not believed once that is in the pages. */
+static void grow_unsynced(history *h, mheap *heap, int slot, uint64_t size) {
+  fill(heap, slot, size, 1);
+  commit(h, heap, false);
+  fill(heap, slot, size, 2);
+  commit(h, heap, false);
+}
+
+/* A record places what the region has no more when it is closed, and the journal moves there. */
+static mheap *shrink(history *h, mheap *heap) {
+  clear(h, heap);
+  detach(h, heap);
+  heap = attach(h);
+  fill(heap, 0, 40000, 1);
+  commit(h, heap, true);
+  clear(h, heap);
+  return heap;
+}
+
+static mheap *everywhere(history *h, mheap *heap) {
+  fill(heap, 0, 100, 1);
+  commit(h, heap, true); /* makes the journal */
+  fill(heap, 0, 100, 2);
+  commit(h, heap, false);
+  commit(h, heap, true); /* nothing new */
+  grow_unsynced(h, heap, 1, 5000);
+  must(mheap_checkpoint(heap) == MHEAP_OK);
+  fill(heap, 0, 100, 3);
+  commit(h, heap, true);
+  fill(heap, 2, 100000, 1); /* the journal makes way */
+  commit(h, heap, true);
+  fill(heap, 2, 100000, 2); /* and grows */
+  commit(h, heap, true);
+  grow_unsynced(h, heap, 3, 7000);
+  detach(h, heap);
+  heap = attach(h);
+  grow_unsynced(h, heap, 4, 9000);
+  heap = kill_and_attach(h, heap);
+  grow_unsynced(h, heap, 5, 11000);
+  heap = kill_and_recover(h, heap);
+  grow_unsynced(h, heap, 6, 13000);
+  heap = kill_and_attach_live(h, heap);
+  return shrink(h, heap);
+}
+
+/* ---- histories ---- */
+
+static void prepare(history *h) {
+  h->fd = memfd_create("workload", MFD_CLOEXEC);
+  mheap *heap = history_attach(h->fd, MHEAP_MODE_LIVE);
+  must(heap != NULL && workload_begin(heap) == MHEAP_OK);
+  h->newest = mheap_generation(heap);
+  h->digests[h->newest] = workload_digest(heap);
+  mheap_detach(heap, NULL);
+}
+
+void history_make(history *h, uint64_t seed) {
+  *h = (history){.random = seed, .before = disk_new()};
+  prepare(h);
+  disk_read(&h->before, h->fd);
+  mheap *heap = attach(h);
+  recorder_begin(h->fd);
+  promise(h);
+  heap = seed == 0 ? everywhere(h, heap) : by_chance(h, heap);
+  detach(h, heap);
+  h->log = recorder_end();
+}
+
+void history_free(history *h) {
+  close(h->fd);
+  disk_free(&h->before);
+  op_log_free(&h->log);
+}
