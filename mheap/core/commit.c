@@ -465,9 +465,10 @@ mheap_err mh_commit(mh_region *region, bool durable, const mh_commit_wait *wait,
 mheap_err mh_commit_sync(mh_region *region, mheap_error *error) {
   mheap_err code = may_commit(region, error);
   if (code) return code;
-  pthread_mutex_lock(&region->commits->lock);
-  if (region->commits->journal.unsynced && region->commits->touched) code = sync_journal(region, error);
-  pthread_mutex_unlock(&region->commits->lock);
+  mh_commits *commits = region->commits;
+  pthread_mutex_lock(&commits->lock);
+  if (commits->journal.unsynced && commits->journal.end > 0) code = sync_journal(region, error);
+  pthread_mutex_unlock(&commits->lock);
   return code;
 }
 

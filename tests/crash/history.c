@@ -50,6 +50,11 @@ static void clear(history *h, mheap *heap) {
   commit(h, heap, true);
 }
 
+static void sync_commits(history *h, mheap *heap) {
+  must(mheap_sync(heap) == MHEAP_OK);
+  promise(h);
+}
+
 static mheap *attach(history *h) {
   mheap *heap = history_attach(h->fd, MHEAP_MODE_ATOMIC);
   must(heap != NULL);
@@ -104,6 +109,7 @@ static mheap *step(history *h, mheap *heap) {
   if (what == 1) mheap_checkpoint(heap);
   if (what == 2) clear(h, heap); /* the region shrinks */
   if (what == 3) commit(h, heap, true); /* nothing new */
+  if (what == 8) sync_commits(h, heap);
   if (what == 4) detach(h, heap);
   if (what == 4) return attach(h);
   if (what == 5) return kill_and_attach(h, heap);
@@ -162,6 +168,7 @@ static mheap *everywhere(history *h, mheap *heap) {
   heap = attach(h);
   grow_unsynced(h, heap, 4, 9000);
   heap = kill_and_attach(h, heap);
+  sync_commits(h, heap);
   grow_unsynced(h, heap, 5, 11000);
   heap = kill_and_recover(h, heap);
   grow_unsynced(h, heap, 6, 13000);

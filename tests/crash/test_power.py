@@ -31,6 +31,7 @@ SYNCS = (
     "checkpoint",
     "mh_commit",
     "mh_commit#2",
+    "mh_commit_sync",
     "mh_commits_finish",
     "mh_journal_empty",
     "mh_journal_make_way",
