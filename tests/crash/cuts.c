@@ -151,16 +151,53 @@ static bool cut_each(cutter *c, part others, part how) {
   return true;
 }
 
-static bool cut_all(cutter *c) {
+static uint64_t below(const uint64_t *list, uint64_t count, uint64_t end) {
+  uint64_t n = 0;
+  while (n < count && list[n] < end) n++;
+  return n;
+}
+
+static bool cut_subsets(cutter *c, uint64_t end, uint64_t length) {
   const epoch *e = c->epoch;
-  for (uint64_t k = e->length_count; k-- > 0;) {
-    at_the_end(c, e->lengths[k]);
-    for (uint64_t mask = 0; mask < (uint64_t)1 << e->count; mask++) {
-      for (uint64_t n = 0; n < e->count; n++) c->parts[n] = mask >> n & 1 ? WHOLE : ABSENT;
-      if (!cut(c, false)) return false;
-    }
+  uint64_t count = below(e->writes, e->count, end);
+  set_all(c, ABSENT);
+  c->end = end;
+  c->length = length;
+  for (uint64_t mask = 0; mask < (uint64_t)1 << count; mask++) {
+    for (uint64_t n = 0; n < count; n++) c->parts[n] = mask >> n & 1 ? WHOLE : ABSENT;
+    if (!cut(c, false)) return false;
   }
   return true;
+}
+
+/* Whatever the file's length is by then. */
+static bool cut_until(cutter *c, uint64_t end) {
+  const epoch *e = c->epoch;
+  uint64_t lengths = below(e->lengths, e->length_count, end);
+  for (uint64_t k = 0; k < lengths; k++)
+    if (!cut_subsets(c, end, e->lengths[k])) return false;
+  return cut_subsets(c, end, end);
+}
+
+static uint64_t images_until(const epoch *e, uint64_t end) {
+  return (below(e->lengths, e->length_count, end) + 1) << below(e->writes, e->count, end);
+}
+
+/* In the middle too, where something was promised. */
+static bool is_promise(const epoch *e, uint64_t i) { return e->log->ops[i].kind == OP_NOTE; }
+
+static bool cut_all(cutter *c) {
+  const epoch *e = c->epoch;
+  for (uint64_t i = e->from; i < e->to; i++)
+    if (is_promise(e, i) && !cut_until(c, i + 1)) return false;
+  return cut_until(c, e->to);
+}
+
+static uint64_t images_of_all(const epoch *e) {
+  uint64_t images = images_until(e, e->to);
+  for (uint64_t i = e->from; i < e->to; i++)
+    if (is_promise(e, i)) images += images_until(e, i + 1);
+  return images;
 }
 
 /* How many are there is drawn too. */
@@ -181,16 +218,12 @@ static bool cut_by_chance(cutter *c, uint64_t images) {
   return true;
 }
 
-static uint64_t images_of_all(const epoch *e) {
-  return e->count > CUTS_ALL ? UINT64_MAX : e->length_count << e->count;
-}
-
 static bool cut_with(cutter *c, uint64_t most) {
   const epoch *e = c->epoch;
-  uint64_t first = e->to - e->from + 1 + 2 * e->count, all = images_of_all(e);
+  uint64_t first = e->to - e->from + 1 + 2 * e->count;
   if (most != 0 && first > most) return cut_by_chance(c, most), false;
   if (!cut_prefixes(c) || !cut_each(c, WHOLE, TORN) || !cut_each(c, ABSENT, TORN)) return false;
-  if (e->count <= CUTS_ALL && (most == 0 || all <= most - first)) return cut_all(c);
+  if (e->count <= CUTS_ALL && (most == 0 || images_of_all(e) <= most - first)) return cut_all(c);
   if (!cut_each(c, WHOLE, ABSENT) || !cut_each(c, ABSENT, WHOLE)) return false;
   uint64_t drawn = most == 0 || most - first > CUTS_DRAWN ? CUTS_DRAWN : most - first;
   return cut_by_chance(c, drawn), false;

@@ -13,21 +13,20 @@ static void must(bool done) {
   if (!done) abort();
 }
 
-mheap *history_attach(int fd, mheap_mode mode) {
-  mheap_error error;
-  mheap *heap = mheap_attach(fd, &(mheap_options){.mode = mode, .relocate = true}, &error);
-  if (heap == NULL) printf("  %s\n", error.text);
-  return heap;
+static mheap_error error;
+
+const char *history_why(void) { return error.text; }
+
+mheap *history_attach(int fd, mheap_mode mode, bool salvage) {
+  const mheap_options options = {.mode = mode, .relocate = true, .salvage = salvage};
+  return mheap_attach(fd, &options, &error);
 }
 
 bool history_recover(int fd) {
   char path[64];
   mheap_journal_info info;
-  mheap_error error;
   snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-  mheap_err code = mheap_recover(path, &info, &error);
-  if (code) printf("  %s\n", error.text);
-  return code == MHEAP_OK;
+  return mheap_recover(path, &info, &error) == MHEAP_OK;
 }
 
 /* ---- what is promised ---- */
@@ -36,7 +35,7 @@ static void promise(const history *h) { recorder_note(h->newest); }
 
 static void commit(history *h, mheap *heap, bool durable) {
   uint64_t next = mheap_generation(heap) + 1;
-  must(next < HISTORY_GENERATIONS);
+  must(next < HISTORY_STATES);
   h->digests[next] = workload_digest(heap);
   h->newest = next;
   must(mheap_commit(heap, durable) == MHEAP_OK);
@@ -56,7 +55,7 @@ static void sync_commits(history *h, mheap *heap) {
 }
 
 static mheap *attach(history *h) {
-  mheap *heap = history_attach(h->fd, MHEAP_MODE_ATOMIC);
+  mheap *heap = history_attach(h->fd, MHEAP_MODE_ATOMIC, false);
   must(heap != NULL);
   h->committed = false;
   return heap;
@@ -84,7 +83,7 @@ static mheap *kill_and_recover(history *h, mheap *heap) {
 /* Live, a journal that is there is brought into the pages first. */
 static mheap *kill_and_attach_live(history *h, mheap *heap) {
   mheap_abandon(heap);
-  mheap *live = history_attach(h->fd, MHEAP_MODE_LIVE);
+  mheap *live = history_attach(h->fd, MHEAP_MODE_LIVE, false);
   must(live != NULL);
   promise(h);
   mheap_detach(live, NULL);
@@ -176,12 +175,60 @@ static mheap *everywhere(history *h, mheap *heap) {
   return shrink(h, heap);
 }
 
+/* ---- live ---- */
+
+static mheap *open_live(const history *h) {
+  mheap *heap = history_attach(h->fd, MHEAP_MODE_LIVE, false);
+  must(heap != NULL);
+  return heap;
+}
+
+static void change_live(history *h, mheap *heap, int slot, uint64_t size) {
+  workload_step(heap);
+  fill(heap, slot, size, (int)workload_serial(heap));
+  h->newest = workload_serial(heap);
+  h->digests[h->newest] = workload_digest(heap);
+}
+
+/* A place by itself: what it calls only passes the sync on. */
+__attribute__((noinline)) static void sync_live(const history *h, mheap *heap) {
+  must(mheap_sync(heap) == MHEAP_OK);
+  recorder_note(HISTORY_SYNCED(h->newest));
+}
+
+static void close_live(const history *h, mheap *heap) {
+  mheap_detach(heap, NULL);
+  recorder_note(HISTORY_CLOSED(h->newest));
+}
+
+/* Of each process another one: what it changed is synced and not closed, closed and not synced, or both. */
+static void all_live(history *h) {
+  mheap *heap = open_live(h);
+  change_live(h, heap, 0, 3000);
+  sync_live(h, heap);
+  close_live(h, heap);
+  heap = open_live(h);
+  change_live(h, heap, 0, 3000); /* in its place */
+  close_live(h, heap);
+  heap = open_live(h);
+  change_live(h, heap, 0, 3000);
+  change_live(h, heap, 1, 5000);
+  close_live(h, heap);
+  heap = open_live(h);
+  change_live(h, heap, 2, 7000);
+  sync_live(h, heap);
+  mheap_abandon(heap);
+  heap = open_live(h);
+  change_live(h, heap, 0, 3000);
+  close_live(h, heap);
+}
+
 /* ---- histories ---- */
 
 static void prepare(history *h) {
   h->fd = memfd_create("workload", MFD_CLOEXEC);
-  mheap *heap = history_attach(h->fd, MHEAP_MODE_LIVE);
-  must(heap != NULL && workload_begin(heap) == MHEAP_OK);
+  mheap *heap = open_live(h);
+  must(workload_begin(heap) == MHEAP_OK);
   h->newest = mheap_generation(heap);
   h->digests[h->newest] = workload_digest(heap);
   mheap_detach(heap, NULL);
@@ -196,6 +243,18 @@ void history_make(history *h, uint64_t seed) {
   promise(h);
   heap = seed == 0 ? everywhere(h, heap) : by_chance(h, heap);
   detach(h, heap);
+  h->log = recorder_end();
+}
+
+/* The table's serial number, 0 at first, tells states apart. */
+void history_make_live(history *h) {
+  *h = (history){.live = true, .before = disk_new()};
+  prepare(h);
+  h->newest = 0;
+  disk_read(&h->before, h->fd);
+  recorder_begin(h->fd);
+  recorder_note(HISTORY_CLOSED(h->newest));
+  all_live(h);
   h->log = recorder_end();
 }
 

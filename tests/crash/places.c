@@ -70,7 +70,7 @@ static void name_of(void *frame, char *name, size_t room) {
 
 static bool passes_on(const char *name) {
   static const char *const names[] = {"place_of_call", "__wrap_mh_os_sync", "sync_journal",
-                                      "mh_journal_sync"};
+                                      "mh_journal_sync", "mh_region_sync"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
     if (strcmp(name, names[i]) == 0) return true;
   return false;

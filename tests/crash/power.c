@@ -1,7 +1,7 @@
 /* power.c: power cuts at any moment of a history of commits: what the disk may hold then (cuts.h) is attached
    and judged.
 
-     crash_power [-n IMAGES] [-e MOST] [-s SEED] [LIE [PLACE]]
+     crash_power [-n IMAGES] [-e MOST] [-s SEED | -l] [LIE [PLACE]]
 
    Histories (history.h) of this seed, 0 if none is given, and of those that follow, until there were IMAGES
    images, or one history. MOST: at most so many images an epoch. Tells how many images were bad, of how many
@@ -12,6 +12,9 @@
    A good image attaches, is sound, and is exactly the commit that was promised last, or a later one. What an
    attach or a recovery writes to it is recorded too where there is a journal to bring into the pages, and the
    power is cut again in the middle of that.
+
+   With -l the heap is live. Then a good image attaches with exactly the contents that it was closed with
+   last, or next; or is refused, if it was not closed. Right behind a sync salvage finds what was synced.
 
    A LIE is a defect that must be seen: the first bad image ends it. Of lies about a PLACE (lies.h) only what
    they make of the log is judged. */
@@ -56,10 +59,15 @@ static void complain(verdict *v, const char *what, uint64_t a, uint64_t b) {
            (unsigned long long)v->images, what, (unsigned long long)a, (unsigned long long)b);
 }
 
+static void does_not_attach(verdict *v, uint64_t least) {
+  complain(v, "does not attach", least, 0);
+  if (v->bad <= 5 && !v->quiet) printf("  %s\n", history_why());
+}
+
 static bool judge_heap(const judge *j, mheap *heap, uint64_t least, uint64_t *found) {
   const history *h = j->h;
-  *found = heap != NULL ? mheap_generation(heap) : 0;
-  if (heap == NULL) return complain(j->v, "does not attach", least, 0), false;
+  if (heap == NULL) return does_not_attach(j->v, least), false;
+  *found = h->live ? workload_serial(heap) : mheap_generation(heap);
   if (*found < least || *found > h->newest) return complain(j->v, "generation", least, *found), false;
   if (mheap_check(heap, NULL, NULL, NULL) != MHEAP_OK)
     return complain(j->v, "unsound", least, *found), false;
@@ -81,14 +89,42 @@ static void judge_file(const judge *j, int fd, uint64_t least) {
                                      MHEAP_MODE_LIVE};
   uint64_t first, second;
   j->v->images++;
-  mheap *heap = history_attach(fd, modes[j->v->images % 4]);
+  mheap *heap = history_attach(fd, modes[j->v->images % 4], false);
   bool good = judge_heap(j, heap, least, &first);
   if (heap != NULL && j->v->images % 3 == 0) mheap_detach(heap, NULL);
   else mheap_abandon(heap);
   if (!good) return;
-  heap = history_attach(fd, MHEAP_MODE_READONLY);
+  heap = history_attach(fd, MHEAP_MODE_READONLY, false);
   if (judge_heap(j, heap, least, &second) && second != first)
     complain(j->v, "another generation the second time", first, second);
+  mheap_abandon(heap);
+}
+
+/* ---- judging what was live ---- */
+
+static bool is_closed(const judge *j, uint64_t serial) {
+  for (uint64_t i = 0; i < j->log->count; i++)
+    if (j->log->ops[i].kind == OP_NOTE && j->log->ops[i].length == HISTORY_CLOSED(serial)) return true;
+  return false;
+}
+
+/* Was nothing changed since what was noted last? */
+static bool is_as_noted(const op_log *log, uint64_t end) {
+  while (end > 0 && log->ops[end - 1].kind == OP_SYNC) end--;
+  return end > 0 && log->ops[end - 1].kind == OP_NOTE;
+}
+
+static void judge_live(const judge *j, int fd, uint64_t note, bool as_noted) {
+  uint64_t found, least = HISTORY_SERIAL(note);
+  j->v->images++;
+  mheap *heap = history_attach(fd, j->v->images % 2 ? MHEAP_MODE_READONLY : MHEAP_MODE_ATOMIC, false);
+  bool clean = heap != NULL;
+  if (!clean && as_noted && note == HISTORY_CLOSED(least)) return does_not_attach(j->v, least);
+  if (!clean && as_noted) heap = history_attach(fd, MHEAP_MODE_LIVE, true);
+  if (!clean && !as_noted) return;
+  bool good = judge_heap(j, heap, least, &found);
+  if (good && clean && !is_closed(j, found)) complain(j->v, "not closed", least, found);
+  if (good && as_noted && found != least) complain(j->v, "nothing was changed", least, found);
   mheap_abandon(heap);
 }
 
@@ -139,7 +175,7 @@ static void judge_recovery(const judge *j, int fd, const disk *image, uint64_t l
   bool done;
   if (j->v->images % 2) done = history_recover(fd);
   else {
-    mheap *heap = history_attach(fd, MHEAP_MODE_LIVE);
+    mheap *heap = history_attach(fd, MHEAP_MODE_LIVE, false);
     done = heap != NULL;
     mheap_abandon(heap);
   }
@@ -160,9 +196,11 @@ static void judge_recovery(const judge *j, int fd, const disk *image, uint64_t l
 static bool judge_image_of(void *arg, const disk *image, uint64_t end, bool is_prefix) {
   const judge *j = arg;
   uint64_t least = promised_before(j->log, end, j->promised);
+  bool again = j->again && (is_prefix || j->v->images % 16 == 0) && !j->v->quiet;
   disk_write(image, image_file());
-  judge_file(j, image_file(), least);
-  if ((is_prefix || j->v->images % 16 == 0) && j->again && !j->v->quiet) judge_recovery(j, image_file(), image, least);
+  if (j->h->live) judge_live(j, image_file(), least, is_as_noted(j->log, end));
+  else judge_file(j, image_file(), least);
+  if (again && !j->h->live) judge_recovery(j, image_file(), image, least);
   return !seen_enough(j->v);
 }
 
@@ -170,6 +208,7 @@ static bool judge_image_of(void *arg, const disk *image, uint64_t end, bool is_p
 
 typedef struct options {
   uint64_t images, most, seed;
+  bool live;
   recorder_defect defect;
   lie_kind lie;
   const char *place;
@@ -178,7 +217,8 @@ typedef struct options {
 static void judge_history(const options *o, uint64_t seed, verdict *v) {
   static history h;
   recorder_defect_is(o->defect);
-  history_make(&h, seed);
+  if (o->live) history_make_live(&h);
+  else history_make(&h, seed);
   v->histories++;
   v->operations += h.log.count;
   if (o->lie != LIE_NONE && lie_about(&h.log, o->lie, o->place) == 0) {
@@ -206,10 +246,11 @@ static void choose_lie(options *o, const char *name, const char *place) {
 static options arguments(int argc, char **argv) {
   options o = {0};
   int option;
-  while ((option = getopt(argc, argv, "n:e:s:")) != -1)
+  while ((option = getopt(argc, argv, "n:e:s:l")) != -1)
     if (option == 'n') o.images = strtoull(optarg, NULL, 10);
     else if (option == 'e') o.most = strtoull(optarg, NULL, 10);
     else if (option == 's') o.seed = strtoull(optarg, NULL, 10);
+    else if (option == 'l') o.live = true;
     else exit(2);
   if (optind < argc) choose_lie(&o, argv[optind], optind + 1 < argc ? argv[optind + 1] : NULL);
   return o;
