@@ -70,7 +70,7 @@ void epoch_apply(const epoch *e, disk *base) {
 
 /* ---- cutting ---- */
 
-typedef enum part { ABSENT, WHOLE, TORN } part;
+typedef enum part { ABSENT, WHOLE, HEAD, TORN } part; /* HEAD: the first sector; TORN: any of them */
 
 /* One way to cut, and who is told. */
 typedef struct cutter {
@@ -92,12 +92,12 @@ static op within(const op *it, uint64_t most) {
 }
 
 /* Some of its sectors only; a write that is one sector is whole or not there. */
-static void apply_torn(disk *d, const op *it, uint64_t *random) {
+static void apply_torn(disk *d, const op *it, part how, uint64_t *random) {
   for (uint64_t at = 0, n; at < it->length; at += n) {
     n = SECTOR - (it->offset + at) % SECTOR;
     if (n > it->length - at) n = it->length - at;
     op piece = {.kind = OP_WRITE, .offset = it->offset + at, .length = n, .data = it->data + at};
-    if (random_below(random, 2)) disk_apply(d, &piece);
+    if (how == HEAD ? at == 0 : random_below(random, 2)) disk_apply(d, &piece);
   }
 }
 
@@ -114,7 +114,7 @@ static bool cut(cutter *c, bool is_prefix) {
     if (how == ABSENT) continue;
     op it = c->length < c->end ? within(&ops[i], length) : ops[i];
     if (how == WHOLE) disk_apply(&c->image, &it);
-    else apply_torn(&c->image, &it, c->random);
+    else apply_torn(&c->image, &it, how, c->random);
   }
   disk_resize(&c->image, length);
   return c->judge(c->arg, &c->image, c->end, is_prefix);
@@ -220,9 +220,11 @@ static bool cut_by_chance(cutter *c, uint64_t images) {
 
 static bool cut_with(cutter *c, uint64_t most) {
   const epoch *e = c->epoch;
-  uint64_t first = e->to - e->from + 1 + 2 * e->count;
+  uint64_t first = e->to - e->from + 1 + 4 * e->count;
   if (most != 0 && first > most) return cut_by_chance(c, most), false;
-  if (!cut_prefixes(c) || !cut_each(c, WHOLE, TORN) || !cut_each(c, ABSENT, TORN)) return false;
+  if (!cut_prefixes(c)) return false;
+  for (part how = HEAD; how <= TORN; how++)
+    if (!cut_each(c, WHOLE, how) || !cut_each(c, ABSENT, how)) return false;
   if (e->count <= CUTS_ALL && (most == 0 || images_of_all(e) <= most - first)) return cut_all(c);
   if (!cut_each(c, WHOLE, ABSENT) || !cut_each(c, ABSENT, WHOLE)) return false;
   uint64_t drawn = most == 0 || most - first > CUTS_DRAWN ? CUTS_DRAWN : most - first;

@@ -149,15 +149,17 @@ static mheap *shrink(history *h, mheap *heap) {
 }
 
 static mheap *everywhere(history *h, mheap *heap) {
-  fill(heap, 0, 100, 1);
+  fill(heap, 0, 3000, 1);
   commit(h, heap, true); /* makes the journal */
-  fill(heap, 0, 100, 2);
+  fill(heap, 0, 3000, 2);
   commit(h, heap, false);
   commit(h, heap, true); /* nothing new */
   grow_unsynced(h, heap, 1, 5000);
-  must(mheap_checkpoint(heap) == MHEAP_OK);
-  fill(heap, 0, 100, 3);
-  commit(h, heap, true);
+  for (int byte = 3; byte < 5; byte++) { /* the same record, but for its bytes, in the place of the last */
+    must(mheap_checkpoint(heap) == MHEAP_OK);
+    fill(heap, 0, 3000, byte);
+    commit(h, heap, true);
+  }
   fill(heap, 2, 100000, 1); /* the journal makes way */
   commit(h, heap, true);
   fill(heap, 2, 100000, 2); /* and grows */

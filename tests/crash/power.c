@@ -4,8 +4,9 @@
      crash_power [-n IMAGES] [-e MOST] [-s SEED | -l] [LIE [PLACE]]
 
    Histories (history.h) of this seed, 0 if none is given, and of those that follow, until there were IMAGES
-   images, or one history. MOST: at most so many images an epoch. Tells how many images were bad, of how many
-   epochs all subsets of the writes were tried, and at which places the code syncs. 200,000 images:
+   images, or SIGTERM; without -n, one history. MOST: at most so many images an epoch. Tells how many images
+   were bad, of how many epochs all subsets of the writes were tried, and at which places the code syncs.
+   200,000 images:
 
      crash_power -n 200000
 
@@ -19,6 +20,7 @@
    A LIE is a defect that must be seen: the first bad image ends it. Of lies about a PLACE (lies.h) only what
    they make of the log is judged. */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +37,7 @@
 /* ---- judging ---- */
 
 typedef struct verdict {
-  uint64_t images, histories, operations;
+  uint64_t images, wanted, histories, operations;
   uint64_t epochs, small, whole; /* of up to CUTS_ALL writes; of which all subsets were judged */
   uint64_t again;                /* recoveries that were cut too */
   uint64_t bad;
@@ -51,7 +53,12 @@ typedef struct judge {
   bool again;        /* recoveries are cut too */
 } judge;
 
-static bool seen_enough(const verdict *v) { return v->quiet && v->bad > 0; }
+static volatile sig_atomic_t ended;
+static void end(int signal) { ended = signal; }
+
+static bool seen_enough(const verdict *v) {
+  return ended || (v->wanted > 0 && v->images >= v->wanted) || (v->quiet && v->bad > 0);
+}
 
 static void complain(verdict *v, const char *what, uint64_t a, uint64_t b) {
   if (++v->bad <= 5 && !v->quiet)
@@ -64,16 +71,18 @@ static void does_not_attach(verdict *v, uint64_t least) {
   if (v->bad <= 5 && !v->quiet) printf("  %s\n", history_why());
 }
 
+static bool judge_contents(const judge *j, mheap *heap, uint64_t number, uint64_t digest) {
+  if (mheap_check(heap, NULL, NULL, NULL) != MHEAP_OK) return complain(j->v, "unsound", number, 0), false;
+  if (workload_digest(heap) != digest) return complain(j->v, "other contents", number, 0), false;
+  return true;
+}
+
 static bool judge_heap(const judge *j, mheap *heap, uint64_t least, uint64_t *found) {
   const history *h = j->h;
   if (heap == NULL) return does_not_attach(j->v, least), false;
   *found = h->live ? workload_serial(heap) : mheap_generation(heap);
   if (*found < least || *found > h->newest) return complain(j->v, "generation", least, *found), false;
-  if (mheap_check(heap, NULL, NULL, NULL) != MHEAP_OK)
-    return complain(j->v, "unsound", least, *found), false;
-  if (workload_digest(heap) != h->digests[*found])
-    return complain(j->v, "other contents", least, *found), false;
-  return true;
+  return judge_contents(j, heap, *found, h->digests[*found]);
 }
 
 static int image_file(void) {
@@ -83,20 +92,36 @@ static int image_file(void) {
   return fd;
 }
 
-/* In the modes in turn; then once more, as the first attach left it. */
+/* Behind what this commits may lie records of the generations that would have come next, which nobody has. */
+static bool go_on(const judge *j, mheap *heap, uint64_t *generation, uint64_t *digest) {
+  workload_step(heap);
+  *digest = workload_digest(heap);
+  *generation += 1;
+  if (mheap_commit(heap, true) == MHEAP_OK && mheap_generation(heap) == *generation) return true;
+  return complain(j->v, "does not go on", *generation, mheap_generation(heap)), false;
+}
+
+static void judge_again(const judge *j, mheap *heap, uint64_t generation, uint64_t digest) {
+  uint64_t found = mheap_generation(heap);
+  if (heap == NULL) does_not_attach(j->v, generation);
+  else if (found != generation) complain(j->v, "another generation the second time", generation, found);
+  else judge_contents(j, heap, generation, digest);
+}
+
+/* In the modes in turn; then once more, as the first attach left it, with another commit or without. */
 static void judge_file(const judge *j, int fd, uint64_t least) {
   static const mheap_mode modes[] = {MHEAP_MODE_ATOMIC, MHEAP_MODE_READONLY, MHEAP_MODE_ATOMIC,
                                      MHEAP_MODE_LIVE};
-  uint64_t first, second;
-  j->v->images++;
-  mheap *heap = history_attach(fd, modes[j->v->images % 4], false);
-  bool good = judge_heap(j, heap, least, &first);
-  if (heap != NULL && j->v->images % 3 == 0) mheap_detach(heap, NULL);
+  uint64_t found, turn = ++j->v->images;
+  mheap *heap = history_attach(fd, modes[turn % 4], false);
+  bool good = judge_heap(j, heap, least, &found);
+  uint64_t digest = good ? j->h->digests[found] : 0;
+  if (good && turn % 4 == 2) good = go_on(j, heap, &found, &digest);
+  if (heap != NULL && turn % 3 == 0) mheap_detach(heap, NULL);
   else mheap_abandon(heap);
   if (!good) return;
   heap = history_attach(fd, MHEAP_MODE_READONLY, false);
-  if (judge_heap(j, heap, least, &second) && second != first)
-    complain(j->v, "another generation the second time", first, second);
+  judge_again(j, heap, found, digest);
   mheap_abandon(heap);
 }
 
@@ -142,7 +167,7 @@ static bool judge_image_of(void *arg, const disk *image, uint64_t end, bool is_p
 
 static void judge_epoch(const judge *j, const epoch *e) {
   bool all = epoch_cut(e, j->most, &draws, judge_image_of, (void *)j);
-  if (!j->again) return;
+  if (!j->again || seen_enough(j->v)) return;
   j->v->epochs++;
   j->v->small += e->count <= CUTS_ALL;
   j->v->whole += all;
@@ -196,7 +221,7 @@ static void judge_recovery(const judge *j, int fd, const disk *image, uint64_t l
 static bool judge_image_of(void *arg, const disk *image, uint64_t end, bool is_prefix) {
   const judge *j = arg;
   uint64_t least = promised_before(j->log, end, j->promised);
-  bool again = j->again && (is_prefix || j->v->images % 16 == 0) && !j->v->quiet;
+  bool again = j->again && (is_prefix || j->v->images % 64 == 0) && !j->v->quiet;
   disk_write(image, image_file());
   if (j->h->live) judge_live(j, image_file(), least, is_as_noted(j->log, end));
   else judge_file(j, image_file(), least);
@@ -232,11 +257,12 @@ static void judge_history(const options *o, uint64_t seed, verdict *v) {
 
 static void choose_lie(options *o, const char *name, const char *place) {
   static const char *const lies[] = {"none", "sync-dropped", "sync-early", "sync-late", "swapped"};
-  static const char *const defects[] = {"none", "sums-ignored", "placed-ignored", "mark-dropped"};
+  static const char *const defects[] = {"none", "sums-ignored", "records-ignored", "placed-ignored",
+                                        "mark-dropped"};
   o->place = place;
   for (int i = 1; i < 5; i++)
     if (strcmp(name, lies[i]) == 0 && place != NULL) o->lie = (lie_kind)i;
-  for (int i = 1; i < 4; i++)
+  for (int i = 1; i < 5; i++)
     if (strcmp(name, defects[i]) == 0 && place == NULL) o->defect = (recorder_defect)i;
   if (o->lie != LIE_NONE || o->defect != DEFECT_NONE) return;
   fprintf(stderr, "no lie is called %s, %s a place\n", name, place != NULL ? "with" : "without");
@@ -267,9 +293,10 @@ static void tell(const verdict *v) {
 
 int main(int argc, char **argv) {
   options o = arguments(argc, argv);
-  verdict v = {.quiet = o.lie != LIE_NONE || o.defect != DEFECT_NONE};
+  verdict v = {.wanted = o.images, .quiet = o.lie != LIE_NONE || o.defect != DEFECT_NONE};
+  signal(SIGTERM, end);
   do judge_history(&o, o.seed + v.histories, &v);
-  while (v.images < o.images && !seen_enough(&v));
+  while (o.images > 0 && !seen_enough(&v));
   tell(&v);
   return v.bad > 0;
 }

@@ -12,9 +12,10 @@
 
 typedef enum recorder_defect {
   DEFECT_NONE,
-  DEFECT_SUMS_IGNORED,   /* every sum of records and placed bytes is right */
-  DEFECT_PLACED_IGNORED, /* nobody looks at what was placed */
-  DEFECT_MARK_DROPPED,   /* a checkpoint does not say that it begins */
+  DEFECT_SUMS_IGNORED,    /* every sum of records and placed bytes is right */
+  DEFECT_RECORDS_IGNORED, /* those of records alone */
+  DEFECT_PLACED_IGNORED,  /* nobody looks at what was placed */
+  DEFECT_MARK_DROPPED,    /* a checkpoint does not say that it begins */
 } recorder_defect;
 
 /* From now on. */

@@ -108,7 +108,7 @@ def test_every_cut_leaves_a_whole_commit(programs: Path) -> None:
     many: list[tuple[object, ...]] = [(*EVERYWHERE, "-n", half), ("-s", 1000, "-n", half)]
     everywhere, *others = cut_all(programs, many if IMAGES else [EVERYWHERE, *BY_CHANCE])
     assert everywhere.places == {*COMMIT_SYNCS}
-    assert everywhere.whole == everywhere.small > len(COMMIT_SYNCS)
+    assert everywhere.whole == everywhere.small > 0
     assert all(other.places <= everywhere.places for other in others)
     assert everywhere.images + sum(other.images for other in others) >= max(2000, IMAGES)
 
@@ -119,7 +119,7 @@ def test_every_cut_of_a_live_heap_leaves_what_was_closed(programs: Path) -> None
     assert verdict.whole == verdict.small > len(LIVE_SYNCS)
 
 
-@pytest.mark.parametrize("defect", ["sums-ignored", "placed-ignored", "mark-dropped"])
+@pytest.mark.parametrize("defect", ["sums-ignored", "records-ignored", "placed-ignored", "mark-dropped"])
 def test_the_judge_sees_what_is_believed_unseen(defect: str, programs: Path) -> None:
     assert cut(programs, *EVERYWHERE, lie=(defect,)).bad > 0
 
