@@ -34,9 +34,10 @@ void epoch_apply(const epoch *e, disk *base);
 /* Judges an image; `end`: of the ops, those before it were made. False: no more of them. */
 typedef bool judge_image(void *arg, const disk *image, uint64_t end, bool is_prefix);
 
-/* All prefixes, and each write with part of its sectors. Then all subsets of CUTS_ALL writes, with each of
-   the lengths; of more writes, without each, each alone, and CUTS_DRAWN images by chance. `most`: no
-   more images than that, if not 0, which are drawn. Were there all subsets? */
+/* All prefixes, and each write in part, among all others and alone. Then all subsets of up to CUTS_ALL
+   writes, with each of the lengths, also as of each promise on the way; of more writes, all but one, each
+   alone, and CUTS_DRAWN images by chance. `most`: no more images than that, if not 0, which are drawn.
+   Were there all subsets? */
 bool epoch_cut(const epoch *e, uint64_t most, uint64_t *random, judge_image *judge, void *arg);
 
 #endif
