@@ -12,6 +12,8 @@ typedef struct mh_changes_visitor {
   /* `length` bytes at offset `at` (multiples of 8, inside one page) are `data` now, which is a copy. */
   mheap_err (*visit)(void *arg, uint64_t at, const void *data, uint64_t length, mheap_error *error);
   void *arg;
+  /* Private pages in vacant slices, whether they changed or not. NULL: they are compared like others. */
+  mheap_err (*place)(void *arg, uint64_t from, uint64_t to, mheap_error *error);
 } mh_changes_visitor;
 
 /* Candidates in [from, to), as ranges of offsets. */

@@ -8,6 +8,7 @@
 #include "crc32c.h"
 #include "os.h"
 #include "overlay.h"
+#include "placing.h"
 #include "region_lock.h"
 #include "region_pages.h"
 #include "superblock.h"
@@ -62,7 +63,10 @@ mheap_err mh_commits_begin(mh_region *region, const mheap_options *options, mhea
                                   &commits->journal.tape.start, error);
   if (!code) code = mh_journal_load(&commits->journal, region->fd, region->path, error);
   commits->committed = mh_region_size(region);
-  return code ? code : take_over(region, error);
+  if (!code) code = take_over(region, error);
+  bool made = mh_vacant_init(&commits->vacant, region->fd, region->base, region->span,
+                             commits->journal.end > 0);
+  return code || made ? code : no_table(region, error);
 }
 
 void mh_commits_drop(mh_region *region) {
@@ -71,6 +75,7 @@ void mh_commits_drop(mh_region *region) {
   mh_marked_remove(&commits->marked);
   mh_journal_close(&commits->journal);
   mh_images_fini(&commits->images);
+  mh_vacant_fini(&commits->vacant);
   pthread_mutex_destroy(&commits->lock);
   mh_os_table_free(commits, COMMITS_BYTES);
   region->commits = NULL;
@@ -172,6 +177,7 @@ static mheap_err write_back(mh_region *region, bool compact, mheap_error *error)
   note_failure(commits);
   if (code) return code;
   mh_images_settle(&commits->images, commits->committed);
+  mh_vacant_begin_journal(&commits->vacant);
   reflect(region);
   return MHEAP_OK;
 }
@@ -222,73 +228,6 @@ static mheap_err reach(void *arg, uint64_t size, mheap_error *error) {
   return code;
 }
 
-/* What is stored from now on goes to private pages; what was stored is the file's. */
-static mheap_err make_private(mh_region *region, uint64_t size, mheap_error *error) {
-  mh_commits *commits = region->commits;
-  uint64_t from = commits->shared_from;
-  if (size <= from) return MHEAP_OK;
-  int failed = mh_os_map(mh_at(region, from), size - from, region->fd, from, true, false);
-  if (failed)
-    return mh_fail_system(error, failed, region->path,
-                          "mapping what the heap grew by (a limit on data, ulimit -d, must hold all of it)");
-  commits->shared_from = size;
-  return MHEAP_OK;
-}
-
-static mheap_err write_in_place(void *arg, uint64_t from, uint64_t to, mheap_error *error) {
-  mh_region *region = arg;
-  int failed = mh_os_write(region->fd, mh_at(region, from), to - from, from);
-  return failed ? mh_fail_system(error, failed, region->path, "writing what the heap grew by") : MHEAP_OK;
-}
-
-#define PLACED_MOST ((uint64_t)16 << 20) /* bytes an entry */
-
-static mheap_err sum_file(mh_region *region, uint64_t from, uint64_t length, uint32_t *sum,
-                          mheap_error *error) {
-  const uint64_t room = MH_SLICE;
-  char *buffer = mh_os_table(room);
-  int failed = buffer == NULL ? ENOMEM : 0;
-  size_t got;
-  for (*sum = 0; length > 0 && !failed; from += got, length -= got) {
-    failed = mh_os_read(region->fd, buffer, length < room ? length : room, from, &got);
-    if (!failed && got == 0) failed = EIO;
-    if (!failed) *sum = mh_crc32c_more(*sum, buffer, got);
-  }
-  if (buffer != NULL) mh_os_table_free(buffer, room);
-  return failed ? mh_fail_system(error, failed, region->path, "reading what the heap grew by") : MHEAP_OK;
-}
-
-static mheap_err place_stretch(mh_region *region, mh_draft *draft, uint64_t from, uint64_t to,
-                               mheap_error *error) {
-  mheap_err code = MHEAP_OK;
-  for (uint64_t length; from < to && !code; from += length) {
-    uint32_t sum;
-    length = to - from < PLACED_MOST ? to - from : PLACED_MOST;
-    code = sum_file(region, from, length, &sum, error);
-    if (!code) code = mh_draft_placed(draft, from, (uint32_t)length, sum, error);
-  }
-  return code;
-}
-
-/* Pages that are private here were stored to before an earlier try at a commit, or raced it. */
-static mheap_err place_growth(mh_region *region, mh_draft *draft, mheap_error *error) {
-  mh_commits *commits = region->commits;
-  uint64_t size = mh_region_size(region), from = commits->high, start, stop,
-           private_to = commits->shared_from;
-  if (size <= from) return MHEAP_OK;
-  mheap_err code = make_private(region, size, error);
-  if (private_to > size) private_to = size;
-  if (!code && draft->hurry) mh_os_begin_writing(region->fd, from, size - from);
-  if (!code && private_to > from)
-    code = mh_changes_pages(region, from, private_to, write_in_place, region, error);
-  for (; !code && from < size; from = stop) {
-    int failed = mh_os_seek_data(region->fd, from, size, &start, &stop);
-    if (failed) return mh_fail_system(error, failed, region->path, "looking for what the heap grew by");
-    code = place_stretch(region, draft, start, stop, error);
-  }
-  return code;
-}
-
 static uint64_t image_end(const mh_region *region) {
   uint64_t size = mh_region_size(region), high = region->commits->high;
   return size < high ? size : high;
@@ -330,6 +269,7 @@ static mheap_err drop_copies(mh_region *region, mheap_error *error) {
 }
 
 typedef struct drawing {
+  mh_region *region;
   mh_draft *draft;
   mh_images *images;
 } drawing;
@@ -344,19 +284,26 @@ static bool is_left_in_journal(const drawing *to, uint64_t at, uint64_t length) 
    first. */
 static mheap_err add_bytes(void *arg, uint64_t at, const void *data, uint64_t length, mheap_error *error) {
   const drawing *to = arg;
+  mh_vacant_note(&to->region->commits->vacant, at, length);
   mheap_err code = mh_draft_bytes(to->draft, at, data, length, error);
   if (code || mh_images_find(to->images, at) != NULL || is_left_in_journal(to, at, length)) return code;
   return mh_images_of(to->images, at / MH_PAGE * MH_PAGE, &(char *){NULL}, error);
 }
 
+static mheap_err add_pages(void *arg, uint64_t from, uint64_t to, mheap_error *error) {
+  const drawing *all = arg;
+  return mh_place_vacant(all->region, all->draft, from, to, error);
+}
+
 /* All that changed, but for the number of the generation. */
 static mheap_err draw_up(mh_region *region, mh_draft *draft, mheap_error *error) {
-  drawing to = {draft, &region->commits->images};
-  const mh_changes_visitor add = {add_bytes, &to};
+  drawing to = {region, draft, &region->commits->images};
+  const mh_changes_visitor add = {add_bytes, &to, add_pages};
   mh_images_end_drafts(to.images, false);
+  mh_vacant_end_record(&region->commits->vacant, false);
   mheap_err code = drop_copies(region, error);
   if (!code) code = mh_draft_begin(draft, error);
-  if (!code) code = place_growth(region, draft, error);
+  if (!code) code = mh_place_growth(region, draft, error);
   return code ? code : mh_changes_visit(region, image_end(region), &add, error);
 }
 
@@ -384,6 +331,8 @@ static mheap_err write_record(mh_region *region, mh_draft *draft, bool durable, 
 static mheap_err count_record(mh_region *region, const mh_record *record, mheap_error *error) {
   mh_commits *commits = region->commits;
   mh_images_end_drafts(&commits->images, true);
+  mh_vacant_end_record(&commits->vacant, true);
+  commits->placed = false;
   mheap_err code = mh_overlay_record(&commits->journal, record, &commits->images, error);
   if (code) return sync_failed(region, code == MHEAP_ERR_NO_MEMORY ? ENOMEM : EIO, error);
   mh_journal_count(&commits->journal, record);
@@ -399,7 +348,7 @@ static mheap_err stop(void *arg, uint64_t at, const void *data, uint64_t length,
 }
 
 static bool is_changed(mh_region *region) {
-  const mh_changes_visitor first = {stop, NULL};
+  const mh_changes_visitor first = {.visit = stop};
   return mh_region_size(region) != region->commits->committed ||
          mh_changes_visit(region, image_end(region), &first, NULL) != MHEAP_OK;
 }
@@ -416,6 +365,14 @@ static void note_room(mh_commits *commits) {
   if (commits->tidied) atomic_store(&commits->room, commits->journal.first.journal);
 }
 
+/* What was placed in vain is made durable: where the next try finds it in the file, no record speaks of it. */
+static void sync_placed(mh_region *region) {
+  mh_commits *commits = region->commits;
+  if (!commits->placed || commits->failed) return;
+  commits->failed = mh_os_sync(region->fd);
+  commits->placed = false;
+}
+
 static mheap_err commit(mh_region *region, bool durable, const mh_commit_wait *wait, mheap_error *error) {
   mh_commits *commits = region->commits;
   mh_draft draft = {.tape = &commits->journal.tape, .hurry = durable, .reach = reach, .arg = region};
@@ -425,7 +382,7 @@ static mheap_err commit(mh_region *region, bool durable, const mh_commit_wait *w
   note_room(commits);
   draft.at = commits->journal.end;
   if (!code) code = draw_up(region, &draft, error);
-  if (code) return code;
+  if (code) return sync_placed(region), code;
   uint64_t look = commits->looked++;
   if (draft.entries == 0 && (!durable || !commits->journal.unsynced)) return MHEAP_OK;
   if (draft.entries == 0 && wait != NULL) wait->begin(wait->arg);
@@ -433,8 +390,10 @@ static mheap_err commit(mh_region *region, bool durable, const mh_commit_wait *w
   mh_marked_take(&commits->marked, &commits->looked_at);
   code = write_record(region, &draft, durable, wait, &record, error);
   if (!code) code = count_record(region, &record, error);
-  if (code) mh_marked_put_back(&commits->marked, &commits->looked_at);
-  else commits->kept = look;
+  if (!code) commits->kept = look;
+  if (!code) return MHEAP_OK;
+  mh_marked_put_back(&commits->marked, &commits->looked_at);
+  sync_placed(region);
   return code;
 }
 
@@ -510,7 +469,7 @@ static mheap_err count_growth(mh_region *region, mheap_dirty *dirty, mheap_error
 
 mheap_err mh_commit_dirty(mh_region *region, bool asked, mheap_dirty *dirty, mheap_error *error) {
   dirty_count count = {dirty, 0, asked};
-  const mh_changes_visitor visitor = {count_bytes, &count};
+  const mh_changes_visitor visitor = {.visit = count_bytes, .arg = &count};
   *dirty = (mheap_dirty){0};
   mheap_err code = may_commit(region, error);
   if (code) return code;

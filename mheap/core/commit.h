@@ -23,6 +23,7 @@
 #include "journal.h"
 #include "marks.h"
 #include "region.h"
+#include "vacant.h"
 
 typedef struct mh_commits {
   pthread_mutex_t lock;
@@ -40,6 +41,8 @@ typedef struct mh_commits {
   mh_marked marked;     /* what mheap stored to since the last commit looked */
   mh_marked_bits looked_at; /* what it stored to before, of a commit that is under way */
   _Atomic uint64_t room; /* what the region may grow to without `lock`: nothing is in the way */
+  mh_vacant vacant;
+  bool placed;          /* something, in vacant slices, of which no record speaks yet */
   bool tidied;          /* nothing of a killed writer's is behind the region's end */
   bool touched;         /* the file was changed by this attach */
 } mh_commits;

@@ -315,6 +315,25 @@ static bool is_copy(const mh_images *images, uint64_t offset) {
   return is_known(images, offset) || has(group_of(images, offset)->copied, page_in(offset));
 }
 
+void mh_images_note_copies(mh_images *images, uint64_t from, uint64_t to) {
+  for (; from < to; from += MH_PAGE) {
+    mh_images_group *group = group_of(images, from);
+    if (open_table(images, group) != 0) return; /* they stay private for longer */
+    images->copied += !has(group->copied, page_in(from));
+    set(group->copied, page_in(from));
+    reach(images, from + MH_PAGE);
+  }
+}
+
+void mh_images_written(mh_images *images, uint64_t from, uint64_t to) {
+  for (to = min64(to, images->end); from < to; from += MH_PAGE) {
+    mh_images_group *group = group_of(images, from);
+    if (!is_known(images, from) || has(group->changed, page_in(from))) continue;
+    unset(group->known, page_in(from));
+    images->known--;
+  }
+}
+
 uint64_t mh_images_copies(const mh_images *images) { return images->known + images->copied; }
 
 uint64_t mh_images_next_copies(const mh_images *images, uint64_t *from, uint64_t end) {

@@ -57,6 +57,7 @@ static mheap_err store_in_images(void *arg, uint64_t at, const void *data, uint6
                                  mheap_error *error) {
   mh_images *images = arg;
   char *page;
+  if (data == NULL) mh_images_written(images, at, at + length);
   /* What is behind the span was given up by a later record: this attach is made for less. */
   for (uint64_t n; data != NULL && length > 0 && at < images->span;
        at += n, data = (const char *)data + n, length -= n) {

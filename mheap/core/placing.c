@@ -1,0 +1,114 @@
+/* placing.c: see placing.h. */
+#include "placing.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "changes.h"
+#include "crc32c.h"
+#include "os.h"
+
+#define PLACED_MOST ((uint64_t)16 << 20) /* bytes an entry */
+
+static uint64_t min64(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+/* ---- growth ---- */
+
+/* What is stored from now on goes to private pages; what was stored is the file's. */
+static mheap_err make_private(mh_region *region, uint64_t size, mheap_error *error) {
+  mh_commits *commits = region->commits;
+  uint64_t from = commits->shared_from;
+  if (size <= from) return MHEAP_OK;
+  int failed = mh_os_map(mh_at(region, from), size - from, region->fd, from, true, false);
+  if (failed)
+    return mh_fail_system(error, failed, region->path,
+                          "mapping what the heap grew by (a limit on data, ulimit -d, must hold all of it)");
+  commits->shared_from = size;
+  return MHEAP_OK;
+}
+
+static mheap_err write_in_place(void *arg, uint64_t from, uint64_t to, mheap_error *error) {
+  mh_region *region = arg;
+  int failed = mh_os_write(region->fd, mh_at(region, from), to - from, from);
+  return failed ? mh_fail_system(error, failed, region->path, "writing what the heap grew by") : MHEAP_OK;
+}
+
+static mheap_err sum_file(mh_region *region, uint64_t from, uint64_t length, uint32_t *sum,
+                          mheap_error *error) {
+  const uint64_t room = MH_SLICE;
+  char *buffer = mh_os_table(room);
+  int failed = buffer == NULL ? ENOMEM : 0;
+  size_t got;
+  for (*sum = 0; length > 0 && !failed; from += got, length -= got) {
+    failed = mh_os_read(region->fd, buffer, length < room ? length : room, from, &got);
+    if (!failed && got == 0) failed = EIO;
+    if (!failed) *sum = mh_crc32c_more(*sum, buffer, got);
+  }
+  if (buffer != NULL) mh_os_table_free(buffer, room);
+  return failed ? mh_fail_system(error, failed, region->path, "reading what the heap grew by") : MHEAP_OK;
+}
+
+static mheap_err place_stretch(mh_region *region, mh_draft *draft, uint64_t from, uint64_t to,
+                               mheap_error *error) {
+  mheap_err code = MHEAP_OK;
+  for (uint64_t length; from < to && !code; from += length) {
+    uint32_t sum;
+    length = min64(to - from, PLACED_MOST);
+    code = sum_file(region, from, length, &sum, error);
+    if (!code) code = mh_draft_placed(draft, from, (uint32_t)length, sum, error);
+  }
+  return code;
+}
+
+/* Pages that are private here were stored to before an earlier try at a commit, or raced it. */
+mheap_err mh_place_growth(mh_region *region, mh_draft *draft, mheap_error *error) {
+  mh_commits *commits = region->commits;
+  uint64_t size = mh_region_size(region), from = commits->high, start, stop,
+           private_to = commits->shared_from;
+  if (size <= from) return MHEAP_OK;
+  mheap_err code = make_private(region, size, error);
+  if (private_to > size) private_to = size;
+  if (!code && draft->hurry) mh_os_begin_writing(region->fd, from, size - from);
+  if (!code && private_to > from)
+    code = mh_changes_pages(region, from, private_to, write_in_place, region, error);
+  for (; !code && from < size; from = stop) {
+    int failed = mh_os_seek_data(region->fd, from, size, &start, &stop);
+    if (failed) return mh_fail_system(error, failed, region->path, "looking for what the heap grew by");
+    code = place_stretch(region, draft, start, stop, error);
+  }
+  return code;
+}
+
+/* ---- vacant slices ---- */
+
+/* Others may be storing to it: what is written is a copy, which is summed. */
+static mheap_err write_copy(mh_region *region, uint64_t from, uint64_t length, uint32_t *sum,
+                            mheap_error *error) {
+  char *buffer = mh_os_table(MH_SLICE);
+  int failed = buffer == NULL ? ENOMEM : 0;
+  *sum = 0;
+  for (uint64_t n; length > 0 && !failed; from += n, length -= n) {
+    n = min64(length, MH_SLICE);
+    memcpy(buffer, mh_at(region, from), n);
+    *sum = mh_crc32c_more(*sum, buffer, n);
+    failed = mh_os_write(region->fd, buffer, n, from);
+  }
+  if (buffer != NULL) mh_os_table_free(buffer, MH_SLICE);
+  return failed ? mh_fail_system(error, failed, region->path, "writing to free space of the file") : MHEAP_OK;
+}
+
+mheap_err mh_place_vacant(mh_region *region, mh_draft *draft, uint64_t from, uint64_t to,
+                          mheap_error *error) {
+  mheap_err code = MHEAP_OK;
+  region->commits->placed = true;
+  mh_vacant_note_placed(&region->commits->vacant, from, to - from);
+  mh_images_note_copies(&region->commits->images, from, to);
+  for (uint64_t length; from < to && !code; from += length) {
+    uint32_t sum;
+    length = min64(to - from, PLACED_MOST);
+    code = write_copy(region, from, length, &sum, error);
+    if (!code && draft->hurry) mh_os_begin_writing(region->fd, from, length);
+    if (!code) code = mh_draft_placed(draft, from, (uint32_t)length, sum, error);
+  }
+  return code;
+}
