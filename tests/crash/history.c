@@ -49,6 +49,11 @@ static void clear(history *h, mheap *heap) {
   commit(h, heap, true);
 }
 
+static void checkpoint(const history *h, mheap *heap) {
+  must(mheap_checkpoint(heap) == MHEAP_OK);
+  promise(h);
+}
+
 static void sync_commits(history *h, mheap *heap) {
   must(mheap_sync(heap) == MHEAP_OK);
   promise(h);
@@ -105,7 +110,7 @@ static mheap *step(history *h, mheap *heap) {
   change(h, heap);
   if (what == 0) mheap_rollback(heap);
   else commit(h, heap, draw(h, 3) != 0);
-  if (what == 1) mheap_checkpoint(heap);
+  if (what == 1) checkpoint(h, heap);
   if (what == 2) clear(h, heap); /* the region shrinks */
   if (what == 3) commit(h, heap, true); /* nothing new */
   if (what == 8) sync_commits(h, heap);
@@ -156,7 +161,7 @@ static mheap *everywhere(history *h, mheap *heap) {
   commit(h, heap, true); /* nothing new */
   grow_unsynced(h, heap, 1, 5000);
   for (int byte = 3; byte < 5; byte++) { /* the same record, but for its bytes, in the place of the last */
-    must(mheap_checkpoint(heap) == MHEAP_OK);
+    checkpoint(h, heap);
     fill(heap, 0, 3000, byte);
     commit(h, heap, true);
   }
