@@ -365,7 +365,7 @@ static void note_room(mh_commits *commits) {
   if (commits->tidied) atomic_store(&commits->room, commits->journal.first.journal);
 }
 
-/* What was placed in vain is made durable: where the next try finds it in the file, no record speaks of it. */
+/* What was placed in vain is made durable: the next try finds it in the file, and no record speaks of it. */
 static void sync_placed(mh_region *region) {
   mh_commits *commits = region->commits;
   if (!commits->placed || commits->failed) return;

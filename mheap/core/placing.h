@@ -1,4 +1,4 @@
-/* placing.h: what a commit writes once, straight to its place in the file: what no generation had there before.
+/* placing.h: what a commit writes once, straight to its place: where no generation had anything before.
 
    Owns nothing. Calls commit.h's region, changes.h, record.h, os.h. The caller holds commits' lock. */
 #ifndef MHEAP_PLACING_H

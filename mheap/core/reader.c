@@ -98,7 +98,8 @@ static int move_window(window *w, uint64_t at) {
 static mheap_err drop_placed(mh_region *region, uint64_t at, uint64_t length, mheap_error *error) {
   uint64_t end = at + length < region->pages.mapped ? at + length : region->pages.mapped;
   int failed = at < end ? mh_os_discard(mh_at(region, at), end - at) : 0;
-  return failed ? mh_fail_system(error, failed, region->path, "dropping pages of an earlier generation") : MHEAP_OK;
+  return failed ? mh_fail_system(error, failed, region->path, "dropping pages of an earlier generation")
+                : MHEAP_OK;
 }
 
 static mheap_err store(void *arg, uint64_t at, const void *data, uint64_t length, mheap_error *error) {

@@ -1,7 +1,8 @@
 /* vacant.h: slices in use inside the region in which no generation has anything that the journal leads to.
 
-   Owns: struct mh_vacant. Calls os.h, decode.h. The caller holds commits' lock. What is in them may be written
-   straight to its place: neither recovery nor a reader looks there, whichever generation they come to.
+   Owns: struct mh_vacant. Calls os.h, decode.h. The caller holds commits' lock. What is in them may be
+   written straight to its place: neither recovery nor a reader looks there, whichever generation they come
+   to.
 
    Invariant: a slice is vacant if it is in use now, free in the file's pages, and no record has touched what
    says so: its segment's descriptors, and its segment's word in the map. */

@@ -1,7 +1,8 @@
-/* test_large_commits.c: commits of many whole pages: in blocks that there were, whose pages stay in the journal
-   alone, and in blocks that are new, which are written to free space at once; beside small ones.
+/* test_large_commits.c: commits of many whole pages: in blocks that there were, whose pages stay in the
+   journal alone, and in blocks that are new, which are written to free space at once; beside small ones.
 
-   All blocks are compared with plain copies after each of many random steps, by who commits and by a reader. */
+   All blocks are compared with plain copies after each of many random steps, by who commits and by a
+   reader. */
 #include <signal.h>
 #include <sys/resource.h>
 
