@@ -95,6 +95,26 @@ static mheap *kill_and_attach_live(history *h, mheap *heap) {
   return attach(h);
 }
 
+/* ---- what has a place of its own in the code ---- */
+
+static void fill(mheap *heap, int slot, uint64_t size, int byte) {
+  must(workload_fill(heap, slot, size, byte) == MHEAP_OK);
+}
+
+/* What a checkpoint found free, between blocks, is filled: that is placed, and then changed by a record. */
+static void refill(history *h, mheap *heap, int slot, bool durable) {
+  fill(heap, slot, 150000, 1);
+  fill(heap, slot + 1, 70000, 1);
+  commit(h, heap, true);
+  fill(heap, slot, 1, 1);
+  commit(h, heap, durable);
+  checkpoint(h, heap);
+  fill(heap, slot, 150000, 2);
+  commit(h, heap, durable);
+  fill(heap, slot, 150000, 3);
+  commit(h, heap, true);
+}
+
 /* ---- by chance ---- */
 
 static uint64_t draw(history *h, uint64_t below) { return random_below(&h->random, below); }
@@ -114,6 +134,7 @@ static mheap *step(history *h, mheap *heap) {
   if (what == 2) clear(h, heap); /* the region shrinks */
   if (what == 3) commit(h, heap, true); /* nothing new */
   if (what == 8) sync_commits(h, heap);
+  if (what == 9) refill(h, heap, (int)draw(h, WORKLOAD_SLOTS - 1), draw(h, 2));
   if (what == 4) detach(h, heap);
   if (what == 4) return attach(h);
   if (what == 5) return kill_and_attach(h, heap);
@@ -128,10 +149,6 @@ static mheap *by_chance(history *h, mheap *heap) {
 }
 
 /* ---- by every place that syncs ---- */
-
-static void fill(mheap *heap, int slot, uint64_t size, int byte) {
-  must(workload_fill(heap, slot, size, byte) == MHEAP_OK);
-}
 
 /* Two commits that no sync was for. The region grows by what the first one places, and the second changes
    that: without a mark the first one is not believed once that is in the pages. */
@@ -179,6 +196,8 @@ static mheap *everywhere(history *h, mheap *heap) {
   heap = kill_and_recover(h, heap);
   grow_unsynced(h, heap, 6, 13000);
   heap = kill_and_attach_live(h, heap);
+  refill(h, heap, 7, false);
+  refill(h, heap, 9, true);
   return shrink(h, heap);
 }
 
