@@ -39,6 +39,9 @@ int mh_os_real_path(const char *path, char *buffer);
 int mh_os_open(const char *path, bool writable, bool create, int *fd);
 /* The same for a new file, writable: EEXIST where there is one, or a link. */
 int mh_os_create(const char *path, int *fd);
+/* Makes the name of a file that was just made durable: syncs its directory. 0 also where that may not be
+   opened, or cannot be synced. */
+int mh_os_sync_name(const char *path);
 int mh_os_remove(const char *path);
 /* A descriptor of its own for the same file: a new open file description if that can be
    had (then *shared is false), else a duplicate, whose locks are shared with fd's. */

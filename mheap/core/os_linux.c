@@ -120,6 +120,20 @@ int mh_os_open(const char *path, bool writable, bool create, int *fd) {
   return above_standard_streams(fd);
 }
 
+int mh_os_sync_name(const char *path) {
+  char directory[PATH_MAX];
+  const char *slash = strrchr(path, '/');
+  size_t length = slash == NULL ? 0 : (size_t)(slash - path) + 1;
+  if (length >= sizeof directory) return 0;
+  memcpy(directory, path, length);
+  strcpy(directory + length, length == 0 ? "." : "");
+  int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  int failed = fsync(fd) == 0 || errno != EIO ? 0 : EIO;
+  close(fd);
+  return failed;
+}
+
 int mh_os_create(const char *path, int *fd) {
   *fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0666);
   return above_standard_streams(fd);

@@ -515,6 +515,12 @@ static void remove_created(const char *path, int fd) {
     mh_os_remove(path);
 }
 
+/* Else a power cut could take the file with what is committed, or synced, in it. */
+static mheap_err sync_name(const mh_region *region, mheap_error *error) {
+  int failed = mh_os_sync_name(region->path);
+  return failed ? mh_fail_system(error, failed, region->path, "syncing the directory") : MHEAP_OK;
+}
+
 /* Opens `path`; *again when the name came to mean another file before it was locked. */
 static mh_region *open_once(const char *path, const mheap_options *options, bool *again, mheap_error *error) {
   bool created;
@@ -536,6 +542,7 @@ static mh_region *open_once(const char *path, const mheap_options *options, bool
       region_free(region);
       region = NULL;
     } else {
+      if (!code && created) code = sync_name(region, error);
       region = mh_region_made(region, code, options, error);
     }
   }

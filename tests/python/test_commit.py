@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import shutil
+import subprocess
+import sys
 import warnings
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -360,3 +363,17 @@ def test_an_error_that_the_block_raises_goes_on_though_views_are_out(
     view.release()
     assert closes_in_silence(heap)
     assert contents(heap_path) == {}
+
+
+def test_the_name_of_a_new_file_is_made_durable(tmp_path: Path) -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("no strace, which shows what is synced")
+    code = "import mheap, sys; mheap.open(sys.argv[1]).close()"
+    traced = ["strace", "-f", "-y", "-e", "trace=fsync", sys.executable, "-c", code]
+
+    def synced() -> bool:
+        done = subprocess.run([*traced, tmp_path / "a.heap"], capture_output=True, text=True, check=True)
+        return f"<{tmp_path.resolve()}>)" in done.stderr
+
+    assert synced()
+    assert not synced()  # it is there already
