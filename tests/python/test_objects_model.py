@@ -535,9 +535,12 @@ class AtomicMachine(Machine):
 
     @rule(at=st.integers(0, 9), key=keys)
     def put_back(self, at: int, key: Any) -> None:
-        """What only its twin keeps has a place again."""
+        """What only its twin keeps has a place again; not what others that have none refer to."""
+        self.commit(durable=False)  # frees those that no twin keeps any more
         there = {id(twin) for twin in containers(self.heap.root)}
         kept = [twin for twin in self.held if id(twin) not in there and not is_stale(twin)]
+        inside = {id(one) for twin in kept for one in containers(twin) if one is not twin}
+        kept = [twin for twin in kept if id(twin) not in inside]
         if kept:
             twin = kept[at % len(kept)]
             self.plain["d"][key] = twin.to_python()
