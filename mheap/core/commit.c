@@ -276,8 +276,8 @@ typedef struct drawing {
 
 static bool is_left_in_journal(const drawing *to, uint64_t at, uint64_t length) {
   uint64_t place;
-  return length == MH_PAGE && mh_draft_tail(to->draft, length, &place) &&
-         mh_images_draft(to->images, at, place);
+  return length == MH_PAGE && !mh_images_is_placed(to->images, at) &&
+         mh_draft_tail(to->draft, length, &place) && mh_images_draft(to->images, at, place);
 }
 
 /* Pages are known before there is a record, if it takes more than that to make them: what may fail comes

@@ -146,8 +146,8 @@ mheap_err mh_images_of(mh_images *images, uint64_t offset, char **page, mheap_er
 
 #define MANY (16 * (uint64_t)MH_PAGE)
 
-static bool all_are_files(const mh_images *images, uint64_t from, uint64_t to) {
-  while (from < to && !is_known(images, from) && !is_in_journal(images, from)) from += MH_PAGE;
+static bool none_is_known(const mh_images *images, uint64_t from, uint64_t to) {
+  while (from < to && !is_known(images, from)) from += MH_PAGE;
   return from >= to;
 }
 
@@ -160,7 +160,7 @@ mheap_err mh_images_look(mh_images *images, uint64_t from, uint64_t to, const ch
                          mheap_error *error) {
   char *page;
   *end = to = min64(to, from + AT_ONCE);
-  if (to - from >= MANY && all_are_files(images, from, to) && has_buffer(images)) {
+  if (to - from >= MANY && none_is_known(images, from, to) && has_buffer(images)) {
     *pages = images->buffer;
     int failed = read_pages(images, from, to, images->buffer);
     return failed ? cannot_read(images, failed, error) : MHEAP_OK;
