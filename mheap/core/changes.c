@@ -61,24 +61,44 @@ typedef struct search {
   const mh_changes_visitor *visitor;
 } search;
 
+/* Words of a page, up to `end`. */
+typedef struct words {
+  uint32_t from, end;
+} words;
+
 /* The end of the stretch that begins with the changed word `i`. */
-static uint32_t stretch_end(const uint64_t *now, const uint64_t *before, uint32_t i) {
+static uint32_t stretch_end(const uint64_t *now, const uint64_t *before, uint32_t i, uint32_t last) {
   uint32_t end = i + 1;
-  for (uint32_t j = end; j < WORDS && j <= end + JOIN; j++)
+  for (uint32_t j = end; j < last && j <= end + JOIN; j++)
     if (now[j] != before[j]) end = j + 1;
   return end;
 }
 
-static mheap_err visit_stretches(const search *s, uint64_t offset, const uint64_t *now,
+static mheap_err visit_stretches(const search *s, uint64_t offset, words in, const uint64_t *now,
                                  const uint64_t *before, mheap_error *error) {
-  for (uint32_t i = 0, end; i < WORDS; i = end) {
+  for (uint32_t i = in.from, end; i < in.end; i = end) {
     end = i + 1;
     if (now[i] == before[i]) continue;
-    end = stretch_end(now, before, i);
+    end = stretch_end(now, before, i, in.end);
     mheap_err code = s->visitor->visit(s->visitor->arg, offset + 8 * i, &now[i], 8 * (end - i), error);
     if (code) return code;
   }
   return MHEAP_OK;
+}
+
+/* What never comes out of a record goes into none, not even as equal words between changed ones: the journal
+   may have moved by the time that the record is read. */
+static mheap_err visit_superblock(const search *s, const uint64_t *now, const uint64_t *before,
+                                  mheap_error *error) {
+  static const words parts[] = {
+      {0, offsetof(mh_superblock, journal) / 8},
+      {offsetof(mh_superblock, birth) / 8, offsetof(mh_superblock, journal_seed) / 8},
+      {offsetof(mh_superblock, reserved) / 8, WORDS},
+  };
+  mheap_err code = MHEAP_OK;
+  for (size_t i = 0; i < sizeof parts / sizeof *parts && !code; i++)
+    code = visit_stretches(s, 0, parts[i], now, before, error);
+  return code;
 }
 
 /* Others may be storing to it: what is looked at is a copy. */
@@ -86,7 +106,8 @@ static mheap_err compare_page(const search *s, uint64_t offset, const char *imag
   uint64_t now[WORDS];
   if (memcmp(mh_at(s->region, offset), image, MH_PAGE) == 0) return MHEAP_OK;
   memcpy(now, mh_at(s->region, offset), sizeof now);
-  return visit_stretches(s, offset, now, (const uint64_t *)image, error);
+  if (offset == 0) return visit_superblock(s, now, (const uint64_t *)image, error);
+  return visit_stretches(s, offset, (words){0, WORDS}, now, (const uint64_t *)image, error);
 }
 
 static mheap_err compare_pages(const search *s, uint64_t from, uint64_t to, mheap_error *error) {

@@ -39,6 +39,7 @@ mheap_err mh_overlay_superblock(int fd, const char *path, mh_superblock *super, 
   mheap_err code = mh_journal_load(&journal, fd, path, error);
   if (!code) code = each_record(&journal, &visitor, UINT64_MAX, &count, error);
   if (!code) code = mh_journal_is_whole(&journal, error);
+  if (!code) mh_journal_reflect(&journal, (mh_sector *)super); /* whatever a record says */
   mh_journal_close(&journal);
   return code;
 }
@@ -75,6 +76,7 @@ mheap_err mh_overlay_images(mh_journal *journal, mh_images *images, mheap_error 
   const mh_record_visitor visitor = {store_in_images, images, are_placed};
   uint64_t count;
   mheap_err code = each_record(journal, &visitor, UINT64_MAX, &count, error);
+  if (!code) mh_journal_reflect(journal, (mh_sector *)images->shadow);
   return code ? code : mh_journal_is_whole(journal, error);
 }
 
@@ -103,5 +105,7 @@ mheap_err mh_overlay_pages(mh_journal *journal, char *base, uint64_t size, uint6
                            mheap_error *error) {
   pages to = {base, size};
   const mh_record_visitor visitor = {.visit = store_in_pages, .arg = &to};
-  return each_record(journal, &visitor, until, count, error);
+  mheap_err code = each_record(journal, &visitor, until, count, error);
+  if (!code) mh_journal_reflect(journal, (mh_sector *)base);
+  return code;
 }

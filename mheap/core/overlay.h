@@ -12,7 +12,7 @@
 /* The superblock as the last whole record left it. */
 mheap_err mh_overlay_superblock(int fd, const char *path, mh_superblock *super, mheap_error *error);
 
-/* Counts all records of a journal that was just loaded, and brings them into the images. */
+/* Counts all records of a journal that was just loaded, and brings them into the images, where page 0 is. */
 mheap_err mh_overlay_images(mh_journal *journal, mh_images *images, mheap_error *error);
 /* One record, which is the next. */
 mheap_err mh_overlay_record(mh_journal *journal, const mh_record *record, mh_images *images,

@@ -221,6 +221,77 @@ static void a_live_attach_brings_it_into_the_pages(void) {
   image_free(&p->before);
 }
 
-TEST_MAIN(TEST(every_field_of_a_record_may_say_anything), TEST(a_damaged_record_ends_the_journal),
+/* ---- the place of the journal ---- */
+
+static bool overlaps(uint64_t at, uint64_t length, uint64_t from, uint64_t to) {
+  return at < to && at + length > from;
+}
+
+/* *arg: how many entries say something of the root of names, which stands right before the place. */
+static mheap_err look_for_the_place(void *arg, uint64_t at, const void *data, uint64_t length,
+                                    mheap_error *error) {
+  uint64_t names = offsetof(mh_superblock, names), place = offsetof(mh_superblock, journal),
+           seed = offsetof(mh_superblock, journal_seed);
+  (void)data, (void)error;
+  CHECK(!overlaps(at, length, place, place + 16));
+  CHECK(!overlaps(at, length, seed, seed + 16));
+  *(int *)arg += overlaps(at, length, names, names + 8);
+  return MHEAP_OK;
+}
+
+/* The fields before and behind it change in one commit; later the region grows to where it was. */
+static void no_record_says_where_the_journal_is(void) {
+  const char *path = test_path("place.heap");
+  mheap_options options = {.mode = MHEAP_MODE_ATOMIC};
+  int named = 0;
+  const mh_record_visitor visitor = {.visit = look_for_the_place, .arg = &named};
+  mheap_error error;
+  mheap *heap = mheap_open(path, &options, &error);
+  REQUIRE(heap != NULL);
+  CHECK_EQ(mheap_setroot(heap, "a", 1, mheap_malloc(heap, 40)), MHEAP_OK);
+  REQUIRE_EQ(mheap_commit(heap, true), MHEAP_OK);
+  mh_journal *journal = &heap->region->commits->journal, first = {0};
+  mh_record record;
+  bool found;
+  REQUIRE_EQ(mh_journal_load(&first, heap->region->fd, path, &error), MHEAP_OK);
+  REQUIRE_EQ(mh_journal_next(&first, &record, &found, &error), MHEAP_OK);
+  REQUIRE(found);
+  CHECK_EQ(mh_record_visit(&first.tape, 0, &record, &visitor, &error), MHEAP_OK);
+  CHECK_EQ(named, 1);
+  uint64_t before = journal->first.journal;
+  CHECK(mheap_malloc(heap, 700000) != NULL);
+  CHECK(journal->first.journal > before && mh_region_size(heap->region) > before);
+  CHECK_EQ(mheap_commit(heap, true), MHEAP_OK);
+  mh_journal_close(&first);
+  mheap_abandon(heap);
+  for (options.mode = MHEAP_MODE_READONLY; heap != NULL && options.mode != MHEAP_MODE_LIVE;) {
+    heap = mheap_open(path, &options, &error);
+    if (!CHECK(heap != NULL)) fprintf(stderr, "%s\n", error.text);
+    mheap_abandon(heap);
+    options.mode = options.mode == MHEAP_MODE_READONLY ? MHEAP_MODE_ATOMIC : MHEAP_MODE_LIVE;
+  }
+}
+
+/* Its last entry, the number of the generation, of a record that another follows. */
+static void what_a_record_says_of_the_journal_is_not_believed(void) {
+  const mheap_mode modes[] = {MHEAP_MODE_READONLY, MHEAP_MODE_SCRATCH, MHEAP_MODE_ATOMIC, MHEAP_MODE_LIVE};
+  const uint64_t fields[] = {offsetof(mh_superblock, journal), offsetof(mh_superblock, journal_size),
+                             offsetof(mh_superblock, journal_seed), offsetof(mh_superblock, checkpoint)};
+  patient *p = new_patient();
+  for (int i = 0; i < 4; i++)
+    for (int j = 0; j < 4; j++) {
+      uint64_t entry = p->at[1] + p->record[1].length - sizeof(mh_record_entry) - 8;
+      image_put(&p->before, p->fd);
+      REQUIRE_EQ(file_word(p->fd, entry), offsetof(mh_superblock, generation));
+      file_set(p->fd, entry, fields[j], 8);
+      file_set(p->fd, entry + sizeof(mh_record_entry), MH_SLICE, 8);
+      seal(p, 1);
+      CHECK_EQ(generation_of(p, modes[i]), COMMITS);
+    }
+  image_free(&p->before);
+}
+
+TEST_MAIN(TEST(no_record_says_where_the_journal_is),
+          TEST(what_a_record_says_of_the_journal_is_not_believed), TEST(every_field_of_a_record_may_say_anything), TEST(a_damaged_record_ends_the_journal),
           TEST(damaged_bytes_that_were_placed_end_the_journal), TEST(a_journal_that_is_cut_short_ends_there),
           TEST(a_live_attach_brings_it_into_the_pages))
