@@ -318,8 +318,10 @@ static mheap_err write_record(mh_region *region, mh_draft *draft, bool durable, 
                         .time_ns = mh_os_time_ns()};
   mheap_err code =
       mh_draft_bytes(draft, offsetof(mh_superblock, generation), &generation, sizeof generation, error);
+  if (!code) code = mh_draft_room(draft, error); /* so that a full disk is known before others run */
+  if (code) return code;
   if (wait != NULL && durable) wait->begin(wait->arg);
-  if (!code) code = mh_draft_finish(draft, record, error);
+  code = mh_draft_finish(draft, record, error);
   if (code) return code;
   commits->touched = true;
   if (durable) return sync_journal(region, error);
@@ -397,6 +399,34 @@ static mheap_err commit(mh_region *region, bool durable, const mh_commit_wait *w
   return code;
 }
 
+typedef struct waiting {
+  const mh_commit_wait *wait;
+  bool begun;
+} waiting;
+
+static void begin_waiting(void *arg) {
+  waiting *it = arg;
+  it->begun = true;
+  if (it->wait != NULL) it->wait->begin(it->wait->arg);
+}
+
+/* Where the disk is full, the records that are there give up their place for this one, unless others run
+   already. */
+static mheap_err commit_somewhere(mh_region *region, bool durable, const mh_commit_wait *wait,
+                                  mheap_error *error) {
+  mh_commits *commits = region->commits;
+  waiting once = {wait, false};
+  const mh_commit_wait noted = {begin_waiting, &once};
+  mheap_error ignored;
+  mheap_err code = commit(region, durable, &noted, error);
+  if (code != MHEAP_ERR_FULL || once.begun || commits->failed) return code;
+  if (commits->journal.end == 0) return code;
+  if (checkpoint(region, false, &ignored) != MHEAP_OK)
+    return commits->failed ? may_commit(region, error) : code;
+  mh_error_clear(error);
+  return commit(region, durable, &noted, error);
+}
+
 bool mh_commit_waits(const mh_region *region) {
   const mh_commits *commits = region->commits;
   return commits != NULL && commits->journal.end >= usual_limit(commits);
@@ -416,7 +446,7 @@ mheap_err mh_commit(mh_region *region, bool durable, const mh_commit_wait *wait,
   if (code) return code;
   mh_commits *commits = region->commits;
   pthread_mutex_lock(&commits->lock);
-  code = commits->failed ? may_commit(region, error) : commit(region, durable, wait, error);
+  code = commits->failed ? may_commit(region, error) : commit_somewhere(region, durable, wait, error);
   pthread_mutex_unlock(&commits->lock);
   return code;
 }
@@ -551,7 +581,7 @@ mheap_err mh_commits_make_way(mh_region *region, uint64_t size, mheap_error *err
 
 /* ---- the end ---- */
 
-/* Nothing is lost where it fails: the journal has it all. */
+/* Nothing is lost where it fails, since the journal has it all: so a full disk is not in the way of the end. */
 mheap_err mh_commits_finish(mh_region *region, mheap_error *error) {
   mh_commits *commits = region->commits;
   mh_journal *journal = &commits->journal;
@@ -563,5 +593,6 @@ mheap_err mh_commits_finish(mh_region *region, mheap_error *error) {
   mheap_err code = sync_journal(region, error);
   if (!code) code = mark(region, false, error);
   if (code == MHEAP_ERR_BUSY) return MHEAP_OK;
-  return code ? code : write_back(region, true, error);
+  if (!code) code = write_back(region, true, error);
+  return code == MHEAP_ERR_FULL && !commits->failed ? MHEAP_OK : code;
 }

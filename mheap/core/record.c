@@ -269,8 +269,16 @@ mheap_err mh_draft_placed(mh_draft *draft, uint64_t at, uint32_t length, uint32_
 }
 
 /* To the end of its last page, so that the page need not be read to be written. */
+static uint64_t padded_length(const mh_tape *tape) {
+  return (tape->have + MH_PAGE - 1) / MH_PAGE * MH_PAGE;
+}
+
+mheap_err mh_draft_room(mh_draft *draft, mheap_error *error) {
+  return draft->reach(draft->arg, draft->tape->from + padded_length(draft->tape), error);
+}
+
 static uint64_t pad(mh_tape *tape) {
-  uint64_t padded = (tape->have + MH_PAGE - 1) / MH_PAGE * MH_PAGE;
+  uint64_t padded = padded_length(tape);
   memset(tape->window + tape->have, 0, padded - tape->have);
   return padded;
 }

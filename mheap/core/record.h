@@ -66,6 +66,8 @@ mheap_err mh_draft_bytes(mh_draft *draft, uint64_t at, const void *data, uint64_
 /* Where in the tape the last `length` of them are; false: in two pieces. */
 bool mh_draft_tail(const mh_draft *draft, uint64_t length, uint64_t *place);
 mheap_err mh_draft_placed(mh_draft *draft, uint64_t at, uint32_t length, uint32_t sum, mheap_error *error);
+/* Lets the tape have room for all of it. */
+mheap_err mh_draft_room(mh_draft *draft, mheap_error *error);
 /* Writes the rest. `record` has generation, size, previous and time; it gets length and sum. */
 mheap_err mh_draft_finish(mh_draft *draft, mh_record *record, mheap_error *error);
 

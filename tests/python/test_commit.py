@@ -377,3 +377,59 @@ def test_the_name_of_a_new_file_is_made_durable(tmp_path: Path) -> None:
 
     assert synced()
     assert not synced()  # it is there already
+
+
+# ---- a full disk: files may not reach beyond a limit, from some moment on ----
+
+FULL = """
+import mheap, os, resource, sys
+heap = mheap.open(sys.argv[1])
+def let_files_have(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+"""
+
+
+def test_records_make_room_for_others_when_the_disk_is_full(heap_path: Path, run_python: Any) -> None:
+    code = FULL + (
+        "heap.root['numbers'] = [0] * 20000\n"
+        "numbers = heap.root['numbers']\n"
+        "heap.commit()\n"
+        "heap.checkpoint()\n"
+        "let_files_have(os.path.getsize(sys.argv[1]))\n"
+        "for value in range(1, 20):\n"
+        "    for index in range(value * 1000, value * 1000 + 1000):\n"
+        "        numbers[index] = value\n"
+        "    heap.commit()\n"
+        "journal = mheap.journal(sys.argv[1])\n"
+        "print(journal.pages_generation > 1, journal.generation == 20)\n"
+        "for index in range(20000):\n"
+        "    numbers[index] = -1\n"
+        "try:\n"
+        "    heap.commit()\n"
+        "except mheap.HeapFull:\n"
+        "    print('full')\n"
+        "heap.rollback()\n"
+        "heap.close()\n"
+    )
+    assert run_python(code, heap_path).stdout == "True True\nfull\n"
+    numbers = contents(heap_path)["numbers"]  # type: ignore[index]
+    assert numbers == [value for value in range(20) for _ in range(1000)]
+
+
+def test_a_full_disk_is_not_in_the_way_of_closing(heap_path: Path, run_python: Any) -> None:
+    code = FULL + (
+        "with heap:\n"
+        "    heap.root['numbers'] = [7] * 20000\n"
+        "    heap.commit()\n"
+        "    heap.root['more'] = 1\n"
+        "    heap.commit()\n"
+        "    let_files_have(65536)  # what is changed in the pages is behind that\n"
+        "print(heap.closed, mheap.journal(sys.argv[1]).records)\n"
+    )
+    assert run_python(code, heap_path).stdout == "True 2\n"
+    assert contents(heap_path) == {"numbers": [7] * 20000, "more": 1}
+    mheap.open(heap_path).close()
+    with mheap.open(heap_path) as heap:
+        heap.root["more"] = 2
+    assert mheap.journal(heap_path).records == 0
+    assert contents(heap_path) == {"numbers": [7] * 20000, "more": 2}
