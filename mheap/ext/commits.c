@@ -14,9 +14,14 @@ static mhx_handle *main_of(mhx_handle *handle) {
   return handle != NULL && handle->main != NULL && !mhx_is_closed(handle) ? handle->main : handle;
 }
 
+/* Whether the child has read through it already, or not. */
+static bool is_the_parents(const mhx_handle *main) {
+  return main->was_atomic || (main->forks != mhx_forks && main->mode == MHEAP_MODE_ATOMIC);
+}
+
 /* The main heap of a region attached with mode atomic, by this process; NULL with an exception. */
 static mheap *atomic_heap(mhx_handle *main) {
-  if (main != NULL && main->forks != mhx_forks && main->mode == MHEAP_MODE_ATOMIC) {
+  if (main != NULL && is_the_parents(main)) {
     mhx_refuse(MHEAP_ERR_FORKED,
                "this handle belongs to the parent process: attach the file anew in the child");
     return NULL;

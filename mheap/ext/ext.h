@@ -99,6 +99,7 @@ typedef struct mhx_handle {
   unsigned long forks;      /* mhx_forks when it was attached */
   uint64_t serial;          /* mhx_handles_made, this one counted */
   bool adrift;              /* forked: the parent's mapping was given up, no reader is attached yet */
+  bool was_atomic;          /* forked: it reads here what it could commit in the parent */
   mheap_mode mode;
   PyObject *path;           /* str; None: anonymous, or a file that has no name */
   PyObject *name;           /* str: what to call a heap without a path */

@@ -213,6 +213,7 @@ static int reattach(mhx_handle *handle) {
   mheap *heap = mhx_open_inherited(handle->path);
   if (heap == NULL) return -1;
   handle->heap = heap;
+  if (handle->mode == MHEAP_MODE_ATOMIC) handle->was_atomic = true;
   handle->mode = MHEAP_MODE_READONLY;
   handle->adrift = false;
   return 0;

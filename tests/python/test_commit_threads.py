@@ -297,9 +297,16 @@ def test_a_forked_child_cannot_commit(heap_path: Path) -> None:
                 with pytest.raises(mheap.ForkedHandle):
                     call()
 
+        def child_that_read() -> None:
+            assert heap.root["a"] == 1
+            assert heap.mode == "readonly"
+            child()
+            in_child(child)
+
         in_child(child)
         heap.commit()
         in_child(child)
+        in_child(child_that_read)
     assert contents(heap_path) == {"a": 1}
 
 
