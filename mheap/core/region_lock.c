@@ -82,10 +82,15 @@ mheap_err mh_region_lock_file(mh_region *region, double timeout, bool sealed, mh
   return failed ? mh_fail_system(error, failed, region->path, "locking the file") : MHEAP_OK;
 }
 
+/* Of private mappings nothing is the file's: no reader need wait. */
+static bool takes_from_file(const mh_region *region) {
+  return !region->anonymous && region->mode == MHEAP_MODE_LIVE;
+}
+
 bool mh_region_begin_taking(mh_region *region) {
-  return region->anonymous || mh_os_lock(region->lock_fd, READERS, true) == 0;
+  return !takes_from_file(region) || mh_os_lock(region->lock_fd, READERS, true) == 0;
 }
 
 void mh_region_end_taking(mh_region *region) {
-  if (!region->anonymous) mh_os_unlock(region->lock_fd, READERS);
+  if (takes_from_file(region)) mh_os_unlock(region->lock_fd, READERS);
 }

@@ -7,6 +7,7 @@
 #include "commit.h"
 #include "heap.h"
 #include "reader.h"
+#include "region_lock.h"
 #include "test.h"
 
 static mheap *open_in(const char *path, mheap_mode mode) {
@@ -354,7 +355,19 @@ static void readers_attach_beside_checkpoints(void) {
   CHECK(kill(pid, SIGKILL) == 0 && waitpid(pid, &status, 0) == pid && WIFSIGNALED(status));
 }
 
-TEST_MAIN(TEST(a_reader_goes_on_when_it_is_told_to), TEST(a_checkpoint_is_noticed_and_passed),
+/* Nothing of the file goes while an atomic writer gives back what it freed. */
+static void readers_come_while_a_writer_frees(void) {
+  mheap *writer = new_heap(test_path("frees.heap"));
+  REQUIRE(writer != NULL);
+  REQUIRE(mh_region_begin_taking(writer->region));
+  mheap *reader = open_in(test_path("frees.heap"), MHEAP_MODE_READONLY);
+  mh_region_end_taking(writer->region);
+  CHECK(reader != NULL);
+  mheap_abandon(reader);
+  CHECK_EQ(mheap_detach(writer, NULL), MHEAP_OK);
+}
+
+TEST_MAIN(TEST(readers_come_while_a_writer_frees), TEST(a_reader_goes_on_when_it_is_told_to), TEST(a_checkpoint_is_noticed_and_passed),
           TEST(what_is_kept_stays), TEST(what_is_kept_makes_the_journal_grow_to_a_limit),
           TEST(a_reader_follows_growth_and_moves_of_the_journal),
           TEST(readers_see_whole_commits_until_the_writer_is_killed), TEST(readers_attach_beside_checkpoints),
