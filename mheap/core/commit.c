@@ -100,10 +100,11 @@ static mheap_err may_commit(mh_region *region, mheap_error *error) {
                    "%s: this handle belongs to the parent process; attach the file anew in the child",
                    region->path);
   if (commits->failed == 0) return mh_region_is_whole(region, error);
-  mheap_err code =
-      mh_fail_system(error, commits->failed, region->path,
-                     "a sync failed before, so that commits are refused; close it, and open it again");
-  return code;
+  return mh_fail_system(
+      error, commits->failed, region->path,
+      commits->torn ? "what was committed could not be read back, so that commits and rollbacks are refused; "
+                      "close it, and open it again"
+                    : "a sync failed before, so that commits are refused; close it, and open it again");
 }
 
 /* A failed sync is final: the kernel may have dropped the pages that it could not write. */
@@ -329,6 +330,16 @@ static mheap_err write_record(mh_region *region, mh_draft *draft, bool durable, 
   return MHEAP_OK;
 }
 
+/* The images may be half of this commit and half of the one before, which leaves nothing to roll back to. */
+static mheap_err reading_failed(mh_region *region, mheap_err code, mheap_error *error) {
+  mh_commits *commits = region->commits;
+  commits->failed = code == MHEAP_ERR_NO_MEMORY ? ENOMEM : EIO;
+  commits->torn = true;
+  mh_fail_system(error, commits->failed, region->path,
+                 "reading back what was committed: close it, and open it again");
+  return error != NULL ? error->code : MHEAP_ERR_SYSTEM;
+}
+
 /* The images follow the record, which need not be what the pages hold by now. They are known all. */
 static mheap_err count_record(mh_region *region, const mh_record *record, mheap_error *error) {
   mh_commits *commits = region->commits;
@@ -336,7 +347,7 @@ static mheap_err count_record(mh_region *region, const mh_record *record, mheap_
   mh_vacant_end_record(&commits->vacant, true);
   commits->placed = false;
   mheap_err code = mh_overlay_record(&commits->journal, record, &commits->images, error);
-  if (code) return sync_failed(region, code == MHEAP_ERR_NO_MEMORY ? ENOMEM : EIO, error);
+  if (code) return reading_failed(region, code, error);
   mh_journal_count(&commits->journal, record);
   commits->committed = record->size;
   if (record->size > commits->high) commits->high = record->size;
@@ -529,6 +540,7 @@ static mheap_err restore_range(void *arg, uint64_t from, uint64_t to, mheap_erro
 /* Pages that cannot be read back leave a heap that is half of each: no commit may follow. */
 static mheap_err rollback(mh_region *region, mheap_error *error) {
   mh_commits *commits = region->commits;
+  if (commits->torn) return may_commit(region, error);
   mheap_err code = mh_changes_ranges(region, commits->high, restore_range, region, error);
   if (code) {
     commits->failed = EIO;

@@ -37,7 +37,8 @@ typedef struct mh_commits {
                            looks as often or more */
   uint64_t kept;        /* the same of the last commit; all that was made by then is in it */
   bool overrun;         /* beyond the limit, pinned readers are given up, not the commit */
-  int failed;           /* errno of a sync that failed; no commit since */
+  int failed;           /* errno of a sync that failed, or a record that was not read back; no commit since */
+  bool torn;            /* the latter: nor a rollback, since images are of two commits */
   mh_marked marked;     /* what mheap stored to since the last commit looked */
   mh_marked_bits looked_at; /* what it stored to before, of a commit that is under way */
   _Atomic uint64_t room; /* what the region may grow to without `lock`: nothing is in the way */

@@ -1,4 +1,7 @@
 /* test_rollback.c: what this process knew of objects, heaps and kinds that a rollback takes away. */
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "commit.h"
 #include "heap.h"
 #include "kind.h"
@@ -217,7 +220,44 @@ static void what_grows_back_over_changed_pages_is_committed(void) {
   CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
 }
 
-TEST_MAIN(TEST(no_number_is_given_twice), TEST(what_only_a_handle_kept_is_back_whole),
+enum { LONG = 3 << 19 }; /* bytes: a record of them is read back in pieces */
+
+static mheap_err commit_long(mheap *heap, char value) {
+  memset(mheap_getkey(heap, 0), value, LONG);
+  return mheap_commit(heap, true);
+}
+
+static bool is_all(mheap *heap, char value) {
+  const char *bytes = mheap_getkey(heap, 0);
+  return bytes[0] == value && memcmp(bytes, bytes + 1, LONG - 1) == 0;
+}
+
+/* A descriptor that is only written to stands for a disk that does not read. */
+static void what_cannot_be_read_back_is_not_rolled_back_to(void) {
+  const char *path = test_path("torn.heap");
+  const mheap_options options = {.mode = MHEAP_MODE_ATOMIC};
+  mheap *heap = mheap_open(path, &options, NULL);
+  REQUIRE(heap != NULL);
+  mheap_setkey(heap, 0, mheap_malloc(heap, LONG));
+  for (char value = 1; value <= 3; value++) CHECK_EQ(commit_long(heap, value), MHEAP_OK);
+  CHECK_EQ(mheap_checkpoint(heap), MHEAP_OK);
+  int fd = heap->region->commits->journal.tape.fd = open(path, O_WRONLY);
+  CHECK_EQ(commit_long(heap, 4), MHEAP_ERR_SYSTEM);
+  CHECK(strstr(mheap_last_error(heap)->text, "reading back what was committed") != NULL);
+  CHECK(mheap_rollback(heap) != MHEAP_OK);
+  CHECK(strstr(mheap_last_error(heap)->text, "open it again") != NULL);
+  CHECK(mheap_commit(heap, true) != MHEAP_OK);
+  CHECK(is_all(heap, 4));
+  mheap_abandon(heap);
+  close(fd);
+  heap = mheap_open(path, &options, NULL);
+  REQUIRE(heap != NULL);
+  CHECK(is_all(heap, 4));
+  CHECK_EQ(commit_long(heap, 5), MHEAP_OK);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
+TEST_MAIN(TEST(what_cannot_be_read_back_is_not_rolled_back_to), TEST(no_number_is_given_twice), TEST(what_only_a_handle_kept_is_back_whole),
           TEST(a_row_is_its_old_heaps_again), TEST(kinds_come_and_go),
           TEST(what_is_made_while_a_commit_waits_is_in_the_next),
           TEST(what_grows_after_a_kill_leaves_what_records_have),
