@@ -598,11 +598,13 @@ mheap_err mh_commits_finish(mh_region *region, mheap_error *error) {
   mh_commits *commits = region->commits;
   mh_journal *journal = &commits->journal;
   if (!commits->touched || commits->failed) return MHEAP_OK;
+  mheap_err code = mh_region_is_whole(region, error);
+  if (code) return code;
   if (!mh_journal_exists(journal)) {
     mh_os_truncate(region->fd, end_of(commits));
     return MHEAP_OK;
   }
-  mheap_err code = sync_journal(region, error);
+  code = sync_journal(region, error);
   if (!code) code = mark(region, false, error);
   if (code == MHEAP_ERR_BUSY) return MHEAP_OK;
   if (!code) code = write_back(region, true, error);

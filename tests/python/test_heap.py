@@ -308,6 +308,21 @@ WAYS: dict[str, Callable[[mheap.Heap], None]] = {
 }
 
 
+def test_closing_writes_nothing_into_a_file_that_was_cut_short(heap_path: Path) -> None:
+    with mheap.open(heap_path) as heap:
+        heap.root["a"] = list(range(100_000))
+    heap = mheap.open(heap_path)
+    heap.root["b"] = 1
+    heap.commit()
+    os.truncate(heap_path, 200_000)
+    with pytest.raises(mheap.CorruptHeap, match="cut short"):
+        heap.close()
+    assert heap.closed
+    assert heap_path.stat().st_size == 200_000
+    with pytest.raises(mheap.CorruptHeap):
+        mheap.open(heap_path)
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_closing_a_heap_that_was_cut_short_says_so_once(heap_path: Path, way: str) -> None:
     before = descriptors()
