@@ -160,15 +160,19 @@ static bool base_is_valid(const mh_superblock *super) {
          super->base % mh_placement_alignment(super->placement) == mh_placement_residue(super->placement);
 }
 
-static bool journal_is_valid(const mh_superblock *s, uint64_t file_size) {
+static bool journal_is_valid(const mh_superblock *s) {
   bool named = (s->identity.incompat & MH_INCOMPAT_JOURNAL) != 0;
   if (s->journal == 0 || !named) return s->journal == 0 && !named;
-  return is_slices(s->journal, file_size) && s->journal >= s->size;
+  return is_slices(s->journal, MH_OFFSET_MAX) && s->journal >= s->size;
 }
-static bool journal_fits(const mh_superblock *s, uint64_t file_size) {
+static bool journal_fits(const mh_superblock *s) {
   if (s->journal == 0) return s->journal_size == 0;
-  return s->journal_size != 0 && is_slices(s->journal_size, file_size) &&
-         s->journal_size <= file_size - s->journal;
+  return s->journal_size != 0 && is_slices(s->journal_size, MH_OFFSET_MAX - s->journal);
+}
+
+/* Once the fields are believed. */
+static uint64_t least_file_size(const mh_superblock *s) {
+  return s->journal != 0 ? s->journal + s->journal_size : s->size;
 }
 
 static mheap_err check_changing(const mh_superblock *s, uint64_t file_size, const char *path,
@@ -186,19 +190,17 @@ static mheap_err check_changing(const mh_superblock *s, uint64_t file_size, cons
            "a slice in the region"),
       RULE(root, is_object(s->root, s->size), "root object", "0 or a block in the region"),
       RULE(names, is_object(s->names, s->size), "names of roots", "0 or a block in the region"),
-      RULE(journal, journal_is_valid(s, file_size), "place of the journal",
+      RULE(journal, journal_is_valid(s), "place of the journal",
            "0, or a slice behind the region"),
-      RULE(journal_size, journal_fits(s, file_size), "size of the journal",
-           "whole slices up to the file's end"),
+      RULE(journal_size, journal_fits(s), "size of the journal", "whole slices, if there is one"),
       RULE(birth, s->birth != 0 && s->birth < (uint64_t)1 << 63, "birth number", "1 to 2^63 - 1"),
       FIELD(mh_superblock, registry, 0, s->registry, "types (reserved)"),
   };
   mheap_err failed = check_all(list, sizeof list / sizeof list[0], path, error);
   if (failed) return failed;
-  if (file_size < s->size)
-    return mh_fail_unreadable(error, path, file_size, "the file was cut short: bytes it should have", s->size,
-                              file_size);
-  return MHEAP_OK;
+  if (file_size >= least_file_size(s)) return MHEAP_OK;
+  return mh_fail_unreadable(error, path, file_size, "the file was cut short: bytes it should have",
+                            least_file_size(s), file_size);
 }
 
 /* What a kill while an empty heap was written leaves. Anything more is a heap whose size was

@@ -319,7 +319,7 @@ def test_closing_writes_nothing_into_a_file_that_was_cut_short(heap_path: Path) 
         heap.close()
     assert heap.closed
     assert heap_path.stat().st_size == 200_000
-    with pytest.raises(mheap.CorruptHeap):
+    with pytest.raises(mheap.CorruptHeap, match="the file was cut short"):
         mheap.open(heap_path)
 
 
