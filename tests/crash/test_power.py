@@ -31,8 +31,8 @@ BY_CHANCE = [("-s", seed, "-e", 4) for seed in range(1, 4)]
 # Where the code syncs, by name.
 COMMIT_SYNCS = (
     "checkpoint",
-    "mh_commit",
-    "mh_commit#2",
+    "commit",
+    "commit#2",
     "mh_commit_sync",
     "mh_commits_finish",
     "mh_journal_empty",
