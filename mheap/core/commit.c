@@ -593,7 +593,7 @@ mheap_err mh_commits_make_way(mh_region *region, uint64_t size, mheap_error *err
 
 /* ---- the end ---- */
 
-/* Nothing is lost where it fails, since the journal has it all: so a full disk is not in the way of the end. */
+/* Nothing is lost where it fails, since the journal has it all: so a full disk is not in the way. */
 mheap_err mh_commits_finish(mh_region *region, mheap_error *error) {
   mh_commits *commits = region->commits;
   mh_journal *journal = &commits->journal;

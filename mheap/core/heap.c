@@ -244,7 +244,8 @@ mheap_err mh_heap_writable(mheap *heap) {
   if (code) return code;
   if (mh_region_writable(heap->region)) return mh_region_begin(heap->region, mh_error(heap));
   return mh_fail(mh_error(heap), MHEAP_ERR_READ_ONLY,
-                 "%s: attached read-only; attach it with mode atomic or live, or scratch to throw changes away",
+                 "%s: attached read-only; attach it with mode atomic or live, or scratch to throw changes "
+                 "away",
                  heap->region->path);
 }
 

@@ -292,6 +292,7 @@ static void what_a_record_says_of_the_journal_is_not_believed(void) {
 }
 
 TEST_MAIN(TEST(no_record_says_where_the_journal_is),
-          TEST(what_a_record_says_of_the_journal_is_not_believed), TEST(every_field_of_a_record_may_say_anything), TEST(a_damaged_record_ends_the_journal),
-          TEST(damaged_bytes_that_were_placed_end_the_journal), TEST(a_journal_that_is_cut_short_ends_there),
-          TEST(a_live_attach_brings_it_into_the_pages))
+          TEST(what_a_record_says_of_the_journal_is_not_believed),
+          TEST(every_field_of_a_record_may_say_anything), TEST(a_damaged_record_ends_the_journal),
+          TEST(damaged_bytes_that_were_placed_end_the_journal),
+          TEST(a_journal_that_is_cut_short_ends_there), TEST(a_live_attach_brings_it_into_the_pages))

@@ -367,9 +367,10 @@ static void readers_come_while_a_writer_frees(void) {
   CHECK_EQ(mheap_detach(writer, NULL), MHEAP_OK);
 }
 
-TEST_MAIN(TEST(readers_come_while_a_writer_frees), TEST(a_reader_goes_on_when_it_is_told_to), TEST(a_checkpoint_is_noticed_and_passed),
-          TEST(what_is_kept_stays), TEST(what_is_kept_makes_the_journal_grow_to_a_limit),
+TEST_MAIN(TEST(readers_come_while_a_writer_frees), TEST(a_reader_goes_on_when_it_is_told_to),
+          TEST(a_checkpoint_is_noticed_and_passed), TEST(what_is_kept_stays),
+          TEST(what_is_kept_makes_the_journal_grow_to_a_limit),
           TEST(a_reader_follows_growth_and_moves_of_the_journal),
-          TEST(readers_see_whole_commits_until_the_writer_is_killed), TEST(readers_attach_beside_checkpoints),
-          TEST(a_checkpoint_that_was_not_finished_stays_marked), TEST(what_grows_back_is_seen),
-          TEST(what_grew_before_a_checkpoint_is_seen))
+          TEST(readers_see_whole_commits_until_the_writer_is_killed),
+          TEST(readers_attach_beside_checkpoints), TEST(a_checkpoint_that_was_not_finished_stays_marked),
+          TEST(what_grows_back_is_seen), TEST(what_grew_before_a_checkpoint_is_seen))

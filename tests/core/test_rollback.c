@@ -257,9 +257,9 @@ static void what_cannot_be_read_back_is_not_rolled_back_to(void) {
   CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
 }
 
-TEST_MAIN(TEST(what_cannot_be_read_back_is_not_rolled_back_to), TEST(no_number_is_given_twice), TEST(what_only_a_handle_kept_is_back_whole),
-          TEST(a_row_is_its_old_heaps_again), TEST(kinds_come_and_go),
-          TEST(what_is_made_while_a_commit_waits_is_in_the_next),
+TEST_MAIN(TEST(what_cannot_be_read_back_is_not_rolled_back_to), TEST(no_number_is_given_twice),
+          TEST(what_only_a_handle_kept_is_back_whole), TEST(a_row_is_its_old_heaps_again),
+          TEST(kinds_come_and_go), TEST(what_is_made_while_a_commit_waits_is_in_the_next),
           TEST(what_grows_after_a_kill_leaves_what_records_have),
           TEST(records_of_what_the_region_shrank_by_do_no_harm),
           TEST(what_grows_back_over_changed_pages_is_committed))
