@@ -40,11 +40,11 @@ typedef enum mh_tag {
   MH_TAG_FLOAT_REF = 8, /* MH_TYPE_FLOAT */
   MH_TAG_DICT_REF = 9,  /* MH_TYPE_DICT */
   MH_TAG_LIST_REF = 10, /* MH_TYPE_LIST */
-  MH_TAG_TUPLE_REF = 11,  /* reserved */
-  MH_TAG_SET_REF = 12,    /* reserved */
+  MH_TAG_TUPLE_REF = 11,  /* MH_TYPE_TUPLE */
+  MH_TAG_SET_REF = 12,    /* MH_TYPE_SET */
   MH_TAG_RECORD_REF = 13, /* reserved */
   MH_TAG_RESERVED = 14,   /* reserved */
-  MH_TAG_OTHER_REF = 15,  /* reserved: the type stands in the object's head alone */
+  MH_TAG_OTHER_REF = 15,  /* any other type: it stands in the object's head alone */
 } mh_tag;
 
 #define MH_CONST_NONE ((uint64_t)1 << MH_TAG_BITS)
@@ -69,8 +69,15 @@ typedef enum mh_type {
   MH_TYPE_STR1 = 0x04,  /* one byte a character: all are below U+0100 */
   MH_TYPE_STR2 = 0x05,  /* two: one is above U+00FF, none above U+FFFF */
   MH_TYPE_STR4 = 0x06,  /* four: one is above U+FFFF; surrogates are allowed in 2 and 4 */
+  MH_TYPE_BYTEARRAY = 0x07, /* as BYTES */
+  MH_TYPE_COMPLEX = 0x08,
+  MH_TYPE_TUPLE = 0x10, /* compounds, whose values never change: 0x10 to 0x1f */
+  MH_TYPE_FROZENSET = 0x11,
+  MH_TYPE_EXTENDED = 0x12, /* of a type outside the language, by `kind` */
   MH_TYPE_DICT = 0x40,  /* containers: 0x40 to 0x7f */
   MH_TYPE_LIST = 0x41,
+  MH_TYPE_SET = 0x42,
+  MH_TYPE_DEQUE = 0x43,
   MH_TYPE_TABLE = 0x80, /* parts: 0x80 to 0xbf */
   MH_TYPE_ITEMS = 0x81,
 } mh_type;
@@ -94,7 +101,19 @@ typedef struct mh_text_block {
   uint64_t text; /* 8 the characters begin here; with the escape: the length */
 } mh_text_block;
 
-/* What dicts and lists begin with, and all there is of them but their part. */
+typedef struct mh_complex_block {
+  uint64_t head;        /*  0 length 0 */
+  uint64_t real, imag;  /*  8 binary64 */
+} mh_complex_block;
+
+/* Values in order, complete before anything refers to it, never changed. */
+typedef struct mh_compound_block {
+  uint64_t head;    /*  0 length: values */
+  uint64_t kind;    /*  8 EXTENDED: mh_kind_code; else 0; of one being freed: scratch */
+  uint64_t words[]; /* 16 */
+} mh_compound_block;
+
+/* What containers begin with, and all there is of dicts, lists and sets but their part. */
 typedef struct mh_container {
   uint64_t head;     /*  0 length 0 */
   uint64_t birth;    /*  8 number from superblock.birth; 0: being freed */
@@ -190,6 +209,10 @@ MH_FREEZE(mh_float_block, bits, 8);
 static_assert(sizeof(mh_float_block) == 16, "mh_float_block");
 MH_FREEZE(mh_int_block, limbs, 8);
 MH_FREEZE(mh_text_block, text, 8);
+MH_FREEZE(mh_complex_block, imag, 16);
+static_assert(sizeof(mh_complex_block) == 24, "mh_complex_block");
+MH_FREEZE(mh_compound_block, kind, 8);
+MH_FREEZE(mh_compound_block, words, 16);
 MH_FREEZE(mh_container, birth, 8);
 MH_FREEZE(mh_container, part, 16);
 MH_FREEZE(mh_container, reserved, 24);
