@@ -50,6 +50,18 @@ def test_a_commit_is_the_files_and_what_comes_after_it_is_not(heap_path: Path) -
     assert contents(heap_path) == {"a": [1]}
 
 
+def test_an_item_appended_far_behind_the_head_of_its_block_is_committed(heap_path: Path) -> None:
+    with mheap.open(heap_path) as heap:
+        heap.root["l"] = list(range(40_000))
+        heap.root["l"].append(0)  # the block has room for more now
+        heap.commit()
+        for item in range(1, 4):
+            heap.root["l"].append(item)
+            heap.commit()
+    with mheap.open(heap_path, mode="readonly") as heap:
+        assert heap.root["l"][-5:] == [39_999, 0, 1, 2, 3]
+
+
 def test_without_changes_a_commit_writes_nothing(heap_path: Path) -> None:
     with mheap.open(heap_path) as heap:
         heap.commit()

@@ -156,6 +156,7 @@ mheap_err mh_list_append(mh_list *list, uint64_t word) {
   if (failed) return failed;
   if (items.start + items.count < items.capacity) {
     items.words[items.count] = word;
+    mh_mark(&items.words[items.count]);
     publish_range(&items, items.start, items.count + 1);
     return MHEAP_OK;
   }
