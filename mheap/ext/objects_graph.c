@@ -67,7 +67,7 @@ static int memo_add(mhx_graph *graph, PyObject *object, uint64_t word) {
 /* ---- making and dropping ---- */
 
 static bool is_fresh(const mhx_graph *graph, uint64_t word) {
-  if (!mh_word_is_container(word)) return false;
+  if (!mh_word_is_ref(word) || !mh_is_container(&graph->space->core, word)) return false;
   const mh_container *container = mh_at(graph->space->core.region, mh_word_offset(word));
   return container->birth >= graph->first_birth;
 }

@@ -99,29 +99,62 @@ static inline void use_dict(used *u, mh_dict *dict, unsigned depth) {
     u->sum++;
 }
 
+static inline void use_list(used *u, mh_list *list, unsigned depth) {
+  mh_items items;
+  if (mh_list_items(list, &items) != MHEAP_OK) return;
+  for (uint64_t i = 0; i < items.count && u->visits++ < 20000; i++)
+    use_value(u, list->space, items.words[i], depth);
+}
+
 static inline void use_value(used *u, mh_space *space, uint64_t word, unsigned depth) {
   mh_dict dict;
   mh_list list;
-  mh_items items;
-  if (!mh_word_is_container(word)) {
-    use_scalar(u, space, word);
-  } else if (depth > 0 && mh_word_tag(word) == MH_TAG_DICT_REF) {
-    if (mh_dict_at(space, mh_word_offset(word), &dict) == MHEAP_OK) use_dict(u, &dict, depth - 1);
-  } else if (depth > 0 && mh_list_at(space, mh_word_offset(word), &list) == MHEAP_OK) {
-    if (mh_list_items(&list, &items) != MHEAP_OK) return;
-    for (uint64_t i = 0; i < items.count && u->visits++ < 20000; i++)
-      use_value(u, space, items.words[i], depth - 1);
+  uint64_t offset = mh_word_offset(word), limit;
+  switch (mh_word_tag(word)) {
+    case MH_TAG_DICT_REF:
+      if (depth > 0 && mh_dict_at(space, offset, &dict) == MHEAP_OK) use_dict(u, &dict, depth - 1);
+      break;
+    case MH_TAG_SET_REF:
+      if (depth > 0 && mh_set_at(space, offset, &dict) == MHEAP_OK) use_dict(u, &dict, depth - 1);
+      break;
+    case MH_TAG_LIST_REF:
+      if (depth > 0 && mh_list_at(space, offset, &list) == MHEAP_OK) use_list(u, &list, depth - 1);
+      break;
+    case MH_TAG_OTHER_REF:
+      if (depth == 0 || mh_object_at(space, word) == NULL || mh_deque_at(space, offset, &list) != MHEAP_OK) break;
+      if (mh_deque_limit(&list, &limit) == MHEAP_OK) u->sum += limit;
+      use_list(u, &list, depth - 1);
+      break;
+    default: use_scalar(u, space, word);
   }
+}
+
+static inline uint64_t use_new_set(mh_space *space) {
+  mh_dict set;
+  mh_key key;
+  if (mh_set_new(space, 4, &set) != MHEAP_OK) return 0;
+  for (int i = 0; i < 20; i++) mh_key_int(space, &key, i * i), mh_set_add(&set, &key);
+  return mh_container_ref(MH_TYPE_SET, set.offset);
+}
+
+static inline uint64_t use_new_deque(mh_space *space) {
+  mh_list deque;
+  uint64_t word;
+  if (mh_deque_new(space, 4, 8, &deque) != MHEAP_OK) return 0;
+  for (int i = 0; i < 10; i++) word = mh_word_int(i), mh_deque_push(&deque, i % 3 == 0 ? MH_LEFT : MH_RIGHT, &word, 1);
+  mh_deque_rotate(&deque, 3);
+  return mh_container_ref(MH_TYPE_DEQUE, deque.offset);
 }
 
 /* A str, a list in a dict, numbers: of each kind one, in `dict`. */
 static inline void use_store_objects(mh_space *space, mh_dict *dict) {
-  static const char *const names[] = {"short", "a longer name than that", "list", "dict", "int", "float"};
+  static const char *const names[] = {"short", "a longer name than that", "list", "dict", "int",
+                                      "float", "set", "deque"};
   const uint64_t limbs[3] = {1, 2, 3};
   mh_list list;
   mh_dict inner;
   mh_key key;
-  uint64_t words[6] = {0}, item;
+  uint64_t words[8] = {0}, item;
   mh_str_new(space, 1, "a string of its own", 19, &words[0]);
   mh_bytes_new(space, "some bytes, more than seven", 27, &words[1]);
   if (mh_list_new(space, 4, &list) == MHEAP_OK) {
@@ -136,7 +169,9 @@ static inline void use_store_objects(mh_space *space, mh_dict *dict) {
   }
   mh_limbs_new(space, limbs, 3, &words[4]);
   mh_float_new(space, 0x400921fb54442d18, &words[5]);
-  for (int i = 0; i < 6; i++) {
+  words[6] = use_new_set(space);
+  words[7] = use_new_deque(space);
+  for (int i = 0; i < 8; i++) {
     mh_key_text(space, &key, MH_TAG_STR_REF, 1, names[i], strlen(names[i]));
     if (words[i] != 0 && mh_dict_set(dict, &key, words[i]) != MHEAP_OK) mh_release(space, words[i]);
   }

@@ -182,14 +182,14 @@ static void explain(audit *a, uint64_t offset, const char *what) {
 
 static uint64_t digest_word(audit *a, mh_space *space, uint64_t word);
 
-static uint64_t digest_dict(audit *a, mh_space *space, uint64_t offset) {
+static uint64_t digest_dict(audit *a, mh_space *space, mh_type type, uint64_t offset) {
   mh_dict dict;
   mh_entry entry;
   uint32_t index = 0;
-  uint64_t digest = EMPTY_DICT;
+  uint64_t digest = type == MH_TYPE_DICT ? EMPTY_DICT : type;
   const mh_container *container = mh_at(space->region, offset);
   if (container->part != 0) explain(a, container->part, "a dict's table");
-  if (mh_dict_at(space, offset, &dict) != MHEAP_OK) return 0;
+  if (mh_table_owner_at(space, type, offset, &dict) != MHEAP_OK) return 0;
   mheap_err code;
   while ((code = mh_dict_next(&dict, &index, &entry)) == MHEAP_OK)
     digest = mix(mix(digest, digest_word(a, space, entry.key)), digest_word(a, space, entry.value));
@@ -197,16 +197,17 @@ static uint64_t digest_dict(audit *a, mh_space *space, uint64_t offset) {
   return digest;
 }
 
-static uint64_t digest_list(audit *a, mh_space *space, uint64_t offset) {
+static uint64_t digest_list(audit *a, mh_space *space, mh_type type, uint64_t offset) {
   mh_list list;
   mh_items items;
-  uint64_t digest = 2;
+  uint64_t digest = type;
   const mh_container *container = mh_at(space->region, offset);
   if (container->part != 0) explain(a, container->part, "a list's items");
-  if (mh_list_at(space, offset, &list) != MHEAP_OK || mh_list_items(&list, &items) != MHEAP_OK) {
+  if (mh_items_owner_at(space, type, offset, &list) != MHEAP_OK || mh_list_items(&list, &items) != MHEAP_OK) {
     audit_complain(a, "a list: %s", mheap_last_error(a->heap)->text);
     return 0;
   }
+  digest = mix(digest, container->reserved);
   for (uint64_t i = 0; i < items.count; i++) digest = mix(digest, digest_word(a, space, items.words[i]));
   return digest;
 }
@@ -222,13 +223,20 @@ static uint64_t digest_text(mh_space *space, uint64_t word) {
 
 static uint64_t digest_word(audit *a, mh_space *space, uint64_t word) {
   if (!mh_word_is_ref(word)) return word;
-  explain(a, mh_word_offset(word), "an object");
-  switch (mh_word_tag(word)) {
-    case MH_TAG_DICT_REF: return digest_dict(a, space, mh_word_offset(word));
-    case MH_TAG_LIST_REF: return digest_list(a, space, mh_word_offset(word));
-    case MH_TAG_STR_REF:
-    case MH_TAG_BYTES_REF: return digest_text(space, word);
-    default: return *((const uint64_t *)mh_at(space->region, mh_word_offset(word)) + 1);
+  uint64_t offset = mh_word_offset(word);
+  explain(a, offset, "an object");
+  const uint64_t *block = mh_object_at(space, word);
+  if (block == NULL) return audit_complain(a, "an object: %s", mheap_last_error(a->heap)->text), 0;
+  switch (mh_head_type(*block)) {
+    case MH_TYPE_DICT:
+    case MH_TYPE_SET: return digest_dict(a, space, mh_head_type(*block), offset);
+    case MH_TYPE_LIST:
+    case MH_TYPE_DEQUE: return digest_list(a, space, mh_head_type(*block), offset);
+    case MH_TYPE_BYTES:
+    case MH_TYPE_STR1:
+    case MH_TYPE_STR2:
+    case MH_TYPE_STR4: return digest_text(space, word);
+    default: return block[1];
   }
 }
 

@@ -1,4 +1,4 @@
-/* scenarios_objects.c: scenarios of objects: dicts, lists and named roots. See scenarios.h. */
+/* scenarios_objects.c: scenarios of objects: dicts, lists, sets, deques and named roots. See scenarios.h. */
 #include "objects/objects.h"
 #include "objects/value.h"
 
@@ -108,7 +108,81 @@ static void full_list(stage *s) {
   }
 }
 
+static void set_of(stage *s, int count) {
+  mh_dict set_;
+  char name[40];
+  root_of(s);
+  must(s, mh_set_new(&space, 0, &set_), "set");
+  for (int i = 0; i < count; i++) {
+    snprintf(name, sizeof name, "a member of some length %d", i);
+    mh_key key = key_of(name);
+    must(s, mh_set_add(&set_, &key), "add");
+  }
+  set(s, "set", mh_container_ref(MH_TYPE_SET, set_.offset));
+}
+static void set_of_3(stage *s) { set_of(s, 3); }
+static void set_of_8(stage *s) { set_of(s, 8); } /* as many as have tags */
+
+static void deque_of(stage *s, int count, uint64_t limit) {
+  mh_list deque;
+  root_of(s);
+  must(s, mh_deque_new(&space, 0, limit, &deque), "deque");
+  for (int i = 0; i < count; i++) {
+    uint64_t word = text_of(s, "an item of some length");
+    must(s, mh_deque_push(&deque, i % 2 == 0 ? MH_RIGHT : MH_LEFT, &word, 1), "push");
+  }
+  set(s, "deque", mh_container_ref(MH_TYPE_DEQUE, deque.offset));
+}
+static void deque_of_0(stage *s) { deque_of(s, 0, 0); }
+static void deque_of_5(stage *s) { deque_of(s, 5, 0); }
+static void bounded_deque(stage *s) { deque_of(s, 5, 6); }
+
 /* ---- operations ---- */
+
+static uint64_t stored(const char *name) {
+  mh_dict root;
+  mh_key key = key_of(name);
+  uint64_t word = 0;
+  if (mh_root(&space, false, &root) == MHEAP_OK) mh_dict_get(&root, &key, &word);
+  return mh_word_offset(word);
+}
+static mh_dict the_set(stage *s) {
+  mh_dict found;
+  root_of(s);
+  must(s, mh_set_at(&space, stored("set"), &found), "the set");
+  return found;
+}
+static mh_list the_deque(stage *s) {
+  mh_list found;
+  root_of(s);
+  must(s, mh_deque_at(&space, stored("deque"), &found), "the deque");
+  return found;
+}
+static void add(stage *s) {
+  mh_dict found = the_set(s);
+  mh_key key = key_of("one more member, as long");
+  must(s, mh_set_add(&found, &key), "add");
+}
+static void discard(stage *s) {
+  mh_dict found = the_set(s);
+  mh_key key = key_of("a member of some length 1");
+  must(s, mh_dict_delete(&found, &key), "discard");
+}
+static void push(stage *s, mh_end end) {
+  mh_list found = the_deque(s);
+  uint64_t word = text_of(s, "one more item, as long");
+  must(s, mh_deque_push(&found, end, &word, 1), "push");
+}
+static void push_right(stage *s) { push(s, MH_RIGHT); }
+static void push_left(stage *s) { push(s, MH_LEFT); }
+static void pop_left(stage *s) {
+  mh_list found = the_deque(s);
+  must(s, mh_list_splice(&found, 0, 1, NULL, 0), "pop");
+}
+static void rotate(stage *s) {
+  mh_list found = the_deque(s);
+  must(s, mh_deque_rotate(&found, 2), "rotate");
+}
 
 static void insert_inline(stage *s) {
   root_of(s);
@@ -181,6 +255,16 @@ const scenario object_scenarios[] = {
     {"list_replace", list_of_3, replace_item, false, false},
     {"list_insert", list_of_3, insert_item, false, false},
     {"list_drop_last", list_of_3, drop_item, false, false},
+    {"set_add", set_of_3, add, false, false},
+    {"set_add_gets_slots", set_of_8, add, false, false},
+    {"set_discard", set_of_3, discard, false, false},
+    {"deque_append_to_empty", deque_of_0, push_right, false, false},
+    {"deque_append", deque_of_5, push_right, false, false},
+    {"deque_append_left", deque_of_5, push_left, false, false},
+    {"deque_append_drops_first", bounded_deque, push_right, false, false},
+    {"deque_append_left_drops_last", bounded_deque, push_left, false, false},
+    {"deque_pop_left", deque_of_5, pop_left, false, false},
+    {"deque_rotate", deque_of_5, rotate, false, false},
     {"root_is_named", named, set_long_root, false, false},
     {"root_first_named", no_root, set_root, false, false},
     {"root_removed", named, remove_root, false, false},

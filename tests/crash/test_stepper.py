@@ -27,6 +27,8 @@ CONTROLS = [
     "malloc_a_huge_block",
     "dict_with_tags_gets_slots",
     "list_append",
+    "set_add_gets_slots",
+    "deque_append_drops_first",
     "attach_a_new_file",
     "arena_is_reserved_and_committed",
     "heap_is_made_in_an_arena",

@@ -4,12 +4,12 @@
 #define FIRST_CAPACITY 4
 #define LARGE 65536 /* entries from which a table grows by a half, not by doubling */
 
-mheap_err mh_dict_at(mh_space *space, uint64_t offset, mh_dict *dict) {
+mheap_err mh_table_owner_at(mh_space *space, mh_type type, uint64_t offset, mh_dict *dict) {
   mh_container *container;
-  mheap_err failed = mh_container_at(space, offset, MH_TYPE_DICT, 0, &container);
+  mheap_err failed = mh_container_at(space, offset, type, 0, &container);
   if (failed) return failed;
-  if (container->birth == 0) return mh_corrupt(space, offset + 8, "the birth number of a dict", 1, 0);
-  *dict = (mh_dict){.space = space, .offset = offset, .birth = container->birth};
+  if (container->birth == 0) return mh_corrupt(space, offset + 8, "the birth number of a dict or set", 1, 0);
+  *dict = (mh_dict){.space = space, .offset = offset, .birth = container->birth, .type = type};
   return MHEAP_OK;
 }
 
@@ -28,7 +28,7 @@ static inline mheap_err table_of(mh_dict *dict, mh_container **container, const 
   *table = NULL;
   *container = NULL;
   if (__builtin_expect(dict->offset == 0, false)) return MHEAP_OK;
-  mheap_err failed = mh_container_at(dict->space, dict->offset, MH_TYPE_DICT, dict->birth, container);
+  mheap_err failed = mh_container_at(dict->space, dict->offset, dict->type, dict->birth, container);
   if (__builtin_expect(failed, MHEAP_OK)) return failed;
   uint64_t part = mh_read(&(*container)->part);
   if (part == 0) return MHEAP_OK;
@@ -98,12 +98,12 @@ static mheap_err grow(mh_dict *dict, mh_container *container, const mh_table *ta
   return MHEAP_OK;
 }
 
-mheap_err mh_dict_new(mh_space *space, uint64_t capacity, mh_dict *dict) {
+mheap_err mh_table_owner_new(mh_space *space, mh_type type, uint64_t capacity, mh_dict *dict) {
   uint64_t offset;
-  mheap_err failed = mh_container_new(space, MH_TYPE_DICT, &offset);
+  mheap_err failed = mh_container_new(space, type, &offset);
   if (failed) return failed;
   mh_container *container = mh_at(space->region, offset);
-  *dict = (mh_dict){.space = space, .offset = offset, .birth = container->birth};
+  *dict = (mh_dict){.space = space, .offset = offset, .birth = container->birth, .type = type};
   if (capacity == 0) return MHEAP_OK;
   mh_table made;
   failed = mh_table_new(space, capacity, &made);
@@ -217,15 +217,19 @@ static mheap_err insert(mh_dict *dict, mh_container *container, const mh_key *ke
   return MHEAP_OK;
 }
 
+static mheap_err table_to_insert(mh_dict *dict, mh_container **container, const mh_table **table) {
+  mheap_err failed = table_to_change(dict, container, table);
+  if (failed || *container != NULL) return failed;
+  return mh_fail(mh_error(dict->space->heap), MHEAP_ERR_STALE,
+                 "%s: this dict stood for a root that was not there yet; ask the heap for its root again",
+                 dict->space->region->path);
+}
+
 mheap_err mh_dict_set(mh_dict *dict, const mh_key *key, uint64_t value) {
   mh_container *container;
   const mh_table *table;
   uint32_t index;
-  mheap_err found = table_to_change(dict, &container, &table);
-  if (!found && container == NULL)
-    found = mh_fail(mh_error(dict->space->heap), MHEAP_ERR_STALE,
-                    "%s: this dict stood for a root that was not there yet; ask the heap for its root again",
-                    dict->space->region->path);
+  mheap_err found = table_to_insert(dict, &container, &table);
   if (found) return found;
   if (table != NULL) {
     found = mh_table_find(dict->space, table, key, &index);
@@ -233,6 +237,20 @@ mheap_err mh_dict_set(mh_dict *dict, const mh_key *key, uint64_t value) {
     if (found != MHEAP_ERR_NOT_FOUND) return found;
   }
   return insert(dict, container, key, value);
+}
+
+mheap_err mh_dict_add(mh_dict *dict, const mh_key *key, uint64_t value, uint64_t *there) {
+  mh_container *container;
+  const mh_table *table;
+  uint32_t index;
+  *there = MH_WORD_ABSENT;
+  mheap_err found = table_to_insert(dict, &container, &table);
+  if (found) return found;
+  if (table == NULL) return insert(dict, container, key, value);
+  found = mh_table_find(dict->space, table, key, &index);
+  if (found == MHEAP_ERR_NOT_FOUND) return insert(dict, container, key, value);
+  if (!found) *there = table->entries[index].value;
+  return found;
 }
 
 /* Makes the entry dead: the last one by lowering `used` to behind the last live one, so that
@@ -280,6 +298,6 @@ mheap_err mh_dict_clear(mh_dict *dict) {
   uint64_t part = container->part;
   mh_store(&container->part, 0);
   dict->part = 0;
-  mh_release_part(dict->space, MH_TYPE_DICT, part);
+  mh_release_part(dict->space, dict->type, part);
   return MHEAP_OK;
 }

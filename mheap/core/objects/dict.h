@@ -1,5 +1,5 @@
-/* dict.h: dicts. Owns the operations on a dict and the order of their stores (layout.h,
-   "dict"). Calls table.h, space.h. Takes no lock.
+/* dict.h: dicts, and the half of sets that is theirs too (set.h). Owns the operations on a dict
+   and the order of their stores (layout.h, "dict"). Calls table.h, space.h. Takes no lock.
 
    An mh_dict is a handle: process state, of any lifetime, that remembers where the dict is
    and the geometry of its table. Values and keys that go in bring one reference with them,
@@ -13,6 +13,7 @@ typedef struct mh_dict {
   mh_space *space;
   uint64_t offset;
   uint64_t birth;
+  mh_type type;  /* DICT or SET */
   bool writable; /* confirmed to be a block in use */
   /* the cache: of the container's part when it was last looked at */
   const mh_region *region;
@@ -21,11 +22,17 @@ typedef struct mh_dict {
 } mh_dict;
 
 /* A handle that stands for a root that is not there: an empty dict in which nothing can be set. */
-static inline mh_dict mh_dict_nowhere(mh_space *space) { return (mh_dict){.space = space}; }
-/* A handle for the dict at `offset`; its birth number is read from it. */
-mheap_err mh_dict_at(mh_space *space, uint64_t offset, mh_dict *dict);
-/* A new, unpublished dict with one reference and room for `capacity` entries. */
-mheap_err mh_dict_new(mh_space *space, uint64_t capacity, mh_dict *dict);
+static inline mh_dict mh_dict_nowhere(mh_space *space) { return (mh_dict){.space = space, .type = MH_TYPE_DICT}; }
+/* A handle for the dict, or set, at `offset`; its birth number is read from it. */
+mheap_err mh_table_owner_at(mh_space *space, mh_type type, uint64_t offset, mh_dict *dict);
+/* A new, unpublished one with one reference and room for `capacity` entries. */
+mheap_err mh_table_owner_new(mh_space *space, mh_type type, uint64_t capacity, mh_dict *dict);
+static inline mheap_err mh_dict_at(mh_space *space, uint64_t offset, mh_dict *dict) {
+  return mh_table_owner_at(space, MH_TYPE_DICT, offset, dict);
+}
+static inline mheap_err mh_dict_new(mh_space *space, uint64_t capacity, mh_dict *dict) {
+  return mh_table_owner_new(space, MH_TYPE_DICT, capacity, dict);
+}
 
 mheap_err mh_dict_length(mh_dict *dict, uint64_t *length);
 
@@ -34,6 +41,8 @@ mheap_err mh_dict_get_slowly(mh_dict *dict, const mh_key *key, uint64_t *value);
 static inline mheap_err mh_dict_get(mh_dict *dict, const mh_key *key, uint64_t *value);
 /* Inserts or replaces. */
 mheap_err mh_dict_set(mh_dict *dict, const mh_key *key, uint64_t value);
+/* Inserts, unless the key is there: then *there is what it leads to, and `value` still the caller's. */
+mheap_err mh_dict_add(mh_dict *dict, const mh_key *key, uint64_t value, uint64_t *there);
 /* Removes. MHEAP_ERR_NOT_FOUND as mh_dict_get. */
 mheap_err mh_dict_delete(mh_dict *dict, const mh_key *key);
 mheap_err mh_dict_clear(mh_dict *dict);
@@ -50,7 +59,7 @@ mheap_err mh_dict_table_slowly(mh_dict *dict, const mh_table **table);
 /* Is what was cached about the dict's table still so? */
 static inline bool mh_dict_is_cached(const mh_dict *dict) {
   if (dict->part == 0 || dict->region != dict->space->region ||
-      !mh_container_is(dict->space, dict->offset, MH_TYPE_DICT, dict->birth))
+      !mh_container_is(dict->space, dict->offset, dict->type, dict->birth))
     return false;
   return mh_read(&((const mh_container *)mh_at(dict->region, dict->offset))->part) == dict->part;
 }

@@ -8,8 +8,9 @@
      value      an 8-byte word: the lowest four bits are its tag, the rest its payload
      reference  a value whose payload is the offset of an object
      object     a block that begins with a head word: reference count, type, length
-     container  an object that holds values: dict, list
-     part       a block that belongs to exactly one container: a dict's table, a list's items
+     container  an object that holds values: dict, list, set, deque
+     part       a block that belongs to exactly one container: the table of a dict or set, the
+                items of a list or deque
      absent     the word 0: no value here
 
    Single-store rule: each operation is published by one aligned store, and what that makes
@@ -113,12 +114,15 @@ typedef struct mh_compound_block {
   uint64_t words[]; /* 16 */
 } mh_compound_block;
 
-/* What containers begin with, and all there is of dicts, lists and sets but their part. */
+/* All there is of a container but its part. */
 typedef struct mh_container {
   uint64_t head;     /*  0 length 0 */
   uint64_t birth;    /*  8 number from superblock.birth; 0: being freed */
   uint64_t part;     /* 16 offset of the table or the items; 0: empty. The publishing word */
-  uint64_t reserved; /* 24 zero; of a container being freed: scratch */
+  union {
+    uint64_t reserved; /* 24 zero; of a container being freed: scratch */
+    uint64_t limit;    /* 24 of a deque: the most items it may have, plus 1; 0: any number. Constant */
+  };
 } mh_container;
 
 /* ---- dict --------------------------------------------------------------------
@@ -167,6 +171,9 @@ typedef struct mh_table_block {
 #define MH_SLOT_REMOVED 1u
 #define MH_SLOT_FIRST 2u
 
+/* ---- set ---------------------------------------------------------------------
+   A dict whose values are all MH_CONST_NONE: the same table, the same stores. */
+
 /* ---- list --------------------------------------------------------------------
    The items are words[start] to words[start + count - 1].
 
@@ -182,6 +189,15 @@ typedef struct mh_items_block {
 } mh_items_block;
 
 #define MH_LIST_MAX 0x7ffffff0u
+
+/* ---- deque -------------------------------------------------------------------
+   A list's items, and a limit of them in the container.
+
+   Stores, in order; * publishes
+     push in room, rotate in room   the new words outside the range, * range, which leaves out
+                                    what the limit drops at the other end, then that is counted
+                                    down
+     anything else                  as of a list */
 
 /* ---- hashing -----------------------------------------------------------------
    Equal keys have equal hashes: 1 == 1.0 == True, -0.0 == 0. With s0, s1 = identity.hash_seed,
@@ -216,6 +232,7 @@ MH_FREEZE(mh_compound_block, words, 16);
 MH_FREEZE(mh_container, birth, 8);
 MH_FREEZE(mh_container, part, 16);
 MH_FREEZE(mh_container, reserved, 24);
+MH_FREEZE(mh_container, limit, 24);
 static_assert(sizeof(mh_container) == 32, "mh_container");
 MH_FREEZE(mh_entry, value, 8);
 static_assert(sizeof(mh_entry) == 16, "mh_entry");

@@ -24,7 +24,7 @@ mheap_err mh_items_open(mh_space *space, uint64_t offset, mh_items *items) {
   return MHEAP_OK;
 }
 
-static mheap_err items_new(mh_space *space, uint64_t capacity, uint64_t *offset, mh_items *items) {
+mheap_err mh_items_new(mh_space *space, uint64_t capacity, uint64_t *offset, mh_items *items) {
   uint64_t bytes = mheap_good_size(sizeof(mh_items_block) + 8 * capacity);
   uint64_t room = (bytes - sizeof(mh_items_block)) / 8;
   if (bytes != 0 && room > capacity) capacity = room < MH_LIST_MAX ? room : MH_LIST_MAX;
@@ -39,30 +39,30 @@ static mheap_err items_new(mh_space *space, uint64_t capacity, uint64_t *offset,
 
 /* ---- handles ---- */
 
-mheap_err mh_list_at(mh_space *space, uint64_t offset, mh_list *list) {
+mheap_err mh_items_owner_at(mh_space *space, mh_type type, uint64_t offset, mh_list *list) {
   mh_container *container;
-  mheap_err failed = mh_container_at(space, offset, MH_TYPE_LIST, 0, &container);
+  mheap_err failed = mh_container_at(space, offset, type, 0, &container);
   if (failed) return failed;
-  if (container->birth == 0) return mh_corrupt(space, offset + 8, "the birth number of a list", 1, 0);
-  *list = (mh_list){.space = space, .offset = offset, .birth = container->birth};
+  if (container->birth == 0) return mh_corrupt(space, offset + 8, "the birth number of a list or deque", 1, 0);
+  *list = (mh_list){.space = space, .offset = offset, .birth = container->birth, .type = type};
   return MHEAP_OK;
 }
 
-mheap_err mh_list_new(mh_space *space, uint64_t capacity, mh_list *list) {
+mheap_err mh_items_owner_new(mh_space *space, mh_type type, uint64_t capacity, mh_list *list) {
   uint64_t offset;
-  mheap_err failed = mh_container_new(space, MH_TYPE_LIST, &offset);
+  mheap_err failed = mh_container_new(space, type, &offset);
   if (failed) return failed;
   mh_container *container = mh_at(space->region, offset);
-  *list = (mh_list){.space = space, .offset = offset, .birth = container->birth};
+  *list = (mh_list){.space = space, .offset = offset, .birth = container->birth, .type = type};
   if (capacity == 0) return MHEAP_OK;
   mh_items items;
-  failed = items_new(space, capacity, &container->part, &items);
+  failed = mh_items_new(space, capacity, &container->part, &items);
   if (failed) mh_block_free(space, offset);
   return failed;
 }
 
 static mheap_err open_list(mh_list *list, mh_container **container, mh_items *items) {
-  mheap_err failed = mh_container_at(list->space, list->offset, MH_TYPE_LIST, list->birth, container);
+  mheap_err failed = mh_container_at(list->space, list->offset, list->type, list->birth, container);
   if (failed) return failed;
   uint64_t part = mh_read(&(*container)->part);
   *items = (mh_items){0};
@@ -80,8 +80,7 @@ static mheap_err confirm_block(mh_list *list, uint64_t offset, uint64_t size) {
   return mh_corrupt(list->space, offset, "the size of the block in use here", size, usable);
 }
 
-/* For a change: list and items are blocks of their own. */
-static mheap_err open_to_change(mh_list *list, mh_container **container, mh_items *items) {
+mheap_err mh_list_to_change(mh_list *list, mh_container **container, mh_items *items) {
   mheap_err failed = mh_space_writable(list->space);
   if (!failed) failed = open_list(list, container, items);
   if (!failed && !list->writable) failed = confirm_block(list, list->offset, sizeof(mh_container));
@@ -96,15 +95,15 @@ static mheap_err open_to_change(mh_list *list, mh_container **container, mh_item
 
 /* ---- changing ---- */
 
-static mheap_err too_long(mh_list *list) {
+mheap_err mh_list_too_long(mh_list *list) {
   mheap_error *error = mh_error(list->space->heap);
-  return mh_fail(error, MHEAP_ERR_OVERFLOW, "a list holds at most %u items", MH_LIST_MAX);
+  return mh_fail(error, MHEAP_ERR_OVERFLOW, "a list or deque holds at most %u items", MH_LIST_MAX);
 }
 
 mheap_err mh_list_set(mh_list *list, uint64_t index, uint64_t word) {
   mh_container *container;
   mh_items items;
-  mheap_err failed = open_to_change(list, &container, &items);
+  mheap_err failed = mh_list_to_change(list, &container, &items);
   if (failed) return failed;
   if (index >= items.count) return MHEAP_ERR_NOT_FOUND;
   uint64_t old = items.words[index];
@@ -115,17 +114,13 @@ mheap_err mh_list_set(mh_list *list, uint64_t index, uint64_t word) {
   return MHEAP_OK;
 }
 
-static void publish_range(mh_items *items, uint64_t start, uint64_t count) {
-  mh_store(&items->block->range, count | start << 32);
-}
-
 /* Frees an items block whose words have gone elsewhere, but for [from, from + removed). */
 static void free_old(mh_space *space, uint64_t part, const mh_items *old, uint64_t from, uint64_t removed) {
   for (uint64_t i = 0; i < removed; i++) mh_release(space, old->words[from + i]);
   if (part != 0) mh_block_free(space, part);
 }
 
-static uint64_t larger(uint64_t count) {
+uint64_t mh_items_larger(uint64_t count) {
   if (count < FIRST_CAPACITY) return FIRST_CAPACITY;
   uint64_t wanted = count < LARGE ? count + count / 2 : count + count / 8;
   return wanted < MH_LIST_MAX ? wanted : MH_LIST_MAX;
@@ -136,7 +131,7 @@ static mheap_err splice_to_new(mh_list *list, mh_container *container, const mh_
   uint64_t total = old->count - removed + count, offset, part = container->part;
   mh_items made;
   bool grows = count > removed;
-  mheap_err failed = items_new(list->space, grows && old->count > 0 ? larger(total) : total, &offset, &made);
+  mheap_err failed = mh_items_new(list->space, grows && old->count > 0 ? mh_items_larger(total) : total, &offset, &made);
   if (failed) return failed;
   if (from > 0) memcpy(made.words, old->words, 8 * from);
   if (count > 0) memcpy(made.words + from, words, 8 * count);
@@ -152,15 +147,15 @@ static mheap_err splice_to_new(mh_list *list, mh_container *container, const mh_
 mheap_err mh_list_append(mh_list *list, uint64_t word) {
   mh_container *container;
   mh_items items;
-  mheap_err failed = open_to_change(list, &container, &items);
+  mheap_err failed = mh_list_to_change(list, &container, &items);
   if (failed) return failed;
   if (items.start + items.count < items.capacity) {
     items.words[items.count] = word;
     mh_mark(&items.words[items.count]);
-    publish_range(&items, items.start, items.count + 1);
+    mh_items_publish(items.block, items.start, items.count + 1);
     return MHEAP_OK;
   }
-  if (items.count == MH_LIST_MAX) return too_long(list);
+  if (items.count == MH_LIST_MAX) return mh_list_too_long(list);
   return splice_to_new(list, container, &items, items.count, 0, &word, 1);
 }
 
@@ -168,7 +163,7 @@ static mheap_err clear(mh_list *list, mh_container *container) {
   uint64_t part = container->part;
   mh_store(&container->part, 0);
   list->confirmed = 0;
-  mh_release_part(list->space, MH_TYPE_LIST, part);
+  mh_release_part(list->space, list->type, part);
   return MHEAP_OK;
 }
 
@@ -176,7 +171,7 @@ static mheap_err clear(mh_list *list, mh_container *container) {
    readable in the block. */
 static mheap_err shrink(mh_list *list, mh_items *items, uint64_t from, uint64_t removed) {
   uint64_t start = items->start + (from == 0 ? removed : 0);
-  publish_range(items, start, items->count - removed);
+  mh_items_publish(items->block, start, items->count - removed);
   for (uint64_t i = 0; i < removed; i++) mh_release(list->space, items->words[from + i]);
   return MHEAP_OK;
 }
@@ -188,13 +183,13 @@ static mheap_err splice(mh_list *list, mh_container *container, mh_items *items,
   if (removed == 0 && from == items->count && items->start + from + count <= items->capacity) {
     memcpy(items->words + from, words, 8 * count);
     mh_mark_range(items->words + from, 8 * count);
-    publish_range(items, items->start, from + count);
+    mh_items_publish(items->block, items->start, from + count);
     return MHEAP_OK;
   }
   if (removed == 0 && from == 0 && count <= items->start) {
     memcpy(items->words - count, words, 8 * count);
     mh_mark_range(items->words - count, 8 * count);
-    publish_range(items, items->start - count, items->count + count);
+    mh_items_publish(items->block, items->start - count, items->count + count);
     return MHEAP_OK;
   }
   return splice_to_new(list, container, items, from, removed, words, count);
@@ -204,10 +199,10 @@ mheap_err mh_list_splice(mh_list *list, uint64_t from, uint64_t removed, const u
                          uint64_t count) {
   mh_container *container;
   mh_items items;
-  mheap_err failed = open_to_change(list, &container, &items);
+  mheap_err failed = mh_list_to_change(list, &container, &items);
   if (failed) return failed;
   if (from > items.count || removed > items.count - from) return MHEAP_ERR_NOT_FOUND;
-  if (count > MH_LIST_MAX - (items.count - removed)) return too_long(list);
+  if (count > MH_LIST_MAX - (items.count - removed)) return mh_list_too_long(list);
   if (removed == 0 && count == 0) return MHEAP_OK;
   for (uint64_t i = 0; i < removed; i++) {
     failed = mh_word_check(list->space, items.words[from + i]);
@@ -233,12 +228,12 @@ mheap_err mh_list_permute(mh_list *list, const uint64_t *order, uint64_t count) 
   mh_container *container;
   mh_items items, made;
   uint64_t offset;
-  mheap_err failed = open_to_change(list, &container, &items);
+  mheap_err failed = mh_list_to_change(list, &container, &items);
   if (failed) return failed;
   if (count != items.count)
     return mh_fail(mh_error(list->space->heap), MHEAP_ERR_ARGUMENT, "the list changed while it was sorted");
   if (count == 0) return MHEAP_OK;
-  failed = items_new(list->space, count, &offset, &made);
+  failed = mh_items_new(list->space, count, &offset, &made);
   if (failed) return failed;
   if (!permute_into(&made, &items, order)) {
     mh_block_free(list->space, offset);

@@ -1,5 +1,5 @@
-/* list.h: lists. Owns the operations on a list and the order of their stores (layout.h,
-   "list"). Calls space.h. Takes no lock.
+/* list.h: lists, and the half of deques that is theirs too (deque.h). Owns the operations on a
+   list and the order of their stores (layout.h, "list"). Calls space.h. Takes no lock.
 
    An mh_list is a handle, as an mh_dict is. Words that go in bring one reference each with
    them, which the list owns from then on if the call succeeds; words that come out are
@@ -25,13 +25,21 @@ typedef struct mh_list {
   mh_space *space;
   uint64_t offset;
   uint64_t birth;
+  mh_type type;       /* LIST or DEQUE */
   bool writable;      /* confirmed to be a block in use */
   uint64_t confirmed; /* the part that was confirmed to be one; 0: none */
 } mh_list;
 
-mheap_err mh_list_at(mh_space *space, uint64_t offset, mh_list *list);
+/* As mh_table_owner_at and _new, of a list or deque. */
+mheap_err mh_items_owner_at(mh_space *space, mh_type type, uint64_t offset, mh_list *list);
+mheap_err mh_items_owner_new(mh_space *space, mh_type type, uint64_t capacity, mh_list *list);
+static inline mheap_err mh_list_at(mh_space *space, uint64_t offset, mh_list *list) {
+  return mh_items_owner_at(space, MH_TYPE_LIST, offset, list);
+}
 /* A new, unpublished list with one reference, and room for `capacity` items. */
-mheap_err mh_list_new(mh_space *space, uint64_t capacity, mh_list *list);
+static inline mheap_err mh_list_new(mh_space *space, uint64_t capacity, mh_list *list) {
+  return mh_items_owner_new(space, MH_TYPE_LIST, capacity, list);
+}
 
 /* All items, to be read until the next change. */
 mheap_err mh_list_items(mh_list *list, mh_items *items);
@@ -45,5 +53,18 @@ mheap_err mh_list_splice(mh_list *list, uint64_t from, uint64_t removed, const u
    if that is no permutation. */
 mheap_err mh_list_permute(mh_list *list, const uint64_t *order, uint64_t count);
 mheap_err mh_list_append(mh_list *list, uint64_t word);
+
+/* ---- for deque.c ---- */
+
+/* List and items, which are blocks of their own. */
+mheap_err mh_list_to_change(mh_list *list, mh_container **container, mh_items *items);
+mheap_err mh_list_too_long(mh_list *list);
+/* Makes an unpublished items block with room for at least `capacity`. */
+mheap_err mh_items_new(mh_space *space, uint64_t capacity, uint64_t *offset, mh_items *items);
+/* The capacity to have at `count` items, so that not every further one needs a new block. */
+uint64_t mh_items_larger(uint64_t count);
+static inline void mh_items_publish(mh_items_block *block, uint64_t start, uint64_t count) {
+  mh_store(&block->range, count | start << 32);
+}
 
 #endif

@@ -3,8 +3,8 @@
 #ifndef MHEAP_OBJECTS_OBJECTS_H
 #define MHEAP_OBJECTS_OBJECTS_H
 
-#include "dict.h"
-#include "list.h"
+#include "deque.h"
+#include "set.h"
 
 /* The dict behind heap.root: superblock.root. Without one, `create` makes it, which needs a
    heap that can be written; otherwise MHEAP_ERR_NOT_FOUND, without setting an error. */

@@ -47,7 +47,7 @@ static void drop(mh_dead *dead, uint64_t word) {
   if (!mh_word_is_ref(word)) return;
   uint64_t *head = mh_object_at(dead->space, word);
   if (head == NULL) return;
-  if (mh_word_is_container(word))
+  if (mh_is_container(dead->space, word))
     drop_container(dead, mh_word_offset(word));
   else
     drop_scalar(dead, mh_word_offset(word), head);
@@ -78,7 +78,7 @@ static void drop_items(mh_dead *dead, uint64_t part) {
 
 static void drop_part(mh_dead *dead, mh_type container, uint64_t part) {
   if (part == 0) return;
-  if (container == MH_TYPE_DICT)
+  if (container == MH_TYPE_DICT || container == MH_TYPE_SET)
     drop_table(dead, part);
   else
     drop_items(dead, part);
@@ -117,7 +117,7 @@ void mh_reap(mh_space *space, uint64_t offset) {
   if (mh_block_usable(space, offset) < sizeof(mh_container)) return;
   mh_container *container = mh_at(space->region, offset);
   mh_type type = mh_head_type(container->head);
-  if (mh_head_count(container->head) != 0 || (type != MH_TYPE_DICT && type != MH_TYPE_LIST)) return;
+  if (mh_head_count(container->head) != 0 || !mh_type_is_container(type)) return;
   bury(&dead, offset);
   bury_all(&dead);
 }

@@ -63,7 +63,12 @@ void mh_discard(mh_space *space, const uint64_t *words, uint64_t count, uint64_t
 
 /* The number that the next container will have; all that were made so far have lower ones. */
 uint64_t mh_next_birth(const mh_space *space);
-/* A new empty dict or list with one reference. */
+/* Does the reference, which mh_object_at followed before, lead to a container? */
+static inline bool mh_is_container(const mh_space *space, uint64_t word) {
+  if (mh_word_tag(word) < MH_TAG_DICT_REF) return false;
+  return mh_type_is_container(mh_head_type(mh_read(mh_at(space->region, mh_word_offset(word)))));
+}
+/* A new empty container with one reference. */
 mheap_err mh_container_new(mh_space *space, mh_type type, uint64_t *offset);
 /* The container born as `birth` is still at `offset`. */
 static inline bool mh_container_is(const mh_space *space, uint64_t offset, mh_type type, uint64_t birth) {

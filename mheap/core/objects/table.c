@@ -60,7 +60,7 @@ mheap_err mh_table_open(mh_space *space, uint64_t offset, mh_table *table) {
 
 mheap_err mh_table_new(mh_space *space, uint64_t capacity, mh_table *table) {
   if (capacity > MH_TABLE_CAPACITY_MAX)
-    return mh_fail(mh_error(space->heap), MHEAP_ERR_OVERFLOW, "a dict holds at most %u entries",
+    return mh_fail(mh_error(space->heap), MHEAP_ERR_OVERFLOW, "a dict or set holds at most %u entries",
                    MH_TABLE_CAPACITY_MAX);
   bool tagged = capacity <= MH_TABLE_TAGGED;
   unsigned log2 = log2_for(capacity);

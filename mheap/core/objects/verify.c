@@ -1,4 +1,4 @@
-/* verify.c: mh_objects_check. Calls dict.h, list.h, os.h for its own tables. Takes no lock.
+/* verify.c: mh_objects_check. Calls set.h, deque.h, os.h for its own tables. Takes no lock.
 
    Owns, for the time of one walk: a counter for every 16 bytes of the region (pages that no
    object lies in are never touched), and the list of objects seen, which is also the queue of
@@ -121,7 +121,7 @@ static void check_inline(mh_walk *walk, uint64_t word, uint64_t place) {
 /* The block it lies in, and what only its own bytes can tell. */
 static void check_object(mh_walk *walk, uint64_t word) {
   uint64_t offset = mh_word_offset(word), size = sizeof(mh_container);
-  if (!mh_word_is_container(word) && mh_scalar_size(&walk->space, word, &size)) {
+  if (!mh_is_container(&walk->space, word) && mh_scalar_size(&walk->space, word, &size)) {
     found_error(walk);
     return;
   }
@@ -186,7 +186,14 @@ static bool check_lookup(mh_walk *walk, const mh_table *table, uint32_t index, u
   return !failed && at == index;
 }
 
-static void check_entries(mh_walk *walk, const mh_table *table, const mh_table_counts *counts) {
+/* Of a dict anything, of a set nothing but None. */
+static void check_value(mh_walk *walk, mh_type owner, uint64_t value, uint64_t place) {
+  visit(walk, value, place);
+  if (owner == MH_TYPE_SET && value != MH_CONST_NONE)
+    found(walk, 1, place, "the value of a set's entry: expected 0x%" PRIx64 ", found 0x%" PRIx64, MH_CONST_NONE, value);
+}
+
+static void check_entries(mh_walk *walk, mh_type owner, const mh_table *table, const mh_table_counts *counts) {
   uint32_t live = 0;
   bool look_up = !is_crowded(table);
   if (!look_up) found(walk, 1, table->offset, "the slots of a table are too crowded to look keys up");
@@ -195,7 +202,7 @@ static void check_entries(mh_walk *walk, const mh_table *table, const mh_table_c
     uint64_t place = mh_offset(walk->space.region, &table->entries[i]), key = mh_read(&table->entries[i].key);
     live++;
     bool is_key = visit(walk, key, place);
-    visit(walk, mh_read(&table->entries[i].value), place + offsetof(mh_entry, value));
+    check_value(walk, owner, mh_read(&table->entries[i].value), place + offsetof(mh_entry, value));
     if (look_up && is_key) look_up = check_lookup(walk, table, i, key);
   }
   if (live != counts->live)
@@ -215,7 +222,7 @@ static bool check_part(mh_walk *walk, uint64_t offset, uint64_t bytes) {
   return false;
 }
 
-static void check_table(mh_walk *walk, uint64_t part) {
+static void check_table(mh_walk *walk, mh_type owner, uint64_t part) {
   mh_table table;
   mh_table_counts counts;
   if (mh_table_open(&walk->space, part, &table) || mh_table_read(&walk->space, &table, &counts)) {
@@ -226,36 +233,50 @@ static void check_table(mh_walk *walk, uint64_t part) {
   if (counts.dying != UINT32_MAX)
     found(walk, counts.dying < counts.used ? 0 : 1, part + offsetof(mh_table_block, pending),
           "the removal of entry %u was interrupted; the next change finishes it", counts.dying);
-  check_entries(walk, &table, &counts);
+  check_entries(walk, owner, &table, &counts);
 }
 
-static void check_items(mh_walk *walk, uint64_t part) {
+/* `limit` as of a deque; 0: none. */
+static void check_items(mh_walk *walk, uint64_t part, uint64_t limit) {
   mh_items items;
   if (mh_items_open(&walk->space, part, &items)) {
     found_error(walk);
     return;
   }
   if (!check_part(walk, part, mh_items_bytes(&items))) return;
+  if (limit != 0 && items.count >= limit)
+    found(walk, 1, part + offsetof(mh_items_block, range),
+          "the items of a deque: expected %" PRIu64 " at most, found %" PRIu64, limit - 1, items.count);
   for (uint64_t i = 0; i < items.count && !walk->failed; i++)
     visit(walk, mh_read(&items.words[i]), mh_offset(walk->space.region, &items.words[i]));
 }
 
 /* ---- containers ---- */
 
+static uint64_t limit_of(mh_walk *walk, mh_type type, const mh_container *container) {
+  uint64_t limit = type == MH_TYPE_DEQUE ? mh_read(&container->limit) : 0;
+  if (limit <= INT64_MAX) return limit;
+  found(walk, 1, mh_offset(walk->space.region, &container->limit),
+        "the limit of a deque: expected %" PRIu64 " at most, found %" PRIu64, (uint64_t)INT64_MAX, limit);
+  return 0;
+}
+
 static void look_into(mh_walk *walk, uint64_t word) {
   uint64_t offset = mh_word_offset(word), next = walk->space.region->super->birth;
-  if (!mh_word_is_container(word) || mh_block_usable(&walk->space, offset) < sizeof(mh_container)) return;
+  if (!mh_is_container(&walk->space, word) || mh_block_usable(&walk->space, offset) < sizeof(mh_container)) return;
   const mh_container *container = mh_at(walk->space.region, offset);
   if (container->birth == 0 || container->birth >= next)
     found(walk, 1, offset + offsetof(mh_container, birth),
           "the birth number of a container: expected 1 to %" PRIu64 ", found %" PRIu64, next - 1,
           container->birth);
   uint64_t part = mh_read(&container->part);
+  mh_type type = mh_head_type(mh_read(&container->head));
+  uint64_t limit = limit_of(walk, type, container);
   if (part == 0) return;
-  if (mh_word_tag(word) == MH_TAG_DICT_REF)
-    check_table(walk, part);
+  if (type == MH_TYPE_DICT || type == MH_TYPE_SET)
+    check_table(walk, type, part);
   else
-    check_items(walk, part);
+    check_items(walk, part, limit);
 }
 
 static void compare_count(mh_walk *walk, uint64_t word) {

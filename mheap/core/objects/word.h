@@ -11,9 +11,6 @@ static inline mh_tag mh_word_tag(uint64_t word) { return (mh_tag)(word & 15); }
 static inline bool mh_word_is_ref(uint64_t word) { return (word & 15) >= MH_TAG_REF; }
 static inline uint64_t mh_word_offset(uint64_t word) { return word & ~(uint64_t)15; }
 static inline uint64_t mh_word_ref(mh_tag tag, uint64_t offset) { return offset | tag; }
-static inline bool mh_word_is_container(uint64_t word) {
-  return mh_word_tag(word) == MH_TAG_DICT_REF || mh_word_tag(word) == MH_TAG_LIST_REF;
-}
 
 static inline bool mh_int_fits(int64_t value) { return value >= MH_INT_MIN && value <= MH_INT_MAX; }
 static inline uint64_t mh_word_int(int64_t value) { return (uint64_t)value << MH_TAG_BITS | MH_TAG_INT; }
@@ -47,6 +44,13 @@ static inline uint64_t mh_head(uint32_t count, mh_type type, uint64_t length) {
   return count | (uint64_t)type << MH_TYPE_SHIFT | length << MH_LENGTH_SHIFT;
 }
 
+static inline bool mh_type_is_container(mh_type type) { return type >= MH_TYPE_DICT && type <= MH_TYPE_DEQUE; }
+/* The reference to a container. */
+static inline uint64_t mh_container_ref(mh_type type, uint64_t offset) {
+  static const uint8_t tags[] = {MH_TAG_DICT_REF, MH_TAG_LIST_REF, MH_TAG_SET_REF, MH_TAG_OTHER_REF};
+  return offset | tags[type - MH_TYPE_DICT];
+}
+
 /* Can an object of this type stand behind this tag? */
 static inline bool mh_tag_holds(mh_tag tag, mh_type type) {
   switch (tag) {
@@ -56,6 +60,8 @@ static inline bool mh_tag_holds(mh_tag tag, mh_type type) {
     case MH_TAG_FLOAT_REF: return type == MH_TYPE_FLOAT;
     case MH_TAG_DICT_REF: return type == MH_TYPE_DICT;
     case MH_TAG_LIST_REF: return type == MH_TYPE_LIST;
+    case MH_TAG_SET_REF: return type == MH_TYPE_SET;
+    case MH_TAG_OTHER_REF: return type == MH_TYPE_DEQUE;
     default: return false;
   }
 }
