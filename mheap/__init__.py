@@ -95,7 +95,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mheap import arenas, kinds, subprocs
     from mheap._commits import Dirty
-    from mheap.objects import PersistentDict, PersistentList, to_python
+    from mheap.objects import PersistentDeque, PersistentDict, PersistentList, PersistentSet, to_python
 
 __all__ = [
     "SMALL_SIZE_MAX",
@@ -124,8 +124,10 @@ __all__ = [
     "NotFound",
     "Overrun",
     "PageStats",
+    "PersistentDeque",
     "PersistentDict",
     "PersistentList",
+    "PersistentSet",
     "ProcessInfo",
     "ReadOnlyHeap",
     "SizeOverflow",
@@ -192,7 +194,7 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Modules, and the names of mheap.objects: imported when they are first asked for."""
-    if name in ("PersistentDict", "PersistentList", "to_python"):
+    if name in ("PersistentDeque", "PersistentDict", "PersistentList", "PersistentSet", "to_python"):
         from mheap import objects
 
         return getattr(objects, name)

@@ -1,4 +1,4 @@
-"""The Python side of the objects in a heap: PersistentDict and PersistentList.
+"""The Python side of the objects in a heap: PersistentDict, List, Set and Deque.
 
 Reading a container from a heap gives its twin: one of these, the same Python object each
 time while it lives. The hot half of each class is written in C (`mheap._core`); what is here
@@ -9,10 +9,18 @@ from __future__ import annotations
 
 # Not from collections.abc, operator and typing, which cost milliseconds: more than attaching
 # and reading do.
-from _collections_abc import ItemsView, KeysView, MutableMapping, MutableSequence, ValuesView
+from _collections_abc import (
+    ItemsView,
+    KeysView,
+    MutableMapping,
+    MutableSequence,
+    MutableSet,
+    Set,
+    ValuesView,
+)
 from _operator import eq, ge, gt, index, le, lt
 
-from mheap._core import DictTwin, ListTwin
+from mheap._core import DequeTwin, DictTwin, ListTwin, SetTwin
 
 TYPE_CHECKING = False  # typing's own would be most of what the first heap.root costs
 if TYPE_CHECKING:
@@ -22,12 +30,15 @@ else:
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any, SupportsIndex, TypeAlias
 
     _Reduced: TypeAlias = tuple[Any, ...]
+else:
+    from _collections import deque
 
-__all__ = ["PersistentDict", "PersistentList", "to_python"]
+__all__ = ["PersistentDeque", "PersistentDict", "PersistentList", "PersistentSet", "to_python"]
 
 _KEYS, _VALUES, _ITEMS = 0, 1, 2
 
@@ -281,19 +292,279 @@ class PersistentList(ListTwin, MutableSequence["Any"]):
         return _repr(self)
 
 
+class PersistentSet(SetTwin, MutableSet["Any"]):
+    """A set that lives in a heap.
+
+    It has all methods and operators of set; those that make a new set make a plain one. Members
+    are what keys of a PersistentDict can be, and are iterated in the order in which they came.
+    Everything that PersistentDict promises holds here too; what changes a set by the members of
+    others is one operation a member. pop() takes the last.
+    """
+
+    __slots__ = ()
+    _from_iterable = set
+
+    def union(self, *others: Iterable[Any]) -> set[Any]:
+        return set(self).union(*others)
+
+    def intersection(self, *others: Iterable[Any]) -> set[Any]:
+        return set(self).intersection(*others)
+
+    def difference(self, *others: Iterable[Any]) -> set[Any]:
+        return set(self).difference(*others)
+
+    def symmetric_difference(self, other: Iterable[Any], /) -> set[Any]:
+        return set(self).symmetric_difference(other)
+
+    def intersection_update(self, *others: Iterable[Any]) -> None:
+        kept = self.intersection(*others)
+        for member in list(self):
+            if member not in kept:
+                self.discard(member)
+
+    def difference_update(self, *others: Iterable[Any]) -> None:
+        for other in others:
+            if other is self:
+                self.clear()
+            else:
+                for member in other:
+                    self.discard(member)
+
+    def symmetric_difference_update(self, other: Iterable[Any], /) -> None:
+        for member in dict.fromkeys(other):
+            if member in self:
+                self.discard(member)
+            else:
+                self.add(member)
+
+    def isdisjoint(self, other: Iterable[Any], /) -> bool:
+        if isinstance(other, Set) and len(other) > len(self):
+            return not any(member in other for member in self)
+        return not any(member in self for member in other)
+
+    def issubset(self, other: Iterable[Any], /) -> bool:
+        return self <= (other if isinstance(other, Set) else set(other))
+
+    def issuperset(self, other: Iterable[Any], /) -> bool:
+        return all(member in self for member in other)
+
+    def copy(self) -> set[Any]:
+        """A plain set of the members."""
+        return set(self)
+
+    to_python = __copy__ = copy
+
+    def __deepcopy__(self, memo: object) -> set[Any]:
+        return set(self)
+
+    def __reduce__(self) -> _Reduced:
+        return set, (list(self),)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> _Reduced:
+        return self.__reduce__()
+
+    def __or__(self, other: Any) -> set[Any]:
+        return self.union(other) if isinstance(other, Set) else NotImplemented
+
+    def __and__(self, other: Any) -> set[Any]:
+        return self.intersection(other) if isinstance(other, Set) else NotImplemented
+
+    def __sub__(self, other: Any) -> set[Any]:
+        return self.difference(other) if isinstance(other, Set) else NotImplemented
+
+    def __xor__(self, other: Any) -> set[Any]:
+        return self.symmetric_difference(other) if isinstance(other, Set) else NotImplemented
+
+    # What another set makes of this one is of its own type.
+
+    def __ror__(self, other: Any) -> Any:
+        return _plain_set(other).union(self) if isinstance(other, Set) else NotImplemented
+
+    def __rand__(self, other: Any) -> Any:
+        return _plain_set(other).intersection(self) if isinstance(other, Set) else NotImplemented
+
+    def __rsub__(self, other: Any) -> Any:
+        return _plain_set(other).difference(self) if isinstance(other, Set) else NotImplemented
+
+    def __rxor__(self, other: Any) -> Any:
+        return _plain_set(other).symmetric_difference(self) if isinstance(other, Set) else NotImplemented
+
+    def __ior__(self, other: Any) -> PersistentSet:
+        return self._in_place(self.update, other)
+
+    def __iand__(self, other: Any) -> PersistentSet:
+        return self._in_place(self.intersection_update, other)
+
+    def __isub__(self, other: Any) -> PersistentSet:
+        return self._in_place(self.difference_update, other)
+
+    def __ixor__(self, other: Any) -> PersistentSet:
+        return self._in_place(self.symmetric_difference_update, other)
+
+    def _in_place(self, work: Callable[[Any], None], other: Any) -> PersistentSet:
+        if not isinstance(other, Set):
+            return NotImplemented  # type: ignore[no-any-return]
+        work(other)
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Set):
+            return NotImplemented
+        return len(self) == len(other) and self.issuperset(other)
+
+    def __le__(self, other: Any) -> bool:
+        if not isinstance(other, Set):
+            return NotImplemented
+        return len(self) <= len(other) and all(member in other for member in self)
+
+    def __lt__(self, other: Any) -> bool:
+        return len(self) < len(other) and self <= other if isinstance(other, Set) else NotImplemented
+
+    def __ge__(self, other: Any) -> bool:
+        if not isinstance(other, Set):
+            return NotImplemented
+        return len(self) >= len(other) and self.issuperset(other)
+
+    def __gt__(self, other: Any) -> bool:
+        return len(self) > len(other) and self >= other if isinstance(other, Set) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return _repr(self)
+
+
+def _plain_set(value: Any) -> set[Any] | frozenset[Any]:
+    return value if isinstance(value, (set, frozenset)) else set(value)
+
+
+class PersistentDeque(DequeTwin, MutableSequence["Any"]):
+    """A collections.deque that lives in a heap.
+
+    It has all methods and operators of deque; those that make a new one make a plain one.
+    Appending and popping take constant time at both ends, and rotating the time of the items
+    that are moved; maxlen is that of the deque that was stored. Everything that PersistentDict
+    promises holds here too; extend and extendleft are one operation.
+    """
+
+    __slots__ = ()
+
+    def index(self, value: Any, start: int = 0, stop: int | None = None, /) -> int:
+        first, last, _ = slice(start, stop).indices(len(self))
+        for i, item in enumerate(self):
+            if first <= i < last and (item is value or item == value):
+                return i
+        raise ValueError(f"{value!r} is not in deque")
+
+    def count(self, value: Any, /) -> int:
+        return sum(item is value or item == value for item in self)
+
+    def remove(self, value: Any, /) -> None:
+        for i, item in enumerate(self):
+            if item is value or item == value:
+                del self[i]
+                return
+        raise ValueError("deque.remove(x): x not in deque")
+
+    def reverse(self) -> None:
+        self._permute(list(range(len(self) - 1, -1, -1)))
+
+    def copy(self) -> deque[Any]:
+        """A plain deque of the items; containers among them are still those in the heap."""
+        return deque(self, self.maxlen)
+
+    def to_python(self) -> deque[Any]:
+        """A plain copy of everything in it, at any depth; shared parts and cycles stay such."""
+        plain: deque[Any] = to_python(self)
+        return plain
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: object) -> deque[Any]:
+        return self.to_python()
+
+    def __reduce__(self) -> _Reduced:
+        return deque, ((), self.maxlen), None, iter(self)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> _Reduced:
+        return self.__reduce__()
+
+    def __add__(self, other: Any) -> deque[Any]:
+        if not isinstance(other, _DEQUES):
+            return NotImplemented
+        plain = self.copy()
+        plain.extend(other)
+        return plain
+
+    def __radd__(self, other: deque[Any]) -> deque[Any]:
+        if not isinstance(other, deque):
+            return NotImplemented
+        plain = other.copy()
+        plain.extend(self)
+        return plain
+
+    def __iadd__(self, other: Iterable[Any]) -> PersistentDeque:  # type: ignore[misc]
+        self.extend(other)
+        return self
+
+    def __mul__(self, times: SupportsIndex) -> deque[Any]:
+        return self.copy() * index(times)
+
+    __rmul__ = __mul__
+
+    def __imul__(self, times: SupportsIndex) -> PersistentDeque:
+        count = index(times)
+        if count <= 0:
+            self.clear()
+        elif count > 1 and self:
+            once = list(self)
+            if self.maxlen is not None:
+                count = min(count, self.maxlen // len(once) + 2)  # what is before is pushed out
+            self.extend(once * (count - 1))
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return _equal(self, other) if isinstance(other, _DEQUES) else NotImplemented
+
+    def __lt__(self, other: Any) -> bool:
+        return _ordered(self, other, lt)
+
+    def __le__(self, other: Any) -> bool:
+        return _ordered(self, other, le)
+
+    def __gt__(self, other: Any) -> bool:
+        return _ordered(self, other, gt)
+
+    def __ge__(self, other: Any) -> bool:
+        return _ordered(self, other, ge)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return _repr(self)
+
+
 _DICTS = (dict, PersistentDict)
 _LISTS = (list, PersistentList)
-_TWINS = frozenset((PersistentDict, PersistentList))
+_DEQUES = (deque, PersistentDeque)
+_PLAIN: dict[type, Callable[[], Any]] = {PersistentDict: dict, PersistentList: list, PersistentSet: set}
+_TWINS = frozenset((PersistentDict, PersistentList, PersistentSet, PersistentDeque))
+
+
+def _empty(twin: Any) -> Any:
+    """A plain container of the twin's kind."""
+    return deque((), twin.maxlen) if type(twin) is PersistentDeque else _PLAIN[type(twin)]()
 
 
 def to_python(value: Any) -> Any:
     """The plain copy of a persistent container; anything else as it is.
 
-    Good as `json.dumps(..., default=mheap.to_python)`.
+    Good as `json.dumps(..., default=mheap.to_python)`, for which a plain set or deque, that json
+    asks for when it meets one in such a copy, is made a list.
     """
     if type(value) not in _TWINS:
-        return value
-    plain: Any = {} if type(value) is PersistentDict else []
+        return list(value) if type(value) in (set, deque) else value
+    plain: Any = _empty(value)
     made = {id(value): (value, plain)}
     pending = [(value, plain)]
     kept = iter(value)  # beside a writer, all of it is of one commit while there is an iterator
@@ -303,7 +574,7 @@ def to_python(value: Any) -> Any:
             return item
         known = made.get(id(item))
         if known is None:
-            known = made[id(item)] = (item, {} if type(item) is PersistentDict else [])
+            known = made[id(item)] = (item, _empty(item))
             pending.append(known)
         return known[1]
 
@@ -312,6 +583,8 @@ def to_python(value: Any) -> Any:
         if type(copy) is dict:
             for key, item in twin.items():
                 copy[key] = convert(item)
+        elif type(copy) is set:
+            copy.update(twin)
         else:
             copy.extend(map(convert, twin))
     del kept
@@ -322,15 +595,13 @@ def _children(left: Any, right: Any) -> Iterator[tuple[Any, Any]] | None:
     """Pairs that must be equal for two containers of one kind to be; None: they are not."""
     if len(left) != len(right):
         return None
-    if isinstance(left, _LISTS):
+    if not isinstance(left, _DICTS):
         return zip(left, right, strict=False)
     return ((value, right.get(key, _MISSING)) for key, value in left.items())
 
 
 def _same_kind(left: Any, right: Any) -> bool:
-    return (isinstance(left, _DICTS) and isinstance(right, _DICTS)) or (
-        isinstance(left, _LISTS) and isinstance(right, _LISTS)
-    )
+    return any(isinstance(left, kind) and isinstance(right, kind) for kind in (_DICTS, _LISTS, _DEQUES))
 
 
 def _equal(left: Any, right: Any) -> bool:
@@ -356,12 +627,18 @@ def _equal(left: Any, right: Any) -> bool:
     return True
 
 
+def _are_sequences(left: Any, right: Any) -> bool:
+    return not isinstance(left, _DICTS) and _same_kind(left, right)
+
+
 def _ordered(left: Any, right: Any, compare: Callable[[Any, Any], Any]) -> bool:
-    """Lists by their first items that differ, at any depth, as list does."""
-    if not isinstance(right, _LISTS):
+    """Two lists, or two deques, by their first items that differ, at any depth, as list does."""
+    if not _are_sequences(left, right):
         return NotImplemented  # type: ignore[no-any-return]
     met = {(id(left), id(right)): (left, right)}
     stack = [(left, right, zip(left, right, strict=False))]
+    x: Any
+    y: Any
     while stack:
         a, b, pairs = stack[-1]
         x, y = next(pairs, (_MISSING, _MISSING))
@@ -369,7 +646,7 @@ def _ordered(left: Any, right: Any, compare: Callable[[Any, Any], Any]) -> bool:
             if len(a) != len(b):
                 return bool(compare(len(a), len(b)))
             stack.pop()
-        elif isinstance(x, _LISTS) and isinstance(y, _LISTS):
+        elif _are_sequences(x, y):
             if x is not y and (id(x), id(y)) not in met:
                 met[id(x), id(y)] = (x, y)
                 stack.append((x, y, zip(x, y, strict=False)))
@@ -378,22 +655,34 @@ def _ordered(left: Any, right: Any, compare: Callable[[Any, Any], Any]) -> bool:
     return bool(compare(0, 0))
 
 
-def _repr(value: PersistentDict | PersistentList) -> str:
-    """As of a plain dict or list. What a file refers to again and again is written out until
+def _marks(twin: Any) -> tuple[str, str]:
+    """What the text of a container begins and ends with."""
+    if type(twin) is PersistentDict:
+        return "{", "}"
+    if type(twin) is PersistentList:
+        return "[", "]"
+    if type(twin) is PersistentSet:
+        return ("{", "}") if twin else ("set(", ")")
+    return "deque([", "])" if twin.maxlen is None else f"], maxlen={twin.maxlen})"
+
+
+def _repr(value: Any) -> str:
+    """As of the plain container. What a file refers to again and again is written out until
     the text is far longer than the whole heap can hold without that; then as "..."."""
     most, length = value._most_text(), 0
     out: list[str] = []
-    stack: list[tuple[Any, Iterator[Any], str]] = []
+    stack: list[tuple[Any, Iterator[Any], str, str]] = []
     active: set[int] = set()
 
     def enter(twin: Any) -> None:
         is_dict = type(twin) is PersistentDict
+        opening, closing = _marks(twin)
         if id(twin) in active or length > most:
-            out.append("{...}" if is_dict else "[...]")
+            out.append("{...}" if closing == "}" else "[...]")
             return
         active.add(id(twin))
-        out.append("{" if is_dict else "[")
-        stack.append((twin, iter(twin.items() if is_dict else twin), "}" if is_dict else "]"))
+        out.append(opening)
+        stack.append((twin, iter(twin.items() if is_dict else twin), opening, closing))
 
     def write(item: Any) -> int:
         if type(item) in _TWINS:
@@ -404,21 +693,18 @@ def _repr(value: PersistentDict | PersistentList) -> str:
 
     enter(value)
     while stack:
-        twin, items, closing = stack[-1]
+        twin, items, opening, closing = stack[-1]
         item: Any = next(items, _MISSING)
         if item is _MISSING:
             stack.pop()
             active.discard(id(twin))
             out.append(closing)
             continue
-        if out[-1] != _OPENING[closing]:
+        if out[-1] != opening:
             out.append(", ")
-        if closing == "}":
+        if type(twin) is PersistentDict:
             key, item = item
             out.append(f"{key!r}: ")
             length += len(out[-1])
         length += 2 + write(item)
     return "".join(out)
-
-
-_OPENING = {"}": "{", "]": "["}

@@ -7,13 +7,16 @@ static int add_type(PyObject *module, int index, PyType_Spec *spec) {
   PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
   if (type == NULL) return -1;
   state->object_types[index] = type;
-  bool is_named = index == MHX_DICT_TWIN || index == MHX_LIST_TWIN;
+  bool is_named = index != MHX_DICT_ITER && index != MHX_LIST_ITER && index != MHX_DEQUE_ITER;
   return is_named ? PyModule_AddType(module, (PyTypeObject *)type) : 0;
 }
 
 int mhx_objects_init(PyObject *module) {
   if (add_type(module, MHX_DICT_TWIN, &mhx_dict_twin_spec) < 0) return -1;
   if (add_type(module, MHX_LIST_TWIN, &mhx_list_twin_spec) < 0) return -1;
+  if (add_type(module, MHX_SET_TWIN, &mhx_set_twin_spec) < 0) return -1;
+  if (add_type(module, MHX_DEQUE_TWIN, &mhx_deque_twin_spec) < 0) return -1;
+  if (add_type(module, MHX_DEQUE_ITER, &mhx_deque_iter_spec) < 0) return -1;
   if (add_type(module, MHX_DICT_ITER, &mhx_dict_iter_spec) < 0) return -1;
   return add_type(module, MHX_LIST_ITER, &mhx_list_iter_spec);
 }

@@ -6,7 +6,7 @@
      objects_orphans.c  containers that only a twin keeps, and commits
      objects_convert.c  Python scalars to values and keys, values to Python
      objects_graph.c    storing plain containers
-     objects_dict.c, objects_iter.c, objects_list.c   the types' methods
+     objects_dict.c, _iter.c, _list.c, _set.c, _deque.c   the types' methods
      readers.c            reading beside a writer
 
    Calls the object layer (core/objects) and ext.h. Belongs to the holder of the GIL: there is
@@ -37,9 +37,16 @@ enum {
   MHX_LIST_ITER,
   MHX_DICT,      /* mheap.PersistentDict, and the next: what Python sees; NULL until needed */
   MHX_LIST,
+  MHX_SET_TWIN,
+  MHX_DEQUE_TWIN,
+  MHX_DEQUE_ITER,
+  MHX_SET,
+  MHX_DEQUE,
+  MHX_PLAIN_DEQUE, /* collections.deque */
 };
 
-extern PyType_Spec mhx_dict_twin_spec, mhx_list_twin_spec, mhx_dict_iter_spec, mhx_list_iter_spec;
+extern PyType_Spec mhx_dict_twin_spec, mhx_list_twin_spec, mhx_set_twin_spec, mhx_deque_twin_spec;
+extern PyType_Spec mhx_dict_iter_spec, mhx_list_iter_spec, mhx_deque_iter_spec;
 
 /* ---- twins ---- */
 
@@ -62,7 +69,7 @@ typedef struct mhx_space {
   size_t orphan_count, orphan_room;
 } mhx_space;
 
-/* PersistentDict or PersistentList: the only Python object for its container while it lives. */
+/* PersistentDict, List, Set or Deque: the only Python object for its container while it lives. */
 struct mhx_twin {
   PyObject_HEAD
   PyObject *heap_obj; /* kept alive */
@@ -71,9 +78,10 @@ struct mhx_twin {
   bool loose;         /* once it was all that kept its container */
   bool orphan;        /* the same at the last commit, or one that failed since */
   bool root;          /* of the heap's root: a rollback that takes it away makes this stand for none */
-  union {             /* all begin with space, offset, birth */
-    mh_dict dict;
-    mh_list list;
+  uint64_t changes;   /* to a deque, by this process */
+  union {             /* all begin with space, offset, birth, type */
+    mh_dict dict;     /* also of a set */
+    mh_list list;     /* also of a deque */
   } of;
 };
 
@@ -143,8 +151,8 @@ void mhx_twins_rolled_back(mhx_space *space);
 /* Imports the types of twins: before a space is asked for, since importing runs Python code,
    which may close the heap. 0, or -1 with an exception. */
 int mhx_twin_types(mhx_state *state);
-/* 1: `object` is a dict's, 2: a list's twin, 0: neither. */
-int mhx_twin_kind(mhx_space *space, PyObject *object);
+/* Of what `object` is a twin; 0: of nothing. */
+mh_type mhx_twin_type(mhx_space *space, PyObject *object);
 bool mhx_held(mh_space *space, uint64_t offset);
 void mhx_twins_detach(mhx_space *space);
 void mhx_twin_dealloc(PyObject *self);
@@ -210,8 +218,11 @@ int mhx_cannot_store(PyObject *object, bool as_key);
 /* ---- the types ---- */
 
 static inline int mhx_failed(mhx_space *space) { return mhx_raise(space->core.heap); }
-/* A dict's iterator: kind 0 keys, 1 values, 2 items. */
+/* A dict's or set's iterator: kind 0 keys, 1 values, 2 items. */
 PyObject *mhx_dict_iterator(mhx_twin *twin, int kind, bool reversed);
 PyObject *mhx_list_iterator(mhx_twin *twin, bool reversed);
+PyObject *mhx_deque_iterator(mhx_twin *twin, bool reversed);
+/* _permute(order) of lists and deques: item i becomes what was item order[i]. */
+PyObject *mhx_items_permute(PyObject *self, PyObject *order);
 
 #endif

@@ -71,7 +71,9 @@ PyObject *mhx_from_word(mhx_space *space, uint64_t word) {
     case MH_TAG_FLOAT_REF: return float_of(space, word);
     case MH_TAG_INT_REF: return int_of(space, word);
     case MH_TAG_DICT_REF:
-    case MH_TAG_LIST_REF: return mhx_twin_for(space, word);
+    case MH_TAG_LIST_REF:
+    case MH_TAG_SET_REF:
+    case MH_TAG_OTHER_REF: return mhx_twin_for(space, word);
     default: break;
   }
   mh_corrupt(&space->core, 0, "a value's tag", MH_TAG_LIST_REF, word);
@@ -219,7 +221,7 @@ bool mhx_is_storable_key(PyObject *key) {
 
 int mhx_cannot_store(PyObject *object, bool as_key) {
   const char *what = as_key ? "a key in a heap is None, bool, int, float, str or bytes"
-                            : "a heap holds None, bool, int, float, str, bytes, dict and list";
+                            : "a heap holds None, bool, int, float, str, bytes, dict, list, set and deque";
   PyErr_Format(PyExc_TypeError, "%s, of exactly that type, not %.200s", what, Py_TYPE(object)->tp_name);
   return -1;
 }

@@ -89,15 +89,33 @@ static int reserve_made(mhx_graph *graph) {
   return 0;
 }
 
-/* An empty container for `source`: a dict or list, or another heap's twin of one. */
-static int make(mhx_graph *graph, PyObject *source, bool is_dict, size_t length, uint64_t *word) {
+typedef struct shape {
+  mh_type type;
+  Py_ssize_t length;
+  uint64_t limit; /* of a deque */
+} shape;
+
+static mheap_err new_of(mh_space *space, const shape *of, uint64_t *word) {
+  union {
+    mh_dict dict;
+    mh_list list;
+  } made;
+  mheap_err failed;
+  uint64_t length = (uint64_t)of->length;
+  switch (of->type) {
+    case MH_TYPE_LIST: failed = mh_list_new(space, length, &made.list); break;
+    case MH_TYPE_DEQUE: failed = mh_deque_new(space, length, of->limit, &made.list); break;
+    default: failed = mh_table_owner_new(space, of->type, length, &made.dict);
+  }
+  if (!failed) *word = mh_container_ref(of->type, made.dict.offset);
+  return failed;
+}
+
+/* An empty container for `source`: a plain one, or another heap's twin. */
+static int make(mhx_graph *graph, PyObject *source, shape of, uint64_t *word) {
   mh_space *space = &graph->space->core;
-  mh_dict dict;
-  mh_list list;
   if (reserve_made(graph) < 0) return -1;
-  mheap_err failed = is_dict ? mh_dict_new(space, length, &dict) : mh_list_new(space, length, &list);
-  if (failed) return mhx_failed(graph->space);
-  *word = is_dict ? mh_word_ref(MH_TAG_DICT_REF, dict.offset) : mh_word_ref(MH_TAG_LIST_REF, list.offset);
+  if (new_of(space, &of, word)) return mhx_failed(graph->space);
   if (memo_add(graph, source, *word) < 0) return mh_release(space, *word), -1;
   graph->sources[graph->count] = source;
   graph->made[graph->count++] = *word;
@@ -117,25 +135,44 @@ static int retained(mhx_graph *graph, uint64_t word) {
   return mh_retain(&graph->space->core, word) ? mhx_failed(graph->space) : 0;
 }
 
-/* A twin of this heap is shared; one of another heap is a container to copy. */
-static int twin_word(mhx_graph *graph, PyObject *object, int kind, uint64_t *word) {
-  mhx_twin *twin = (mhx_twin *)object;
-  mhx_space *space = mhx_twin_space(twin);
+/* Can what the twin stands for be read? */
+static mheap_err look_at(mhx_twin *twin, shape *of) {
   uint64_t length;
   mh_items items;
+  if (of->type == MH_TYPE_DICT || of->type == MH_TYPE_SET) return mh_dict_length(&twin->of.dict, &length);
+  mheap_err failed = mh_list_items(&twin->of.list, &items);
+  return failed || of->type == MH_TYPE_LIST ? failed : mh_deque_limit(&twin->of.list, &of->limit);
+}
+
+/* A twin of this heap is shared; one of another heap is a container to copy. */
+static int twin_word(mhx_graph *graph, PyObject *object, mh_type type, uint64_t *word) {
+  mhx_twin *twin = (mhx_twin *)object;
+  mhx_space *space = mhx_twin_space(twin);
+  shape of = {.type = type};
   if (space == NULL || (space == graph->space && mhx_root_exists(space, twin) < 0)) return -1;
   if (space == graph->space) {
     mh_container *container;
-    *word = mh_word_ref(kind == 1 ? MH_TAG_DICT_REF : MH_TAG_LIST_REF, twin->of.dict.offset);
-    if (mh_container_at(&space->core, twin->of.dict.offset, kind == 1 ? MH_TYPE_DICT : MH_TYPE_LIST,
-                        twin->of.dict.birth, &container))
+    *word = mh_container_ref(type, twin->of.dict.offset);
+    if (mh_container_at(&space->core, twin->of.dict.offset, type, twin->of.dict.birth, &container))
       return mhx_failed(space);
     return retained(graph, *word);
   }
-  mheap_err failed = kind == 1 ? mh_dict_length(&twin->of.dict, &length)
-                               : mh_list_items(&twin->of.list, &items);
-  if (failed) return mhx_failed(space);
-  return make(graph, object, kind == 1, 0, word);
+  if (look_at(twin, &of)) return mhx_failed(space);
+  return make(graph, object, of, word);
+}
+
+/* An iterable of C: this runs no Python code. */
+static int plain_deque_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
+  shape of = {.type = MH_TYPE_DEQUE, .length = PyObject_Size(object)};
+  PyObject *maxlen = of.length < 0 ? NULL : PyObject_GetAttrString(object, "maxlen");
+  if (maxlen == NULL) return -1;
+  if (maxlen != Py_None) of.limit = PyLong_AsSize_t(maxlen) + 1;
+  Py_DECREF(maxlen);
+  return make(graph, object, of, word);
+}
+
+static bool is_plain_deque(const mhx_graph *graph, PyObject *object) {
+  return (PyObject *)Py_TYPE(object) == mhx_state_of_heap(graph->space->heap_obj)->object_types[MHX_PLAIN_DEQUE];
 }
 
 static int container_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
@@ -144,10 +181,15 @@ static int container_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
     *word = graph->words[at];
     return retained(graph, *word);
   }
-  if (PyDict_CheckExact(object)) return make(graph, object, true, (size_t)PyDict_GET_SIZE(object), word);
-  if (PyList_CheckExact(object)) return make(graph, object, false, (size_t)PyList_GET_SIZE(object), word);
-  int kind = mhx_twin_kind(graph->space, object);
-  return kind != 0 ? twin_word(graph, object, kind, word) : mhx_cannot_store(object, false);
+  if (PyDict_CheckExact(object))
+    return make(graph, object, (shape){.type = MH_TYPE_DICT, .length = PyDict_GET_SIZE(object)}, word);
+  if (PyList_CheckExact(object))
+    return make(graph, object, (shape){.type = MH_TYPE_LIST, .length = PyList_GET_SIZE(object)}, word);
+  if (PySet_CheckExact(object))
+    return make(graph, object, (shape){.type = MH_TYPE_SET, .length = PySet_GET_SIZE(object)}, word);
+  if (is_plain_deque(graph, object)) return plain_deque_word(graph, object, word);
+  mh_type type = mhx_twin_type(graph->space, object);
+  return type != 0 ? twin_word(graph, object, type, word) : mhx_cannot_store(object, false);
 }
 
 /* The container that is copied, and the copying, have a reference each. */
@@ -258,18 +300,36 @@ static int fill_from_twin_list(mhx_graph *graph, mhx_twin *source, mh_list *list
   return -1;
 }
 
+/* From a plain set or deque, whose iterators notice changes. */
+static int fill_by_iterator(mhx_graph *graph, PyObject *source, mh_dict *set, mh_list *deque) {
+  PyObject *iter = PyObject_GetIter(source), *item;
+  bool failed = iter == NULL;
+  while (!failed && (item = PyIter_Next(iter)) != NULL) {
+    failed = (set != NULL ? add_entry(graph, set, item, Py_None) : add_item(graph, deque, item)) < 0 ||
+             look_at_signals(graph) < 0;
+    Py_DECREF(item);
+  }
+  Py_XDECREF(iter);
+  return failed || PyErr_Occurred() ? -1 : 0;
+}
+
+static int fill_table(mhx_graph *graph, PyObject *source, mh_type type, uint64_t offset) {
+  mh_dict dict;
+  if (mh_table_owner_at(&graph->space->core, type, offset, &dict)) return mhx_failed(graph->space);
+  if (PyDict_CheckExact(source)) return fill_from_dict(graph, source, &dict);
+  if (PySet_CheckExact(source)) return fill_by_iterator(graph, source, &dict, NULL);
+  return fill_from_twin_dict(graph, (mhx_twin *)source, &dict);
+}
+
 static int fill(mhx_graph *graph, PyObject *source, uint64_t word) {
   mh_space *space = &graph->space->core;
   uint64_t offset = mh_word_offset(word);
-  mh_dict dict;
+  mh_type type = mh_head_type(*(uint64_t *)mh_at(space->region, offset));
   mh_list list;
-  if (mh_word_tag(word) == MH_TAG_DICT_REF) {
-    if (mh_dict_at(space, offset, &dict)) return mhx_failed(graph->space);
-    if (PyDict_CheckExact(source)) return fill_from_dict(graph, source, &dict);
-    return fill_from_twin_dict(graph, (mhx_twin *)source, &dict);
-  }
-  if (mh_list_at(space, offset, &list)) return mhx_failed(graph->space);
+  if (type == MH_TYPE_DICT || type == MH_TYPE_SET) return fill_table(graph, source, type, offset);
+  if (mh_items_owner_at(space, type, offset, &list)) return mhx_failed(graph->space);
   if (PyList_CheckExact(source)) return fill_from_list(graph, source, &list);
+  if (is_plain_deque(graph, source)) return fill_by_iterator(graph, source, NULL, &list);
   return fill_from_twin_list(graph, (mhx_twin *)source, &list);
 }
 

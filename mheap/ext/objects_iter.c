@@ -1,6 +1,7 @@
-/* objects_iter.c: see objects.h. The iterators of dicts and lists, which hold their twin.
+/* objects_iter.c: see objects.h. The iterators of all containers, which hold their twin.
 
-   A dict's iterator notices insertions and removals by its table and the counts in it. */
+   That of a dict or set notices insertions and removals by its table and the counts in it, that of
+   a deque by the changes that its twin counts. */
 #include "objects.h"
 
 typedef struct mhx_iter {
@@ -13,6 +14,7 @@ typedef struct mhx_iter {
   uint64_t part;   /* of a dict, when the iterator was made */
   uint64_t undone; /* the same: how often the heap was rolled back */
   mh_table_counts counts;
+  uint64_t changes; /* of a deque, when the iterator was made */
 } mhx_iter;
 
 static PyObject *iter_new(mhx_twin *twin, int type, int kind, bool reversed) {
@@ -79,7 +81,8 @@ static int next_entry(mhx_iter *iter, mhx_space **space, mh_entry *entry) {
   if (dict_state(iter->twin, &table, &counts)) return mhx_failed(*space);
   if ((table == NULL ? 0 : table->offset) != iter->part || counts.used != iter->counts.used ||
       counts.live != iter->counts.live || iter->undone != (*space)->undone) {
-    PyErr_SetString(PyExc_RuntimeError, "dictionary changed during iteration");
+    bool is_set = iter->twin->of.dict.type == MH_TYPE_SET;
+    PyErr_Format(PyExc_RuntimeError, "%s changed during iteration", is_set ? "set" : "dictionary");
     return -1;
   }
   while (iter->reversed ? iter->index > 0 : iter->index < counts.used) {
@@ -159,6 +162,30 @@ static PyObject *list_iter_hint(PyObject *self, PyObject *unused) {
   return PyLong_FromUnsignedLongLong(left <= items.count ? left : 0);
 }
 
+/* ---- deques ---- */
+
+PyObject *mhx_deque_iterator(mhx_twin *twin, bool reversed) {
+  mh_items items;
+  mhx_iter *iter = (mhx_iter *)iter_new(twin, MHX_DEQUE_ITER, 0, reversed);
+  mhx_space *space = iter == NULL ? NULL : mhx_twin_space(twin);
+  if (space != NULL && mh_list_items(&twin->of.list, &items)) mhx_failed(space), space = NULL;
+  if (space == NULL) return Py_XDECREF(iter), NULL;
+  if (reversed) iter->index = items.count;
+  iter->changes = twin->changes;
+  iter->undone = space->undone;
+  return (PyObject *)iter;
+}
+
+static PyObject *deque_iter_next(PyObject *self) {
+  mhx_iter *iter = (mhx_iter *)self;
+  if (iter->twin == NULL) return NULL;
+  mhx_space *space = mhx_twin_space(iter->twin);
+  if (space == NULL) return exhausted(iter);
+  if (iter->changes == iter->twin->changes && iter->undone == space->undone) return list_iter_next(self);
+  PyErr_SetString(PyExc_RuntimeError, "deque mutated during iteration");
+  return exhausted(iter);
+}
+
 /* ---- beside a writer ---- */
 
 /* What is kept is torn only by a writer that overran it. */
@@ -173,6 +200,7 @@ static PyObject *whole_next(PyObject *self, iternextfunc next) {
 
 static PyObject *whole_dict_iter_next(PyObject *self) { return whole_next(self, dict_iter_next); }
 static PyObject *whole_list_iter_next(PyObject *self) { return whole_next(self, list_iter_next); }
+static PyObject *whole_deque_iter_next(PyObject *self) { return whole_next(self, deque_iter_next); }
 
 /* ---- the types ---- */
 
@@ -189,6 +217,11 @@ static PyType_Slot list_iter_slots[] = {
     {Py_tp_iternext, whole_list_iter_next},    {Py_tp_methods, list_iter_methods},
     {0},
 };
+static PyType_Slot deque_iter_slots[] = {
+    {Py_tp_dealloc, iter_dealloc},       {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, whole_deque_iter_next},   {Py_tp_methods, list_iter_methods},
+    {0},
+};
 
 PyType_Spec mhx_dict_iter_spec = {
     .name = "mheap._core.DictIterator",
@@ -201,4 +234,10 @@ PyType_Spec mhx_list_iter_spec = {
     .basicsize = sizeof(mhx_iter),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = list_iter_slots,
+};
+PyType_Spec mhx_deque_iter_spec = {
+    .name = "mheap._core.DequeIterator",
+    .basicsize = sizeof(mhx_iter),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = deque_iter_slots,
 };

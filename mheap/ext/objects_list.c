@@ -229,8 +229,7 @@ static PyObject *list_clear(PyObject *self, PyObject *unused) {
   Py_RETURN_NONE;
 }
 
-/* _permute(order): item i becomes what was item order[i]. */
-static PyObject *list_permute(PyObject *self, PyObject *order) {
+PyObject *mhx_items_permute(PyObject *self, PyObject *order) {
   if (!PyList_CheckExact(order)) return PyErr_Format(PyExc_TypeError, "a list is needed");
   size_t count = (size_t)PyList_GET_SIZE(order);
   uint64_t *indices = PyMem_Malloc(8 * count + 8);
@@ -265,7 +264,7 @@ static PyMethodDef list_methods[] = {
      "insert($self, index, object, /)\n--\n\nStores a copy before index."},
     {"pop", FAST(list_pop), METH_FASTCALL, "pop($self, index=-1, /)\n--\n\nRemoves the item and returns it."},
     {"clear", list_clear, METH_NOARGS, "clear($self, /)\n--\n\nRemoves all items."},
-    {"_permute", list_permute, METH_O, NULL},
+    {"_permute", mhx_items_permute, METH_O, NULL},
     {"_most_text", mhx_twin_most_text, METH_NOARGS, NULL},
     {"__reversed__", list_reversed, METH_NOARGS, NULL},
     {0},

@@ -138,17 +138,32 @@ mhx_space *mhx_twin_space_slow(mhx_twin *twin) {
   return space;
 }
 
+static int find_type(mhx_state *state, int index, const char *module_name, const char *name) {
+  PyObject *module = PyImport_ImportModule(module_name);
+  PyObject *type = module == NULL ? NULL : PyObject_GetAttrString(module, name);
+  Py_XDECREF(module);
+  if (type == NULL) return -1;
+  Py_XSETREF(state->object_types[index], type);
+  return 0;
+}
+
 int mhx_twin_types(mhx_state *state) {
   if (state->object_types[MHX_LIST] != NULL) return 0;
-  PyObject *module = PyImport_ImportModule("mheap.objects");
-  if (module == NULL) return -1;
-  PyObject *dict = PyObject_GetAttrString(module, "PersistentDict");
-  PyObject *list = dict == NULL ? NULL : PyObject_GetAttrString(module, "PersistentList");
-  Py_DECREF(module);
-  if (list == NULL) return Py_XDECREF(dict), -1;
-  Py_XSETREF(state->object_types[MHX_DICT], dict);
-  Py_XSETREF(state->object_types[MHX_LIST], list);
-  return 0;
+  if (find_type(state, MHX_PLAIN_DEQUE, "_collections", "deque") < 0) return -1;
+  if (find_type(state, MHX_DEQUE, "mheap.objects", "PersistentDeque") < 0) return -1;
+  if (find_type(state, MHX_SET, "mheap.objects", "PersistentSet") < 0) return -1;
+  if (find_type(state, MHX_DICT, "mheap.objects", "PersistentDict") < 0) return -1;
+  return find_type(state, MHX_LIST, "mheap.objects", "PersistentList"); /* last: says that all are there */
+}
+
+/* Where in object_types the twins of containers of a type have theirs. */
+static int index_of(mh_type type) {
+  switch (type) {
+    case MH_TYPE_LIST: return MHX_LIST;
+    case MH_TYPE_SET: return MHX_SET;
+    case MH_TYPE_DEQUE: return MHX_DEQUE;
+    default: return MHX_DICT;
+  }
 }
 
 static mhx_twin *twin_alloc(mhx_space *space, int index) {
@@ -159,13 +174,12 @@ static mhx_twin *twin_alloc(mhx_space *space, int index) {
   return twin;
 }
 
-static PyObject *twin_make(mhx_space *space, uint64_t word) {
-  bool is_dict = mh_word_tag(word) == MH_TAG_DICT_REF;
-  uint64_t offset = mh_word_offset(word);
-  mhx_twin *twin = twin_alloc(space, is_dict ? MHX_DICT : MHX_LIST);
+static PyObject *twin_make(mhx_space *space, mh_type type, uint64_t offset) {
+  mhx_twin *twin = twin_alloc(space, index_of(type));
   if (twin == NULL) return NULL;
-  mheap_err failed = is_dict ? mh_dict_at(&space->core, offset, &twin->of.dict)
-                             : mh_list_at(&space->core, offset, &twin->of.list);
+  bool has_table = type == MH_TYPE_DICT || type == MH_TYPE_SET;
+  mheap_err failed = has_table ? mh_table_owner_at(&space->core, type, offset, &twin->of.dict)
+                               : mh_items_owner_at(&space->core, type, offset, &twin->of.list);
   if (failed) {
     mhx_failed(space);
     Py_DECREF(twin);
@@ -181,7 +195,7 @@ PyObject *mhx_twin_for(mhx_space *space, uint64_t word) {
   mhx_twin **entry = find(space, mh_word_offset(word), container->birth);
   if (*entry != NULL) return Py_NewRef((PyObject *)*entry);
   if (reserve(space) < 0) return NULL;
-  return twin_make(space, word);
+  return twin_make(space, mh_head_type(mh_read(&container->head)), mh_word_offset(word));
 }
 
 PyObject *mhx_twin_nowhere(mhx_space *space) {
@@ -222,13 +236,13 @@ static bool is_there(mhx_space *space, const mhx_twin *twin) {
   uint64_t offset = twin->of.dict.offset;
   if (offset == 0) return true;
   if (mh_block_usable(&space->core, offset) < sizeof(mh_container)) return false;
-  return mh_container_is(&space->core, offset, MH_TYPE_DICT, twin->of.dict.birth) ||
-         mh_container_is(&space->core, offset, MH_TYPE_LIST, twin->of.dict.birth);
+  return mh_container_is(&space->core, offset, twin->of.dict.type, twin->of.dict.birth);
 }
 
 /* What it knew of its table, or items, may be of another by now. */
 static void look_anew(mhx_twin *twin) {
-  mh_dict bare = {.space = twin->of.dict.space, .offset = twin->of.dict.offset, .birth = twin->of.dict.birth};
+  const mh_dict *dict = &twin->of.dict;
+  mh_dict bare = {.space = dict->space, .offset = dict->offset, .birth = dict->birth, .type = dict->type};
   memset(&twin->of, 0, sizeof twin->of);
   twin->of.dict = bare;
 }
@@ -263,15 +277,16 @@ void mhx_twins_rolled_back(mhx_space *space) {
   mhx_orphans_rolled_back(space);
 }
 
-int mhx_twin_kind(mhx_space *space, PyObject *object) {
+mh_type mhx_twin_type(mhx_space *space, PyObject *object) {
   PyObject **types = mhx_state_of_heap(space->heap_obj)->object_types;
-  if ((PyObject *)Py_TYPE(object) == types[MHX_DICT]) return 1;
-  return (PyObject *)Py_TYPE(object) == types[MHX_LIST] ? 2 : 0;
+  for (mh_type type = MH_TYPE_DICT; type <= MH_TYPE_DEQUE; type++)
+    if ((PyObject *)Py_TYPE(object) == types[index_of(type)]) return type;
+  return 0;
 }
 
 PyObject *mhx_twin_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
   (void)args, (void)kwargs;
-  PyErr_Format(PyExc_TypeError, "a %s is made by storing a dict or list in a heap", type->tp_name);
+  PyErr_Format(PyExc_TypeError, "a %s is made by storing a plain one in a heap", type->tp_name);
   return NULL;
 }
 

@@ -172,7 +172,7 @@ def test_an_unhashable_key_is_a_type_error(root: PersistentDict) -> None:
         root[{}] = 1
 
 
-@pytest.mark.parametrize("value", [(), {1}, object(), 1j, bytearray(), range(3), type], ids=repr)
+@pytest.mark.parametrize("value", [(), object(), 1j, bytearray(), range(3), type], ids=repr)
 def test_what_cannot_be_stored_leaves_everything_as_it_was(heap: mheap.Heap, value: Any) -> None:
     root = heap.root
     root["kept"] = "kept and long"

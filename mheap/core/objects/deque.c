@@ -9,8 +9,8 @@ mheap_err mh_deque_new(mh_space *space, uint64_t capacity, uint64_t limit, mh_li
 
 static mheap_err read_limit(mh_list *deque, const mh_container *container, uint64_t *limit) {
   *limit = mh_read(&container->limit);
-  if (*limit <= INT64_MAX) return MHEAP_OK;
-  return mh_corrupt(deque->space, deque->offset + offsetof(mh_container, limit), "the limit of a deque", INT64_MAX,
+  if (*limit <= MH_DEQUE_LIMIT_MAX) return MHEAP_OK;
+  return mh_corrupt(deque->space, deque->offset + offsetof(mh_container, limit), "the limit of a deque", MH_DEQUE_LIMIT_MAX,
                     *limit);
 }
 

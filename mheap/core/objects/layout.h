@@ -189,6 +189,7 @@ typedef struct mh_items_block {
 } mh_items_block;
 
 #define MH_LIST_MAX 0x7ffffff0u
+#define MH_DEQUE_LIMIT_MAX ((uint64_t)1 << 63)
 
 /* ---- deque -------------------------------------------------------------------
    A list's items, and a limit of them in the container.

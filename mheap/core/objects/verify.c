@@ -255,9 +255,9 @@ static void check_items(mh_walk *walk, uint64_t part, uint64_t limit) {
 
 static uint64_t limit_of(mh_walk *walk, mh_type type, const mh_container *container) {
   uint64_t limit = type == MH_TYPE_DEQUE ? mh_read(&container->limit) : 0;
-  if (limit <= INT64_MAX) return limit;
+  if (limit <= MH_DEQUE_LIMIT_MAX) return limit;
   found(walk, 1, mh_offset(walk->space.region, &container->limit),
-        "the limit of a deque: expected %" PRIu64 " at most, found %" PRIu64, (uint64_t)INT64_MAX, limit);
+        "the limit of a deque: expected %" PRIu64 " at most, found %" PRIu64, MH_DEQUE_LIMIT_MAX, limit);
   return 0;
 }
 
