@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
+from itertools import islice
 from typing import Any
 
 import click
 
-PATH_HELP = r"""PATH leads from the root to a value: keys and list positions with "/" between them, as in
+PATH_HELP = r"""PATH leads from the root to a value: keys and positions with "/" between them, as in
 users/ada/3. A "/" inside a key is written \/ and a backslash \\. A step matches the str key that is
 written the same, else the key it is a Python literal of: 1 matches the str "1" first, then the int 1;
 '1' is the str in any case, (1) the int; b'x', 2.5, None, True work too. Empty steps are left out; ''
@@ -25,7 +26,7 @@ class NoSuchPath(click.ClickException):
 
 
 def is_container(value: object) -> bool:
-    return isinstance(value, (Mapping, Sequence)) and not isinstance(value, (str, bytes))
+    return isinstance(value, (Mapping, Sequence, Set)) and not isinstance(value, (str, bytes))
 
 
 def steps(path: str) -> list[str]:
@@ -58,6 +59,8 @@ def _child(value: Any, step: str) -> tuple[Any, ...]:
                 continue
     elif is_container(value) and _INTEGER.fullmatch(step):
         try:
+            if isinstance(value, Set):
+                return tuple(islice(value, int(step), int(step) + 1))
             return (value[int(step)],)
         except (IndexError, ValueError, OverflowError):
             return ()
@@ -77,10 +80,9 @@ def follow(file: str, root: Any, path: str) -> Any:
 
 
 def type_name(value: object) -> str:
-    """What a value is called: the persistent dict and list are ``dict`` and ``list``."""
-    if isinstance(value, Mapping):
-        return "dict"
-    return "list" if is_container(value) else "None" if value is None else type(value).__name__
+    """What a value is called: the persistent dict is a ``dict``, and so on."""
+    name = "None" if value is None else type(value).__name__
+    return name.removeprefix("Persistent").lower() if name.startswith("Persistent") else name
 
 
 def step_of(key: object, container: Any) -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from itertools import islice
 from typing import Any
 
 import click
 
-from mheap.cli._paths import is_container
+from mheap.cli._paths import is_container, type_name
 
 Write = Callable[[str], Any]
 
@@ -103,8 +103,18 @@ def _python_pieces(value: Any, limit: int | None) -> Iterator[str | tuple[Any]]:
         yield between + "..."
 
 
+def _python_marks(value: Any) -> tuple[str, str]:
+    if isinstance(value, Mapping):
+        return "{", "}"
+    if isinstance(value, Set):
+        return ("{", "}") if value else ("set(", ")")
+    if type_name(value) != "deque":
+        return "[", "]"
+    return "deque([", "])" if value.maxlen is None else f"], maxlen={value.maxlen})"
+
+
 def _python_form(value: Any, limit: int | None) -> tuple[str, _Form]:
-    start, end = "{}" if isinstance(value, Mapping) else "[]"
+    start, end = _python_marks(value)
     return start, _Form(end, _python_pieces(value, limit))
 
 

@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,6 +63,28 @@ def test_get_limits_containers(run: Run, sample: Path) -> None:
     assert run("get", sample, "numbers", "--limit", "3").stdout == "[0, 1, 2, ...]\n"
     assert run("get", sample, "numbers", "--limit", "10").stdout == f"{list(range(10))}\n"
     assert run("get", sample, "users", "--limit", "0").stdout == "{...}\n"
+
+
+def test_sets_and_deques(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "sets.heap"
+    with mheap.open(path) as heap:
+        heap.root["s"] = {"a"}
+        heap.root["s"].update([2.5, 3])
+        heap.root["d"] = deque([1, [2], set(), deque([4])], 7)
+    assert run("get", path, "").stdout == (
+        "{'s': {'a', 2.5, 3}, 'd': deque([1, [2], set(), deque([4])], maxlen=7)}\n"
+    )
+    assert run("get", path, "s", "--limit", "1").stdout == "{'a', ...}\n"
+    assert run("get", path, "d", "--limit", "1").stdout == "deque([1, ...], maxlen=7)\n"
+    assert run("get", path, "d/3/0").stdout == "4\n"
+    assert run("get", path, "s/1").stdout == "2.5\n"
+    assert [run("get", path, f"s/{step}").returncode for step in ("3", "-1", "a")] == [1, 1, 1]
+    assert json.loads(run("get", "--json", path, "").stdout) == {"s": ["a", 2.5, 3], "d": [1, [2], [], [4]]}
+    lines = [line.split() for line in run("ls", path).stdout.splitlines()]
+    assert lines == [["s", "set", "3", "items"], ["d", "deque", "4", "items"]]
+    lines = [line.split() for line in run("ls", path, "s").stdout.splitlines()]
+    assert lines == [["0", "str", "'a'"], ["1", "float", "2.5"], ["2", "int", "3"]]
+    assert json.loads(run("ls", "--json", path, "d").stdout)["type"] == "deque"
 
 
 def test_get_raw_writes_the_bytes_alone(run: Run, sample: Path) -> None:
