@@ -41,6 +41,7 @@ else:
 __all__ = ["PersistentDeque", "PersistentDict", "PersistentList", "PersistentSet", "to_python"]
 
 _KEYS, _VALUES, _ITEMS = 0, 1, 2
+_MappingProxy = type(type.__dict__)  # types.MappingProxyType, without the import
 
 
 class _Missing:
@@ -55,6 +56,10 @@ class DictKeys(KeysView["Any"]):
 
     __slots__ = ()
     _mapping: PersistentDict
+
+    @property
+    def mapping(self) -> Mapping[Any, Any]:
+        return _MappingProxy(self._mapping)
 
     def __iter__(self) -> Iterator[Any]:
         return self._mapping._iterate(_KEYS, False)
@@ -71,6 +76,10 @@ class DictValues(ValuesView["Any"]):
 
     __slots__ = ()
     _mapping: PersistentDict
+
+    @property
+    def mapping(self) -> Mapping[Any, Any]:
+        return _MappingProxy(self._mapping)
 
     def __iter__(self) -> Iterator[Any]:
         return self._mapping._iterate(_VALUES, False)
@@ -90,6 +99,10 @@ class DictItems(ItemsView["Any", "Any"]):
 
     __slots__ = ()
     _mapping: PersistentDict
+
+    @property
+    def mapping(self) -> Mapping[Any, Any]:
+        return _MappingProxy(self._mapping)
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         return self._mapping._iterate(_ITEMS, False)

@@ -78,7 +78,7 @@ struct mhx_twin {
   bool loose;         /* once it was all that kept its container */
   bool orphan;        /* the same at the last commit, or one that failed since */
   bool root;          /* of the heap's root: a rollback that takes it away makes this stand for none */
-  uint64_t changes;   /* to a deque, by this process */
+  uint64_t changes;   /* by this process: to a deque all, to a dict or set removals */
   union {             /* all begin with space, offset, birth, type */
     mh_dict dict;     /* also of a set */
     mh_list list;     /* also of a deque */

@@ -99,7 +99,7 @@ static int remove_key(mhx_twin *twin, PyObject *object) {
   if (made == 0) return mh_space_writable(&space->core) ? mhx_failed(space) : 0;
   mheap_err failed = mh_dict_delete(&twin->of.dict, &key.key);
   mhx_key_end(&key);
-  if (failed == MHEAP_OK) return 1;
+  if (failed == MHEAP_OK) return twin->changes++, 1;
   return failed == MHEAP_ERR_NOT_FOUND ? 0 : mhx_failed(space);
 }
 
@@ -139,7 +139,9 @@ static PyObject *take_last(mhx_twin *twin, mhx_space *space, PyObject *pair) {
     if (object == NULL) return NULL;
     PyTuple_SET_ITEM(pair, i, object);
   }
-  return mh_dict_delete(&twin->of.dict, &key) ? (mhx_failed(space), NULL) : pair;
+  if (mh_dict_delete(&twin->of.dict, &key)) return mhx_failed(space), NULL;
+  twin->changes++;
+  return pair;
 }
 
 static PyObject *dict_popitem(PyObject *self, PyObject *unused) {
@@ -170,6 +172,7 @@ static PyObject *dict_clear(PyObject *self, PyObject *unused) {
   mhx_space *space = mhx_twin_space(twin);
   if (space == NULL) return NULL;
   if (mh_dict_clear(&twin->of.dict)) return mhx_failed(space), NULL;
+  twin->changes++;
   Py_RETURN_NONE;
 }
 

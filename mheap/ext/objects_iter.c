@@ -1,7 +1,7 @@
 /* objects_iter.c: see objects.h. The iterators of all containers, which hold their twin.
 
-   That of a dict or set notices insertions and removals by its table and the counts in it, that of
-   a deque by the changes that its twin counts. */
+   They notice changes by those that the twin counts, that of a dict or set also by its table and the
+   counts in it. */
 #include "objects.h"
 
 typedef struct mhx_iter {
@@ -14,7 +14,7 @@ typedef struct mhx_iter {
   uint64_t part;   /* of a dict, when the iterator was made */
   uint64_t undone; /* the same: how often the heap was rolled back */
   mh_table_counts counts;
-  uint64_t changes; /* of a deque, when the iterator was made */
+  uint64_t changes; /* the same: what the twin counted */
 } mhx_iter;
 
 static PyObject *iter_new(mhx_twin *twin, int type, int kind, bool reversed) {
@@ -67,6 +67,7 @@ PyObject *mhx_dict_iterator(mhx_twin *twin, int kind, bool reversed) {
   if (space == NULL) return Py_XDECREF(iter), NULL;
   iter->part = table == NULL ? 0 : table->offset;
   iter->counts = counts;
+  iter->changes = twin->changes;
   iter->undone = space->undone;
   iter->index = reversed ? counts.used : 0;
   return (PyObject *)iter;
@@ -80,7 +81,8 @@ static int next_entry(mhx_iter *iter, mhx_space **space, mh_entry *entry) {
   if (*space == NULL) return -1;
   if (dict_state(iter->twin, &table, &counts)) return mhx_failed(*space);
   if ((table == NULL ? 0 : table->offset) != iter->part || counts.used != iter->counts.used ||
-      counts.live != iter->counts.live || iter->undone != (*space)->undone) {
+      counts.live != iter->counts.live || iter->changes != iter->twin->changes ||
+      iter->undone != (*space)->undone) {
     bool is_set = iter->twin->of.dict.type == MH_TYPE_SET;
     PyErr_Format(PyExc_RuntimeError, "%s changed during iteration", is_set ? "set" : "dictionary");
     return -1;
@@ -202,10 +204,41 @@ static PyObject *whole_dict_iter_next(PyObject *self) { return whole_next(self, 
 static PyObject *whole_list_iter_next(PyObject *self) { return whole_next(self, list_iter_next); }
 static PyObject *whole_deque_iter_next(PyObject *self) { return whole_next(self, deque_iter_next); }
 
+/* ---- pickling ---- */
+
+/* Another iterator at the same place. The first keeps the commit for it. */
+static PyObject *again(const mhx_iter *iter) {
+  mhx_iter *copy = PyObject_New(mhx_iter, Py_TYPE(iter));
+  if (copy == NULL) return NULL;
+  PyObject head = *(PyObject *)copy;
+  *copy = *iter;
+  *(PyObject *)copy = head;
+  copy->kept = false;
+  Py_XINCREF(copy->twin);
+  return (PyObject *)copy;
+}
+
+/* iter(list of the rest), as the iterators of plain containers. */
+static PyObject *iter_reduce(PyObject *self, PyObject *unused) {
+  (void)unused;
+  PyObject *copy = again((mhx_iter *)self), *rest = copy == NULL ? NULL : PySequence_List(copy);
+  Py_XDECREF(copy);
+  if (rest == NULL) return NULL;
+  return Py_BuildValue("O(N)", PyDict_GetItemString(PyEval_GetBuiltins(), "iter"), rest);
+}
+
 /* ---- the types ---- */
 
-static PyMethodDef dict_iter_methods[] = {{"__length_hint__", dict_iter_hint, METH_NOARGS, NULL}, {0}};
-static PyMethodDef list_iter_methods[] = {{"__length_hint__", list_iter_hint, METH_NOARGS, NULL}, {0}};
+static PyMethodDef dict_iter_methods[] = {
+    {"__length_hint__", dict_iter_hint, METH_NOARGS, NULL},
+    {"__reduce__", iter_reduce, METH_NOARGS, NULL},
+    {0},
+};
+static PyMethodDef list_iter_methods[] = {
+    {"__length_hint__", list_iter_hint, METH_NOARGS, NULL},
+    {"__reduce__", iter_reduce, METH_NOARGS, NULL},
+    {0},
+};
 
 static PyType_Slot dict_iter_slots[] = {
     {Py_tp_dealloc, iter_dealloc},       {Py_tp_iter, PyObject_SelfIter},

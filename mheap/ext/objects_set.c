@@ -20,10 +20,15 @@ static int has(mhx_twin *twin, PyObject *object) {
   return found == MHEAP_ERR_NOT_FOUND ? 0 : mhx_failed(space);
 }
 
+static bool is_set(PyObject *self, PyObject *object) {
+  if (PySet_Check(object)) return true;
+  return (PyObject *)Py_TYPE(object) == mhx_state_of_heap(((mhx_twin *)self)->heap_obj)->object_types[MHX_SET];
+}
+
 /* A set, which has no hash, is looked for as the frozenset that is equal to it. */
 static int or_frozen(int (*work)(mhx_twin *twin, PyObject *object), PyObject *self, PyObject *object) {
   int result = work((mhx_twin *)self, object);
-  if (result >= 0 || !PySet_Check(object) || !PyErr_ExceptionMatches(PyExc_TypeError)) return result;
+  if (result >= 0 || !PyErr_ExceptionMatches(PyExc_TypeError) || !is_set(self, object)) return result;
   PyErr_Clear();
   PyObject *frozen = PyFrozenSet_New(object);
   result = frozen == NULL ? -1 : work((mhx_twin *)self, frozen);
@@ -75,7 +80,7 @@ static int take_out(mhx_twin *twin, PyObject *object) {
   if (made == 0) return mh_space_writable(&space->core) ? mhx_failed(space) : 0;
   mheap_err failed = mh_dict_delete(&twin->of.dict, &key.key);
   mhx_key_end(&key);
-  if (failed == MHEAP_OK) return 1;
+  if (failed == MHEAP_OK) return twin->changes++, 1;
   return failed == MHEAP_ERR_NOT_FOUND ? 0 : mhx_failed(space);
 }
 
@@ -130,6 +135,7 @@ static PyObject *set_clear(PyObject *self, PyObject *unused) {
   mhx_space *space = mhx_twin_space(twin);
   if (space == NULL) return NULL;
   if (mh_dict_clear(&twin->of.dict)) return mhx_failed(space), NULL;
+  twin->changes++;
   Py_RETURN_NONE;
 }
 
