@@ -140,6 +140,9 @@ class PersistentDict(DictTwin, MutableMapping["Any", "Any"]):
         """Stores the items of a mapping, or (key, value) pairs; then those given by name."""
         if type(other) is dict:
             self._update_from(other)
+        elif type(other) is PersistentDict:
+            for key, value in other.items():
+                self[key] = value
         elif hasattr(other, "keys"):
             for key in other.keys():  # noqa: SIM118 (what dict.update asks for)
                 self[key] = other[key]

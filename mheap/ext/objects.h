@@ -181,6 +181,16 @@ static inline void mhx_key_end(mhx_key *key) {
 /* For looking up: an unhashable type raises (-1), any other foreign type is in no dict (0).
    May run Python code; *space is the twin's, asked for after that. */
 int mhx_key_find(mhx_twin *twin, PyObject *object, mhx_key *key, mhx_space **space);
+/* The same, at once for a plain str, which most keys are. */
+static inline int mhx_key_look(mhx_twin *twin, PyObject *object, mhx_key *key, mhx_space **space) {
+  if (!PyUnicode_CheckExact(object) || !PyUnicode_IS_COMPACT(object)) return mhx_key_find(twin, object, key, space);
+  *space = mhx_twin_space(twin);
+  if (*space == NULL) return -1;
+  key->limbs = NULL;
+  mh_key_text(&(*space)->core, &key->key, MH_TAG_STR_REF, PyUnicode_KIND(object), PyUnicode_DATA(object),
+              (uint64_t)PyUnicode_GET_LENGTH(object));
+  return 1;
+}
 
 /* A scalar as a value with one reference. 1: made; 0: no scalar; -1: an exception. */
 int mhx_scalar(mhx_space *space, PyObject *object, uint64_t *word);

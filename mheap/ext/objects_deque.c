@@ -94,12 +94,9 @@ static PyObject *deque_reversed(PyObject *self, PyObject *unused) {
 
 /* Words made from values; no more than the limit allows, unless that is none. */
 static int push(mhx_twin *twin, mhx_space *space, mh_end end, mhx_words *words) {
-  uint64_t limit;
-  mheap_err failed = mh_deque_limit(&twin->of.list, &limit);
-  uint64_t count = !failed && limit == 1 ? 0 : words->count;
-  if (!failed) failed = mh_deque_push(&twin->of.list, end, words->words, count);
-  if (failed) return mhx_words_failed(space, words);
-  if (count == 0) mhx_words_refused(space, words);
+  mheap_err failed = mh_deque_push(&twin->of.list, end, words->words, words->count);
+  if (failed && failed != MHEAP_ERR_NOT_FOUND) return mhx_words_failed(space, words);
+  if (failed) mhx_words_refused(space, words);
   else mhx_words_taken(words);
   return changed(twin);
 }
@@ -214,7 +211,7 @@ static PyObject *pop(PyObject *self, mh_end end) {
     mh_items items;
     mhx_space *space = open_items(self, &items);
     if (space == NULL) return NULL;
-    if (mh_space_writable(&space->core)) return mhx_failed(space), NULL;
+    if (items.count == 0 && mh_space_writable(&space->core)) return mhx_failed(space), NULL;
     if (items.count == 0) return index_error("pop from an empty deque");
     uint64_t at = end == MH_LEFT ? 0 : items.count - 1, changes = twin->changes;
     PyObject *item = mhx_from_word(space, items.words[at]);

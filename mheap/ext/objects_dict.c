@@ -13,21 +13,10 @@ static PyObject *no_key(PyObject *key) {
 
 /* ---- reading ---- */
 
-/* What most keys are: mhx_key_find for a plain str. */
-static inline int str_key(mhx_twin *twin, PyObject *object, mhx_key *key, mhx_space **space) {
-  *space = mhx_twin_space(twin);
-  if (*space == NULL) return -1;
-  key->limbs = NULL;
-  mh_key_text(&(*space)->core, &key->key, MH_TAG_STR_REF, PyUnicode_KIND(object), PyUnicode_DATA(object),
-              (uint64_t)PyUnicode_GET_LENGTH(object));
-  return 1;
-}
-
 /* 1: *word is what the key leads to; 0: it is not there; -1: an exception. */
 static inline int look_up(mhx_twin *twin, PyObject *object, mhx_space **space, uint64_t *word) {
   mhx_key key;
-  bool plain = PyUnicode_CheckExact(object) && PyUnicode_IS_COMPACT(object);
-  int made = plain ? str_key(twin, object, &key, space) : mhx_key_find(twin, object, &key, space);
+  int made = mhx_key_look(twin, object, &key, space);
   if (made <= 0) return made;
   mheap_err found = mh_dict_get(&twin->of.dict, &key.key, word);
   mhx_key_end(&key);
@@ -74,7 +63,8 @@ MHX_WHOLE_OBJECT(dict_get, (PyObject *self, PyObject *const *args, Py_ssize_t na
 
 /* ---- changing ---- */
 
-static int dict_set(mhx_twin *twin, PyObject *key_object, PyObject *value) {
+/* *stored, if there is one, is the word that the value became. */
+static int dict_set(mhx_twin *twin, PyObject *key_object, PyObject *value, uint64_t *stored) {
   mhx_space *space = mhx_twin_space(twin);
   mhx_words words;
   mhx_key key;
@@ -86,7 +76,10 @@ static int dict_set(mhx_twin *twin, PyObject *key_object, PyObject *value) {
   if (made > 0 && mhx_root_exists(space, twin) < 0) made = -1;
   mheap_err failed = made > 0 ? mh_dict_set(&twin->of.dict, &key.key, words.words[0]) : MHEAP_OK;
   mhx_key_end(&key);
-  if (made > 0 && !failed) return mhx_words_taken(&words), 0;
+  if (made > 0 && !failed) {
+    if (stored != NULL) *stored = words.words[0];
+    return mhx_words_taken(&words), 0;
+  }
   return failed ? mhx_words_failed(space, &words) : mhx_words_refused(space, &words);
 }
 
@@ -104,7 +97,7 @@ static int remove_key(mhx_twin *twin, PyObject *object) {
 }
 
 static int dict_ass_subscript(PyObject *self, PyObject *key, PyObject *value) {
-  if (value != NULL) return dict_set((mhx_twin *)self, key, value);
+  if (value != NULL) return dict_set((mhx_twin *)self, key, value, NULL);
   int removed = remove_key((mhx_twin *)self, key);
   if (removed == 0) no_key(key);
   return removed > 0 ? 0 : -1;
@@ -159,11 +152,8 @@ static PyObject *dict_setdefault(PyObject *self, PyObject *const *args, Py_ssize
   uint64_t word;
   if (nargs < 1 || nargs > 2) return mhx_arity("setdefault", nargs < 1 ? 1 : 2, nargs);
   int found = look_up(twin, args[0], &space, &word);
-  if (found == 0) {
-    if (dict_set(twin, args[0], nargs == 2 ? args[1] : Py_None) < 0) return NULL;
-    found = look_up(twin, args[0], &space, &word);
-  }
-  return found > 0 ? mhx_from_word(space, word) : NULL;
+  if (found == 0) found = dict_set(twin, args[0], nargs == 2 ? args[1] : Py_None, &word);
+  return found < 0 ? NULL : mhx_from_word(space, word);
 }
 
 static PyObject *dict_clear(PyObject *self, PyObject *unused) {
@@ -185,7 +175,7 @@ static PyObject *dict_update_from(PyObject *self, PyObject *source) {
   while (PyDict_Next(source, &at, &key, &value)) {
     Py_INCREF(key);
     Py_INCREF(value);
-    int failed = dict_set((mhx_twin *)self, key, value);
+    int failed = dict_set((mhx_twin *)self, key, value, NULL);
     Py_DECREF(key);
     Py_DECREF(value);
     if (failed < 0 || (at % 4096 == 0 && PyErr_CheckSignals() < 0)) return NULL;

@@ -12,7 +12,7 @@ static int has(mhx_twin *twin, PyObject *object) {
   mhx_space *space;
   mhx_key key;
   uint64_t word;
-  int made = mhx_key_find(twin, object, &key, &space);
+  int made = mhx_key_look(twin, object, &key, &space);
   if (made <= 0) return made;
   mheap_err found = mh_dict_get(&twin->of.dict, &key.key, &word);
   mhx_key_end(&key);
@@ -75,7 +75,7 @@ static int add(mhx_twin *twin, PyObject *object) {
 static int take_out(mhx_twin *twin, PyObject *object) {
   mhx_space *space;
   mhx_key key;
-  int made = mhx_key_find(twin, object, &key, &space);
+  int made = mhx_key_look(twin, object, &key, &space);
   if (made < 0) return -1;
   if (made == 0) return mh_space_writable(&space->core) ? mhx_failed(space) : 0;
   mheap_err failed = mh_dict_delete(&twin->of.dict, &key.key);

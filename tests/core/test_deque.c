@@ -142,7 +142,7 @@ static void more_words_than_the_limit_are_refused(void) {
   kit kit = kit_open();
   mh_list deque = rooted_deque(&kit, 3), none = rooted_deque(&kit, 1);
   uint64_t words[3] = {mh_word_int(1), mh_word_int(2), mh_word_int(3)};
-  CHECK_EQ(mh_deque_push(&none, MH_LEFT, words, 1), MHEAP_ERR_ARGUMENT);
+  CHECK_EQ(mh_deque_push(&none, MH_LEFT, words, 1), MHEAP_ERR_NOT_FOUND);
   deque = rooted_deque(&kit, 3);
   CHECK_EQ(mh_deque_push(&deque, MH_LEFT, words, 3), MHEAP_ERR_ARGUMENT);
   CHECK_EQ(mh_deque_push(&deque, MH_LEFT, words, 2), MHEAP_OK);

@@ -94,6 +94,7 @@ mheap_err mh_deque_push(mh_list *deque, mh_end end, const uint64_t *words, uint6
   mheap_err failed = mh_list_to_change(deque, &container, &items);
   if (!failed) failed = read_limit(deque, container, &limit);
   if (failed || count == 0) return failed;
+  if (limit == 1) return MHEAP_ERR_NOT_FOUND;
   uint64_t most = limit == 0 ? UINT64_MAX : limit - 1;
   if (count > most) return mh_fail(mh_error(deque->space->heap), MHEAP_ERR_ARGUMENT, "more items than the deque may have");
   uint64_t dropped = items.count > most - count ? items.count - (most - count) : 0;

@@ -16,7 +16,8 @@ mheap_err mh_deque_new(mh_space *space, uint64_t capacity, uint64_t limit, mh_li
 mheap_err mh_deque_limit(mh_list *deque, uint64_t *limit);
 
 /* Adds the words, in the order in which they shall stand, at an end; what is beyond the limit then
-   goes from the other end. At most as many words as the limit allows: else MHEAP_ERR_ARGUMENT. */
+   goes from the other end. At most as many words as the limit allows: else MHEAP_ERR_ARGUMENT; if it
+   allows none, MHEAP_ERR_NOT_FOUND, without an error set. */
 mheap_err mh_deque_push(mh_list *deque, mh_end end, const uint64_t *words, uint64_t count);
 /* The last `steps` items become the first. Costs as much as the smaller part of the two. */
 mheap_err mh_deque_rotate(mh_list *deque, uint64_t steps);

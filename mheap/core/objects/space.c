@@ -6,8 +6,6 @@ void mh_space_init(mh_space *space, mheap *heap) {
   memcpy(space->seed, heap->region->super->identity.hash_seed, sizeof space->seed);
 }
 
-mheap_err mh_space_writable(mh_space *space) { return mh_heap_writable(space->heap); }
-
 mheap_err mh_corrupt(mh_space *space, uint64_t offset, const char *what, uint64_t expected, uint64_t found) {
   return mh_fail_corrupt(mh_error(space->heap), space->region->path, offset, what, expected, found);
 }

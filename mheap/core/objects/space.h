@@ -26,7 +26,11 @@ struct mh_space {
 void mh_space_init(mh_space *space, mheap *heap);
 
 /* Refuses a heap that must not be read, or changed, now. */
-mheap_err mh_space_writable(mh_space *space);
+static inline mheap_err mh_space_writable(mh_space *space) {
+  const mh_region *region = space->region;
+  bool begun = atomic_load_explicit(&region->open, memory_order_acquire);
+  return begun && mh_region_writable(region) && !region->cut ? MHEAP_OK : mh_heap_writable(space->heap);
+}
 
 /* A contradiction in the file: sets the heap's error. */
 mheap_err mh_corrupt(mh_space *space, uint64_t offset, const char *what, uint64_t expected, uint64_t found);
