@@ -183,7 +183,8 @@ static inline void mhx_key_end(mhx_key *key) {
 int mhx_key_find(mhx_twin *twin, PyObject *object, mhx_key *key, mhx_space **space);
 /* The same, at once for a plain str, which most keys are. */
 static inline int mhx_key_look(mhx_twin *twin, PyObject *object, mhx_key *key, mhx_space **space) {
-  if (!PyUnicode_CheckExact(object) || !PyUnicode_IS_COMPACT(object)) return mhx_key_find(twin, object, key, space);
+  bool plain = PyUnicode_CheckExact(object) && PyUnicode_IS_COMPACT(object);
+  if (!plain) return mhx_key_find(twin, object, key, space);
   *space = mhx_twin_space(twin);
   if (*space == NULL) return -1;
   key->limbs = NULL;

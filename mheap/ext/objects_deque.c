@@ -139,8 +139,8 @@ static PyObject *push_all(PyObject *self, PyObject *iterable, mh_end end) {
   Py_RETURN_NONE;
 }
 
-static PyObject *deque_extend(PyObject *self, PyObject *iterable) { return push_all(self, iterable, MH_RIGHT); }
-static PyObject *deque_extendleft(PyObject *self, PyObject *iterable) { return push_all(self, iterable, MH_LEFT); }
+static PyObject *deque_extend(PyObject *self, PyObject *items) { return push_all(self, items, MH_RIGHT); }
+static PyObject *deque_extendleft(PyObject *self, PyObject *items) { return push_all(self, items, MH_LEFT); }
 
 /* Where to insert, as of now: making the value may have run Python code. */
 static int insert(mhx_twin *twin, mhx_space *space, Py_ssize_t at, mhx_words *words) {
@@ -158,7 +158,9 @@ static int insert(mhx_twin *twin, mhx_space *space, Py_ssize_t at, mhx_words *wo
 static int refuse_if_full(mhx_twin *twin, mhx_space *space) {
   mh_items items;
   uint64_t limit;
-  if (mh_list_items(&twin->of.list, &items) || mh_deque_limit(&twin->of.list, &limit)) return mhx_failed(space);
+  mheap_err failed = mh_list_items(&twin->of.list, &items);
+  if (!failed) failed = mh_deque_limit(&twin->of.list, &limit);
+  if (failed) return mhx_failed(space);
   if (limit == 0 || items.count < limit - 1) return 0;
   return index_error("deque already at its maximum size"), -1;
 }
@@ -201,7 +203,8 @@ static int delete_items(mhx_twin *twin, uint64_t from, uint64_t count) {
 static int deque_ass_subscript(PyObject *self, PyObject *index, PyObject *value) {
   Py_ssize_t at;
   if (index_of(self, index, &at) < 0) return -1;
-  return value == NULL ? delete_items((mhx_twin *)self, (uint64_t)at, 1) : set_item((mhx_twin *)self, (uint64_t)at, value);
+  mhx_twin *twin = (mhx_twin *)self;
+  return value == NULL ? delete_items(twin, (uint64_t)at, 1) : set_item(twin, (uint64_t)at, value);
 }
 
 /* Making the object may run finalizers, which may change the deque: then it is another that goes. */
@@ -259,17 +262,19 @@ static PyObject *deque_permute(PyObject *self, PyObject *order) {
 
 static PyMethodDef deque_methods[] = {
     {"append", deque_append, METH_O, "append($self, object, /)\n--\n\nStores a copy at the right end."},
-    {"appendleft", deque_appendleft, METH_O, "appendleft($self, object, /)\n--\n\nStores a copy at the left end."},
+    {"appendleft", deque_appendleft, METH_O,
+     "appendleft($self, object, /)\n--\n\nStores a copy at the left end."},
     {"extend", deque_extend, METH_O,
      "extend($self, iterable, /)\n--\n\nStores copies of all its items at the right end."},
     {"extendleft", deque_extendleft, METH_O,
-     "extendleft($self, iterable, /)\n--\n\nStores copies of all its items at the left end, one before the other."},
+     "extendleft($self, iterable, /)\n--\n\nStores copies of its items at the left end, one by one."},
     {"insert", FAST(deque_insert), METH_FASTCALL,
      "insert($self, index, object, /)\n--\n\nStores a copy before index."},
     {"pop", deque_pop, METH_NOARGS, "pop($self, /)\n--\n\nRemoves the rightmost item and returns it."},
-    {"popleft", deque_popleft, METH_NOARGS, "popleft($self, /)\n--\n\nRemoves the leftmost item and returns it."},
+    {"popleft", deque_popleft, METH_NOARGS,
+     "popleft($self, /)\n--\n\nRemoves the leftmost item and returns it."},
     {"rotate", FAST(deque_rotate), METH_FASTCALL,
-     "rotate($self, n=1, /)\n--\n\nMoves the last n items to the left end; negative n, the first to the right."},
+     "rotate($self, n=1, /)\n--\n\nMoves the last n items to the left end; if negative, back."},
     {"clear", deque_clear, METH_NOARGS, "clear($self, /)\n--\n\nRemoves all items."},
     {"_permute", deque_permute, METH_O, NULL},
     {"_most_text", mhx_twin_most_text, METH_NOARGS, NULL},

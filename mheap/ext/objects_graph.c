@@ -172,7 +172,8 @@ static int plain_deque_word(mhx_graph *graph, PyObject *object, uint64_t *word) 
 }
 
 static bool is_plain_deque(const mhx_graph *graph, PyObject *object) {
-  return (PyObject *)Py_TYPE(object) == mhx_state_of_heap(graph->space->heap_obj)->object_types[MHX_PLAIN_DEQUE];
+  PyObject **types = mhx_state_of_heap(graph->space->heap_obj)->object_types;
+  return (PyObject *)Py_TYPE(object) == types[MHX_PLAIN_DEQUE];
 }
 
 static int container_word(mhx_graph *graph, PyObject *object, uint64_t *word) {

@@ -22,7 +22,8 @@ static int has(mhx_twin *twin, PyObject *object) {
 
 static bool is_set(PyObject *self, PyObject *object) {
   if (PySet_Check(object)) return true;
-  return (PyObject *)Py_TYPE(object) == mhx_state_of_heap(((mhx_twin *)self)->heap_obj)->object_types[MHX_SET];
+  PyObject **types = mhx_state_of_heap(((mhx_twin *)self)->heap_obj)->object_types;
+  return (PyObject *)Py_TYPE(object) == types[MHX_SET];
 }
 
 /* A set, which has no hash, is looked for as the frozenset that is equal to it. */
@@ -163,7 +164,8 @@ static PyObject *set_update(PyObject *self, PyObject *const *args, Py_ssize_t na
 static PyMethodDef set_methods[] = {
     {"add", set_add, METH_O, "add($self, object, /)\n--\n\nStores the object, unless an equal one is there."},
     {"discard", set_discard, METH_O, "discard($self, object, /)\n--\n\nRemoves the object, if it is there."},
-    {"remove", set_remove, METH_O, "remove($self, object, /)\n--\n\nRemoves the object; KeyError without it."},
+    {"remove", set_remove, METH_O,
+     "remove($self, object, /)\n--\n\nRemoves the object; KeyError without it."},
     {"pop", set_pop, METH_NOARGS, "pop($self, /)\n--\n\nRemoves the last object and returns it."},
     {"clear", set_clear, METH_NOARGS, "clear($self, /)\n--\n\nRemoves everything."},
     {"update", FAST(set_update), METH_FASTCALL,

@@ -69,4 +69,6 @@ static void a_dict_is_no_set(void) {
   kit_close(&kit);
 }
 
-TEST_MAIN(TEST(members_are_there_once_in_order), TEST(adding_what_is_there_stores_nothing), TEST(a_dict_is_no_set))
+TEST_MAIN(TEST(members_are_there_once_in_order),
+          TEST(adding_what_is_there_stores_nothing),
+          TEST(a_dict_is_no_set))

@@ -69,12 +69,14 @@ static void with_every_value(uint64_t *(*field)(zoo *)) {
   zoo_open(&zoo);
   uint64_t size = mh_region_size(zoo.kit.space.region), before = *field(&zoo);
   const uint64_t values[] = {0, 1, 2, 7, 8, 9, 10, 15, 16, before - 16, before + 16, before + 1, before - 1,
-                             before ^ 1, before << 1, zoo.root.offset, zoo.root.part, zoo.set.offset, zoo.set.part,
-                             zoo.deque.offset, zoo.deque.confirmed, size, size - 16, size + 16, 0xffff, 0x7fffffff,
-                             0xffffffff, 0xffffffff00000000, INT64_MAX, MH_DEQUE_LIMIT_MAX, MH_DEQUE_LIMIT_MAX + 1,
+                             before ^ 1, before << 1, zoo.root.offset, zoo.root.part, zoo.set.offset,
+                             zoo.set.part, zoo.deque.offset, zoo.deque.confirmed, size, size - 16, size + 16,
+                             0xffff, 0x7fffffff, 0xffffffff, 0xffffffff00000000, INT64_MAX,
+                             MH_DEQUE_LIMIT_MAX, MH_DEQUE_LIMIT_MAX + 1,
                              UINT64_MAX, UINT64_MAX - 15, MH_OFFSET_MAX, before ^ 0xff, before ^ 0xff00,
                              before ^ 0xff0000, before ^ 0x1000000, before ^ 0x2000000, before ^ 0x3000000,
-                             before ^ 0xff000000, before ^ (uint64_t)0xff << 32, before ^ (uint64_t)0xff << 56};
+                             before ^ 0xff000000, before ^ (uint64_t)0xff << 32,
+                             before ^ (uint64_t)0xff << 56};
   mheap_abandon(zoo.kit.heap);
   for (size_t i = 0; i < sizeof values / sizeof *values; i++)
     for (int operation = 0; operation < OPERATIONS; operation++) {
@@ -136,4 +138,6 @@ static void as_they_are_nothing_is_found(void) {
   kit_close(&zoo.kit);
 }
 
-TEST_MAIN(TEST(as_they_are_nothing_is_found), TEST(hostile_sets_are_harmless), TEST(hostile_deques_are_harmless))
+TEST_MAIN(TEST(as_they_are_nothing_is_found),
+          TEST(hostile_sets_are_harmless),
+          TEST(hostile_deques_are_harmless))

@@ -121,7 +121,8 @@ static inline void use_value(used *u, mh_space *space, uint64_t word, unsigned d
       if (depth > 0 && mh_list_at(space, offset, &list) == MHEAP_OK) use_list(u, &list, depth - 1);
       break;
     case MH_TAG_OTHER_REF:
-      if (depth == 0 || mh_object_at(space, word) == NULL || mh_deque_at(space, offset, &list) != MHEAP_OK) break;
+      if (depth == 0 || mh_object_at(space, word) == NULL) break;
+      if (mh_deque_at(space, offset, &list) != MHEAP_OK) break;
       if (mh_deque_limit(&list, &limit) == MHEAP_OK) u->sum += limit;
       use_list(u, &list, depth - 1);
       break;
@@ -141,7 +142,10 @@ static inline uint64_t use_new_deque(mh_space *space) {
   mh_list deque;
   uint64_t word;
   if (mh_deque_new(space, 4, 8, &deque) != MHEAP_OK) return 0;
-  for (int i = 0; i < 10; i++) word = mh_word_int(i), mh_deque_push(&deque, i % 3 == 0 ? MH_LEFT : MH_RIGHT, &word, 1);
+  for (int i = 0; i < 10; i++) {
+    word = mh_word_int(i);
+    mh_deque_push(&deque, i % 3 == 0 ? MH_LEFT : MH_RIGHT, &word, 1);
+  }
   mh_deque_rotate(&deque, 3);
   return mh_container_ref(MH_TYPE_DEQUE, deque.offset);
 }

@@ -9,8 +9,12 @@ import json
 import operator
 import os
 import pickle
+import random
+import signal
+import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, MutableSequence, MutableSet
@@ -589,6 +593,55 @@ def test_a_reader_sees_whole_commits(heap_path: Path) -> None:
                 del iterator
                 assert [*total(reader)] == [i + 1, i + 1]
                 assert sorted(reader.root["s"]) == [*range(i + 1)]
+
+
+# ---- killed ----
+
+WORKER = """
+import sys, mheap
+from collections import deque
+heap = mheap.open(sys.argv[1], mode="live", salvage=False)
+root = heap.root
+s = root.setdefault("s", set())
+d = root.setdefault("d", deque(maxlen=50))
+print("ready", flush=True)
+i = root.setdefault("next", 0)
+while True:
+    s.add(f"member number {i}")
+    s.discard(f"member number {i - 100}")
+    d.append([i])
+    if i % 7 == 3: d.rotate(i % 11 - 5)
+    if i % 13 == 5: d.appendleft(d.pop())
+    if i % 31 == 6: d.popleft()
+    if i % 301 == 100: s.clear()
+    i += 1
+    root["next"] = i
+"""
+
+
+def test_a_killed_process_leaves_sound_sets_and_deques(heap_path: Path) -> None:
+    wait = random.Random(1)
+    done = 0
+    for _ in range(int(os.environ.get("MHEAP_KILLS", "25"))):
+        worker = subprocess.Popen([sys.executable, "-c", WORKER, str(heap_path)], stdout=subprocess.PIPE)
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == b"ready\n"
+        time.sleep(wait.random() * 0.05)
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+        worker.stdout.close()
+        with mheap.open(heap_path, mode="live") as heap:
+            broken: list[Any] = []
+            heap.check(lambda finding, broken=broken: broken.append(finding) if finding.severity else None)  # type: ignore[misc]
+            assert broken == []
+            root = heap.root
+            count = root.get("next", 0)
+            assert all(count - 101 <= int(member.split()[-1]) <= count for member in root["s"])
+            assert all(type(item[0]) is int and item[0] <= count for item in root["d"])
+            assert len(root["d"]) <= 50
+            assert count >= done
+            done = count
+    assert done > 0
 
 
 # ---- counting ----

@@ -10,8 +10,8 @@ mheap_err mh_deque_new(mh_space *space, uint64_t capacity, uint64_t limit, mh_li
 static mheap_err read_limit(mh_list *deque, const mh_container *container, uint64_t *limit) {
   *limit = mh_read(&container->limit);
   if (*limit <= MH_DEQUE_LIMIT_MAX) return MHEAP_OK;
-  return mh_corrupt(deque->space, deque->offset + offsetof(mh_container, limit), "the limit of a deque", MH_DEQUE_LIMIT_MAX,
-                    *limit);
+  uint64_t place = deque->offset + offsetof(mh_container, limit);
+  return mh_corrupt(deque->space, place, "the limit of a deque", MH_DEQUE_LIMIT_MAX, *limit);
 }
 
 mheap_err mh_deque_limit(mh_list *deque, uint64_t *limit) {
@@ -96,7 +96,8 @@ mheap_err mh_deque_push(mh_list *deque, mh_end end, const uint64_t *words, uint6
   if (failed || count == 0) return failed;
   if (limit == 1) return MHEAP_ERR_NOT_FOUND;
   uint64_t most = limit == 0 ? UINT64_MAX : limit - 1;
-  if (count > most) return mh_fail(mh_error(deque->space->heap), MHEAP_ERR_ARGUMENT, "more items than the deque may have");
+  if (count > most)
+    return mh_fail(mh_error(deque->space->heap), MHEAP_ERR_ARGUMENT, "more items than the deque may have");
   uint64_t dropped = items.count > most - count ? items.count - (most - count) : 0;
   return push(deque, container, &items, end, words, count, dropped);
 }
@@ -106,7 +107,8 @@ mheap_err mh_deque_push(mh_list *deque, mh_end end, const uint64_t *words, uint6
 static mheap_err rotate_to_new(mh_list *deque, mh_container *container, const mh_items *items, mh_end end,
                                uint64_t steps) {
   uint64_t old = container->part, rest = items->count - steps;
-  mheap_err failed = to_new(deque, container, items, end, (run){items->words + rest, steps}, (run){items->words, rest});
+  run first = {items->words + rest, steps}, second = {items->words, rest};
+  mheap_err failed = to_new(deque, container, items, end, first, second);
   if (!failed) mh_block_free(deque->space, old);
   return failed;
 }

@@ -22,7 +22,9 @@ typedef struct mh_dict {
 } mh_dict;
 
 /* A handle that stands for a root that is not there: an empty dict in which nothing can be set. */
-static inline mh_dict mh_dict_nowhere(mh_space *space) { return (mh_dict){.space = space, .type = MH_TYPE_DICT}; }
+static inline mh_dict mh_dict_nowhere(mh_space *space) {
+  return (mh_dict){.space = space, .type = MH_TYPE_DICT};
+}
 /* A handle for the dict, or set, at `offset`; its birth number is read from it. */
 mheap_err mh_table_owner_at(mh_space *space, mh_type type, uint64_t offset, mh_dict *dict);
 /* A new, unpublished one with one reference and room for `capacity` entries. */

@@ -43,7 +43,8 @@ mheap_err mh_items_owner_at(mh_space *space, mh_type type, uint64_t offset, mh_l
   mh_container *container;
   mheap_err failed = mh_container_at(space, offset, type, 0, &container);
   if (failed) return failed;
-  if (container->birth == 0) return mh_corrupt(space, offset + 8, "the birth number of a list or deque", 1, 0);
+  if (container->birth == 0)
+    return mh_corrupt(space, offset + 8, "the birth number of a list or deque", 1, 0);
   *list = (mh_list){.space = space, .offset = offset, .birth = container->birth, .type = type};
   return MHEAP_OK;
 }
@@ -130,8 +131,8 @@ static mheap_err splice_to_new(mh_list *list, mh_container *container, const mh_
                                uint64_t removed, const uint64_t *words, uint64_t count) {
   uint64_t total = old->count - removed + count, offset, part = container->part;
   mh_items made;
-  bool grows = count > removed;
-  mheap_err failed = mh_items_new(list->space, grows && old->count > 0 ? mh_items_larger(total) : total, &offset, &made);
+  bool grows = count > removed && old->count > 0;
+  mheap_err failed = mh_items_new(list->space, grows ? mh_items_larger(total) : total, &offset, &made);
   if (failed) return failed;
   if (from > 0) memcpy(made.words, old->words, 8 * from);
   if (count > 0) memcpy(made.words + from, words, 8 * count);

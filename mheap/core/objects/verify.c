@@ -190,10 +190,12 @@ static bool check_lookup(mh_walk *walk, const mh_table *table, uint32_t index, u
 static void check_value(mh_walk *walk, mh_type owner, uint64_t value, uint64_t place) {
   visit(walk, value, place);
   if (owner == MH_TYPE_SET && value != MH_CONST_NONE)
-    found(walk, 1, place, "the value of a set's entry: expected 0x%" PRIx64 ", found 0x%" PRIx64, MH_CONST_NONE, value);
+    found(walk, 1, place, "the value of a set's entry: expected 0x%" PRIx64 ", found 0x%" PRIx64,
+          MH_CONST_NONE, value);
 }
 
-static void check_entries(mh_walk *walk, mh_type owner, const mh_table *table, const mh_table_counts *counts) {
+static void check_entries(mh_walk *walk, mh_type owner, const mh_table *table,
+                          const mh_table_counts *counts) {
   uint32_t live = 0;
   bool look_up = !is_crowded(table);
   if (!look_up) found(walk, 1, table->offset, "the slots of a table are too crowded to look keys up");
@@ -263,7 +265,8 @@ static uint64_t limit_of(mh_walk *walk, mh_type type, const mh_container *contai
 
 static void look_into(mh_walk *walk, uint64_t word) {
   uint64_t offset = mh_word_offset(word), next = walk->space.region->super->birth;
-  if (!mh_is_container(&walk->space, word) || mh_block_usable(&walk->space, offset) < sizeof(mh_container)) return;
+  if (!mh_is_container(&walk->space, word)) return;
+  if (mh_block_usable(&walk->space, offset) < sizeof(mh_container)) return;
   const mh_container *container = mh_at(walk->space.region, offset);
   if (container->birth == 0 || container->birth >= next)
     found(walk, 1, offset + offsetof(mh_container, birth),

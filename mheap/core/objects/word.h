@@ -44,7 +44,9 @@ static inline uint64_t mh_head(uint32_t count, mh_type type, uint64_t length) {
   return count | (uint64_t)type << MH_TYPE_SHIFT | length << MH_LENGTH_SHIFT;
 }
 
-static inline bool mh_type_is_container(mh_type type) { return type >= MH_TYPE_DICT && type <= MH_TYPE_DEQUE; }
+static inline bool mh_type_is_container(mh_type type) {
+  return type >= MH_TYPE_DICT && type <= MH_TYPE_DEQUE;
+}
 /* The reference to a container. */
 static inline uint64_t mh_container_ref(mh_type type, uint64_t offset) {
   static const uint8_t tags[] = {MH_TAG_DICT_REF, MH_TAG_LIST_REF, MH_TAG_SET_REF, MH_TAG_OTHER_REF};
