@@ -57,8 +57,8 @@ static PyObject *slice_of(PyObject *self, PyObject *slice) {
     PyErr_SetString(PyExc_RuntimeError, "list changed size during slicing");
     space = NULL;
   }
-  for (Py_ssize_t i = 0; space != NULL && i < count; i++, start += step) {
-    PyObject *item = mhx_from_word(space, items.words[start]);
+  for (Py_ssize_t i = 0; space != NULL && i < count; i++) {
+    PyObject *item = mhx_from_word(space, items.words[start + i * step]);
     if (item == NULL) space = NULL;
     else PyList_SET_ITEM(list, i, item);
   }
