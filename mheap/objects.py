@@ -476,8 +476,10 @@ class PersistentDeque(DequeTwin, MutableSequence["Any"]):
         return sum(item is value or item == value for item in self)
 
     def remove(self, value: Any, /) -> None:
-        for i, item in enumerate(self):
+        items = iter(self)
+        for i, item in enumerate(items):
             if item is value or item == value:
+                next(items, None)  # raises if comparing has changed the deque
                 del self[i]
                 return
         raise ValueError("deque.remove(x): x not in deque")

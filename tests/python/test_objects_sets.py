@@ -340,6 +340,25 @@ def test_a_deque_is_a_deque_to_all_that_ask(anonymous: mheap.Heap) -> None:
             pytest.fail("no sequence")
 
 
+@pytest.mark.parametrize("says", [True, False])
+def test_comparing_may_change_a_deque_and_is_told(anonymous: mheap.Heap, says: bool) -> None:
+    class Changes:
+        def __eq__(self, other: object) -> bool:
+            d.popleft()
+            return says
+
+        __hash__ = None  # type: ignore[assignment]
+
+    works: list[Callable[[Any], Any]] = [lambda d: d.count(Changes()), lambda d: d.remove(Changes())]
+    if not says:
+        works += [lambda d: Changes() in d, lambda d: d.index(Changes())]
+    for work in works:
+        d = stored(anonymous, deque(range(5)))
+        with pytest.raises(RuntimeError, match="deque mutated"):
+            work(d)
+        assert list(d) == [1, 2, 3, 4]
+
+
 def test_the_text_of_a_deque_in_itself_ends(anonymous: mheap.Heap) -> None:
     d = stored(anonymous, deque([1], 3))
     d.append(d)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import mheap
 
 if TYPE_CHECKING:
-    from typing import Literal
+    from collections import deque
+    from typing import Any, Literal
 
     from typing_extensions import assert_type
 
-    from mheap.objects import PersistentDict
+    from mheap.objects import PersistentDeque, PersistentDict, PersistentSet
     from mheap.roots import Roots
 
 
@@ -45,6 +46,21 @@ def properties(heap: mheap.Heap) -> None:
     assert_type(heap.roots, Roots)
     assert_type(heap.roots["name"], int)
     assert_type(list(heap.roots), list[str])
+
+
+def sets_and_deques(s: PersistentSet, d: PersistentDeque) -> None:
+    assert_type(s | {1}, set[Any])
+    assert_type(s.union([1], "ab"), set[Any])
+    assert_type(s <= frozenset(), bool)
+    assert_type(s.to_python(), set[Any])
+    assert_type(d.maxlen, int | None)
+    assert_type(d.copy(), deque[Any])
+    assert_type(d + d, deque[Any])
+    assert_type(d.index(1), int)
+    s |= {1}
+    assert_type(s, PersistentSet)
+    d += [1]
+    assert_type(d, PersistentDeque)
 
 
 def blocks(heap: mheap.Heap) -> None:
