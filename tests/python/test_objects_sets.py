@@ -438,10 +438,9 @@ def test_reading_needs_no_right_to_write(heap_path: Path) -> None:
 scalars = st.one_of(st.none(), st.integers(-3, 300), st.floats(allow_nan=False), st.text(max_size=12))
 members = st.one_of(st.integers(0, 12), st.sampled_from(["a", LONG]), scalars)
 values: st.SearchStrategy[Any] = st.recursive(
-    scalars,
+    scalars | st.sets(members, max_size=4),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.sets(members, max_size=4)
         | st.builds(deque, st.lists(inner, max_size=3), st.none() | st.integers(0, 3))
     ),
     max_leaves=5,
