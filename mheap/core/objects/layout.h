@@ -103,8 +103,9 @@ typedef struct mh_text_block {
 } mh_text_block;
 
 typedef struct mh_complex_block {
-  uint64_t head;        /*  0 length 0 */
-  uint64_t real, imag;  /*  8 binary64 */
+  uint64_t head; /*  0 length 0 */
+  uint64_t real; /*  8 binary64 */
+  uint64_t imag; /* 16 the same */
 } mh_complex_block;
 
 /* Values in order, complete before anything refers to it, never changed. */
