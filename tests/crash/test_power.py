@@ -63,7 +63,9 @@ HARMLESS = {
     # the mark or without, the same records are believed. It is the writes behind that need the mark.
     ("sync-late", "mh_recover#2"),
 }
-TOLD = [(lie, EVERYWHERE, place) for lie in LIES for place in COMMIT_SYNCS if (lie, place) not in HARMLESS]
+TOLD: list[tuple[str, tuple[str | int, ...], str]] = [
+    (lie, EVERYWHERE, place) for lie in LIES for place in COMMIT_SYNCS if (lie, place) not in HARMLESS
+]
 TOLD += [(lie, LIVE, place) for lie in LIES for place in LIVE_SYNCS]
 
 
