@@ -1,6 +1,8 @@
 /* key.c: see key.h. */
 #include "key.h"
 
+#include "code.h"
+
 static void set_number(const mh_space *space, mh_key *key, mh_tag tag) {
   key->form = MH_KEY_NUMBER;
   key->tag = tag;
@@ -43,7 +45,31 @@ void mh_key_float(const mh_space *space, mh_key *key, uint64_t bits) {
   set_number(space, key, MH_TAG_FLOAT_REF);
 }
 
+void mh_key_code(const mh_space *space, mh_key *key, const uint64_t *code, uint64_t count) {
+  key->form = MH_KEY_CODE;
+  key->tag = MH_TAG_OTHER_REF;
+  key->word = key->stored = MH_WORD_ABSENT;
+  key->data = code;
+  key->length = count;
+  key->hash = mh_code_hash(space, code, count);
+}
+
+/* Its `number` is set. */
+void mh_key_equal_to_number(const mh_space *space, mh_key *key) {
+  set_number(space, key, MH_TAG_OTHER_REF);
+  key->stored = MH_WORD_ABSENT;
+}
+
 /* ---- keys that are stored ---- */
+
+static mheap_err code_equals(mh_space *space, const mh_key *key, uint64_t stored) {
+  uint64_t hash, count;
+  if (!mh_word_may_have_code(stored)) return MHEAP_ERR_NOT_FOUND;
+  if (key->form == MH_KEY_CODE) return mh_code_equals(space, stored, key->data, key->length);
+  mheap_err failed = mh_code_hash_stored(space, stored, &hash, &count);
+  if (failed) return failed;
+  return hash == key->hash ? MHEAP_OK : MHEAP_ERR_NOT_FOUND;
+}
 
 static mheap_err text_equals(mh_space *space, const mh_key *key, uint64_t stored) {
   if (mh_word_tag(stored) != key->tag) return MHEAP_ERR_NOT_FOUND;
@@ -59,6 +85,7 @@ mheap_err mh_key_equals(mh_space *space, const mh_key *key, uint64_t stored) {
   mh_number number;
   if (key->form == MH_KEY_WORD) return MHEAP_ERR_NOT_FOUND;
   if (key->form == MH_KEY_TEXT) return text_equals(space, key, stored);
+  if (key->form != MH_KEY_NUMBER) return code_equals(space, key, stored);
   mheap_err failed = mh_number_of_word(space, stored, &number);
   if (failed) return failed;
   return mh_number_equal(&key->number, &number) ? MHEAP_OK : MHEAP_ERR_NOT_FOUND;
@@ -67,6 +94,22 @@ mheap_err mh_key_equals(mh_space *space, const mh_key *key, uint64_t stored) {
 static mheap_err not_a_key(mh_space *space, uint64_t stored) {
   return mh_corrupt(space, mh_word_is_ref(stored) ? mh_word_offset(stored) : 0,
                     "a mapping's key, which no key can be", MH_TAG_STR, stored);
+}
+
+/* As a new key: the same object once more. */
+static mheap_err share(mh_space *space, const mh_key *key, uint64_t *word) {
+  *word = key->bits;
+  return mh_retain(space, key->bits);
+}
+
+static mheap_err key_of_code(mh_space *space, uint64_t stored, mh_key *key) {
+  uint64_t count;
+  key->form = MH_KEY_STORED;
+  key->tag = MH_TAG_OTHER_REF;
+  key->word = key->bits = stored;
+  key->stored = MH_WORD_ABSENT;
+  key->make = share;
+  return mh_code_hash_stored(space, stored, &key->hash, &count);
 }
 
 mheap_err mh_key_of_word(mh_space *space, uint64_t stored, mh_key *key) {
@@ -91,8 +134,14 @@ mheap_err mh_key_of_word(mh_space *space, uint64_t stored, mh_key *key) {
     return MHEAP_OK;
   }
   failed = mh_number_of_word(space, stored, &key->number);
-  if (failed) return failed == MHEAP_ERR_NOT_FOUND ? not_a_key(space, stored) : failed;
+  if (failed == MHEAP_ERR_NOT_FOUND)
+    return mh_word_may_have_code(stored) ? key_of_code(space, stored, key) : not_a_key(space, stored);
+  if (failed) return failed;
   set_number(space, key, mh_word_tag(stored));
+  if (key->tag != MH_TAG_OTHER_REF) return MHEAP_OK;
+  key->stored = MH_WORD_ABSENT;
+  key->bits = stored;
+  key->make = share;
   return MHEAP_OK;
 }
 
@@ -110,6 +159,7 @@ mheap_err mh_key_store(mh_space *space, const mh_key *key, uint64_t *word) {
     case MH_TAG_STR_REF: return mh_str_new(space, key->kind, key->data, key->length, word);
     case MH_TAG_BYTES_REF: return mh_bytes_new(space, key->data, key->length, word);
     case MH_TAG_INT_REF: return mh_limbs_new(space, key->data, key->length, word);
+    case MH_TAG_OTHER_REF: return key->make(space, key, word);
     default: return mh_float_new(space, key->bits, word);
   }
 }

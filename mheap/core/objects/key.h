@@ -1,4 +1,4 @@
-/* key.h: keys of mappings: hashing, comparing with what is stored, storing. Calls number.h and
+/* key.h: keys of mappings: hashing, comparing with what is stored, storing. Calls code.h, number.h and
    value.h. Takes no lock.
 
    A key is made by one of the mh_key_* functions and borrows the caller's data. */
@@ -7,19 +7,23 @@
 
 #include "number.h"
 
-typedef struct mh_key {
+typedef struct mh_key mh_key;
+struct mh_key {
   uint64_t hash;
   uint64_t word;   /* the one word that is equal to this key, where there is only one; else ABSENT */
   uint64_t stored; /* the word to store for a new entry; ABSENT: an object must be made */
-  enum { MH_KEY_WORD, MH_KEY_TEXT, MH_KEY_NUMBER } form;
-  mh_tag tag;      /* TEXT: STR_REF or BYTES_REF; NUMBER: INT_REF or FLOAT_REF, of the object to make */
+  enum { MH_KEY_WORD, MH_KEY_TEXT, MH_KEY_NUMBER, MH_KEY_CODE, MH_KEY_STORED } form;
+  mh_tag tag;      /* TEXT: STR_REF or BYTES_REF; NUMBER: INT_REF or FLOAT_REF, of the object to make, or
+                      OTHER_REF, which is all the others': `make` makes it */
   unsigned kind;   /* TEXT: bytes a character */
-  uint64_t length; /* TEXT: characters; an INT_REF: words */
+  uint64_t length; /* TEXT: characters; an INT_REF, CODE: words */
   uint64_t head;   /* TEXT: type and length of an equal object's head; 0: its length is escaped */
-  const void *data; /* TEXT, INT_REF */
-  uint64_t bits;   /* FLOAT_REF */
+  const void *data; /* TEXT, INT_REF; CODE: the code */
+  uint64_t bits;   /* FLOAT_REF; of a stored key in OTHER_REF: its word */
+  mheap_err (*make)(mh_space *space, const mh_key *key, uint64_t *word); /* OTHER_REF: with one reference */
+  void *made_from; /* the same: the caller's */
   mh_number number; /* NUMBER */
-} mh_key;
+};
 
 /* ---- the hash function of layout.h ---- */
 
@@ -100,6 +104,9 @@ void mh_key_int(const mh_space *space, mh_key *key, int64_t value);
 /* Two's complement, at least one word. */
 void mh_key_limbs(const mh_space *space, mh_key *key, const uint64_t *limbs, uint64_t count);
 void mh_key_float(const mh_space *space, mh_key *key, uint64_t bits);
+/* What has a code, and what is equal to a number but no int or float: an object that `make` makes. */
+void mh_key_code(const mh_space *space, mh_key *key, const uint64_t *code, uint64_t count);
+void mh_key_equal_to_number(const mh_space *space, mh_key *key);
 
 /* ---- keys that are stored ---- */
 
@@ -116,7 +123,8 @@ static inline bool mh_key_is_text(const mh_space *space, const mh_key *key, uint
 mheap_err mh_key_equals(mh_space *space, const mh_key *key, uint64_t stored);
 /* The hash of a stored key; MHEAP_ERR_CORRUPT for what cannot be a key. */
 mheap_err mh_key_hash(mh_space *space, uint64_t stored, uint64_t *hash);
-/* A key equal to the stored one, borrowing its data. */
+/* A key equal to the stored one, borrowing its data. Of one that has a code the hash stands for it:
+   no memory is needed, and another with the same 64 bits counts as equal. */
 mheap_err mh_key_of_word(mh_space *space, uint64_t stored, mh_key *key);
 /* The word for a new entry, with one reference. */
 mheap_err mh_key_store(mh_space *space, const mh_key *key, uint64_t *word);

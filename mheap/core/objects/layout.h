@@ -108,7 +108,50 @@ typedef struct mh_complex_block {
   uint64_t imag; /* 16 the same */
 } mh_complex_block;
 
-/* Values in order, complete before anything refers to it, never changed. */
+/* Values in order, complete before anything refers to it, never changed. A tuple's are its
+   items, a frozenset's its elements, an extended value's its state, by kind. Those of a
+   frozenset that is a key, or part of one, are in the order of their hashes ("hashing", below).
+
+     kind        words (of a key there is one more, behind the semicolon)
+     RANGE       start, stop, step; length: ints
+     DATE        ordinal: 1 to 3652059, 1 is January 1 of year 1
+     TIME        microseconds of the day, fold (0, 1), zone; instant: microseconds in UTC, or None
+     DATETIME    microseconds since year 1, fold, zone; instant
+     TIMEDELTA   days, seconds, microseconds: normalised as Python does
+     DECIMAL     str(): a str; the same number as int, float, or FRACTION that neither can be
+     FRACTION    numerator, denominator: ints without a common factor, the latter positive
+     UUID        bytes, 16
+     PATH        MH_PATH_*, str
+     ENUM        registered name of the class, name of the member; of a Flag without one: its int
+     TIMEZONE    microseconds east of UTC, name or None
+     ZONEINFO    key: a str
+     REGISTERED  registered name of the type: a str; state: any value
+     PICKLED     pickle: bytes
+
+   A zone is None, an int (microseconds east of UTC), a str (a ZoneInfo's key), or a TIMEZONE.
+   An instant is None where the zone is. Times that have one are equal if their instants are. */
+typedef enum mh_kind_code {
+  MH_KIND_RANGE = 0x01,
+  MH_KIND_DATE = 0x02,
+  MH_KIND_TIME = 0x03,
+  MH_KIND_DATETIME = 0x04,
+  MH_KIND_TIMEDELTA = 0x05,
+  MH_KIND_DECIMAL = 0x06,
+  MH_KIND_FRACTION = 0x07,
+  MH_KIND_UUID = 0x08,
+  MH_KIND_PATH = 0x09,
+  MH_KIND_ENUM = 0x0a,
+  MH_KIND_TIMEZONE = 0x0b,
+  MH_KIND_ZONEINFO = 0x0c,
+  MH_KIND_REGISTERED = 0x0d,
+  MH_KIND_PICKLED = 0x0e,
+} mh_kind_code;
+
+#define MH_PATH_PURE_POSIX 0
+#define MH_PATH_POSIX 1
+#define MH_PATH_PURE_WINDOWS 2
+#define MH_PATH_WINDOWS 3
+
 typedef struct mh_compound_block {
   uint64_t head;    /*  0 length: values */
   uint64_t kind;    /*  8 EXTENDED: mh_kind_code; else 0; of one being freed: scratch */
@@ -215,7 +258,43 @@ typedef struct mh_items_block {
                       (r4(0), r4(n - 4)) if n >= 4; else (r1(0) | r1(n/2) << 8 | r1(n-1) << 16, 0)
         hash = fold(fold(x ^ s1, y ^ h) ^ n, s0 | 1)
 
-   NaNs are equal when their bits are. */
+   NaNs are equal when their bits are. A complex whose imaginary part is 0, a DECIMAL, a FRACTION
+   are the int or binary64 that is equal to them, if there is one.
+
+   Any other key has a code, words w1 to wn, and is equal to those with the same code:
+
+     h = s0 ^ MH_HASH_CODE, then for each word h = fold(h ^ wi, (s1 ^ MH_HASH_CODE) | 1)
+     hash = fold(h ^ n, s0 | 1)
+
+   The code of a value, H(code, number) being the word number << 8 | code << 4 | 15:
+
+     None, inline str and bytes, what is equal to an int of 60 bits   the word
+     a longer int   H(MH_CODE_INT, words), its words
+     a float        H(MH_CODE_FLOAT, 0), binary64
+     longer text    H(MH_CODE_STR or MH_CODE_BYTES, bytes a character), characters, its bytes
+                    padded with zeros
+     complex        H(MH_CODE_COMPLEX, 0), the codes of both parts as numbers
+     a fraction     H(MH_CODE_RATIONAL, 0), the codes of numerator and denominator
+     tuple          H(MH_CODE_TUPLE, items), their codes
+     frozenset      H(MH_CODE_FROZENSET, elements), their codes in the order of the hashes of these
+     extended       H(MH_CODE_EXTENDED, kind), the codes of: RANGE length, start unless empty, step
+                    if longer than 1; TIME, DATETIME instant, or if that is None, None and the
+                    first word; PATH of the Posix flavours the str; DATE, TIMEDELTA, UUID, ENUM all
+                    words. Others are no keys
+
+   A code has at most MH_CODE_MAX words; what it is the code of, at most MH_CODE_DEPTH levels. */
+#define MH_CODE_INT 1
+#define MH_CODE_FLOAT 2
+#define MH_CODE_STR 3
+#define MH_CODE_BYTES 4
+#define MH_CODE_COMPLEX 5
+#define MH_CODE_RATIONAL 6
+#define MH_CODE_TUPLE 7
+#define MH_CODE_FROZENSET 8
+#define MH_CODE_EXTENDED 9
+#define MH_CODE_MAX ((uint64_t)1 << 20)
+#define MH_CODE_DEPTH 200
+#define MH_HASH_CODE 0x94d049bb133111ebu
 #define MH_HASH_WORD 0x9e3779b97f4a7c15u
 #define MH_HASH_NUMBER 0xbf58476d1ce4e5b9u
 #define MH_HASH_TEXT 0xd1b54a32d192ed03u

@@ -50,6 +50,65 @@ void mh_number_of_float(mh_number *number, uint64_t bits) {
   number->small = negative ? -whole : whole;
 }
 
+/* ---- numbers of other types ---- */
+
+/* The position of the only bit that is set; UINT64_MAX: another number of bits is. */
+static uint64_t power_of_two(mh_space *space, uint64_t word) {
+  uint64_t one = (uint64_t)mh_word_to_int(word), count = 1, at = UINT64_MAX;
+  const uint64_t *limbs = &one;
+  if (mh_word_is_ref(word) && mh_limbs_read(space, word, &limbs, &count)) return UINT64_MAX;
+  for (uint64_t i = 0; i < count; i++) {
+    if (limbs[i] == 0) continue;
+    if (at != UINT64_MAX || (limbs[i] & (limbs[i] - 1)) != 0) return UINT64_MAX;
+    at = 64 * i + (uint64_t)__builtin_ctzll(limbs[i]);
+  }
+  return at;
+}
+
+/* numerator / 2^down, if it is a binary64. */
+static mheap_err of_binary(mh_number *number, int64_t numerator, uint64_t down) {
+  uint64_t magnitude = numerator < 0 ? -(uint64_t)numerator : (uint64_t)numerator;
+  if (magnitude == 0 || magnitude >> (MANTISSA_BITS + 1) != 0 || down > 1074) return MHEAP_ERR_NOT_FOUND;
+  double value = __builtin_ldexp((double)numerator, -(int)down);
+  mh_number_of_float(number, mh_float_bits(value));
+  return MHEAP_OK;
+}
+
+static mheap_err of_fraction(mh_space *space, const mh_compound *fraction, mh_number *number) {
+  uint64_t numerator = fraction->words[0], denominator = fraction->words[1];
+  if (denominator == mh_word_int(1)) return mh_number_of_word(space, numerator, number);
+  uint64_t down = power_of_two(space, denominator);
+  if (down == UINT64_MAX || mh_word_tag(numerator) != MH_TAG_INT) return MHEAP_ERR_NOT_FOUND;
+  return of_binary(number, mh_word_to_int(numerator), down);
+}
+
+static mheap_err of_complex(mh_space *space, uint64_t word, mh_number *number) {
+  uint64_t real, imag;
+  mheap_err failed = mh_complex_read(space, word, &real, &imag);
+  if (failed) return failed;
+  if (imag << 1 != 0) return MHEAP_ERR_NOT_FOUND;
+  mh_number_of_float(number, real);
+  return MHEAP_OK;
+}
+
+static mheap_err of_other(mh_space *space, uint64_t word, mh_number *number) {
+  mh_compound of;
+  const uint64_t *head = mh_object_at(space, word);
+  if (head == NULL) return MHEAP_ERR_CORRUPT;
+  if (mh_head_type(*head) == MH_TYPE_COMPLEX) return of_complex(space, word, number);
+  if (mh_head_type(*head) != MH_TYPE_EXTENDED) return MHEAP_ERR_NOT_FOUND;
+  mheap_err failed = mh_compound_read(space, word, &of);
+  if (failed || (of.kind != MH_KIND_DECIMAL && of.kind != MH_KIND_FRACTION))
+    return failed ? failed : MHEAP_ERR_NOT_FOUND;
+  failed = mh_compound_check(space, &of);
+  if (failed) return failed;
+  if (of.kind == MH_KIND_FRACTION) return of_fraction(space, &of, number);
+  if (of.count != 2) return MHEAP_ERR_NOT_FOUND;
+  if (mh_word_tag(of.words[1]) != MH_TAG_OTHER_REF) return mh_number_of_word(space, of.words[1], number);
+  failed = mh_compound_read(space, of.words[1], &of);
+  return failed ? failed : of_fraction(space, &of, number);
+}
+
 mheap_err mh_number_of_word(mh_space *space, uint64_t word, mh_number *number) {
   mheap_err failed;
   const uint64_t *limbs;
@@ -73,6 +132,7 @@ mheap_err mh_number_of_word(mh_space *space, uint64_t word, mh_number *number) {
       failed = mh_float_read(space, word, &bits);
       if (!failed) mh_number_of_float(number, bits);
       return failed;
+    case MH_TAG_OTHER_REF: return of_other(space, word, number);
     default: return MHEAP_ERR_NOT_FOUND;
   }
 }

@@ -1,9 +1,9 @@
 /* number.h: numbers by value, whatever type holds them: 1 == 1.0 == True. Owns the normal form
-   in which numeric keys are compared and hashed. Calls value.h. Takes no lock. */
+   in which numeric keys are compared and hashed. Calls compound.h. Takes no lock. */
 #ifndef MHEAP_OBJECTS_NUMBER_H
 #define MHEAP_OBJECTS_NUMBER_H
 
-#include "value.h"
+#include "compound.h"
 
 #define MH_NUMBER_LIMBS 17 /* hold every binary64 that is an integer */
 
@@ -20,7 +20,7 @@ typedef struct mh_number {
 
 void mh_number_of_limbs(mh_number *number, const uint64_t *limbs, uint64_t count);
 void mh_number_of_float(mh_number *number, uint64_t bits);
-/* MHEAP_ERR_NOT_FOUND: the value is no number. */
+/* MHEAP_ERR_NOT_FOUND: the value is no number, or none that an int or a binary64 is equal to. */
 mheap_err mh_number_of_word(mh_space *space, uint64_t word, mh_number *number);
 bool mh_number_equal(const mh_number *left, const mh_number *right);
 /* The residue of layout.h's "hashing"; at most 61 bits and a sign. */

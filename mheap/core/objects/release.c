@@ -4,14 +4,18 @@
    through their own `reserved` fields, so that freeing a graph of any depth needs neither
    stack nor memory. A container enters the list when its count goes from 1 to 0, which
    happens once; its part is walked only while it is a block in use, and freed then. So the
-   work is bounded by the blocks there are, whatever the file says. */
+   work is bounded by the blocks there are, whatever the file says. Compounds have a list of their
+   own, through `kind`. */
+#include "compound.h"
 #include "list.h"
 #include "table.h"
 
 typedef struct mh_dead {
   mh_space *space;
   uint64_t first;        /* offset of a container; 0: none */
+  uint64_t compounds;    /* offset of a compound; 0: none */
   uint64_t first_birth;  /* containers born from here on are left alone */
+  bool leave_compounds;  /* values that are compounds are left alone, too: each is discarded in its turn */
 } mh_dead;
 
 static void bury(mh_dead *dead, uint64_t offset) {
@@ -43,15 +47,35 @@ static void drop_scalar(mh_dead *dead, uint64_t offset, uint64_t *head) {
     mh_store(head, *head - 1);
 }
 
-static void drop(mh_dead *dead, uint64_t word) {
+static void bury_compound(mh_dead *dead, uint64_t offset) {
+  mh_compound_block *block = mh_at(dead->space->region, offset);
+  block->kind = dead->compounds;
+  mh_mark(&block->kind);
+  dead->compounds = offset;
+}
+
+static void drop_compound(mh_dead *dead, uint64_t offset, uint64_t *head) {
+  uint32_t count = mh_head_count(*head);
+  if (count == 0 || count == MH_COUNT_STICKY) return;
+  if (mh_block_usable(dead->space, offset) < sizeof(mh_compound_block)) return;
+  mh_store(head, *head - 1);
+  if (count == 1) bury_compound(dead, offset);
+}
+
+/* A value, or a key, which is never left alone: nothing else refers to what it is made of. */
+static void drop_any(mh_dead *dead, uint64_t word, bool is_key) {
   if (!mh_word_is_ref(word)) return;
   uint64_t *head = mh_object_at(dead->space, word);
   if (head == NULL) return;
   if (mh_is_container(dead->space, word))
     drop_container(dead, mh_word_offset(word));
-  else
+  else if (!mh_type_is_compound(mh_head_type(*head)))
     drop_scalar(dead, mh_word_offset(word), head);
+  else if (is_key || !dead->leave_compounds)
+    drop_compound(dead, mh_word_offset(word), head);
 }
+
+static void drop(mh_dead *dead, uint64_t word) { drop_any(dead, word, false); }
 
 /* Entries below `used` only, and none that a removal in progress has taken over. */
 static void drop_table(mh_dead *dead, uint64_t part) {
@@ -62,7 +86,7 @@ static void drop_table(mh_dead *dead, uint64_t part) {
   if (mh_table_read(dead->space, &table, &counts)) return;
   for (uint32_t i = 0; i < counts.used; i++) {
     if (!mh_table_is_live(&table, &counts, i)) continue;
-    drop(dead, table.entries[i].key);
+    drop_any(dead, table.entries[i].key, true);
     drop(dead, table.entries[i].value);
   }
   mh_block_free(dead->space, part);
@@ -92,11 +116,25 @@ static void free_container(mh_dead *dead, uint64_t offset) {
   drop_part(dead, type, part);
 }
 
+static void free_compound(mh_dead *dead, uint64_t offset) {
+  mh_compound_block *block = mh_at(dead->space->region, offset);
+  uint64_t count = mh_head_length(block->head);
+  if (mh_block_usable(dead->space, offset) < sizeof *block + 8 * count) return;
+  for (uint64_t i = 0; i < count; i++) drop(dead, block->words[i]);
+  mh_block_free(dead->space, offset);
+}
+
 static void bury_all(mh_dead *dead) {
-  while (dead->first != 0) {
+  while (dead->first != 0 || dead->compounds != 0) {
     uint64_t offset = dead->first;
-    dead->first = ((mh_container *)mh_at(dead->space->region, offset))->reserved;
-    free_container(dead, offset);
+    if (offset != 0) {
+      dead->first = ((mh_container *)mh_at(dead->space->region, offset))->reserved;
+      free_container(dead, offset);
+      continue;
+    }
+    offset = dead->compounds;
+    dead->compounds = ((mh_compound_block *)mh_at(dead->space->region, offset))->kind;
+    free_compound(dead, offset);
   }
 }
 
@@ -125,7 +163,12 @@ void mh_reap(mh_space *space, uint64_t offset) {
 void mh_discard(mh_space *space, const uint64_t *words, uint64_t count, uint64_t first_birth) {
   mh_dead dead = {.space = space, .first_birth = first_birth};
   for (uint64_t i = 0; i < count; i++) {
-    free_container(&dead, mh_word_offset(words[i]));
+    dead.leave_compounds = true;
+    if (mh_is_container(space, words[i]))
+      free_container(&dead, mh_word_offset(words[i]));
+    else
+      free_compound(&dead, mh_word_offset(words[i]));
+    dead.leave_compounds = false;
     bury_all(&dead);
   }
 }

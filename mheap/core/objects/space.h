@@ -59,8 +59,9 @@ void mh_release(mh_space *space, uint64_t word);
 void mh_release_part(mh_space *space, mh_type container, uint64_t part);
 /* Frees a container that has no references left, now that the process holds it no more. */
 void mh_reap(mh_space *space, uint64_t offset);
-/* Frees containers that were built but never published. References among them are not
-   counted down (cycles); others, to containers born before `first_birth`, are. */
+/* Frees containers and compounds that were built but never published. References among them are not
+   counted down (cycles); others, to containers born before `first_birth`, are. Compounds that are
+   values in what is discarded are all among them; those that are keys are not. */
 void mh_discard(mh_space *space, const uint64_t *words, uint64_t count, uint64_t first_birth);
 
 /* ---- containers ---- */

@@ -81,6 +81,20 @@ mheap_err mh_bytes_new(mh_space *space, const void *data, uint64_t length, uint6
   return text_new(space, MH_TYPE_BYTES, MH_TAG_BYTES_REF, 1, data, length, word);
 }
 
+mheap_err mh_bytearray_new(mh_space *space, const void *data, uint64_t length, uint64_t *word) {
+  return text_new(space, MH_TYPE_BYTEARRAY, MH_TAG_OTHER_REF, 1, data, length, word);
+}
+
+mheap_err mh_complex_new(mh_space *space, uint64_t real, uint64_t imag, uint64_t *word) {
+  uint64_t offset;
+  mheap_err failed = mh_block_new(space, sizeof(mh_complex_block), &offset);
+  if (failed) return failed;
+  *(mh_complex_block *)mh_at(space->region, offset) =
+      (mh_complex_block){.head = mh_head(1, MH_TYPE_COMPLEX, 0), .real = real, .imag = imag};
+  *word = mh_word_ref(MH_TAG_OTHER_REF, offset);
+  return MHEAP_OK;
+}
+
 /* ---- reading ---- */
 
 static mheap_err inlined_read(mh_space *space, uint64_t word, mh_text *text) {
@@ -138,6 +152,17 @@ mheap_err mh_float_read(mh_space *space, uint64_t word, uint64_t *bits) {
   return MHEAP_OK;
 }
 
+mheap_err mh_complex_read(mh_space *space, uint64_t word, uint64_t *real, uint64_t *imag) {
+  uint64_t offset = mh_word_offset(word);
+  const mh_complex_block *block = mh_object_at(space, word);
+  if (block == NULL) return MHEAP_ERR_CORRUPT;
+  if (!mh_in_region(space->region, offset, sizeof *block))
+    return mh_corrupt(space, offset, "a complex beyond the region", mh_region_size(space->region), offset);
+  *real = block->real;
+  *imag = block->imag;
+  return MHEAP_OK;
+}
+
 bool mh_text_is_unicode(const mh_text *text) {
   if (text->kind < 4) return true;
   const uint32_t *characters = text->data;
@@ -148,7 +173,19 @@ bool mh_text_is_unicode(const mh_text *text) {
   return all == 0;
 }
 
-mheap_err mh_scalar_size(mh_space *space, uint64_t word, uint64_t *size) {
+static mheap_err other_size(mh_space *space, uint64_t word, uint64_t *size) {
+  const uint64_t *head = mh_object_at(space, word);
+  if (head == NULL) return MHEAP_ERR_CORRUPT;
+  *size = mh_head_type(*head) == MH_TYPE_COMPLEX ? sizeof(mh_complex_block)
+                                                 : sizeof(mh_compound_block) + 8 * mh_head_length(*head);
+  if (mh_head_type(*head) != MH_TYPE_BYTEARRAY) return MHEAP_OK;
+  mh_text text;
+  mheap_err failed = mh_text_read(space, word, &text);
+  if (!failed) *size = mh_offset(space->region, text.data) - mh_word_offset(word) + text.length;
+  return failed;
+}
+
+mheap_err mh_object_size(mh_space *space, uint64_t word, uint64_t *size) {
   mheap_err failed;
   mh_text text;
   const uint64_t *limbs;
@@ -164,6 +201,8 @@ mheap_err mh_scalar_size(mh_space *space, uint64_t word, uint64_t *size) {
       failed = mh_limbs_read(space, word, &limbs, &count);
       if (!failed) *size = sizeof(mh_int_block) + 8 * count;
       return failed;
+    case MH_TAG_TUPLE_REF:
+    case MH_TAG_OTHER_REF: return other_size(space, word, size);
     default: *size = 16; return mh_object_at(space, word) == NULL ? MHEAP_ERR_CORRUPT : MHEAP_OK;
   }
 }

@@ -11,10 +11,13 @@
 #include <stdio.h>
 
 #include "../os.h"
+#include "code.h"
+#include "compound.h"
 #include "objects.h"
 
 #define OBJECT "object"
 #define LONG_KEY 4096   /* characters from which a key that was seen before is not hashed again */
+#define MOST_CODES ((uint64_t)1 << 24) /* words of codes that are hashed however small the heap is */
 #define MOST_PROBES 1000 /* a slot's share of all probes, on average, that no fair table comes near */
 
 typedef struct mh_walk {
@@ -27,6 +30,7 @@ typedef struct mh_walk {
   uint64_t counts_bytes;
   uint64_t *seen;   /* references, each object once */
   uint64_t seen_count, seen_room;
+  uint64_t coded;   /* words of the codes of keys */
   mheap_err failed; /* of the walk itself */
 } mh_walk;
 
@@ -121,16 +125,17 @@ static void check_inline(mh_walk *walk, uint64_t word, uint64_t place) {
 /* The block it lies in, and what only its own bytes can tell. */
 static void check_object(mh_walk *walk, uint64_t word) {
   uint64_t offset = mh_word_offset(word), size = sizeof(mh_container);
-  if (!mh_is_container(&walk->space, word) && mh_scalar_size(&walk->space, word, &size)) {
+  if (!mh_is_container(&walk->space, word) && mh_object_size(&walk->space, word, &size)) {
     found_error(walk);
     return;
   }
   uint64_t usable = mh_block_usable(&walk->space, offset);
+  mh_tag tag = mh_word_tag(word);
   if (usable < size)
     found(walk, 1, offset, "an object of %" PRIu64 " bytes: expected a block in use, found %" PRIu64,
           size, usable);
-  if (mh_word_tag(word) == MH_TAG_STR_REF || mh_word_tag(word) == MH_TAG_BYTES_REF) check_text(walk, word);
-  if (mh_word_tag(word) == MH_TAG_INT_REF) check_limbs(walk, word);
+  if (tag == MH_TAG_STR_REF || tag == MH_TAG_BYTES_REF) check_text(walk, word);
+  if (tag == MH_TAG_INT_REF) check_limbs(walk, word);
 }
 
 /* Counts the reference at `place`, and looks at the object when it is the first to it. False:
@@ -169,12 +174,25 @@ static bool is_long_and_known(mh_walk *walk, uint64_t word) {
   return mh_head_length(*(uint64_t *)mh_at(walk->space.region, mh_word_offset(word))) > LONG_KEY;
 }
 
+/* Is it too much to hash another? What keys have in common is hashed again with each of them; without that
+   it would be no more than the heap has room for. */
+static bool has_coded_enough(mh_walk *walk, uint64_t stored) {
+  uint64_t hash, count = 0, most = walk->size / 8 + MOST_CODES;
+  if (!mh_word_may_have_code(stored)) return false;
+  (void)mh_code_hash_stored(&walk->space, stored, &hash, &count);
+  walk->coded += count;
+  if (walk->coded <= most) return false;
+  if (walk->coded - count <= most)
+    found(walk, 1, mh_word_offset(stored), "keys have so much in common that they cannot all be looked up");
+  return true;
+}
+
 /* Is the entry found by its key, which was visited? False when it makes no sense to go on. */
 static bool check_lookup(mh_walk *walk, const mh_table *table, uint32_t index, uint64_t stored) {
   mh_key key;
   uint32_t at;
   uint64_t place = mh_offset(walk->space.region, &table->entries[index]);
-  if (is_long_and_known(walk, stored)) return true;
+  if (is_long_and_known(walk, stored) || has_coded_enough(walk, stored)) return true;
   mheap_err failed = mh_key_of_word(&walk->space, stored, &key);
   if (!failed) failed = mh_table_find(&walk->space, table, &key, &at);
   if (failed == MHEAP_ERR_NOT_FOUND)
@@ -263,8 +281,21 @@ static uint64_t limit_of(mh_walk *walk, mh_type type, const mh_container *contai
   return 0;
 }
 
+static void check_compound(mh_walk *walk, uint64_t word) {
+  mh_compound of;
+  if (mh_compound_read(&walk->space, word, &of) || mh_compound_check(&walk->space, &of)) found_error(walk);
+  if (mh_compound_read(&walk->space, word, &of)) return;
+  if (mh_block_usable(&walk->space, of.offset) < sizeof(mh_compound_block) + 8 * of.count) return;
+  for (uint64_t i = 0; i < of.count && !walk->failed; i++)
+    visit(walk, mh_read(&of.words[i]), mh_offset(walk->space.region, &of.words[i]));
+}
+
 static void look_into(mh_walk *walk, uint64_t word) {
   uint64_t offset = mh_word_offset(word), next = walk->space.region->super->birth;
+  if (mh_word_is_compound(&walk->space, word)) {
+    check_compound(walk, word);
+    return;
+  }
   if (!mh_is_container(&walk->space, word)) return;
   if (mh_block_usable(&walk->space, offset) < sizeof(mh_container)) return;
   const mh_container *container = mh_at(walk->space.region, offset);

@@ -40,6 +40,7 @@ static inline uint64_t mh_word_text_length(uint64_t word) { return word >> MH_TA
 static inline uint32_t mh_head_count(uint64_t head) { return head & MH_COUNT_STICKY; }
 static inline mh_type mh_head_type(uint64_t head) { return (mh_type)(head >> MH_TYPE_SHIFT & 0xff); }
 static inline uint64_t mh_head_length(uint64_t head) { return head >> MH_LENGTH_SHIFT; }
+static inline bool mh_type_is_compound(mh_type type) { return type >= MH_TYPE_TUPLE && type <= 0x1f; }
 static inline uint64_t mh_head(uint32_t count, mh_type type, uint64_t length) {
   return count | (uint64_t)type << MH_TYPE_SHIFT | length << MH_LENGTH_SHIFT;
 }
@@ -62,8 +63,11 @@ static inline bool mh_tag_holds(mh_tag tag, mh_type type) {
     case MH_TAG_FLOAT_REF: return type == MH_TYPE_FLOAT;
     case MH_TAG_DICT_REF: return type == MH_TYPE_DICT;
     case MH_TAG_LIST_REF: return type == MH_TYPE_LIST;
+    case MH_TAG_TUPLE_REF: return type == MH_TYPE_TUPLE;
     case MH_TAG_SET_REF: return type == MH_TYPE_SET;
-    case MH_TAG_OTHER_REF: return type == MH_TYPE_DEQUE;
+    case MH_TAG_OTHER_REF:
+      return type == MH_TYPE_BYTEARRAY || type == MH_TYPE_COMPLEX || type == MH_TYPE_FROZENSET ||
+             type == MH_TYPE_EXTENDED || type == MH_TYPE_DEQUE;
     default: return false;
   }
 }
