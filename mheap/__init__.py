@@ -82,12 +82,14 @@ from mheap.errors import (
     NotAHeap,
     NotFound,
     Overrun,
+    PickleNotAllowed,
     ReadOnlyHeap,
     SizeOverflow,
     SnapshotTooOld,
     StaleObject,
     UncleanHeap,
     UncommittedChanges,
+    UnknownType,
     VersionMismatch,
 )
 
@@ -95,6 +97,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mheap import arenas, kinds, subprocs
     from mheap._commits import Dirty
+    from mheap._values import Pickled, register, register_enum
     from mheap.objects import PersistentDeque, PersistentDict, PersistentList, PersistentSet, to_python
 
 __all__ = [
@@ -128,6 +131,8 @@ __all__ = [
     "PersistentDict",
     "PersistentList",
     "PersistentSet",
+    "PickleNotAllowed",
+    "Pickled",
     "ProcessInfo",
     "ReadOnlyHeap",
     "SizeOverflow",
@@ -136,6 +141,7 @@ __all__ = [
     "Transaction",
     "UncleanHeap",
     "UncommittedChanges",
+    "UnknownType",
     "VersionMismatch",
     "__version__",
     "arenas",
@@ -169,7 +175,9 @@ __all__ = [
     "realloc",
     "recover",
     "refresh",
+    "register",
     "register_deferred_free",
+    "register_enum",
     "register_error",
     "register_output",
     "rollback",
@@ -198,6 +206,10 @@ def __getattr__(name: str) -> object:
         from mheap import objects
 
         return getattr(objects, name)
+    if name in ("Pickled", "register", "register_enum"):
+        from mheap import _values
+
+        return getattr(_values, name)
     if name == "Dirty":
         from mheap import _commits
 

@@ -38,6 +38,7 @@ def attach(
     numa_node: int | None = None,
     journal_limit: int | None = None,
     overrun_readers: bool = False,
+    allow_pickle: bool = False,
 ) -> Heap:
     """Attach the heap in an open file and return it; this costs the same for every size.
 
@@ -66,12 +67,14 @@ def attach(
               from being brought into the pages. None: 1 GiB
     overrun_readers  mode "atomic", beyond that limit: True: those readers lose what they keep.
               False: commits raise HeapFull
+    allow_pickle  values that were stored as mheap.Pickled are unpickled when they are read, which
+              can run any code. False: reading one raises PickleNotAllowed
 
     Raises NotAHeap, CorruptHeap, VersionMismatch, UncleanHeap, BaseAddressInUse, HeapBusy,
     HeapFull, NoMemory, InvalidArgument or HeapOSError.
     """
     path, called = _path_of(fd)
-    return _core.attach(
+    heap = _core.attach(
         fd,
         path,
         called,
@@ -88,6 +91,8 @@ def attach(
         journal_limit,
         overrun_readers,
     )
+    _core._reads(heap, int(allow_pickle))
+    return heap
 
 
 def open(
@@ -103,6 +108,7 @@ def open(
     numa_node: int | None = None,
     journal_limit: int | None = None,
     overrun_readers: bool = False,
+    allow_pickle: bool = False,
 ) -> Heap:
     """Open, or in modes "atomic" and "live" create, the heap file at a path, and attach it.
 
@@ -117,8 +123,11 @@ def open(
     name = os.path.abspath(os.fsdecode(path))
     rest = (relocate, salvage, unsafe, False, huge_pages, numa_node, journal_limit, overrun_readers)
     if mode in ("atomic", "live") and _is_to_be_created(name):
-        return _create(name, timeout, lambda left: _open(name, mode, max_size, left, *rest))
-    return _open(name, mode, max_size, timeout, *rest)
+        heap = _create(name, timeout, lambda left: _open(name, mode, max_size, left, *rest))
+    else:
+        heap = _open(name, mode, max_size, timeout, *rest)
+    _core._reads(heap, int(allow_pickle))
+    return heap
 
 
 def reopen(path: str, mode: _Mode) -> Heap:

@@ -31,12 +31,14 @@ __all__ = [
     "NotAHeap",
     "NotFound",
     "Overrun",
+    "PickleNotAllowed",
     "ReadOnlyHeap",
     "SizeOverflow",
     "SnapshotTooOld",
     "StaleObject",
     "UncleanHeap",
     "UncommittedChanges",
+    "UnknownType",
     "VersionMismatch",
 ]
 
@@ -204,6 +206,14 @@ class Overrun(MheapError, ValueError):
     """A checked block was written beyond its boundaries (see mmcheck)."""
 
     code = 12
+
+
+class PickleNotAllowed(MheapError, ValueError):
+    """The value is a pickle, and the heap was not opened with allow_pickle=True."""
+
+
+class UnknownType(MheapError, TypeError):
+    """The value is of a type that is not registered in this process, or a zone that is not known here."""
 
 
 class StaleObject(MheapError, ReferenceError):

@@ -18,7 +18,7 @@ from _collections_abc import (
     Set,
     ValuesView,
 )
-from _operator import eq, ge, gt, index, le, lt
+from _operator import eq, ge, gt, index, is_, le, lt
 
 from mheap._core import DequeTwin, DictTwin, ListTwin, SetTwin
 
@@ -117,10 +117,10 @@ class DictItems(ItemsView["Any", "Any"]):
 class PersistentDict(DictTwin, MutableMapping["Any", "Any"]):
     """A dict that lives in a heap.
 
-    Insertion-ordered; keys are None, bool, int, float, str or bytes and are equal as in Python
-    (1 == 1.0 == True), except that a NaN is equal to a NaN of the same bits. A plain dict or
-    list that is assigned is copied into the heap, with all that it contains; scalars are read
-    as Python scalars, containers as their twins. Every single operation is complete or has
+    Insertion-ordered; keys are hashable values (docs/reference/api.md says which) and are equal as
+    in Python (1 == 1.0 == True == Decimal(1)), except that a NaN is equal to a NaN of the same
+    bits. A plain dict or list that is assigned is copied into the heap, with all that it contains;
+    containers are read as their twins, other values as plain ones. Every single operation is complete or has
     not happened, even if the process is killed in its middle; update() is one operation an
     item. Raises StaleObject if the dict is gone from the heap, ClosedHeap after a detach.
     """
@@ -575,19 +575,18 @@ def _empty(twin: Any) -> Any:
 
 
 def to_python(value: Any) -> Any:
-    """The plain copy of a persistent container; anything else as it is.
+    """The plain copy of a persistent container, or of a tuple with such in it; anything else as it is.
 
     Good as `json.dumps(..., default=mheap.to_python)`, for which a plain set or deque, that json
     asks for when it meets one in such a copy, is made a list.
     """
-    if type(value) not in _TWINS:
+    if type(value) not in _TWINS and type(value) is not tuple:
         return list(value) if type(value) in (set, deque) else value
-    plain: Any = _empty(value)
-    made = {id(value): (value, plain)}
-    pending = [(value, plain)]
+    made: dict[int, tuple[Any, Any]] = {}
+    pending: list[tuple[Any, Any]] = []
     kept = iter(value)  # beside a writer, all of it is of one commit while there is an iterator
 
-    def convert(item: Any) -> Any:
+    def container(item: Any) -> Any:
         if type(item) not in _TWINS:
             return item
         known = made.get(id(item))
@@ -596,6 +595,10 @@ def to_python(value: Any) -> Any:
             pending.append(known)
         return known[1]
 
+    def convert(item: Any) -> Any:
+        return _plain_tuple(item, container) if type(item) is tuple else container(item)
+
+    plain = convert(value)
     while pending:
         twin, copy = pending.pop()
         if type(copy) is dict:
@@ -609,6 +612,22 @@ def to_python(value: Any) -> Any:
     return plain
 
 
+def _plain_tuple(top: tuple[Any, ...], convert: Callable[[Any], Any]) -> tuple[Any, ...]:
+    """A tuple whose items, at any depth of tuples, are converted; the same one if none changes."""
+    done: dict[int, tuple[Any, ...]] = {}
+    stack = [top]
+    while stack:
+        item = stack[-1]
+        waiting = [x for x in item if type(x) is tuple and id(x) not in done]
+        if waiting:
+            stack.extend(waiting)
+            continue
+        stack.pop()
+        plain = tuple(done[id(x)] if type(x) is tuple else convert(x) for x in item)
+        done[id(item)] = item if all(map(is_, plain, item)) else plain
+    return done[id(top)]
+
+
 def _children(left: Any, right: Any) -> Iterator[tuple[Any, Any]] | None:
     """Pairs that must be equal for two containers of one kind to be; None: they are not."""
     if len(left) != len(right):
@@ -619,11 +638,12 @@ def _children(left: Any, right: Any) -> Iterator[tuple[Any, Any]] | None:
 
 
 def _same_kind(left: Any, right: Any) -> bool:
-    return any(isinstance(left, kind) and isinstance(right, kind) for kind in (_DICTS, _LISTS, _DEQUES))
+    kinds = (_DICTS, _LISTS, _DEQUES, (tuple,))
+    return any(isinstance(left, kind) and isinstance(right, kind) for kind in kinds)
 
 
 def _equal(left: Any, right: Any) -> bool:
-    """Containers of one kind; a pair that is being compared already counts as equal."""
+    """Containers, or tuples, of one kind; a pair that is being compared already counts as equal."""
     pending = [(left, right)]
     met = {(id(left), id(right)): (left, right)}
     kept = iter(left), iter(right)  # see to_python
@@ -679,6 +699,8 @@ def _marks(twin: Any) -> tuple[str, str]:
         return "{", "}"
     if type(twin) is PersistentList:
         return "[", "]"
+    if type(twin) is tuple:
+        return "(", ")"
     if type(twin) is PersistentSet:
         return ("{", "}") if twin else ("set(", ")")
     return "deque([", "])" if twin.maxlen is None else f"], maxlen={twin.maxlen})"
@@ -696,14 +718,14 @@ def _repr(value: Any) -> str:
         is_dict = type(twin) is PersistentDict
         opening, closing = _marks(twin)
         if id(twin) in active or length > most:
-            out.append("{...}" if closing == "}" else "[...]")
+            out.append("(...)" if type(twin) is tuple else "{...}" if closing == "}" else "[...]")
             return
         active.add(id(twin))
         out.append(opening)
         stack.append((twin, iter(twin.items() if is_dict else twin), opening, closing))
 
     def write(item: Any) -> int:
-        if type(item) in _TWINS:
+        if type(item) in _TWINS or type(item) is tuple:
             enter(item)
             return 2
         out.append(repr(item))
@@ -716,7 +738,7 @@ def _repr(value: Any) -> str:
         if item is _MISSING:
             stack.pop()
             active.discard(id(twin))
-            out.append(closing)
+            out.append(",)" if type(twin) is tuple and len(twin) == 1 else closing)
             continue
         if out[-1] != opening:
             out.append(", ")

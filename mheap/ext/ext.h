@@ -107,6 +107,7 @@ typedef struct mhx_handle {
   mhx_use *uses;            /* calls under way */
   mhx_waiter *idle;         /* who waits until `uses` is empty */
   mhx_gate gate;            /* main: of its region */
+  unsigned reads;           /* bits for mheap/_values.py: 1 pickles are loaded, 2 what is unknown is shown */
   bool discards;            /* atomic: what is not committed may go without a word */
   bool undone;              /* a rollback took the heap away */
   void *objects;            /* objects*.c's own, see mhx_objects_slot */
@@ -281,6 +282,7 @@ extern PyMethodDef mhx_arenas_functions[];
 extern PyMethodDef mhx_commits_methods[], mhx_commits_functions[];
 extern PyMethodDef mhx_readers_methods[], mhx_readers_functions[];
 extern PyMethodDef mhx_journal_functions[];
+extern PyMethodDef mhx_values_functions[];
 
 /* ---- an exception that is set while something else is done ---------------------------------- */
 

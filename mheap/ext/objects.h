@@ -172,8 +172,8 @@ typedef struct mhx_key {
   uint64_t *limbs; /* PyMem; NULL: none */
 } mhx_key;
 
-/* Makes a key of a str, int, float, bool, None or bytes. 1: made, end with mhx_key_end; 0: of
-   another type; -1: an exception. */
+/* Makes a key of a str, int, float, bool, None or bytes (others: objects_values.h). 1: made, end
+   with mhx_key_end; 0: of another type; -1: an exception. */
 int mhx_key_make(mhx_space *space, PyObject *object, mhx_key *key);
 static inline void mhx_key_end(mhx_key *key) {
   if (key->limbs != NULL) PyMem_Free(key->limbs);

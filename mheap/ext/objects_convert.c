@@ -1,5 +1,5 @@
 /* objects_convert.c: see objects.h. Between Python's scalars and the heap's values. */
-#include "objects.h"
+#include "objects_values.h"
 
 /* ---- values to Python ---- */
 
@@ -59,6 +59,29 @@ static PyObject *constant_of(mhx_space *space, uint64_t word) {
   }
 }
 
+static PyObject *bytearray_of(mhx_space *space, uint64_t word) {
+  mh_text text;
+  if (mh_text_read(&space->core, word, &text)) return mhx_failed(space), NULL;
+  return PyByteArray_FromStringAndSize(text.data, (Py_ssize_t)text.length);
+}
+
+static PyObject *complex_of(mhx_space *space, uint64_t word) {
+  uint64_t real, imag;
+  if (mh_complex_read(&space->core, word, &real, &imag)) return mhx_failed(space), NULL;
+  return PyComplex_FromDoubles(mh_bits_float(real), mh_bits_float(imag));
+}
+
+static PyObject *other_of(mhx_space *space, uint64_t word) {
+  const uint64_t *head = mh_object_at(&space->core, word);
+  if (head == NULL) return mhx_failed(space), NULL;
+  switch (mh_head_type(*head)) {
+    case MH_TYPE_COMPLEX: return complex_of(space, word);
+    case MH_TYPE_BYTEARRAY: return bytearray_of(space, word);
+    case MH_TYPE_DEQUE: return mhx_twin_for(space, word);
+    default: return mhx_compound_of(space, word);
+  }
+}
+
 PyObject *mhx_from_word(mhx_space *space, uint64_t word) {
   switch (mh_word_tag(word)) {
     case MH_TAG_INT: return PyLong_FromLongLong(mh_word_to_int(word));
@@ -72,8 +95,9 @@ PyObject *mhx_from_word(mhx_space *space, uint64_t word) {
     case MH_TAG_INT_REF: return int_of(space, word);
     case MH_TAG_DICT_REF:
     case MH_TAG_LIST_REF:
-    case MH_TAG_SET_REF:
-    case MH_TAG_OTHER_REF: return mhx_twin_for(space, word);
+    case MH_TAG_SET_REF: return mhx_twin_for(space, word);
+    case MH_TAG_TUPLE_REF: return mhx_compound_of(space, word);
+    case MH_TAG_OTHER_REF: return other_of(space, word);
     default: break;
   }
   mh_corrupt(&space->core, 0, "a value's tag", MH_TAG_LIST_REF, word);
@@ -156,13 +180,21 @@ int mhx_key_make(mhx_space *space, PyObject *object, mhx_key *key) {
   return 1;
 }
 
-/* What is like an int, as numpy's are, is equal to that int; nothing else foreign is in a dict. */
+static int tree_key(mhx_twin *twin, PyObject *object, mhx_key *key, mhx_space **space) {
+  mhx_tree *tree;
+  int made = mhx_tree_new(mhx_state_of_heap(twin->heap_obj), object, false, &tree);
+  bool is_key = made > 0;
+  if (made == 0 && PyObject_Hash(object) == -1) return -1;
+  *space = made < 0 ? NULL : mhx_twin_space(twin);
+  if (is_key) made = *space == NULL ? -1 : mhx_tree_key(*space, tree, key);
+  if (is_key) mhx_tree_free(tree); /* of what the caller, or nothing that runs Python code, keeps */
+  return *space == NULL ? -1 : made;
+}
+
+/* What is like an int, as numpy's are, is equal to that int. */
 static int foreign_key(mhx_twin *twin, PyObject *object, mhx_key *key, mhx_space **space) {
+  if (!PyIndex_Check(object)) return tree_key(twin, object, key, space);
   if (PyObject_Hash(object) == -1) return -1;
-  if (!PyIndex_Check(object)) {
-    *space = mhx_twin_space(twin);
-    return *space == NULL ? -1 : 0;
-  }
   PyObject *index = PyNumber_Index(object);
   if (index == NULL) return -1;
   *space = mhx_twin_space(twin);
@@ -200,6 +232,16 @@ static int str_value(mhx_space *space, PyObject *object, uint64_t *word) {
                                 (uint64_t)PyUnicode_GET_LENGTH(object), word));
 }
 
+static int rare_value(mhx_space *space, PyObject *object, uint64_t *word) {
+  if (PyComplex_CheckExact(object))
+    return done(space, mh_complex_new(&space->core, mh_float_bits(PyComplex_RealAsDouble(object)),
+                                      mh_float_bits(PyComplex_ImagAsDouble(object)), word));
+  if (PyByteArray_CheckExact(object))
+    return done(space, mh_bytearray_new(&space->core, PyByteArray_AS_STRING(object),
+                                        (uint64_t)PyByteArray_GET_SIZE(object), word));
+  return 0;
+}
+
 int mhx_scalar(mhx_space *space, PyObject *object, uint64_t *word) {
   if (PyLong_CheckExact(object)) return long_value(space, object, word);
   if (PyUnicode_CheckExact(object)) return str_value(space, object, word);
@@ -211,7 +253,7 @@ int mhx_scalar(mhx_space *space, PyObject *object, uint64_t *word) {
   if (object == Py_None) return *word = MH_CONST_NONE, 1;
   if (object == Py_True) return *word = MH_CONST_TRUE, 1;
   if (object == Py_False) return *word = MH_CONST_FALSE, 1;
-  return 0;
+  return rare_value(space, object, word);
 }
 
 bool mhx_is_storable_key(PyObject *key) {
@@ -220,8 +262,13 @@ bool mhx_is_storable_key(PyObject *key) {
 }
 
 int mhx_cannot_store(PyObject *object, bool as_key) {
-  const char *what = as_key ? "a key in a heap is None, bool, int, float, str or bytes"
-                            : "a heap holds None, bool, int, float, str, bytes, dict, list, set and deque";
+  const char *what =
+      as_key ? "a key in a heap is None, bool, int, float, complex, str, bytes, tuple or frozenset of keys, "
+               "range, date, time, datetime, timedelta, Decimal, Fraction, UUID, a Posix path, or a "
+               "registered Enum"
+             : "a heap holds None, bool, int, float, complex, str, bytes, bytearray, tuple, frozenset, "
+               "range, date, time, datetime, timedelta, Decimal, Fraction, UUID, paths, registered types "
+               "and Enums, Pickled, dict, list, set and deque";
   PyErr_Format(PyExc_TypeError, "%s, of exactly that type, not %.200s", what, Py_TYPE(object)->tp_name);
   return -1;
 }

@@ -1,6 +1,6 @@
 /* objects_dict.c: see objects.h. DictTwin: the hot half of mheap.PersistentDict; the rest is in
    mheap/objects.py. */
-#include "objects.h"
+#include "objects_values.h"
 
 #include <structmember.h>
 
@@ -69,8 +69,7 @@ static int dict_set(mhx_twin *twin, PyObject *key_object, PyObject *value, uint6
   mhx_words words;
   mhx_key key;
   if (space == NULL) return -1;
-  if (!mhx_is_storable_key(key_object))
-    return PyObject_Hash(key_object) == -1 ? -1 : mhx_cannot_store(key_object, true);
+  if (!mhx_is_storable_key(key_object)) return mhx_dict_set_tree(twin, key_object, value);
   if (mhx_value(space, value, &words) < 0) return -1;
   int made = mhx_key_make(space, key_object, &key);
   if (made > 0 && mhx_root_exists(space, twin) < 0) made = -1;
@@ -112,9 +111,19 @@ static PyObject *dict_pop(PyObject *self, PyObject *const *args, Py_ssize_t narg
   if (found == 0 && mh_space_writable(&space->core)) return mhx_failed(space), NULL;
   if (found == 0) return nargs == 2 ? Py_NewRef(args[1]) : no_key(args[0]);
   PyObject *value = found < 0 ? NULL : mhx_from_word(space, word);
-  if (value == NULL || remove_key(twin, args[0]) > 0) return value;
+  int removed = value == NULL ? 1 : remove_key(twin, args[0]);
+  if (removed > 0) return value;
   Py_DECREF(value);
-  return NULL;
+  return removed < 0 ? NULL : no_key(args[0]);
+}
+
+/* Is this still the last entry? Making objects of it may have run Python code. */
+static mheap_err is_last(mhx_twin *twin, const mh_entry *entry) {
+  uint32_t index = UINT32_MAX;
+  mh_entry last;
+  mheap_err failed = mh_dict_previous(&twin->of.dict, &index, &last);
+  if (failed) return failed;
+  return last.key == entry->key && last.value == entry->value ? MHEAP_OK : MHEAP_ERR_NOT_FOUND;
 }
 
 /* The pair is made first: making a tuple may run finalizers, which may change the dict. */
@@ -123,7 +132,6 @@ static PyObject *take_last(mhx_twin *twin, mhx_space *space, PyObject *pair) {
   mh_entry entry;
   mh_key key;
   mheap_err failed = mh_dict_previous(&twin->of.dict, &index, &entry);
-  if (!failed) failed = mh_key_of_word(&space->core, entry.key, &key);
   if (failed == MHEAP_ERR_NOT_FOUND && mh_space_writable(&space->core) == MHEAP_OK)
     return PyErr_SetString(PyExc_KeyError, "popitem(): dictionary is empty"), NULL;
   if (failed) return mhx_failed(space), NULL;
@@ -132,7 +140,11 @@ static PyObject *take_last(mhx_twin *twin, mhx_space *space, PyObject *pair) {
     if (object == NULL) return NULL;
     PyTuple_SET_ITEM(pair, i, object);
   }
-  if (mh_dict_delete(&twin->of.dict, &key)) return mhx_failed(space), NULL;
+  failed = is_last(twin, &entry);
+  if (failed == MHEAP_ERR_NOT_FOUND)
+    return PyErr_SetString(PyExc_RuntimeError, "dictionary changed during popitem"), NULL;
+  if (!failed) failed = mh_key_of_word(&space->core, entry.key, &key);
+  if (failed || mh_dict_delete(&twin->of.dict, &key)) return mhx_failed(space), NULL;
   twin->changes++;
   return pair;
 }

@@ -2,17 +2,18 @@
    before the caller publishes it with one store.
 
    Owns, for the time of one copy, the list of containers made and the memo of what was copied
-   already, so that shared parts and cycles stay what they are. A container is made empty when
-   it is met and filled when its turn comes: nesting costs no stack. Signal handlers run now
-   and then; the heap is registered as in use meanwhile. */
-#include "objects.h"
+   already, so that shared parts and cycles stay what they are. A container, or a compound, is made
+   empty when it is met and filled when its turn comes: nesting costs no stack. Signal handlers
+   run now and then, and what tells the state of extended values; the heap is registered as in use
+   meanwhile. */
+#include "objects_values.h"
 
 #define FIRST_ROOM 32
 #define TICKS 8192 /* items between two looks at signals */
 
 typedef struct mhx_graph {
   mhx_space *space;
-  PyObject **sources; /* containers met; the memo keeps them alive */
+  PyObject **sources; /* containers met, and tuples of the words of compounds; references of its own */
   uint64_t *made;     /* beside it: what was made of each */
   size_t count, room;
   PyObject **memo;    /* hash table by identity; references of its own */
@@ -66,7 +67,9 @@ static int memo_add(mhx_graph *graph, PyObject *object, uint64_t word) {
 
 /* ---- making and dropping ---- */
 
+/* No compound comes from elsewhere: those that are stored are read as plain values. */
 static bool is_fresh(const mhx_graph *graph, uint64_t word) {
+  if (mh_word_is_compound(&graph->space->core, word)) return true;
   if (!mh_word_is_ref(word) || !mh_is_container(&graph->space->core, word)) return false;
   const mh_container *container = mh_at(graph->space->core.region, mh_word_offset(word));
   return container->birth >= graph->first_birth;
@@ -117,12 +120,43 @@ static int make(mhx_graph *graph, PyObject *source, shape of, uint64_t *word) {
   if (reserve_made(graph) < 0) return -1;
   if (new_of(space, &of, word)) return mhx_failed(graph->space);
   if (memo_add(graph, source, *word) < 0) return mh_release(space, *word), -1;
-  graph->sources[graph->count] = source;
+  graph->sources[graph->count] = Py_NewRef(source);
   graph->made[graph->count++] = *word;
   return 0;
 }
 
+/* A compound for `object`, whose words the tuple is. */
+static int make_compound(mhx_graph *graph, PyObject *object, mh_type type, mh_kind_code kind, PyObject *tuple,
+                         uint64_t *word) {
+  mh_space *space = &graph->space->core;
+  if (reserve_made(graph) < 0) return -1;
+  if (mh_compound_new(space, type, kind, (uint64_t)PyTuple_GET_SIZE(tuple), word))
+    return mhx_failed(graph->space);
+  if (memo_add(graph, object, *word) < 0) return mh_release(space, *word), -1;
+  graph->sources[graph->count] = Py_NewRef(tuple);
+  graph->made[graph->count++] = *word;
+  return 0;
+}
+
+static int make_frozenset(mhx_graph *graph, PyObject *set, uint64_t *word) {
+  PyObject *tuple = mhx_frozenset_fits(set) < 0 ? NULL : PySequence_Tuple(set);
+  int failed = tuple == NULL ? -1 : make_compound(graph, set, MH_TYPE_FROZENSET, 0, tuple, word);
+  Py_XDECREF(tuple);
+  return failed;
+}
+
+static int make_extended(mhx_graph *graph, PyObject *object, uint64_t *word) {
+  mh_kind_code kind;
+  PyObject *words;
+  int made = mhx_to_state(mhx_state_of_heap(graph->space->heap_obj), object, &kind, &words);
+  if (made <= 0) return made < 0 ? -1 : mhx_cannot_store(object, false);
+  int failed = make_compound(graph, object, MH_TYPE_EXTENDED, kind, words, word);
+  Py_DECREF(words);
+  return failed;
+}
+
 static void end(mhx_graph *graph) {
+  for (size_t i = 0; i < graph->count; i++) Py_DECREF(graph->sources[i]);
   for (size_t i = 0; i < graph->memo_room; i++) Py_XDECREF(graph->memo[i]);
   PyMem_Free(graph->sources);
   PyMem_Free(graph->memo);
@@ -189,8 +223,10 @@ static int container_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
   if (PySet_CheckExact(object))
     return make(graph, object, (shape){.type = MH_TYPE_SET, .length = PySet_GET_SIZE(object)}, word);
   if (is_plain_deque(graph, object)) return plain_deque_word(graph, object, word);
+  if (PyTuple_CheckExact(object)) return make_compound(graph, object, MH_TYPE_TUPLE, 0, object, word);
+  if (PyFrozenSet_CheckExact(object)) return make_frozenset(graph, object, word);
   mh_type type = mhx_twin_type(graph->space, object);
-  return type != 0 ? twin_word(graph, object, type, word) : mhx_cannot_store(object, false);
+  return type != 0 ? twin_word(graph, object, type, word) : make_extended(graph, object, word);
 }
 
 /* The container that is copied, and the copying, have a reference each. */
@@ -223,10 +259,20 @@ static int look_at_signals(mhx_graph *graph) {
   return ++graph->ticks % TICKS == 0 ? PyErr_CheckSignals() : 0;
 }
 
+static int add_tree_entry(mhx_graph *graph, mh_dict *dict, PyObject *key_object, PyObject *value) {
+  mhx_tree *tree;
+  uint64_t word;
+  if (mhx_tree_new(mhx_state_of_heap(graph->space->heap_obj), key_object, true, &tree) <= 0) return -1;
+  int failed = any_word(graph, value, &word);
+  if (failed == 0 && (failed = mhx_tree_set(graph->space, dict, tree, word)) < 0) drop(graph, word);
+  mhx_tree_free(tree);
+  return failed;
+}
+
 static int add_entry(mhx_graph *graph, mh_dict *dict, PyObject *key_object, PyObject *value) {
   mhx_key key;
   uint64_t word;
-  if (!mhx_is_storable_key(key_object)) return mhx_cannot_store(key_object, true);
+  if (!mhx_is_storable_key(key_object)) return add_tree_entry(graph, dict, key_object, value);
   if (any_word(graph, value, &word) < 0) return -1;
   int made = mhx_key_make(graph->space, key_object, &key);
   if (made > 0 && PyUnicode_CheckExact(key_object) && key.key.form == MH_KEY_TEXT && is_shared(key_object) &&
@@ -314,12 +360,32 @@ static int fill_by_iterator(mhx_graph *graph, PyObject *source, mh_dict *set, mh
   return failed || PyErr_Occurred() ? -1 : 0;
 }
 
+static int fill_compound(mhx_graph *graph, PyObject *source, uint64_t word) {
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(source); i++) {
+    uint64_t item;
+    if (any_word(graph, PyTuple_GET_ITEM(source, i), &item) < 0) return -1;
+    mh_compound_set(&graph->space->core, word, (uint64_t)i, item);
+    if (look_at_signals(graph) < 0) return -1;
+  }
+  return 0;
+}
+
+/* What is read from another heap may run Python code, which might close that one. */
+static int fill_from_twin(mhx_graph *graph, PyObject *source, mh_dict *dict, mh_list *list) {
+  mhx_twin *twin = (mhx_twin *)source;
+  mhx_use use;
+  if (mhx_use_begin((mhx_handle *)twin->heap_obj, &use) == NULL) return -1;
+  int failed = dict != NULL ? fill_from_twin_dict(graph, twin, dict) : fill_from_twin_list(graph, twin, list);
+  mhx_use_end((mhx_handle *)twin->heap_obj, &use);
+  return failed;
+}
+
 static int fill_table(mhx_graph *graph, PyObject *source, mh_type type, uint64_t offset) {
   mh_dict dict;
   if (mh_table_owner_at(&graph->space->core, type, offset, &dict)) return mhx_failed(graph->space);
   if (PyDict_CheckExact(source)) return fill_from_dict(graph, source, &dict);
   if (PySet_CheckExact(source)) return fill_by_iterator(graph, source, &dict, NULL);
-  return fill_from_twin_dict(graph, (mhx_twin *)source, &dict);
+  return fill_from_twin(graph, source, &dict, NULL);
 }
 
 static int fill(mhx_graph *graph, PyObject *source, uint64_t word) {
@@ -327,11 +393,12 @@ static int fill(mhx_graph *graph, PyObject *source, uint64_t word) {
   uint64_t offset = mh_word_offset(word);
   mh_type type = mh_head_type(*(uint64_t *)mh_at(space->region, offset));
   mh_list list;
+  if (mh_type_is_compound(type)) return fill_compound(graph, source, word);
   if (type == MH_TYPE_DICT || type == MH_TYPE_SET) return fill_table(graph, source, type, offset);
   if (mh_items_owner_at(space, type, offset, &list)) return mhx_failed(graph->space);
   if (PyList_CheckExact(source)) return fill_from_list(graph, source, &list);
   if (is_plain_deque(graph, source)) return fill_by_iterator(graph, source, NULL, &list);
-  return fill_from_twin_list(graph, (mhx_twin *)source, &list);
+  return fill_from_twin(graph, source, NULL, &list);
 }
 
 /* ---- all of it ---- */

@@ -150,7 +150,9 @@ def test_a_subclass_of_a_key_type_finds_what_it_is_equal_to(root: PersistentDict
         root[Name("other")] = 1
 
 
-@pytest.mark.parametrize("key", [(1,), 1j, frozenset(), object()], ids=repr)
+@pytest.mark.parametrize(
+    "key", [(1, type), frozenset([object]), object()], ids=["tuple", "frozenset", "object"]
+)
 def test_a_key_of_another_type_is_not_there_and_cannot_be_stored(root: PersistentDict, key: Any) -> None:
     assert key not in root
     assert root.get(key) is None
@@ -172,7 +174,9 @@ def test_an_unhashable_key_is_a_type_error(root: PersistentDict) -> None:
         root[{}] = 1
 
 
-@pytest.mark.parametrize("value", [(), object(), 1j, bytearray(), range(3), type], ids=repr)
+@pytest.mark.parametrize(
+    "value", [object(), (1, ["text that is long"], object()), frozenset([type]), type], ids=repr
+)
 def test_what_cannot_be_stored_leaves_everything_as_it_was(heap: mheap.Heap, value: Any) -> None:
     root = heap.root
     root["kept"] = "kept and long"

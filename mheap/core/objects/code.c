@@ -182,12 +182,12 @@ static mheap_err read_value(reader *r, uint64_t word) {
   mh_tag tag = mh_word_tag(word);
   if (tag == MH_TAG_STR || tag == MH_TAG_BYTES || tag == MH_TAG_STR_REF || tag == MH_TAG_BYTES_REF)
     return read_text(r, word);
-  if (r->depth == MH_CODE_DEPTH)
-    return mh_corrupt(r->space, 0, "the levels of a key", MH_CODE_DEPTH, r->depth + 1);
   mheap_err failed = mh_number_of_word(r->space, word, &number);
   if (failed == MHEAP_OK) return mh_code_number(&r->coder, &number);
   if (failed != MHEAP_ERR_NOT_FOUND) return failed;
   if (!mh_word_may_have_code(word)) return not_a_key(r, word);
+  if (r->depth == MH_CODE_DEPTH)
+    return mh_corrupt(r->space, 0, "the levels of a key", MH_CODE_DEPTH, r->depth + 1);
   r->depth++;
   failed = read_compound(r, word);
   r->depth--;
