@@ -49,15 +49,16 @@ class Pickled:
 
 
 class Unread:
-    """What stands for a value that is shown, not made: an unknown type's, or a pickle."""
+    """What stands for a value that is shown, not made: an Enum's member, a registered type's, a pickle."""
 
-    __slots__ = ("text",)
+    __slots__ = ("kind", "text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, kind: str, text: str) -> None:
+        self.kind = kind
         self.text = text
 
     def __repr__(self) -> str:
-        return self.text
+        return f"<{self.text}>" if self.text.isprintable() else f"<{self.text!r}>"
 
 
 # ---- registered types ----
@@ -363,7 +364,9 @@ def from_state(kind: int, words: _Words, reads: int, path: str | None, offset: i
     try:
         make = _MAKERS[kind]
         return make(words, reads)
-    except MheapError:
+    except MheapError as error:
+        if isinstance(error, UnknownType) and reads & SHOWS_UNKNOWN:
+            return Unread("zone", str(error))
         raise
     except Exception as error:
         if kind in (ENUM, REGISTERED, PICKLED):
@@ -466,7 +469,7 @@ def _make_enum(words: _Words, reads: int) -> Any:
     name, member = words
     known = _known(name, reads)
     if known is None:
-        return Unread(f"<{name}.{member}>" if isinstance(member, str) else f"<{name}: {member!r}>")
+        return Unread("Enum", f"{name}.{member}" if isinstance(member, str) else f"{name}: {member!r}")
     cls: Any = known[0]
     if not isinstance(member, str):
         return cls(member)
@@ -476,15 +479,22 @@ def _make_enum(words: _Words, reads: int) -> Any:
         raise UnknownType(f"the heap has {member!r} of {name!r}, which {cls!r} has not") from None
 
 
+def _shown(state: Any) -> str:
+    """A state in a few words: nothing that may be deep, or large."""
+    flat = state if type(state) is tuple else (state,)
+    plain = all(type(item) in (type(None), bool, int, float, str) for item in flat[:16])
+    return repr(state) if plain and len(flat) <= 16 else "…"
+
+
 def _make_registered(words: _Words, reads: int) -> Any:
     name, state = words
     known = _known(name, reads)
-    return Unread(f"<{name}: {state!r}>") if known is None else known[1](state)
+    return Unread("registered", f"{name}: {_shown(state)}") if known is None else known[1](state)
 
 
 def _make_pickled(words: _Words, reads: int) -> Any:
     if reads & SHOWS_UNKNOWN:
-        return Unread(f"<pickle of {len(words[0])} bytes>")
+        return Unread("pickle", f"pickle of {len(words[0])} bytes")
     if not reads & LOADS_PICKLES:
         raise PickleNotAllowed(
             "this value is a pickle, which can run any code: open the heap with allow_pickle=True to load it"

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import click
 
 import mheap
+from mheap import _core
+from mheap._values import SHOWS_UNKNOWN
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -33,13 +35,19 @@ _TAKING = 5.0  # seconds; a writer holds readers off for an instant while it giv
 def _attach(file: str) -> mheap.Heap:
     """Read-only, at any address. What a reader is refused for is said, and looked at all the same."""
     try:
-        return mheap.open(file, mode="readonly", relocate=True)
+        return _showing_all(mheap.open(file, mode="readonly", relocate=True))
     except mheap.HeapBusy:
         remark = "a writer has it open; what is shown may be changing"
     except mheap.UncleanHeap as error:
         remark = f"not detached in order ({error})"
     heap = mheap.open(file, mode="readonly", relocate=True, unsafe=True, timeout=_TAKING)
     print(f"mheap: {file}: {' '.join(remark.split())}", file=sys.stderr)
+    return _showing_all(heap)
+
+
+def _showing_all(heap: mheap.Heap) -> mheap.Heap:
+    """Values of types that are registered elsewhere, and pickles, are shown, and nothing is run for them."""
+    _core._reads(heap, SHOWS_UNKNOWN)
     return heap
 
 

@@ -13,11 +13,12 @@ import click
 PATH_HELP = r"""PATH leads from the root to a value: keys and positions with "/" between them, as in
 users/ada/3. A "/" inside a key is written \/ and a backslash \\. A step matches the str key that is
 written the same, else the key it is a Python literal of: 1 matches the str "1" first, then the int 1;
-'1' is the str in any case, (1) the int; b'x', 2.5, None, True work too. Empty steps are left out; ''
-is the empty str. Quote PATH for your shell."""
+'1' is the str in any case, (1) the int; b'x', 2.5, None, (1, 'a') work too, and keys of other types as
+`mheap ls` writes them. Empty steps are left out; '' is the empty str. Quote PATH for your shell."""
 
 _STEPS = re.compile(r"(?:\\[\\/]|[^/])+")
 _ESCAPED = re.compile(r"\\([\\/])")
+_CALL = re.compile(r"<.*>|[\w.]+\(.*\)", re.DOTALL)
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 
 
@@ -26,7 +27,8 @@ class NoSuchPath(click.ClickException):
 
 
 def is_container(value: object) -> bool:
-    return isinstance(value, (Mapping, Sequence, Set)) and not isinstance(value, (str, bytes))
+    values = (str, bytes, bytearray, range, frozenset)
+    return isinstance(value, (Mapping, Sequence, Set)) and not isinstance(value, values)
 
 
 def steps(path: str) -> list[str]:
@@ -49,15 +51,26 @@ def _candidates(step: str) -> Iterator[Any]:
     yield from _literal(step)
 
 
+def _child_by_text(value: Mapping[Any, Any], step: str) -> tuple[Any, ...]:
+    """The value of a key that is no literal, by how it is written."""
+    from mheap.cli._values import literal
+
+    for key, item in value.items():
+        if not isinstance(key, str) and literal(key) == step:
+            return (item,)
+    return ()
+
+
 def _child(value: Any, step: str) -> tuple[Any, ...]:
     """What a step leads to, as a tuple of one, or empty."""
     if isinstance(value, Mapping):
         for key in _candidates(step):
             try:
                 return (value[key],)
-            except (KeyError, TypeError):
+            except (KeyError, TypeError, RecursionError):
                 continue
-    elif is_container(value) and _INTEGER.fullmatch(step):
+        return _child_by_text(value, step) if _CALL.fullmatch(step) else ()
+    if is_container(value) and _INTEGER.fullmatch(step):
         try:
             if isinstance(value, Set):
                 return tuple(islice(value, int(step), int(step) + 1))
@@ -81,7 +94,9 @@ def follow(file: str, root: Any, path: str) -> Any:
 
 def type_name(value: object) -> str:
     """What a value is called: the persistent dict is a ``dict``, and so on."""
-    name = "None" if value is None else type(value).__name__
+    if value is None:
+        return "None"
+    name: str = getattr(value, "kind", type(value).__name__)
     return name.removeprefix("Persistent").lower() if name.startswith("Persistent") else name
 
 

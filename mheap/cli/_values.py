@@ -36,7 +36,12 @@ def int_text(value: int) -> str:
 
 def literal(value: object) -> str:
     """A scalar as a Python literal in printable characters."""
-    return int_text(value) if type(value) is int else repr(value)
+    if type(value) is int:
+        return int_text(value)
+    try:
+        return repr(value)
+    except ValueError:  # an int in it is so long that Python refuses
+        return f"<{type(value).__name__} of thousands of digits>"
 
 
 def preview(value: Any) -> str:
@@ -53,11 +58,24 @@ def preview(value: Any) -> str:
 
 # ---- JSON of scalars ----
 
+_AS_STR = {
+    "Decimal": "decimal",
+    "Fraction": "fraction",
+    "UUID": "uuid",
+    "complex": "complex",
+    "date": "date",
+    "datetime": "datetime",
+    "time": "time",
+    **{f"{pure}{system}Path": "path" for pure in ("", "Pure") for system in ("Posix", "Windows")},
+}
+
 
 def json_scalar(value: object) -> str:
-    """bytes, huge ints and floats that JSON has no word for become objects with one key."""
+    """What JSON has no word for becomes an object with one key."""
     if isinstance(value, bytes):
         return json.dumps({"$base64": base64.b64encode(value).decode("ascii")})
+    if isinstance(value, bytearray):
+        return json.dumps({"$bytearray": base64.b64encode(value).decode("ascii")})
     if isinstance(value, float) and not math.isfinite(value):
         return json.dumps({"$float": repr(value)})
     if type(value) is int:
@@ -65,7 +83,8 @@ def json_scalar(value: object) -> str:
         return json.dumps({"$int": text}) if "x" in text else text
     if value is None or isinstance(value, (bool, float, str)):
         return json.dumps(value)
-    return json.dumps({"$repr": repr(value)})
+    name = _AS_STR.get(type(value).__name__)
+    return json.dumps({f"${name}": str(value)} if name else {"$repr": literal(value)})
 
 
 # ---- walking without recursion ----
@@ -108,6 +127,8 @@ def _python_marks(value: Any) -> tuple[str, str]:
         return "{", "}"
     if isinstance(value, Set):
         return ("{", "}") if value else ("set(", ")")
+    if isinstance(value, tuple):
+        return "(", ",)" if len(value) == 1 else ")"
     if type_name(value) != "deque":
         return "[", "]"
     return "deque([", "])" if value.maxlen is None else f"], maxlen={value.maxlen})"
@@ -188,7 +209,7 @@ def _write(
 
 
 def _python_again(value: Any) -> str:
-    return "{...}" if isinstance(value, Mapping) else "[...]"
+    return "{...}" if isinstance(value, Mapping) else "(...)" if isinstance(value, tuple) else "[...]"
 
 
 def _json_again(value: Any) -> str:

@@ -12,13 +12,16 @@ from mheap.cli._paths import PATH_HELP, follow, is_container
 from mheap.cli._values import literal, write_json, write_python
 
 _HELP = f"""Print the value at PATH: a str as it is, containers and everything else as Python literals.
+Members of Enums, values of registered types and pickles are shown as <module:class…>; nothing is run for
+them.
 
 {PATH_HELP}
 
 With --json: null, booleans, numbers, strings, arrays and objects are what one would expect; bytes are
 {{"$base64": "…"}}, a float that is not finite {{"$float": "nan"}}, an int of thousands of digits
-{{"$int": "0x…"}}, and a dict whose keys are not all str, or begin with "$",
-{{"$items": [[key, value], …]}}.
+{{"$int": "0x…"}}, a Decimal {{"$decimal": "1.5"}}, and so are "$fraction", "$complex", "$uuid", "$path",
+"$date", "$time", "$datetime" and "$bytearray"; other values {{"$repr": "…"}}. A tuple is an array, and a
+dict whose keys are not all str, or begin with "$", {{"$items": [[key, value], …]}}.
 """
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import datetime as dt
+import enum
 import json
+import re
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -234,3 +238,91 @@ def test_deep_nesting_does_not_recurse(run: Run, heap_path: Path) -> None:
             inner = inner[0]
     assert run("get", heap_path, "deep").stdout == "[" * 5001 + "]" * 5001 + "\n"
     assert run("get", "--json", heap_path, "deep").stdout == "[" * 5001 + "]" * 5001 + "\n"
+
+
+# ---- values of other types ----
+
+
+class Shape(enum.Enum):
+    ROUND = 1
+
+
+class Thing:
+    pass
+
+
+@pytest.fixture
+def others(tmp_path: Path) -> Path:
+    path = tmp_path / "others.heap"
+    mheap.register_enum(Shape, name="shapes:Shape")
+    mheap.register(Thing, lambda thing: ("state", 1), lambda state: Thing(), name="things:Thing")
+    with mheap.open(path) as heap:
+        heap.root["tuple"] = (1, ("x",), [()], frozenset({2}))
+        heap.root["range"] = range(3)
+        heap.root["bytearray"] = bytearray(b"abc")
+        heap.root["date"] = dt.date(2024, 1, 2)
+        heap.root["decimal"] = Decimal("1.50")
+        heap.root["enum"] = Shape.ROUND
+        heap.root["thing"] = [Thing()]
+        heap.root["pickle"] = mheap.Pickled(Thing)
+        heap.root["keys"] = {
+            (1, "a/b"): "tuple",
+            dt.date(2024, 1, 2): "date",
+            Shape.ROUND: "enum",
+            1j: "complex",
+        }
+    return path
+
+
+@pytest.mark.parametrize(
+    ("path", "printed"),
+    [
+        ("tuple", "(1, ('x',), [()], frozenset({2}))"),
+        ("tuple/1/0", "x"),
+        ("range", "range(0, 3)"),
+        ("bytearray", "bytearray(b'abc')"),
+        ("date", "datetime.date(2024, 1, 2)"),
+        ("enum", "<shapes:Shape.ROUND>"),
+        ("thing", "[<things:Thing: ('state', 1)>]"),
+        ("pickle", None),
+        ("keys/(1, 'a\\/b')", "tuple"),
+        ("keys/datetime.date(2024, 1, 2)", "date"),
+        ("keys/<shapes:Shape.ROUND>", "enum"),
+        ("keys/1j", "complex"),
+    ],
+)
+def test_get_shows_values_of_other_types(run: Run, others: Path, path: str, printed: str | None) -> None:
+    done = run("get", others, path)
+    assert (done.stderr, done.returncode) == ("", 0)
+    if printed is None:
+        assert re.fullmatch(r"<pickle of \d+ bytes>\n", done.stdout)
+    else:
+        assert done.stdout == f"{printed}\n"
+
+
+def test_get_shows_them_as_json(run: Run, others: Path) -> None:
+    found = json.loads(run("get", others, "/", "--json").stdout)
+    assert found["tuple"] == [1, ["x"], [[]], {"$repr": "frozenset({2})"}]
+    assert found["bytearray"] == {"$bytearray": "YWJj"}
+    assert found["date"] == {"$date": "2024-01-02"}
+    assert found["decimal"] == {"$decimal": "1.50"}
+    assert found["enum"] == {"$repr": "<shapes:Shape.ROUND>"}
+    assert found["keys"]["$items"][1] == [{"$date": "2024-01-02"}, "date"]
+
+
+def test_ls_lists_them(run: Run, others: Path) -> None:
+    lines = run("ls", others).stdout.splitlines()
+    assert [line.split()[:2] for line in lines[:8]] == [
+        ["tuple", "tuple"],
+        ["range", "range"],
+        ["bytearray", "bytearray"],
+        ["date", "date"],
+        ["decimal", "Decimal"],
+        ["enum", "Enum"],
+        ["thing", "list"],
+        ["pickle", "pickle"],
+    ]
+    for line in run("ls", others, "keys").stdout.splitlines():
+        step = line.split("  ")[0]
+        assert run("get", others, f"keys/{step}").returncode == 0
+    assert json.loads(run("ls", others, "tuple", "--json").stdout)["type"] == "tuple"
