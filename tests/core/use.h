@@ -4,6 +4,7 @@
 #define MHEAP_TEST_USE_H
 
 #include "mheap/mheap.h"
+#include "objects/compound.h"
 #include "objects/objects.h"
 #include "test.h"
 
@@ -106,6 +107,28 @@ static inline void use_list(used *u, mh_list *list, unsigned depth) {
     use_value(u, list->space, items.words[i], depth);
 }
 
+static inline void use_compound(used *u, mh_space *space, uint64_t word, unsigned depth) {
+  mh_compound of;
+  if (mh_compound_read(space, word, &of) != MHEAP_OK) return;
+  u->sum += mh_compound_check(space, &of);
+  for (uint64_t i = 0; i < of.count && u->visits++ < 20000; i++) use_value(u, space, of.words[i], depth);
+}
+
+/* A complex, a bytearray, or a compound. */
+static inline void use_other(used *u, mh_space *space, uint64_t word, unsigned depth) {
+  uint64_t real, imag, size;
+  mh_key key;
+  mh_text text;
+  const uint64_t *head = mh_object_at(space, word);
+  if (head == NULL || depth == 0) return;
+  u->sum += mh_object_size(space, word, &size);
+  if (mh_key_of_word(space, word, &key) == MHEAP_OK) u->sum += key.hash;
+  if (mh_type_is_compound(mh_head_type(*head))) use_compound(u, space, word, depth - 1);
+  else if (mh_head_type(*head) == MH_TYPE_COMPLEX) u->sum += mh_complex_read(space, word, &real, &imag);
+  else if (mh_head_type(*head) == MH_TYPE_BYTEARRAY && mh_text_read(space, word, &text) == MHEAP_OK)
+    for (uint64_t i = 0; i < text.length; i += 1 + i / 64) u->sum += ((const uint8_t *)text.data)[i];
+}
+
 static inline void use_value(used *u, mh_space *space, uint64_t word, unsigned depth) {
   mh_dict dict;
   mh_list list;
@@ -120,8 +143,13 @@ static inline void use_value(used *u, mh_space *space, uint64_t word, unsigned d
     case MH_TAG_LIST_REF:
       if (depth > 0 && mh_list_at(space, offset, &list) == MHEAP_OK) use_list(u, &list, depth - 1);
       break;
+    case MH_TAG_TUPLE_REF: use_other(u, space, word, depth); break;
     case MH_TAG_OTHER_REF:
       if (depth == 0 || mh_object_at(space, word) == NULL) break;
+      if (!mh_is_container(space, word)) {
+        use_other(u, space, word, depth);
+        break;
+      }
       if (mh_deque_at(space, offset, &list) != MHEAP_OK) break;
       if (mh_deque_limit(&list, &limit) == MHEAP_OK) u->sum += limit;
       use_list(u, &list, depth - 1);
@@ -153,12 +181,12 @@ static inline uint64_t use_new_deque(mh_space *space) {
 /* A str, a list in a dict, numbers: of each kind one, in `dict`. */
 static inline void use_store_objects(mh_space *space, mh_dict *dict) {
   static const char *const names[] = {"short", "a longer name than that", "list", "dict", "int",
-                                      "float", "set", "deque"};
+                                      "float", "set", "deque", "tuple", "complex"};
   const uint64_t limbs[3] = {1, 2, 3};
   mh_list list;
   mh_dict inner;
   mh_key key;
-  uint64_t words[8] = {0}, item;
+  uint64_t words[10] = {0}, item;
   mh_str_new(space, 1, "a string of its own", 19, &words[0]);
   mh_bytes_new(space, "some bytes, more than seven", 27, &words[1]);
   if (mh_list_new(space, 4, &list) == MHEAP_OK) {
@@ -175,7 +203,14 @@ static inline void use_store_objects(mh_space *space, mh_dict *dict) {
   mh_float_new(space, 0x400921fb54442d18, &words[5]);
   words[6] = use_new_set(space);
   words[7] = use_new_deque(space);
-  for (int i = 0; i < 8; i++) {
+  if (mh_compound_new(space, MH_TYPE_TUPLE, 0, 2, &words[8]) == MHEAP_OK) {
+    mh_compound_set(space, words[8], 0, mh_word_int(7));
+    if (mh_str_new(space, 1, "an item of a tuple", 18, &item) == MHEAP_OK)
+      mh_compound_set(space, words[8], 1, item);
+    if (mh_key_of_word(space, words[8], &key) == MHEAP_OK) mh_dict_set(dict, &key, mh_word_int(1));
+  }
+  mh_complex_new(space, 0x400921fb54442d18, 1, &words[9]);
+  for (int i = 0; i < 10; i++) {
     mh_key_text(space, &key, MH_TAG_STR_REF, 1, names[i], strlen(names[i]));
     if (words[i] != 0 && mh_dict_set(dict, &key, words[i]) != MHEAP_OK) mh_release(space, words[i]);
   }

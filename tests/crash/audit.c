@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 
+#include "objects/compound.h"
 #include "objects/objects.h"
 #include "objects/value.h"
 
@@ -221,12 +222,24 @@ static uint64_t digest_text(mh_space *space, uint64_t word) {
   return digest;
 }
 
+static uint64_t digest_compound(audit *a, mh_space *space, uint64_t word) {
+  mh_compound of;
+  uint64_t digest = 4;
+  if (mh_compound_read(space, word, &of) != MHEAP_OK || mh_compound_check(space, &of) != MHEAP_OK) {
+    audit_complain(a, "a tuple: %s", mheap_last_error(a->heap)->text);
+    return 0;
+  }
+  for (uint64_t i = 0; i < of.count; i++) digest = mix(digest, digest_word(a, space, of.words[i]));
+  return digest;
+}
+
 static uint64_t digest_word(audit *a, mh_space *space, uint64_t word) {
   if (!mh_word_is_ref(word)) return word;
   uint64_t offset = mh_word_offset(word);
   explain(a, offset, "an object");
   const uint64_t *block = mh_object_at(space, word);
   if (block == NULL) return audit_complain(a, "an object: %s", mheap_last_error(a->heap)->text), 0;
+  if (mh_type_is_compound(mh_head_type(*block))) return digest_compound(a, space, word);
   switch (mh_head_type(*block)) {
     case MH_TYPE_DICT:
     case MH_TYPE_SET: return digest_dict(a, space, mh_head_type(*block), offset);

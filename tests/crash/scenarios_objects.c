@@ -1,4 +1,5 @@
 /* scenarios_objects.c: scenarios of objects: dicts, lists, sets, deques and named roots. See scenarios.h. */
+#include "objects/compound.h"
 #include "objects/objects.h"
 #include "objects/value.h"
 
@@ -226,6 +227,58 @@ static void drop_item(stage *s) {
   mh_list list = the_list(s);
   must(s, mh_list_splice(&list, 2, 1, NULL, 0), "drop");
 }
+/* A tuple with a text, a list and a tuple in it. */
+static uint64_t tuple_of(stage *s, const char *text, bool with_list) {
+  uint64_t inner, outer;
+  mh_list list;
+  root_of(s);
+  must(s, mh_compound_new(&space, MH_TYPE_TUPLE, 0, 1, &inner), "tuple");
+  mh_compound_set(&space, inner, 0, text_of(s, text));
+  must(s, mh_compound_new(&space, MH_TYPE_TUPLE, 0, 2, &outer), "tuple");
+  mh_compound_set(&space, outer, 0, inner);
+  if (!with_list) {
+    mh_compound_set(&space, outer, 1, mh_word_int(2));
+    return outer;
+  }
+  must(s, mh_list_new(&space, 0, &list), "list");
+  must(s, mh_list_append(&list, text_of(s, "an item of some length")), "append");
+  mh_compound_set(&space, outer, 1, mh_word_ref(MH_TAG_LIST_REF, list.offset));
+  return outer;
+}
+static void set_tuple(stage *s) { set(s, "tuple", tuple_of(s, "a text within a tuple", true)); }
+static void replace_tuple(stage *s) { set(s, "tuple", tuple_of(s, "another within a tuple", false)); }
+static void remove_tuple(stage *s) { remove_key(s, "tuple"); }
+static void dict_with_tuple(stage *s) {
+  dict_of(s, 3);
+  set_tuple(s);
+}
+
+static mheap_err keep_word(mh_space *of, const mh_key *key, uint64_t *word) {
+  (void)of;
+  *word = key->bits;
+  return MHEAP_OK;
+}
+static void set_tuple_key(stage *s) {
+  mh_dict root = root_of(s);
+  mh_key key;
+  uint64_t word = tuple_of(s, "a text within a key", false);
+  must(s, mh_key_of_word(&space, word, &key), "key");
+  key.make = keep_word;
+  must(s, mh_dict_set(&root, &key, text_of(s, "what the tuple leads to")), "dict set");
+}
+static void dict_with_tuple_key(stage *s) {
+  dict_of(s, 3);
+  set_tuple_key(s);
+}
+static void remove_tuple_key(stage *s) {
+  mh_dict root = root_of(s);
+  mh_key key;
+  uint32_t index = UINT32_MAX;
+  mh_entry entry;
+  must(s, mh_dict_previous(&root, &index, &entry), "the last entry");
+  must(s, mh_key_of_word(&space, entry.key, &key), "key");
+  must(s, mh_dict_delete(&root, &key), "dict delete");
+}
 static void set_root(stage *s) { must(s, mheap_setroot(s->heap, "name", 4, s->blocks[0]), "setroot"); }
 static void set_long_root(stage *s) {
   must(s, mheap_setroot(s->heap, "a longer name", 13, s->blocks[0]), "setroot");
@@ -249,6 +302,11 @@ const scenario object_scenarios[] = {
     {"dict_delete_last", dict_of_3, delete_last, false, false},
     {"dict_clear", dict_of_20, clear, false, false},
     {"dict_nested", dict_of_3, nest, false, false},
+    {"dict_of_a_tuple", dict_of_3, set_tuple, false, false},
+    {"dict_replaces_a_tuple", dict_with_tuple, replace_tuple, false, false},
+    {"dict_loses_a_tuple", dict_with_tuple, remove_tuple, false, false},
+    {"dict_with_a_tuple_as_key", dict_of_3, set_tuple_key, false, false},
+    {"dict_loses_a_tuple_as_key", dict_with_tuple_key, remove_tuple_key, false, false},
     {"list_append_to_empty", list_of_0, append, false, false},
     {"list_append", list_of_3, append, false, false},
     {"list_append_grows", full_list, append, false, false},

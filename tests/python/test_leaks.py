@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import gc
 import pickle
 import sys
 import warnings
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,6 +140,47 @@ def refuse_to_commit(heap: mheap.Heap, path: Path) -> None:
     mheap.rollback(None)
 
 
+def store_and_read_values(heap: mheap.Heap, path: Path) -> None:
+    day = dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc)
+    value = (
+        1,
+        ("text that is long", [day]),
+        frozenset({Decimal("1.5"), (2, 3j)}),
+        bytearray(b"x"),
+        {day: day},
+    )
+    heap.root["v"] = [value, value]
+    assert heap.root["v"][0] == value
+    heap.root["d"] = {(1, "a long text"): 1, frozenset({(1, 2), day}): 2}
+    heap.root["d"][1, "another text"] = heap.root["d"].pop((1, "a long text"))
+    assert heap.root["d"].get((1, day)) is None
+    assert heap.root["d"].popitem() == ((1, "another text"), 1)
+    repr(heap.root)
+    heap.root.to_python()
+    heap.root["p"] = mheap.Pickled([1])
+    heap.root["p"]
+
+
+def refuse_values(heap: mheap.Heap, path: Path) -> None:
+    deep: Any = (1,)
+    for _ in range(210):
+        deep = (deep,)
+    attempts: list[Any] = [
+        (1, ["text", object()]),
+        frozenset({deep}),
+        {(1, object()): 2},
+        {deep: 1},
+        [deep, type],
+    ]
+    for attempt in attempts:
+        with contextlib.suppress(TypeError, RecursionError):
+            heap.root["x"] = attempt
+        with contextlib.suppress(TypeError, RecursionError):
+            heap.root[attempt] = 1
+        with contextlib.suppress(TypeError, RecursionError):
+            heap.root.get(attempt)
+
+
 def measure() -> tuple[int, int, int]:
     gc.collect()
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
@@ -167,6 +211,8 @@ def measure() -> tuple[int, int, int]:
         discard,
         commit_and_roll_back,
         refuse_to_commit,
+        store_and_read_values,
+        refuse_values,
     ],
 )
 def test_nothing_is_left(heap: mheap.Heap, heap_path: Path, body: Callable[[mheap.Heap, Path], None]) -> None:

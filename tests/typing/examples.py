@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,6 +62,23 @@ def sets_and_deques(s: PersistentSet, d: PersistentDeque) -> None:
     assert_type(s, PersistentSet)
     d += [1]
     assert_type(d, PersistentDeque)
+
+
+class Point:
+    def __init__(self, x: int) -> None:
+        self.x = x
+
+
+@mheap.register_enum
+class Color(enum.Enum):
+    RED = 1
+
+
+def values(heap: mheap.Heap) -> None:
+    assert_type(mheap.register(Point, lambda point: point.x, Point), type[Point])
+    assert_type(Color, type[Color])
+    assert_type(mheap.open("path", allow_pickle=True), mheap.Heap)
+    heap.root["x"] = mheap.Pickled({1})
 
 
 def blocks(heap: mheap.Heap) -> None:

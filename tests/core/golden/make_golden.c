@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "golden.h"
+#include "golden_values.h"
 #include "image.h"
 
 static void die(const char *what) {
@@ -40,8 +41,19 @@ static void make_arenas(const char *directory) {
   done(heap, directory, "arenas");
 }
 
+static void make_values(const char *directory) {
+  mheap *heap = make("values", false);
+  golden_store_values(heap);
+  done(heap, directory, "values");
+}
+
 /* With a name: that file alone, for one that came later. */
 int main(int argc, char **argv) {
+  if (argc == 3 && strcmp(argv[2], "values") == 0) {
+    make_values(argv[1]);
+    test_directory_remove();
+    return test_failures != 0;
+  }
   if (argc == 3 && strcmp(argv[2], "arenas") == 0) {
     make_arenas(argv[1]);
     test_directory_remove();
@@ -74,6 +86,7 @@ int main(int argc, char **argv) {
   pack(argv[1], "open");
 
   make_arenas(argv[1]);
+  make_values(argv[1]);
 
   test_directory_remove();
   return test_failures != 0;
