@@ -431,10 +431,16 @@ def _make_timezone(words: _Words, reads: int) -> Any:
 
 
 def _make_decimal(words: _Words, reads: int) -> Any:
-    import decimal
+    from decimal import Decimal
 
-    with decimal.localcontext(decimal.Context(traps=[decimal.InvalidOperation])):
-        return decimal.Decimal(words[0])
+    def make(words: _Words, reads: int) -> Decimal:
+        value = Decimal(words[0])
+        if value.is_nan() and "nan" not in words[0].lower():  # the context lets it pass
+            raise ValueError("no decimal number")
+        return value
+
+    _MAKERS[DECIMAL] = make
+    return make(words, reads)
 
 
 def _make_fraction(words: _Words, reads: int) -> Any:
@@ -446,13 +452,16 @@ def _make_fraction(words: _Words, reads: int) -> Any:
 def _make_uuid(words: _Words, reads: int) -> Any:
     import uuid
 
+    _MAKERS[UUID] = lambda words, reads: uuid.UUID(bytes=words[0])
     return uuid.UUID(bytes=words[0])
 
 
 def _make_path(words: _Words, reads: int) -> Any:
     import pathlib
 
-    return getattr(pathlib, _PATHS[words[0]])(words[1])
+    types = [getattr(pathlib, name) for name in _PATHS]
+    _MAKERS[PATH] = lambda words, reads: types[words[0]](words[1])
+    return types[words[0]](words[1])
 
 
 def _known(name: str, reads: int) -> tuple[type, Callable[[Any], Any]] | None:

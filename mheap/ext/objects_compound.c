@@ -240,6 +240,8 @@ static PyObject *tuple_of(const reading *r, const part *p) {
 }
 
 static PyObject *extended_of(const place *at, const part *p, PyObject *words) {
+  PyObject *made = mhx_time_of((mh_kind_code)p->kind, words);
+  if (made != NULL) return made;
   PyObject *from_state = mhx_values_function(at->state, MHX_FROM_STATE);
   if (from_state == NULL) return NULL;
   return PyObject_CallFunction(from_state, "KOIOK", (unsigned long long)p->kind, words, at->reads, at->path,

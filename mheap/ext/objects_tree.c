@@ -90,8 +90,23 @@ static int grow_word(growth *g, PyObject *object, mhx_tree *tree) {
   return made;
 }
 
+/* 1, 0 or -1, as grow(); 2: Python is to be asked. */
+static int grow_time(growth *g, PyObject *object, mhx_tree *tree) {
+  PyObject *words, *code;
+  int made = mhx_time_key(object, &tree->kind, &words, &code);
+  if (made <= 0) return made < 0 ? -1 : 2;
+  tree->type = MH_TYPE_EXTENDED;
+  made = grow_words(g, words, tree);
+  if (made > 0) made = grow_code(g, code, tree);
+  Py_DECREF(words);
+  Py_DECREF(code);
+  return made;
+}
+
 static int grow_extended(growth *g, PyObject *object, mhx_tree *tree) {
   if (g->in_words) return grow_word(g, object, tree);
+  int grown = grow_time(g, object, tree);
+  if (grown != 2) return grown;
   PyObject *function = mhx_values_function(g->state, MHX_TO_KEY), *words, *code;
   PyObject *result = function == NULL ? NULL : PyObject_CallOneArg(function, object);
   unsigned kind;

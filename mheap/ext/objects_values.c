@@ -22,6 +22,8 @@ PyObject *mhx_values_function(mhx_state *state, int which) {
 }
 
 int mhx_to_state(mhx_state *state, PyObject *object, mh_kind_code *kind, PyObject **words) {
+  *words = mhx_time_words(object, kind);
+  if (*words != NULL || PyErr_Occurred()) return *words != NULL ? 1 : -1;
   PyObject *function = mhx_values_function(state, MHX_TO_STATE);
   PyObject *result = function == NULL ? NULL : PyObject_CallOneArg(function, object);
   unsigned code;

@@ -4,6 +4,7 @@
      objects_compound.c   compounds to Python
      objects_tree.c       keys that are no plain scalars
      objects_values.c     the Python functions that know the types of extended values
+     objects_times.c      dates and times without these
 
    Called by objects_convert.c, objects_graph.c, objects_dict.c. */
 #ifndef MHEAP_EXT_OBJECTS_VALUES_H
@@ -29,6 +30,13 @@ enum {
 PyObject *mhx_values_function(mhx_state *state, int which);
 /* For an object that may be of an extended type: 1: *kind, *words (a tuple, owned); 0: it is of none; -1. */
 int mhx_to_state(mhx_state *state, PyObject *object, mh_kind_code *kind, PyObject **words);
+/* The words of a date, time, datetime or timedelta, owned, and from words of a kind; NULL, without an
+   exception: the Python functions are to be asked. */
+PyObject *mhx_time_words(PyObject *object, mh_kind_code *kind);
+/* The words of one as a key, and what its code is of, both owned. 1; 0: the Python functions are to be
+   asked; -1: an exception. */
+int mhx_time_key(PyObject *object, mh_kind_code *kind, PyObject **words, PyObject **code);
+PyObject *mhx_time_of(mh_kind_code kind, PyObject *words);
 /* Can the elements of a frozenset be hashed again when it is read? 0, or -1 with an exception. */
 int mhx_frozenset_fits(PyObject *set);
 

@@ -244,6 +244,26 @@ def test_everything_is_freed(heap: mheap.Heap) -> None:
     assert heap.stats().chunks_used == before
 
 
+def test_every_year_has_its_days(memory: mheap.Heap) -> None:
+    ordinals = {1, dt.date.max.toordinal(), *range(1, dt.date.max.toordinal(), 397)}
+    for year in (1, 3, 4, 5, 99, 100, 101, 399, 400, 401, 1900, 2000, 2024, 9999):
+        for month in range(1, 13):
+            first = dt.date(year, month, 1).toordinal()
+            ordinals |= {first, max(1, first - 1), first + 1}
+    days = [dt.date.fromordinal(ordinal) for ordinal in sorted(ordinals)]
+    times = [
+        dt.datetime.combine(day, dt.time(23, 59, 58, 999_999 - day.day, fold=day.day % 2)) for day in days
+    ]
+    memory.root["days"], memory.root["times"] = days, times
+    memory.root["keys"] = {key: i for i, key in enumerate([*days, *times])}
+    assert memory.root["days"] == days
+    assert all(map(is_same, memory.root["times"], times))
+    assert [memory.root["keys"][key] for key in [*days, *times]] == list(range(2 * len(days)))
+    words = [_values.to_state(value) for value in [*days, *times]]
+    assert all(state is not None for state in words)
+    assert [_values.from_state(*state, 0, None, 0) for state in words if state] == [*days, *times]
+
+
 # ---- keys that are equal ----
 
 EQUAL: list[list[Any]] = [
