@@ -183,11 +183,13 @@ int mhx_key_make(mhx_space *space, PyObject *object, mhx_key *key) {
 static int tree_key(mhx_twin *twin, PyObject *object, mhx_key *key, mhx_space **space) {
   mhx_tree *tree;
   int made = mhx_tree_new(mhx_state_of_heap(twin->heap_obj), object, false, &tree);
-  bool is_key = made > 0;
-  if (made == 0 && PyObject_Hash(object) == -1) return -1;
+  if (made < 0 || (made == 0 && PyObject_Hash(object) == -1)) return -1;
+  *space = mhx_twin_space(twin);
+  if (made == 0) return *space == NULL ? -1 : 0;
+  made = *space == NULL ? -1 : mhx_tree_key(*space, tree, key);
+  mhx_tree_free(tree); /* may run Python code */
   *space = made < 0 ? NULL : mhx_twin_space(twin);
-  if (is_key) made = *space == NULL ? -1 : mhx_tree_key(*space, tree, key);
-  if (is_key) mhx_tree_free(tree); /* of what the caller, or nothing that runs Python code, keeps */
+  if (made > 0 && *space == NULL) mhx_key_end(key);
   return *space == NULL ? -1 : made;
 }
 

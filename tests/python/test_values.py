@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import uuid
 import zoneinfo
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from forks import in_child
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -543,6 +545,48 @@ def test_rollback_and_reattach(heap_path: Path) -> None:
         heap.rollback()
         assert heap.root == {"x": (1, [2], dt.date(2024, 1, 1))}
         is_sound(heap)
+
+
+def test_a_reader_beside_a_writer_sees_whole_values(heap_path: Path) -> None:
+    rounds = 400
+
+    def made(i: int) -> tuple[Any, ...]:
+        return (
+            i,
+            (f"text {i} " * 20, (i, float(i))),
+            frozenset({i, (i, "x")}),
+            dt.date.fromordinal(i + 1),
+            Fraction(i, 7),
+        )
+
+    with mheap.open(heap_path) as writer:
+        writer.root["v"] = made(0)
+        writer.root["d"] = {made(0): 0}
+        writer.commit()
+
+        def read() -> None:
+            seen: set[int] = set()
+            with mheap.open(heap_path, mode="readonly") as reader:
+                while max(seen, default=0) < rounds:
+                    value = reader.root["v"]
+                    assert value == made(value[0])
+                    ((key, number),) = reader.root["d"].items()
+                    assert key == made(number)
+                    with reader.snapshot():
+                        assert reader.root["d"][reader.root["v"]] == reader.root["v"][0]
+                    seen.add(value[0])
+            assert len(seen) > 3
+
+        def write() -> None:
+            for i in range(1, rounds + 1):
+                writer.root["v"] = made(i)
+                del writer.root["d"][made(i - 1)]
+                writer.root["d"][made(i)] = i
+                writer.commit(durable=False)
+
+        thread = threading.Thread(target=write)
+        in_child(read, thread.start)
+        thread.join()
 
 
 # ---- registered types ----
