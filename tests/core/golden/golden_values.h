@@ -44,7 +44,8 @@ static inline uint64_t golden_extended(mh_space *space, int kind) {
     case MH_KIND_TIME:
       return GOLDEN_EXTENDED(golden_int(3600000000), golden_int(1), MH_CONST_NONE, MH_CONST_NONE);
     case MH_KIND_DATETIME:
-      return GOLDEN_EXTENDED(golden_int(63839664000000000), golden_int(0), golden_long(space, "Europe/Berlin"),
+      word = golden_long(space, "Europe/Berlin");
+      return GOLDEN_EXTENDED(golden_int(63839664000000000), golden_int(0), word,
                              golden_int(63839660400000000));
     case MH_KIND_TIMEDELTA:
       return GOLDEN_EXTENDED(golden_int(-1), golden_int(86399), golden_int(999999));
