@@ -106,8 +106,9 @@ static int add_part(reading *r, uint64_t word, size_t *number) {
 }
 
 static bool is_hashable(const reading *r, uint64_t word) {
-  if (mh_word_is_container(word)) return false;
-  if (mh_word_tag(word) != MH_TAG_OTHER_REF) return true;
+  mh_tag tag = mh_word_tag(word);
+  if (tag == MH_TAG_DICT_REF || tag == MH_TAG_LIST_REF || tag == MH_TAG_SET_REF) return false;
+  if (tag != MH_TAG_OTHER_REF) return true;
   uint64_t head = *(const uint64_t *)mh_at(r->space->core.region, mh_word_offset(word));
   return mh_head_type(head) == MH_TYPE_COMPLEX;
 }

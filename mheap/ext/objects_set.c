@@ -64,7 +64,7 @@ static int add(mhx_twin *twin, PyObject *object) {
   mhx_space *space = mhx_twin_space(twin);
   mhx_key key;
   if (space == NULL) return -1;
-  if (!mhx_is_storable_key(object)) return PyObject_Hash(object) == -1 ? -1 : mhx_cannot_store(object, true);
+  if (!mhx_is_storable_key(object)) return mhx_dict_set_tree(twin, object, Py_None);
   int made = mhx_key_make(space, object, &key);
   mheap_err failed = made > 0 ? mh_set_add(&twin->of.dict, &key.key) : MHEAP_OK;
   mhx_key_end(&key);
