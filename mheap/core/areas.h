@@ -23,4 +23,11 @@ typedef bool mh_area_fun(void *arg, const mh_area *area, void *block, size_t usa
    block in use in it. No lock is held meanwhile. */
 mheap_err mh_visit_areas(mheap *heap, bool blocks, mh_area_fun *visit, void *arg);
 
+typedef bool mh_block_fun(void *arg, uint64_t offset);
+
+/* Calls `visit` for the blocks in use of this heap, in this region, from the offset *from on to the end of
+   that segment, and leaves *from behind them: at a block for which it returned false, else at the next
+   segment; UINT64_MAX: there is none. `visit` only looks: the blocks are still what they were. */
+mheap_err mh_visit_some_blocks(mheap *heap, uint64_t *from, mh_block_fun *visit, void *arg);
+
 #endif

@@ -80,6 +80,7 @@ static mheap_err reset(mh_region *region, mheap_error *error) {
 
 mheap_err mheap_rollback(mheap *heap) {
   mheap_err code = usable(&heap);
+  if (!code) mh_region_uncollect(heap->region);
   if (!code) code = mh_rollback(heap->region, mh_error(heap));
   return code ? code : reset(heap->region, mh_error(heap));
 }

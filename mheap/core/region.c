@@ -609,6 +609,7 @@ mheap_err mh_region_finish(mh_region *region, mheap_error *error) {
 }
 
 void mh_region_abandon(mh_region *region) {
+  mh_region_uncollect(region);
   mh_registry_remove(region);
   region_free(region);
 }

@@ -96,6 +96,8 @@ struct mh_region {
   struct mh_commits *commits; /* mode ATOMIC: see commit.h */
   uint64_t births;            /* no container of a lower number is made any more, whatever is rolled back */
   struct mh_reader *reader;   /* mode READONLY, beside an atomic writer: see reader.h */
+  struct mh_collector *collector; /* a collection of objects that is under way: objects/collect.h; NULL: none */
+  void (*forget_collector)(mh_region *region);
 
   pthread_mutex_t lock;    /* growth, the map, slices; the last lock in the order */
   struct mh_arena *arenas; /* see arena.h; one for each row of the arena table */
@@ -136,6 +138,10 @@ mh_region *mh_region_open(const char *path, const mheap_options *options, mheap_
 mheap_err mh_region_finish(mh_region *region, mheap_error *error);
 /* Unmaps and closes. */
 void mh_region_abandon(mh_region *region);
+/* A collection under way knows of objects that a rollback, or the end, takes away. */
+static inline void mh_region_uncollect(mh_region *region) {
+  if (region->collector != NULL) region->forget_collector(region);
+}
 /* Is the file as long as it should be? */
 mheap_err mh_region_is_whole(mh_region *region, mheap_error *error);
 mheap_err mh_region_sync(mh_region *region, mheap_error *error);

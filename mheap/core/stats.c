@@ -402,6 +402,54 @@ mheap_err mheap_visit_blocks(mheap *heap, mheap_visit_fun *visit, void *arg) {
   return failed;
 }
 
+/* ---- the blocks of a heap, some at a time ---- */
+
+typedef struct some_visitor {
+  uint32_t row;
+  uint64_t from;
+  mh_block_fun *visit;
+  void *arg;
+  bool stopped;
+} some_visitor;
+
+static bool visit_one(some_visitor *v, uint64_t offset) {
+  v->stopped = !v->visit(v->arg, offset);
+  if (v->stopped) v->from = offset;
+  return !v->stopped;
+}
+
+static bool visit_some_of_slab(some_visitor *v, const run *it) {
+  const mh_class *class = &mh_classes[it->class];
+  uint64_t passed = v->from > it->offset ? (v->from - it->offset + class->size - 1) / class->size : 0;
+  for (uint64_t i = passed / 64; 64 * i < class->blocks; i++) {
+    uint64_t used = mh_bitmap_used(it->maps, (uint32_t)i, class->blocks);
+    if (i == passed / 64) used &= ~(uint64_t)0 << passed % 64;
+    for (; used != 0; used &= used - 1)
+      if (!visit_one(v, it->offset + (64 * i + (uint64_t)__builtin_ctzll(used)) * class->size)) return false;
+  }
+  return true;
+}
+
+static bool visit_some_of_run(void *arg, const run *it) {
+  some_visitor *v = arg;
+  if (it->kind < RUN_SLAB || it->heap != v->row || it->offset + it->bytes <= v->from) return true;
+  if (it->kind == RUN_SLAB) return visit_some_of_slab(v, it);
+  return it->offset < v->from || visit_one(v, it->offset);
+}
+
+mheap_err mh_visit_some_blocks(mheap *heap, uint64_t *from, mh_block_fun *visit, void *arg) {
+  some_visitor v = {.row = heap->row, .from = *from, .visit = visit, .arg = arg};
+  walk w = {.region = heap->region, .error = mh_error(heap), .fun = visit_some_of_run, .arg = &v};
+  mheap_err failed = MHEAP_OK;
+  uint64_t next = *from < MH_SLICE ? 0 : (*from - MH_SLICE) / MH_SEGMENT;
+  mh_region_begin_walk(w.region);
+  if (next < mh_map_segments(w.region)) failed = walk_segment(&w, next, &next);
+  if (!v.stopped) v.from = next < mh_map_segments(w.region) ? mh_segment_offset(next) : UINT64_MAX;
+  mh_region_end_walk(w.region);
+  *from = v.from;
+  return failed;
+}
+
 /* ---- areas ---- */
 
 typedef struct area_visitor {

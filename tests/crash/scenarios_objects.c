@@ -1,4 +1,5 @@
 /* scenarios_objects.c: scenarios of objects: dicts, lists, sets, deques and named roots. See scenarios.h. */
+#include "objects/collect.h"
 #include "objects/compound.h"
 #include "objects/objects.h"
 #include "objects/value.h"
@@ -137,6 +138,25 @@ static void deque_of(stage *s, int count, uint64_t limit) {
 static void deque_of_0(stage *s) { deque_of(s, 0, 0); }
 static void deque_of_5(stage *s) { deque_of(s, 5, 0); }
 static void bounded_deque(stage *s) { deque_of(s, 5, 6); }
+
+/* A dict and a list that refer to one another, and to a dict that stays. */
+static void circle(stage *s) {
+  mh_dict dict, kept;
+  mh_list list;
+  root_of(s);
+  must(s, mh_dict_new(&space, 0, &kept), "dict");
+  uint64_t word = mh_word_ref(MH_TAG_DICT_REF, kept.offset);
+  set(s, "kept", word);
+  must(s, mh_dict_new(&space, 0, &dict), "dict");
+  must(s, mh_list_new(&space, 0, &list), "list");
+  mh_key key = key_of("a key of some length"), short_key = key_of("kept");
+  must(s, mh_dict_set(&dict, &key, mh_word_ref(MH_TAG_LIST_REF, list.offset)), "dict set");
+  must(s, mh_retain(&space, word), "retain");
+  must(s, mh_dict_set(&dict, &short_key, word), "dict set");
+  must(s, mh_retain(&space, word), "retain");
+  must(s, mh_list_append(&list, word), "append");
+  must(s, mh_list_append(&list, mh_word_ref(MH_TAG_DICT_REF, dict.offset)), "append");
+}
 
 /* ---- operations ---- */
 
@@ -289,6 +309,14 @@ static void named(stage *s) {
 }
 static void remove_root(stage *s) { must(s, mheap_setroot(s->heap, "name", 4, NULL), "setroot"); }
 
+static void collect_garbage(stage *s) {
+  mh_collected collected = {0};
+  mh_space_init(&space, s->heap);
+  must(s, mh_collect_begin(&space), "begin collecting");
+  must(s, mh_collect_step(&space, 1e9, &collected), "collect");
+  if (collected.objects != 3) stage_fail("not all of the circle was collected", s->heap);
+}
+
 const scenario object_scenarios[] = {
     {"dict_is_made", no_root, insert_first, false, false},
     {"dict_insert_inline", dict_of_1, insert_inline, false, false},
@@ -326,5 +354,6 @@ const scenario object_scenarios[] = {
     {"root_is_named", named, set_long_root, false, false},
     {"root_first_named", no_root, set_root, false, false},
     {"root_removed", named, remove_root, false, false},
+    {"garbage_is_collected", circle, collect_garbage, false, false},
     {NULL, NULL, NULL, false, false},
 };

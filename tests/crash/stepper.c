@@ -5,8 +5,8 @@
    what a kill there would leave: each is written back into the same file, so that boot, device,
    inode and mount are the same, and judged by a fresh process. It must attach; mheap_check must
    find it sound; blocks of before and after are in use with their contents, no others are; what
-   the roots lead to is what it was before, or what it is after; the heap can be used, and
-   everything in it given back.
+   the roots lead to is what it was before, or what it is after; a collection frees every object
+   that they do not lead to; the heap can be used, and everything in it given back.
 
      crash_stepper -l                       the operations
      crash_stepper DIRECTORY [NAME…]        step through these, or all; files go to DIRECTORY
@@ -26,6 +26,7 @@
 
 #include "heap.h"
 #include "images.h"
+#include "objects/collect.h"
 #include "scenarios.h"
 
 #define SLICE ((uint64_t)65536)
@@ -94,7 +95,7 @@ static void judge_block(audit *a, const shared *sh, const audit_block *found) {
                    found->usable, found->offset);
     return;
   }
-  if (before == NULL || before->explained) return;
+  if (before == NULL || before->explained || before->object) return;
   uint64_t size = before->usable < found->usable ? before->usable : found->usable;
   if (!pattern_is_prefix(heap_base(a->heap) + found->offset, size, found->offset))
     audit_complain(a, "the block at 0x%" PRIx64 " lost its contents", found->offset);
@@ -129,6 +130,26 @@ static void judge_objects(audit *a, const shared *sh) {
   uint64_t digest = audit_objects(a);
   if (digest != sh->before.digest && digest != sh->after.digest)
     audit_complain(a, "the roots lead to what was there neither before nor after");
+}
+
+/* A collection leaves nothing but what can be reached. */
+static void judge_collected(audit *a, const shared *sh) {
+  mheap *heap = a->heap;
+  bool quiet = a->quiet;
+  mh_space space = {0};
+  mh_collected collected = {0};
+  mh_space_init(&space, heap);
+  if (mh_collect_begin(&space) != MHEAP_OK || mh_collect_step(&space, 1e9, &collected) != MHEAP_OK)
+    audit_complain(a, "collecting objects: %s", mheap_last_error(heap)->text);
+  unsigned complaints = a->complaints;
+  audit_end(a);
+  audit_begin(a, heap, quiet);
+  a->complaints += complaints;
+  judge_objects(a, sh);
+  for (size_t i = 0; i < a->count; i++)
+    if (a->blocks[i].object && !a->blocks[i].explained)
+      audit_complain(a, "the object at 0x%" PRIx64 " can not be reached, and was not collected",
+                     a->blocks[i].offset);
 }
 
 /* Blocks of every kind can be had, and take nothing from those in use. */
@@ -198,6 +219,7 @@ static int judge(const shared *sh, bool quiet) {
   judge_blocks(&a, sh);
   judge_objects(&a, sh);
   judge_places(&a, sh);
+  if (a.complaints == 0) judge_collected(&a, sh);
   if (a.complaints > 0) return 1;
   use_heap(&a);
   use_places(&a);

@@ -57,8 +57,10 @@ mheap_err mh_items_owner_new(mh_space *space, mh_type type, uint64_t capacity, m
   *list = (mh_list){.space = space, .offset = offset, .birth = container->birth, .type = type};
   if (capacity == 0) return MHEAP_OK;
   mh_items items;
-  failed = mh_items_new(space, capacity, &container->part, &items);
+  uint64_t part;
+  failed = mh_items_new(space, capacity, &part, &items);
   if (failed) mh_block_free(space, offset);
+  else mh_store(&container->part, part);
   return failed;
 }
 

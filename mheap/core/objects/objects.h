@@ -10,6 +10,11 @@
    heap that can be written; otherwise MHEAP_ERR_NOT_FOUND, without setting an error. */
 mheap_err mh_root(mh_space *space, bool create, mh_dict *dict);
 
+/* Named roots are changed by threads that nobody excludes; not while this is held. The first lock in
+   the order. */
+void mh_names_lock(void);
+void mh_names_unlock(void);
+
 /* Walks everything that is reachable from the root and the named roots, without recursion,
    writing nothing. Returns MHEAP_ERR_CORRUPT if a finding of severity 1 was made, another
    error if the walk could not be made. `report` may be NULL. */

@@ -6,6 +6,7 @@
    happens once; its part is walked only while it is a block in use, and freed then. So the
    work is bounded by the blocks there are, whatever the file says. Compounds have a list of their
    own, through `kind`. */
+#include "collect.h"
 #include "compound.h"
 #include "list.h"
 #include "table.h"
@@ -67,6 +68,7 @@ static void drop_any(mh_dead *dead, uint64_t word, bool is_key) {
   if (!mh_word_is_ref(word)) return;
   uint64_t *head = mh_object_at(dead->space, word);
   if (head == NULL) return;
+  if (mh_collects(dead->space)) mh_collect_dropped(dead->space, word);
   if (mh_is_container(dead->space, word))
     drop_container(dead, mh_word_offset(word));
   else if (!mh_type_is_compound(mh_head_type(*head)))
@@ -112,6 +114,7 @@ static void free_container(mh_dead *dead, uint64_t offset) {
   mh_container *container = mh_at(dead->space->region, offset);
   uint64_t part = container->part;
   mh_type type = mh_head_type(container->head);
+  mh_store(&container->part, 0); /* nobody who comes by this block again takes it for the part's owner */
   mh_block_free(dead->space, offset);
   drop_part(dead, type, part);
 }

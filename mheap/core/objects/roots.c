@@ -2,7 +2,7 @@
    from names to the offsets of blocks. Calls dict.h.
 
    Lock order: `names_lock`, which guards all named roots of the process, then the locks of
-   the heap. Taken only by the public functions here. */
+   the heap. Taken by the public functions here, and by a collection. */
 #include "objects.h"
 #include "parts.h"
 #include "utf8.h"
@@ -10,6 +10,9 @@
 #define NAME_MAX_BYTES 4095
 
 static pthread_mutex_t names_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void mh_names_lock(void) { pthread_mutex_lock(&names_lock); }
+void mh_names_unlock(void) { pthread_mutex_unlock(&names_lock); }
 
 /* The dict whose offset stands in `*field` of the superblock. */
 static mheap_err stored_dict(mh_space *space, uint64_t *field, bool create, mh_dict *dict) {

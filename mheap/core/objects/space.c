@@ -1,4 +1,5 @@
 /* space.c: see space.h. */
+#include "collect.h"
 #include "space.h"
 
 void mh_space_init(mh_space *space, mheap *heap) {
@@ -16,10 +17,12 @@ mheap_err mh_block_new(mh_space *space, uint64_t size, uint64_t *offset) {
   void *block = mh_own_malloc(space->heap, size);
   if (block == NULL) return mheap_last_error(space->heap)->code;
   *offset = mh_offset(space->region, block);
+  if (mh_collects(space)) mh_collect_born(space, *offset);
   return MHEAP_OK;
 }
 
 void mh_block_free(mh_space *space, uint64_t offset) {
+  if (mh_collects(space)) mh_collect_freed(space, offset);
   mh_own_free(space->heap, mh_at(space->region, offset));
 }
 
@@ -83,7 +86,11 @@ mheap_err mh_container_new(mh_space *space, mh_type type, uint64_t *offset) {
   mheap_err failed = mh_block_new(space, sizeof(mh_container), offset);
   if (failed) return failed;
   mh_container *container = mh_at(space->region, *offset);
-  *container = (mh_container){.head = mh_head(1, type, 0), .birth = take_birth(space)};
+  uint64_t birth = take_birth(space);
+  mh_store(&container->head, 0);
+  container->part = container->reserved = 0;
+  container->birth = birth;
+  mh_store(&container->head, mh_head(1, type, 0));
   return MHEAP_OK;
 }
 

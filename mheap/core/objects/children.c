@@ -1,0 +1,75 @@
+/* children.c: see children.h. */
+#include "children.h"
+
+#include "list.h"
+#include "table.h"
+
+bool mh_type_is_known(mh_type type) {
+  switch (type) {
+    case MH_TYPE_FLOAT:
+    case MH_TYPE_INT:
+    case MH_TYPE_BYTES:
+    case MH_TYPE_STR1:
+    case MH_TYPE_STR2:
+    case MH_TYPE_STR4:
+    case MH_TYPE_BYTEARRAY:
+    case MH_TYPE_COMPLEX:
+    case MH_TYPE_TUPLE:
+    case MH_TYPE_FROZENSET:
+    case MH_TYPE_EXTENDED:
+    case MH_TYPE_DICT:
+    case MH_TYPE_LIST:
+    case MH_TYPE_SET:
+    case MH_TYPE_DEQUE:
+    case MH_TYPE_TABLE:
+    case MH_TYPE_ITEMS: return true;
+  }
+  return false;
+}
+
+static mheap_err of_table(mh_space *space, mh_children *children) {
+  mh_table table;
+  mh_table_counts counts;
+  mheap_err failed = mh_table_open(space, children->part, &table);
+  if (!failed) failed = mh_table_read(space, &table, &counts);
+  if (failed) return failed;
+  children->part_bytes = mh_table_bytes(&table);
+  children->words = (const uint64_t *)table.entries;
+  children->stride = sizeof(mh_entry) / sizeof(uint64_t);
+  children->end = counts.used;
+  children->dying = counts.dying;
+  return MHEAP_OK;
+}
+
+static mheap_err of_items(mh_space *space, mh_children *children) {
+  mh_items items;
+  mheap_err failed = mh_items_open(space, children->part, &items);
+  if (failed) return failed;
+  children->part_bytes = mh_items_bytes(&items);
+  children->words = items.block->words;
+  children->first = items.start;
+  children->end = items.start + items.count;
+  return MHEAP_OK;
+}
+
+static mheap_err of_compound(mh_space *space, uint64_t offset, mh_children *children) {
+  const mh_compound_block *block = mh_at(space->region, offset);
+  uint64_t count = mh_head_length(mh_read(&block->head));
+  uint64_t room = mh_block_usable(space, offset), bytes = sizeof *block + sizeof block->words[0] * count;
+  if (bytes > room) return mh_corrupt(space, offset, "the length of a compound in its block", bytes, room);
+  children->words = block->words;
+  children->end = count;
+  return MHEAP_OK;
+}
+
+mheap_err mh_children_read(mh_space *space, uint64_t offset, mh_children *children) {
+  mh_type type = mh_head_type(mh_read(mh_at(space->region, offset)));
+  *children = (mh_children){.stride = 1, .dying = UINT64_MAX};
+  if (!mh_type_is_owner(type)) return of_compound(space, offset, children);
+  if (!mh_in_region(space->region, offset, sizeof(mh_container)))
+    return mh_corrupt(space, offset, "a container beyond the region", mh_region_size(space->region), offset);
+  children->part = mh_read(&((const mh_container *)mh_at(space->region, offset))->part);
+  if (children->part == 0) return MHEAP_OK;
+  bool has_table = type == MH_TYPE_DICT || type == MH_TYPE_SET;
+  return has_table ? of_table(space, children) : of_items(space, children);
+}
