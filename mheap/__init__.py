@@ -96,6 +96,7 @@ from mheap.errors import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mheap import arenas, kinds, subprocs
+    from mheap._collect import Collected
     from mheap._commits import Dirty
     from mheap._values import Pickled, register, register_enum
     from mheap.objects import PersistentDeque, PersistentDict, PersistentList, PersistentSet, to_python
@@ -105,6 +106,7 @@ __all__ = [
     "BaseAddressInUse",
     "ClassStats",
     "ClosedHeap",
+    "Collected",
     "CorruptHeap",
     "Dirty",
     "DoubleFree",
@@ -214,6 +216,10 @@ def __getattr__(name: str) -> object:
         from mheap import _commits
 
         return _commits.Dirty
+    if name == "Collected":
+        from mheap import _collect
+
+        return _collect.Collected
     if name in ("arenas", "kinds", "subprocs"):
         import importlib
 

@@ -186,6 +186,10 @@ extern PyType_Spec mhx_transaction_spec;
 int mhx_warn_uncommitted(mhx_handle *main);
 /* commits.c: a Dirty. New reference; NULL with an exception. */
 PyObject *mhx_dirty(mhx_handle *handle);
+/* Heap.collect (objects_collect.c). */
+PyObject *mhx_collect(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+/* All handles on this heap, of every interpreter. */
+void mhx_handles_each(const mheap *heap, void (*fun)(mhx_handle *handle, void *arg), void *arg);
 /* commits.c: at the end of `with`, which `failed` or not: commits, or lets close discard. 0, or -1 with an
    exception. */
 int mhx_end_with(mhx_handle *main, bool failed);

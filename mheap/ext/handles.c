@@ -52,6 +52,11 @@ bool mhx_handles_shared(const mhx_handle *handle) {
   return one != NULL;
 }
 
+void mhx_handles_each(const mheap *heap, void (*fun)(mhx_handle *handle, void *arg), void *arg) {
+  for (mhx_handle *handle = attached; handle != NULL; handle = handle->following)
+    if (handle->heap == heap || handle->parked == heap) fun(handle, arg);
+}
+
 /* ---- a main heap's handle, and those of the region's other heaps ---- */
 
 void mhx_handles_leave_main(mhx_handle *handle) {

@@ -127,7 +127,7 @@ static PyObject *leave(PyObject *self, PyObject *const *args, Py_ssize_t nargs) 
   Py_RETURN_NONE;
 }
 
-/* ---- sync, collect ---- */
+/* ---- sync ---- */
 
 static PyObject *op_sync(mhx_handle *handle, PyObject *const *args) {
   (void)args;
@@ -151,24 +151,6 @@ static PyObject *op_collapse(mhx_handle *handle, PyObject *const *args) {
   mheap_err result;
   Py_BEGIN_ALLOW_THREADS
   result = mheap_collapse(heap);
-  Py_END_ALLOW_THREADS
-  PyObject *none = mhx_none_or_error(heap, result);
-  mhx_use_end(handle, &use);
-  return none;
-}
-
-static PyObject *method_collect(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
-  static const char *const names[] = {"force", NULL};
-  mhx_handle *handle = (mhx_handle *)self;
-  PyObject *given[1];
-  mhx_use use;
-  if (mhx_arguments("collect", names, 0, args, nargs, kwnames, given) < 0) return NULL;
-  int force = given[0] != NULL ? PyObject_IsTrue(given[0]) : 0;
-  mheap *heap = force >= 0 ? mhx_use_begin(handle, &use) : NULL;
-  if (heap == NULL) return NULL;
-  mheap_err result;
-  Py_BEGIN_ALLOW_THREADS
-  result = mheap_collect(heap, force != 0);
   Py_END_ALLOW_THREADS
   PyObject *none = mhx_none_or_error(heap, result);
   mhx_use_end(handle, &use);
@@ -361,10 +343,18 @@ MHX_METHOD_ONLY(__reduce__, 0)
   "errno of the last failed call on this heap, when it was a system call that failed; else 0."
 
 PyDoc_STRVAR(collect_doc,
-"collect($self, /, force=False)\n--\n\n"
-"Gives empty slabs back to the heap; with `force` also pages to the system and the file.\n\n"
-"Forced, the file's tail is cut off and holes are punched, unless a reader is attached. Other\n"
-"threads run meanwhile.");
+"collect($self, /, force=False, *, max_pause=None, steps=None)\n--\n\n"
+"Frees objects that nothing leads to, then gives empty slabs back to the heap.\n\n"
+"Most objects are freed as soon as nothing refers to them. Left are those that refer to one another\n"
+"in a circle, and what a killed process had in hand. What heap.root and Python variables lead to\n"
+"stays. With `force` also pages go to the system and the file: its tail is cut off and holes are\n"
+"punched, unless a reader is attached.\n\n"
+"It goes in steps, between which other threads and signal handlers run; one takes about max_pause\n"
+"seconds at most. What became garbage after the first step may stay until the next collection.\n"
+"With `steps` it makes so many and returns; the next call with `steps` goes on from there.\n\n"
+"Returns a Collected: objects, bytes, pause, done. In mode atomic what was freed is the file's with\n"
+"the next commit, and a rollback ends the collection. Raises ReadOnlyHeap, CorruptHeap (nothing was\n"
+"freed then, if what is wrong can be reached), and HeapBusy in the middle of a call on the heap.");
 
 PyDoc_STRVAR(collapse_doc,
 "collapse($self, /)\n--\n\n"
@@ -391,7 +381,7 @@ static PyMethodDef life_methods[] = {
     {"__exit__", (PyCFunction)(void (*)(void))leave, METH_FASTCALL,
      "__exit__($self, type, value, traceback, /)\n--\n\nCloses it."},
     MHX_METHOD(sync, sync_doc),
-    {"collect", (PyCFunction)(void (*)(void))method_collect, METH_FASTCALL | METH_KEYWORDS, collect_doc},
+    {"collect", (PyCFunction)(void (*)(void))mhx_collect, METH_FASTCALL | METH_KEYWORDS, collect_doc},
     MHX_METHOD(collapse, collapse_doc),
     MHX_METHOD(errno, "errno($self, /)\n--\n\n" ERRNO),
     MHX_METHOD(fileno, "fileno($self, /)\n--\n\nThe heap's own file descriptor. Without one: HeapOSError."),

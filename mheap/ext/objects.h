@@ -4,6 +4,7 @@
      objects.c          the types, heap.root, detaching
      objects_twin.c     twins: one Python object a container
      objects_orphans.c  containers that only a twin keeps, and commits
+     objects_collect.c  collecting garbage
      objects_convert.c  Python scalars to values and keys, values to Python
      objects_graph.c    storing plain containers
      objects_dict.c, _iter.c, _list.c, _set.c, _deque.c   the types' methods
@@ -146,6 +147,8 @@ void mhx_twin_found_root(mhx_space *space, const mh_dict *root);
 bool mhx_orphans_note(mhx_space *space, const mhx_twin *twin);
 /* All was undone: what the last commit has without a reference may have another twin by now. */
 void mhx_orphans_rolled_back(mhx_space *space);
+/* A collection has begun: tells it of all containers that twins keep, and orphans. */
+void mhx_twins_hold(mhx_space *space);
 /* All was undone since the last commit: tells the twins whose objects are gone, or not as they were. */
 void mhx_twins_rolled_back(mhx_space *space);
 /* Imports the types of twins: before a space is asked for, since importing runs Python code,

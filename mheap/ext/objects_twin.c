@@ -4,6 +4,7 @@
    bring that back, and the twin with it. A container whose references are all gone is freed when its twin
    dies, or when its heap is detached. */
 #include "objects.h"
+#include "objects/collect.h"
 
 #define FIRST_ROOM 64
 
@@ -76,6 +77,14 @@ bool mhx_held(mh_space *core, uint64_t offset) {
     space->loose++;
   }
   return twin != NULL;
+}
+
+void mhx_twins_hold(mhx_space *space) {
+  for (size_t i = 0; i < space->room; i++)
+    if (space->twins[i] != NULL)
+      mh_collect_hold(&space->core, space->twins[i]->of.dict.offset, space->twins[i]->of.dict.birth);
+  for (size_t i = 0; i < space->orphan_count; i++)
+    mh_collect_hold(&space->core, space->orphans[i].offset, space->orphans[i].birth);
 }
 
 /* ---- spaces ---- */

@@ -1,0 +1,158 @@
+/* objects_collect.c: see objects.h. Heap.collect: objects that no root leads to, then space.
+
+   Owns nothing. A collection goes in steps, each of which holds the GIL; between two of them other threads and
+   signal handlers run, which may do anything: end the heap, roll back, begin another collection. So each step
+   asks for the heap anew, and whether the collection is still the one that was begun. */
+#include <math.h>
+
+#include "objects.h"
+#include "objects/collect.h"
+#include "os.h"
+
+#define PAUSE 0.05           /* seconds, where the caller says nothing */
+#define GIVES_WAY 0.00002    /* seconds between two steps: who waits for the GIL has to wake up */
+#define SECONDS_MOST 1000000
+
+typedef struct collection {
+  mhx_handle *handle; /* of a main heap */
+  uint64_t number;    /* the core's */
+  double seconds;     /* of a step, about */
+  double pause;       /* the longest */
+  mh_collected got;
+} collection;
+
+static void note_pause(collection *c, double since) {
+  double took = mh_os_monotonic() - since;
+  if (took > c->pause) c->pause = took;
+}
+
+/* ---- steps ---- */
+
+static void hold(mhx_handle *handle, void *unused) {
+  (void)unused;
+  mhx_space *space = *mhx_objects_slot((PyObject *)handle);
+  if (space != NULL) mhx_twins_hold(space);
+}
+
+/* What other threads store in the middle of a call is not published yet. */
+static int begin(collection *c) {
+  if (mhx_is_used_here(c->handle)) {
+    mhx_refuse(MHEAP_ERR_BUSY, "cannot collect: this thread is in the middle of a call on the heap");
+    return -1;
+  }
+  if (mhx_wait_for_others(c->handle) < 0) return -1;
+  mhx_space *space = mhx_space_of((PyObject *)c->handle);
+  if (space == NULL) return -1;
+  double since = mh_os_monotonic();
+  if (mh_collect_begin(&space->core) != MHEAP_OK) return mhx_failed(space);
+  mhx_handles_each(space->core.heap, hold, NULL);
+  c->number = mh_collect_number(&space->core);
+  note_pause(c, since);
+  return 0;
+}
+
+/* 1: it goes on; 0: it has ended, here or by what others did. */
+static int step(collection *c) {
+  mhx_space *space = mhx_space_of((PyObject *)c->handle);
+  if (space == NULL) return -1;
+  if (mh_collect_number(&space->core) != c->number) return 0;
+  double since = mh_os_monotonic();
+  mheap_err failed = mh_collect_step(&space->core, c->seconds, &c->got);
+  note_pause(c, since);
+  return failed ? mhx_failed(space) : !c->got.done;
+}
+
+static int give_way(collection *c) {
+  Py_BEGIN_ALLOW_THREADS
+  mh_os_sleep(GIVES_WAY);
+  Py_END_ALLOW_THREADS
+  if (PyErr_CheckSignals() == 0) return 0;
+  mhx_space *space = *mhx_objects_slot((PyObject *)c->handle);
+  bool ours = space != NULL && !mhx_is_closed(c->handle) && mh_collect_number(&space->core) == c->number;
+  if (ours) mh_collect_stop(&space->core, &c->got);
+  return -1;
+}
+
+/* With a number of steps, what was begun earlier goes on. */
+static int collect_objects(collection *c, int steps) {
+  mhx_space *space = mhx_space_of((PyObject *)c->handle);
+  if (space == NULL) return -1;
+  c->number = steps > 0 ? mh_collect_number(&space->core) : 0;
+  if (c->number == 0 && begin(c) < 0) return -1;
+  for (int i = 1;; i++) {
+    int more = step(c);
+    if (more <= 0) return more;
+    if (i == steps) return 0;
+    if (give_way(c) < 0) return -1;
+  }
+}
+
+/* ---- space ---- */
+
+static int collect_space(mhx_handle *handle, bool force) {
+  mhx_use use;
+  mheap *heap = mhx_use_begin(handle, &use);
+  if (heap == NULL) return -1;
+  mheap_err result;
+  Py_BEGIN_ALLOW_THREADS
+  result = mheap_collect(heap, force);
+  Py_END_ALLOW_THREADS
+  int failed = result == MHEAP_OK ? 0 : mhx_raise(heap);
+  mhx_use_end(handle, &use);
+  return failed;
+}
+
+/* ---- the method ---- */
+
+static int seconds_of(PyObject *given, double *seconds) {
+  *seconds = PAUSE;
+  if (given == NULL || given == Py_None) return 0;
+  *seconds = PyFloat_AsDouble(given);
+  if (*seconds == -1 && PyErr_Occurred()) return -1;
+  if (*seconds > 0 && isfinite(*seconds)) {
+    if (*seconds > SECONDS_MOST) *seconds = SECONDS_MOST;
+    return 0;
+  }
+  mhx_refuse(MHEAP_ERR_ARGUMENT, "max_pause: a number of seconds above 0");
+  return -1;
+}
+
+static int steps_of(PyObject *given, int *steps) {
+  *steps = 0;
+  if (given == NULL || given == Py_None) return 0;
+  if (mhx_int(given, steps) < 0) return -1;
+  if (*steps > 0) return 0;
+  mhx_refuse(MHEAP_ERR_ARGUMENT, "steps: 1 or more");
+  return -1;
+}
+
+static PyObject *result_of(const collection *c) {
+  PyObject *module = PyImport_ImportModule("mheap._collect");
+  if (module == NULL) return NULL;
+  PyObject *result = PyObject_CallMethod(module, "Collected", "KKdO", (unsigned long long)c->got.objects,
+                                         (unsigned long long)c->got.bytes, c->pause,
+                                         c->got.done ? Py_True : Py_False);
+  Py_DECREF(module);
+  return result;
+}
+
+/* Only a region's main heap has objects. */
+static int collect(collection *c, bool force, int steps) {
+  mheap *heap = mhx_live(c->handle);
+  if (heap == NULL) return -1;
+  c->got.done = c->handle->main != NULL || heap->own == NULL;
+  if (!c->got.done && collect_objects(c, steps) < 0) return -1;
+  return c->got.done ? collect_space(c->handle, force) : 0;
+}
+
+PyObject *mhx_collect(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+  static const char *const names[] = {"force", "max_pause", "steps", NULL};
+  collection c = {.handle = (mhx_handle *)self};
+  PyObject *given[3];
+  int steps;
+  if (nargs > 1) return mhx_arity("collect", 1, nargs);
+  if (mhx_arguments("collect", names, 0, args, nargs, kwnames, given) < 0) return NULL;
+  int force = given[0] != NULL ? PyObject_IsTrue(given[0]) : 0;
+  if (force < 0 || seconds_of(given[1], &c.seconds) < 0 || steps_of(given[2], &steps) < 0) return NULL;
+  return collect(&c, force != 0, steps) < 0 ? NULL : result_of(&c);
+}
