@@ -98,6 +98,7 @@ struct mh_region {
   struct mh_reader *reader;   /* mode READONLY, beside an atomic writer: see reader.h */
   struct mh_collector *collector; /* a collection of objects that is under way: objects/collect.h; NULL: none */
   void (*forget_collector)(mh_region *region);
+  _Atomic uint32_t object_users; /* who may keep objects of this region in his own variables */
 
   pthread_mutex_t lock;    /* growth, the map, slices; the last lock in the order */
   struct mh_arena *arenas; /* see arena.h; one for each row of the arena table */

@@ -55,5 +55,7 @@ void mhx_objects_detach(PyObject *heap_obj) {
   void **slot = mhx_objects_slot(heap_obj);
   mhx_space *space = *slot;
   *slot = NULL;
-  if (space != NULL) mhx_twins_detach(space);
+  if (space == NULL) return;
+  mhx_collect_leave(space);
+  mhx_twins_detach(space);
 }

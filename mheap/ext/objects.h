@@ -149,6 +149,8 @@ bool mhx_orphans_note(mhx_space *space, const mhx_twin *twin);
 void mhx_orphans_rolled_back(mhx_space *space);
 /* A collection has begun: tells it of all containers that twins keep, and orphans. */
 void mhx_twins_hold(mhx_space *space);
+/* Ends a collection that is under way. */
+void mhx_collect_leave(mhx_space *space);
 /* All was undone since the last commit: tells the twins whose objects are gone, or not as they were. */
 void mhx_twins_rolled_back(mhx_space *space);
 /* Imports the types of twins: before a space is asked for, since importing runs Python code,

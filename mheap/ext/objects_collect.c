@@ -87,6 +87,11 @@ static int collect_objects(collection *c, int steps) {
   }
 }
 
+void mhx_collect_leave(mhx_space *space) {
+  mh_collected got = {0};
+  if (mh_collects(&space->core) && mh_region_writable(space->core.region)) mh_collect_stop(&space->core, &got);
+}
+
 /* ---- space ---- */
 
 static int collect_space(mhx_handle *handle, bool force) {

@@ -102,6 +102,7 @@ mhx_space *mhx_space_of(PyObject *heap_obj) {
   }
   mh_space_init(&space->core, heap);
   space->core.held = mhx_held;
+  space->core.region->object_users++;
   space->heap_obj = heap_obj;
   *slot = space;
   return space;
@@ -130,6 +131,7 @@ void mhx_twins_detach(mhx_space *space) {
   space->core.held = NULL;
   for (size_t i = 0; i < space->room; i++)
     if (space->twins[i] != NULL) reap(space, space->twins[i]);
+  space->core.region->object_users--;
   PyMem_Free(space->twins);
   PyMem_Free(space->orphans);
   PyMem_Free(space);

@@ -380,9 +380,9 @@ static void one_may_end_early(void) {
     mh_collected collected = {0};
     CHECK_EQ(mh_collect_begin(&kit.space), MHEAP_OK);
     for (unsigned i = 0; i < stop && !collected.done; i++) one_step(&kit, &collected);
-    mh_collect_stop(&kit.space, &collected);
-    CHECK_EQ(mh_collect_number(&kit.space), 0);
-    collect(&kit);
+    if (stop % 2 == 0) mh_collect_stop(&kit.space, &collected);
+    else if (!collected.done) CHECK(mh_collect_number(&kit.space) != 0);
+    collect(&kit); /* which ends it, too */
     CHECK_EQ(kit_count(&kit.space, text), 1);
     kit_is_sound(&kit);
     if (collected.done) break;
@@ -418,6 +418,21 @@ static void a_rollback_ends_one(void) {
   mheap_abandon(kit.heap); /* in its middle */
 }
 
+static void c_programs_collect_in_one_go(void) {
+  kit kit = kit_open();
+  mheap_collected collected;
+  circle(&kit);
+  kit.space.region->object_users++;
+  CHECK_EQ(mheap_collect_objects(kit.heap, &collected), MHEAP_ERR_BUSY);
+  CHECK_EQ(collected.objects, 0);
+  kit.space.region->object_users--;
+  CHECK_EQ(mheap_collect_objects(kit.heap, &collected), MHEAP_OK);
+  CHECK_EQ(collected.objects, 4);
+  CHECK(collected.bytes > 4 * 16);
+  CHECK_EQ(mheap_collect_objects(kit.heap, NULL), MHEAP_OK);
+  kit_close(&kit);
+}
+
 static void a_reader_refuses(void) {
   mheap_error error;
   const mheap_options options = {.mode = MHEAP_MODE_READONLY};
@@ -430,6 +445,7 @@ static void a_reader_refuses(void) {
   mh_space space = {0};
   mh_space_init(&space, heap);
   CHECK_EQ(mh_collect_begin(&space), MHEAP_ERR_READ_ONLY);
+  CHECK_EQ(mheap_collect_objects(heap, NULL), MHEAP_ERR_READ_ONLY);
   CHECK_EQ(mheap_detach(heap, &error), MHEAP_OK);
 }
 
@@ -702,5 +718,5 @@ TEST_MAIN(TEST(circles_are_freed), TEST(an_empty_heap_has_no_garbage), TEST(what
           TEST(what_a_kill_left_is_freed), TEST(a_compound_gives_up_what_it_refers_to),
           TEST(blocks_of_types_to_come_are_left_alone), TEST(nothing_is_freed_where_something_is_wrong),
           TEST(items_may_go_elsewhere_in_between), TEST(a_part_may_be_replaced_or_go_in_between),
-          TEST(one_may_end_early), TEST(a_rollback_ends_one), TEST(a_reader_refuses),
+          TEST(one_may_end_early), TEST(a_rollback_ends_one), TEST(c_programs_collect_in_one_go), TEST(a_reader_refuses),
           TEST(a_program_goes_on_between_steps), TEST(a_collector_that_hears_of_nothing_is_caught))

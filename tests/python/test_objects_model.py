@@ -308,6 +308,7 @@ class Machine(RuleBasedStateMachine):
         self.plain: dict[Any, Any] = {"d": {}, "l": []}
         self.heap.root.update(self.plain)
         self.empty = self.heap.stats().chunks_used
+        self.litter = False
 
     @property
     def d(self) -> tuple[PersistentDict, dict[Any, Any]]:
@@ -397,6 +398,25 @@ class Machine(RuleBasedStateMachine):
         self.heap.root["l"] = self.heap.root["l"]
         self.heap.root["d"] = self.heap.root["d"]
 
+    @rule(value=values)
+    def leave_a_circle(self, value: Any) -> None:
+        """Garbage that counting does not free; what stays has counts too high as long as it is there."""
+        self.heap.root["circle"] = [value, {"text": "a text that is long"}]
+        circle = self.heap.root["circle"]
+        circle[1]["back"] = circle
+        circle.extend([self.heap.root["d"], self.heap.root["l"]])
+        del self.heap.root["circle"]
+        self.litter = True
+
+    @rule(pause=st.sampled_from([None, 0.001, 1e-9]), force=st.booleans())
+    def collect(self, pause: float | None, force: bool) -> None:
+        assert self.heap.collect(force, max_pause=pause).done
+        self.litter = False
+
+    @rule()
+    def collect_a_little(self) -> None:
+        self.heap.collect(max_pause=1e-9, steps=3)
+
     @rule()
     def reattach(self) -> None:
         self.leave()
@@ -408,7 +428,7 @@ class Machine(RuleBasedStateMachine):
         assert repr(self.heap.root) == repr(self.plain)
         findings: list[Any] = []
         self.heap.check(findings.append)
-        assert findings == []
+        assert [finding for finding in findings if finding.severity or not self.litter] == []
 
     def teardown(self) -> None:
         if not hasattr(self, "heap"):
@@ -417,6 +437,7 @@ class Machine(RuleBasedStateMachine):
         root["d"] = {}
         root["l"] = []
         del root
+        self.heap.collect()
         assert self.heap.stats().chunks_used == self.empty
         self.leave()
         self.directory.cleanup()
@@ -450,6 +471,7 @@ class AtomicMachine(Machine):
 
     def as_committed(self) -> None:
         self.plain = copy.deepcopy(self.committed)
+        self.litter = True  # there may have been some
 
     @rule()
     def rollback(self) -> None:

@@ -38,6 +38,8 @@ def properties(heap: mheap.Heap) -> None:
     assert_type(heap.base, int)
     assert_type(heap.generation, int)
     assert_type(heap.dirty, mheap.Dirty)
+    assert_type(heap.collect(max_pause=0.01), mheap.Collected)
+    assert_type(heap.collect(True, steps=1).pause, float)
     assert_type(heap.dirty.bytes, int)
     with heap.transaction(durable=False) as same:
         assert_type(same, mheap.Heap)

@@ -12,6 +12,7 @@
 #define BATCH 64        /* blocks freed, or emptied, at a time */
 #define LOOKED_AT 16384 /* blocks in use that are looked at for as many */
 #define PILE 8190
+#define FOR_EVER 1e9 /* seconds */
 
 typedef struct pile {
   struct pile *below;
@@ -267,6 +268,13 @@ static void forget_now(mh_region *region) {
   mh_names_unlock();
 }
 
+/* What gives up its references is finished: nobody else would. */
+static void stop(mh_space *space, mh_collected *collected) {
+  mh_collector *c = space->region->collector;
+  if (c != NULL && c->phase == EMPTYING && c->at != 0) give_up_some(c, space, UINT64_MAX, collected);
+  forget(space->region);
+}
+
 static mheap_err begin(mh_space *space) {
   static _Atomic uint64_t numbers;
   mh_region *region = space->region;
@@ -289,10 +297,11 @@ static mheap_err mark_root(mh_space *space, const uint64_t *field) {
 }
 
 mheap_err mh_collect_begin(mh_space *space) {
+  mh_collected by_another = {0};
   mheap_err failed = mh_space_writable(space);
   if (failed) return failed;
   mh_names_lock();
-  forget(space->region);
+  stop(space, &by_another);
   failed = begin(space);
   if (failed) mh_fail(mh_error(space->heap), failed, "no memory to collect garbage with");
   if (!failed) failed = mark_root(space, &space->region->super->root);
@@ -346,13 +355,33 @@ uint64_t mh_collect_number(const mh_space *space) {
   return space->region->collector == NULL ? 0 : space->region->collector->number;
 }
 
-/* What gives up its references is finished: nobody else would. */
 void mh_collect_stop(mh_space *space, mh_collected *collected) {
   mh_names_lock();
-  mh_collector *c = space->region->collector;
-  if (c != NULL && c->phase == EMPTYING && c->at != 0) give_up_some(c, space, UINT64_MAX, collected);
-  forget(space->region);
+  stop(space, collected);
   mh_names_unlock();
+}
+
+/* ---- in one go ---- */
+
+static mheap_err in_use(mheap *heap) {
+  return mh_fail(mh_error(heap), MHEAP_ERR_BUSY,
+                 "%s: busy: Python uses its objects; collect them there, or close it there first",
+                 heap->region->path);
+}
+
+mheap_err mheap_collect_objects(mheap *heap, mheap_collected *collected) {
+  mh_space space = {0};
+  mh_collected got = {0};
+  heap = mh_heap_of(heap);
+  if (heap == NULL) return MHEAP_ERR_NO_MEMORY;
+  mheap_err failed = mh_heap_writable(heap);
+  if (!failed) failed = mh_region_is_whole(heap->region, mh_error(heap));
+  if (!failed && heap->region->object_users > 0) failed = in_use(heap);
+  mh_space_init(&space, heap);
+  if (!failed) failed = mh_collect_begin(&space);
+  if (!failed) failed = mh_collect_step(&space, FOR_EVER, &got);
+  if (collected != NULL) *collected = (mheap_collected){got.objects, got.bytes};
+  return failed;
 }
 
 /* ---- between two steps, and within the last two phases ---- */

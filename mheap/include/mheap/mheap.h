@@ -362,6 +362,19 @@ MHEAP_API mheap_err mheap_visit_roots(mheap *heap,
    the system and the file (tail truncated, holes punched, unless a reader is attached). */
 MHEAP_API mheap_err mheap_collect(mheap *heap, bool force);
 
+/* What a collection of objects freed. */
+typedef struct mheap_collected {
+  uint64_t objects;
+  uint64_t bytes; /* of these, and of blocks that a killed process had in hand */
+} mheap_collected;
+
+/* Frees objects that no root leads to: those that refer to one another in a circle, and what a killed
+   process had in hand. Blocks of mheap_malloc are none of them. `collected` may be NULL. No other call on the
+   heap's objects and named roots may be under way but mheap_getroot and mheap_setroot.
+   MHEAP_ERR_BUSY: Python uses the objects in this process, and knows what it has of them: Heap.collect() there.
+   MHEAP_ERR_CORRUPT: something that can be reached contradicts itself; nothing was freed. */
+MHEAP_API mheap_err mheap_collect_objects(mheap *heap, mheap_collected *collected);
+
 /* Makes what is in the heap now transparent huge pages, as far as the kernel can; other threads
    may use it meanwhile. A heap on pages of the kernel's pool is left as it is.
    MHEAP_ERR_SYSTEM: nothing could be done, with the reason; sys ENOSYS: the kernel is older than 6.1. */
