@@ -1,5 +1,7 @@
 /* test_collect.c: what no root leads to is freed, and nothing else: in one go, and in steps between which a
    program goes on. */
+#include <pthread.h>
+
 #include "objects/children.h"
 #include "objects/collect.h"
 #include "objects_kit.h"
@@ -449,6 +451,59 @@ static void a_reader_refuses(void) {
   CHECK_EQ(mheap_detach(heap, &error), MHEAP_OK);
 }
 
+/* ---- beside threads that change named roots ---- */
+
+#define NAMES 60
+
+typedef struct namer {
+  mheap *heap;
+  unsigned number;
+  bool named[NAMES];
+  _Atomic bool *ends;
+} namer;
+
+static size_t name_of(const namer *n, unsigned i, char name[64]) {
+  return (size_t)snprintf(name, 64, "the name number %u of thread %u", i, n->number);
+}
+
+static void *change_names(void *arg) {
+  namer *n = arg;
+  char name[64];
+  void *block = mheap_malloc(n->heap, 16);
+  for (unsigned i = 0; !*n->ends || i < 2 * NAMES; i++) {
+    unsigned at = i * 7 % NAMES;
+    size_t length = name_of(n, at, name);
+    n->named[at] = !n->named[at];
+    if (mheap_setroot(n->heap, name, length, n->named[at] ? block : NULL) != MHEAP_OK) break;
+  }
+  for (unsigned i = 0; i < NAMES; i++) {
+    bool is = mheap_getroot(n->heap, name, name_of(n, i, name)) == block;
+    CHECK_EQ(is, n->named[i]);
+  }
+  mheap_thread_done();
+  return block;
+}
+
+static void threads_name_roots_meanwhile(void) {
+  kit kit = kit_open();
+  _Atomic bool ends = false;
+  namer namers[2] = {{kit.heap, 0, {0}, &ends}, {kit.heap, 1, {0}, &ends}};
+  pthread_t threads[2];
+  CHECK_EQ(mheap_setroot(kit.heap, "the first", 9, mheap_malloc(kit.heap, 16)), MHEAP_OK);
+  for (int i = 0; i < 2; i++) CHECK_EQ(pthread_create(&threads[i], NULL, change_names, &namers[i]), 0);
+  for (int i = 0; i < 200; i++) {
+    mh_collected collected = {0};
+    circle(&kit);
+    CHECK_EQ(mh_collect_begin(&kit.space), MHEAP_OK);
+    while (one_step(&kit, &collected)) continue;
+    if (!CHECK_EQ(collected.objects, 4)) break;
+  }
+  ends = true;
+  for (int i = 0; i < 2; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
+  kit_is_sound(&kit);
+  CHECK_EQ(mheap_detach(kit.heap, NULL), MHEAP_OK);
+}
+
 /* ---- beside a program that goes on: against a model ----
 
    Nodes are dicts and lists; those that the model can reach from node 0, the root, are used. `blind`: the
@@ -719,4 +774,5 @@ TEST_MAIN(TEST(circles_are_freed), TEST(an_empty_heap_has_no_garbage), TEST(what
           TEST(blocks_of_types_to_come_are_left_alone), TEST(nothing_is_freed_where_something_is_wrong),
           TEST(items_may_go_elsewhere_in_between), TEST(a_part_may_be_replaced_or_go_in_between),
           TEST(one_may_end_early), TEST(a_rollback_ends_one), TEST(c_programs_collect_in_one_go), TEST(a_reader_refuses),
+          TEST(threads_name_roots_meanwhile),
           TEST(a_program_goes_on_between_steps), TEST(a_collector_that_hears_of_nothing_is_caught))

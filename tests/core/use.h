@@ -224,6 +224,7 @@ static inline void use_objects(used *u, bool change) {
   if (mh_root(&space, change, &root) != MHEAP_OK) return;
   use_dict(u, &root, 4);
   if (!change) return;
+  if (u->sum % 3 == 0) mheap_collect_objects(u->heap, NULL);
   use_store_objects(&space, &root);
   mh_key_text(&space, &key, MH_TAG_STR_REF, 1, "list", 4);
   mh_dict_delete(&root, &key);
@@ -232,7 +233,9 @@ static inline void use_objects(used *u, bool change) {
     mh_dict_set(&root, &key, mh_word_int(i));
   }
   use_dict(u, &root, 4);
+  mheap_collect_objects(u->heap, NULL);
   if (u->sum % 2 == 0) mh_dict_clear(&root);
+  mheap_collect_objects(u->heap, NULL);
 }
 
 /* ---- memory ---- */

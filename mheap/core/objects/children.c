@@ -27,6 +27,13 @@ bool mh_type_is_known(mh_type type) {
   return false;
 }
 
+void mh_children_forget(mh_space *space, uint64_t offset) {
+  uint64_t *head = mh_at(space->region, offset);
+  mh_type type = mh_head_type(*head);
+  if (mh_type_is_owner(type)) mh_store(&((mh_container *)head)->part, 0);
+  else mh_store(head, mh_head(mh_head_count(*head), type, 0));
+}
+
 static mheap_err of_table(mh_space *space, mh_children *children) {
   mh_table table;
   mh_table_counts counts;

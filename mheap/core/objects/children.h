@@ -27,6 +27,10 @@ static inline bool mh_type_has_children(mh_type type) {
 /* Is this known to be an object's or a part's? What is not may be of a later version. */
 bool mh_type_is_known(mh_type type);
 
+/* By one store the object refers to nothing any more. So it is before what it referred to is counted down: who
+   comes by its block after a kill, or before there is another object in it, must not count again. */
+void mh_children_forget(mh_space *space, uint64_t offset);
+
 /* Of an object with such a type in a block in use; checked against the region. */
 mheap_err mh_children_read(mh_space *space, uint64_t offset, mh_children *children);
 

@@ -201,16 +201,15 @@ static void give_up_some(mh_collector *c, mh_space *space, uint64_t count, mh_co
   if (c->next == end) end_emptying(c, space, collected);
 }
 
-/* One store: after it the object refers to nothing, whoever comes by it. What it did refer to is in c->children.
-   A part that has a mark is another's, and one that is in no block is none: a kill left this. */
+/* What it referred to is in c->children from here on. A part that has a mark is another's, and one that is in no
+   block is none: a kill left this. */
 static void begin_emptying(mh_collector *c, mh_space *space, uint64_t offset) {
   mh_type type = mh_head_type(mh_read(mh_at(space->region, offset)));
   if (!mh_type_has_children(type)) return;
   if (mh_type_is_owner(type) && mh_block_usable(space, offset) < sizeof(mh_container)) return;
   bool is_whole = mh_children_read(space, offset, &c->children) == MHEAP_OK;
   uint64_t part = c->children.part;
-  if (mh_type_is_owner(type)) mh_store(&((mh_container *)mh_at(space->region, offset))->part, 0);
-  else mh_store(mh_at(space->region, offset), mh_head(0, type, 0));
+  mh_children_forget(space, offset);
   if (!is_whole || (part != 0 && (!is_garbage(c, part) || mh_block_usable(space, part) < c->children.part_bytes)))
     return;
   c->at = offset;
