@@ -556,10 +556,10 @@ static uint32_t any_reached(program *p) {
 }
 
 static mh_dict dict_of(program *p, const node *n) {
-  return (mh_dict){.space = &p->kit.space, .offset = n->offset, .birth = n->birth};
+  return (mh_dict){.space = &p->kit.space, .offset = n->offset, .birth = n->birth, .type = MH_TYPE_DICT};
 }
 static mh_list list_of(program *p, const node *n) {
-  return (mh_list){.space = &p->kit.space, .offset = n->offset, .birth = n->birth};
+  return (mh_list){.space = &p->kit.space, .offset = n->offset, .birth = n->birth, .type = MH_TYPE_LIST};
 }
 static uint64_t ref_to(const node *n) {
   return mh_word_ref(n->is_dict ? MH_TAG_DICT_REF : MH_TAG_LIST_REF, n->offset);

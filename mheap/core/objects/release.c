@@ -6,7 +6,6 @@
    happens once; its part is walked only while it is a block in use, and freed then. So the
    work is bounded by the blocks there are, whatever the file says. Compounds have a list of their
    own, through `kind`. */
-#include "children.h"
 #include "collect.h"
 #include "compound.h"
 #include "list.h"
@@ -115,7 +114,7 @@ static void free_container(mh_dead *dead, uint64_t offset) {
   mh_container *container = mh_at(dead->space->region, offset);
   uint64_t part = container->part;
   mh_type type = mh_head_type(container->head);
-  mh_children_forget(dead->space, offset);
+  mh_store(&container->part, 0); /* as mh_children_forget does */
   mh_block_free(dead->space, offset);
   drop_part(dead, type, part);
 }

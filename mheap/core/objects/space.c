@@ -82,15 +82,22 @@ static uint64_t take_birth(mh_space *space) {
   return birth;
 }
 
+/* As mh_store, in a block that was marked when it was made. */
+static void put(uint64_t *word, uint64_t value) {
+  atomic_store_explicit((_Atomic uint64_t *)word, value, memory_order_release);
+  atomic_signal_fence(memory_order_seq_cst);
+}
+
+/* The head last: after a kill a collector takes what has one for what it says. */
 mheap_err mh_container_new(mh_space *space, mh_type type, uint64_t *offset) {
   mheap_err failed = mh_block_new(space, sizeof(mh_container), offset);
   if (failed) return failed;
   mh_container *container = mh_at(space->region, *offset);
   uint64_t birth = take_birth(space);
-  mh_store(&container->head, 0);
+  put(&container->head, 0);
   container->part = container->reserved = 0;
   container->birth = birth;
-  mh_store(&container->head, mh_head(1, type, 0));
+  put(&container->head, mh_head(1, type, 0));
   return MHEAP_OK;
 }
 
