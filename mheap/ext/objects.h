@@ -68,6 +68,8 @@ typedef struct mhx_space {
   size_t loose;       /* twins that are `loose` */
   mhx_orphan *orphans; /* PyMem */
   size_t orphan_count, orphan_room;
+  uint64_t told_to; /* the number of a collection */
+  size_t told;      /* it knows of the twins in as many entries of the table, and of those that left it */
 } mhx_space;
 
 /* PersistentDict, List, Set or Deque: the only Python object for its container while it lives. */
@@ -147,8 +149,9 @@ void mhx_twin_found_root(mhx_space *space, const mh_dict *root);
 bool mhx_orphans_note(mhx_space *space, const mhx_twin *twin);
 /* All was undone: what the last commit has without a reference may have another twin by now. */
 void mhx_orphans_rolled_back(mhx_space *space);
-/* A collection has begun: tells it of all containers that twins keep, and orphans. */
-void mhx_twins_hold(mhx_space *space);
+/* Tells the collection under way of the containers that twins keep, and of orphans, until it is `end` (of
+   mh_os_monotonic). True: of all. */
+bool mhx_twins_hold(mhx_space *space, double end);
 /* Ends a collection that is under way. */
 void mhx_collect_leave(mhx_space *space);
 /* All was undone since the last commit: tells the twins whose objects are gone, or not as they were. */

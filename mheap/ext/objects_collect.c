@@ -28,10 +28,22 @@ static void note_pause(collection *c, double since) {
 
 /* ---- steps ---- */
 
-static void hold(mhx_handle *handle, void *unused) {
-  (void)unused;
+typedef struct telling {
+  double end;
+  bool all;
+} telling;
+
+static void tell(mhx_handle *handle, void *arg) {
+  telling *t = arg;
   mhx_space *space = *mhx_objects_slot((PyObject *)handle);
-  if (space != NULL) mhx_twins_hold(space);
+  if (space != NULL && !mhx_twins_hold(space, t->end)) t->all = false;
+}
+
+/* A collection knows of all twins, or waits: the first steps tell it. */
+static void tell_of_twins(mhx_space *space, double end) {
+  telling t = {.end = end, .all = true};
+  mhx_handles_each(space->core.heap, tell, &t);
+  if (t.all) mh_collect_wait(&space->core, false);
 }
 
 /* What other threads store in the middle of a call is not published yet. */
@@ -45,7 +57,7 @@ static int begin(collection *c) {
   if (space == NULL) return -1;
   double since = mh_os_monotonic();
   if (mh_collect_begin(&space->core) != MHEAP_OK) return mhx_failed(space);
-  mhx_handles_each(space->core.heap, hold, NULL);
+  mh_collect_wait(&space->core, true);
   c->number = mh_collect_number(&space->core);
   note_pause(c, since);
   return 0;
@@ -56,8 +68,9 @@ static int step(collection *c) {
   mhx_space *space = mhx_space_of((PyObject *)c->handle);
   if (space == NULL) return -1;
   if (mh_collect_number(&space->core) != c->number) return 0;
-  double since = mh_os_monotonic();
-  mheap_err failed = mh_collect_step(&space->core, c->seconds, &c->got);
+  double since = mh_os_monotonic(), end = since + c->seconds;
+  if (mh_collect_waits(&space->core)) tell_of_twins(space, end);
+  mheap_err failed = mh_collect_step(&space->core, end - mh_os_monotonic(), &c->got);
   note_pause(c, since);
   return failed ? mhx_failed(space) : !c->got.done;
 }

@@ -5,8 +5,10 @@
    dies, or when its heap is detached. */
 #include "objects.h"
 #include "objects/collect.h"
+#include "os.h"
 
 #define FIRST_ROOM 64
+#define TOLD 64 /* entries between two looks at the clock */
 
 /* ---- the table ---- */
 
@@ -34,6 +36,7 @@ static int make_table(mhx_space *space, size_t room) {
   if (made == NULL) return PyErr_NoMemory(), -1;
   space->twins = made;
   space->room = room;
+  space->told = 0;
   for (size_t i = 0; i < count; i++)
     if (old[i] != NULL) *place_of(space, old[i]) = old[i];
   PyMem_Free(old);
@@ -50,12 +53,20 @@ static void put(mhx_space *space, mhx_twin *twin) {
   twin->space = space;
 }
 
+static void hold(mhx_space *space, const mhx_twin *twin) {
+  mh_collect_hold(&space->core, twin->of.dict.offset, twin->of.dict.birth);
+}
+
+/* Twins that change their places, and the one that goes, may not have been told of yet. */
 static void take_out(mhx_space *space, size_t at) {
   size_t mask = space->room - 1;
+  bool collects = mh_collects(&space->core);
   space->used--;
+  if (collects) hold(space, space->twins[at]);
   for (size_t next = (at + 1) & mask; space->twins[next] != NULL; next = (next + 1) & mask) {
     size_t home = slot_of(space, space->twins[next]->of.dict.offset);
     if (((next - home) & mask) < ((next - at) & mask)) continue;
+    if (collects) hold(space, space->twins[next]);
     space->twins[at] = space->twins[next];
     at = next;
   }
@@ -79,12 +90,24 @@ bool mhx_held(mh_space *core, uint64_t offset) {
   return twin != NULL;
 }
 
-void mhx_twins_hold(mhx_space *space) {
-  for (size_t i = 0; i < space->room; i++)
-    if (space->twins[i] != NULL)
-      mh_collect_hold(&space->core, space->twins[i]->of.dict.offset, space->twins[i]->of.dict.birth);
+static void hold_orphans(mhx_space *space) {
   for (size_t i = 0; i < space->orphan_count; i++)
     mh_collect_hold(&space->core, space->orphans[i].offset, space->orphans[i].birth);
+}
+
+bool mhx_twins_hold(mhx_space *space, double end) {
+  uint64_t number = mh_collect_number(&space->core);
+  if (space->told_to != number) {
+    hold_orphans(space);
+    space->told_to = number;
+    space->told = 0;
+  }
+  while (space->told < space->room) {
+    for (size_t i = 0; i < TOLD; i++, space->told++) /* the table has as many, and a power of two */
+      if (space->twins[space->told] != NULL) hold(space, space->twins[space->told]);
+    if (mh_os_monotonic() >= end) break;
+  }
+  return space->told >= space->room;
 }
 
 /* ---- spaces ---- */

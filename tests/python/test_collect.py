@@ -103,6 +103,36 @@ def test_an_iterator_keeps_what_it_walks(stored: mheap.Heap) -> None:
     assert findings_of(stored) == []
 
 
+def test_variables_that_come_and_go_meanwhile_keep_what_they_lead_to(anonymous: mheap.Heap) -> None:
+    """Each leads to a circle that nothing else leads to; the collection hears of them by and by."""
+    choose = random.Random(1)
+    anonymous.root["a"] = [[i, {"n": i, "text": f"a text that is long, {i}"}] for i in range(2000)]
+    circles = list(anonymous.root["a"])
+    for circle in circles:
+        circle.append(circle)
+    del circle, anonymous.root["a"]
+    for _ in range(20):
+        inner = []
+        while not anonymous.collect(max_pause=1e-9, steps=1).done:
+            if not circles:
+                continue
+            circle = circles.pop(choose.randrange(len(circles)))
+            n, found = circle[0], circle[1]
+            del circle
+            inner.append((n, found))
+            if len(inner) > 30:
+                circles.append(inner.pop(0)[1].setdefault("new", [n, found]))
+        for n, found in inner:
+            assert found["n"] == n
+            assert found["text"] == f"a text that is long, {n}"
+        del inner, found
+        if not circles:
+            break
+    circles.clear()
+    anonymous.collect()
+    assert anonymous.stats().chunks_used == 2  # the root and its table
+
+
 def test_small_steps_do_the_same(stored: mheap.Heap) -> None:
     before = stored.stats().chunks_used
     leave_circles(stored, 1000)

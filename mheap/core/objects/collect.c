@@ -29,6 +29,7 @@ struct mh_collector {
   uint64_t limit;  /* blocks from here on were made since: they stay */
   uint64_t *marks; /* a bit for each 16 bytes below */
   pile *piles;     /* objects that are marked and not looked into yet; empty ones are given back but one */
+  bool waits;       /* not all that the process holds was named yet */
   mheap_err failed; /* to mark something between two steps */
 
   /* The object that is looked into, or gives up what it refers to. */
@@ -125,7 +126,7 @@ static mheap_err mark_part(mh_collector *c, mh_space *space, const mh_children *
 static mheap_err open_next(mh_collector *c, mh_space *space) {
   uint64_t offset = pop(c);
   if (offset == 0) {
-    c->phase = EMPTYING;
+    if (!c->waits) c->phase = EMPTYING;
     return MHEAP_OK;
   }
   bool is_there = has_mark(c, offset);
@@ -317,13 +318,27 @@ static void mark_between(mh_space *space, mh_collector *c, uint64_t word) {
 
 void mh_collect_hold(mh_space *space, uint64_t offset, uint64_t birth) {
   mh_collector *c = space->region->collector;
-  if (c == NULL || birth == 0 || mh_block_usable(space, offset) < sizeof(mh_container)) return;
+  if (c == NULL || c->phase != MARKING || birth == 0 || has_mark(c, offset)) return;
+  if (mh_block_usable(space, offset) < sizeof(mh_container)) return;
   const mh_container *container = mh_at(space->region, offset);
   mh_type type = mh_head_type(mh_read(&container->head));
   if (mh_read(&container->birth) != birth || !mh_type_is_owner(type)) return;
   pthread_mutex_lock(&c->lock);
   if (mark_object(c, space, offset, type)) c->failed = MHEAP_ERR_NO_MEMORY;
   pthread_mutex_unlock(&c->lock);
+}
+
+void mh_collect_wait(mh_space *space, bool wait) {
+  if (space->region->collector != NULL) space->region->collector->waits = wait;
+}
+
+bool mh_collect_waits(const mh_space *space) {
+  return space->region->collector != NULL && space->region->collector->waits;
+}
+
+static bool is_idle(const mh_collector *c) {
+  bool none = c->piles == NULL || (c->piles->count == 0 && c->piles->below == NULL);
+  return c->phase == MARKING && c->waits && c->at == 0 && none;
 }
 
 static mheap_err go_on(mh_collector *c, mh_space *space, mh_collected *collected) {
@@ -343,7 +358,7 @@ mheap_err mh_collect_step(mh_space *space, double seconds, mh_collected *collect
   if (c == NULL || space->heap->own == NULL) collected->done = true;
   while (!failed && !collected->done) {
     failed = go_on(c, space, collected);
-    if (mh_os_monotonic() >= end) break;
+    if (mh_os_monotonic() >= end || is_idle(c)) break;
   }
   if (failed || collected->done) forget(space->region);
   mh_names_unlock();

@@ -40,9 +40,13 @@ typedef struct mh_collected {
 } mh_collected;
 
 /* Begins one, instead of another that is under way. No objects may be there that are not published yet.
-   Then the caller names what the process holds, before anything is changed. */
+   Then the caller names the containers that the process holds, before anything is changed; or, if they are
+   many, makes it wait for that: then one that the process lets go is named then, and the others some
+   time. What it comes to hold meanwhile, through those, need not be named. */
 mheap_err mh_collect_begin(mh_space *space);
 void mh_collect_hold(mh_space *space, uint64_t offset, uint64_t birth);
+void mh_collect_wait(mh_space *space, bool wait);
+bool mh_collect_waits(const mh_space *space);
 
 /* Goes on for about so long; adds to *collected. When it is done, or fails, the collection has ended.
    MHEAP_ERR_CORRUPT: what is reachable contradicts itself; if that was found while marking, as nearly all of it
