@@ -96,7 +96,7 @@ struct mh_region {
   struct mh_commits *commits; /* mode ATOMIC: see commit.h */
   uint64_t births;            /* no container of a lower number is made any more, whatever is rolled back */
   struct mh_reader *reader;   /* mode READONLY, beside an atomic writer: see reader.h */
-  struct mh_collector *collector; /* a collection of objects that is under way: objects/collect.h; NULL: none */
+  struct mh_collector *collector; /* a collection under way: objects/collect.h; NULL: none */
   void (*forget_collector)(mh_region *region);
   _Atomic uint32_t object_users; /* who may keep objects of this region in his own variables */
 

@@ -1,8 +1,8 @@
 /* objects_collect.c: see objects.h. Heap.collect: objects that no root leads to, then space.
 
-   Owns nothing. A collection goes in steps, each of which holds the GIL; between two of them other threads and
-   signal handlers run, which may do anything: end the heap, roll back, begin another collection. So each step
-   asks for the heap anew, and whether the collection is still the one that was begun. */
+   Owns nothing. A collection goes in steps, each of which holds the GIL; between two of them other threads
+   and signal handlers run, which may do anything: end the heap, roll back, begin another collection. So
+   each step asks for the heap anew, and whether the collection is still the one that was begun. */
 #include <math.h>
 
 #include "objects.h"
@@ -102,7 +102,8 @@ static int collect_objects(collection *c, int steps) {
 
 void mhx_collect_leave(mhx_space *space) {
   mh_collected got = {0};
-  if (mh_collects(&space->core) && mh_region_writable(space->core.region)) mh_collect_stop(&space->core, &got);
+  if (mh_collects(&space->core) && mh_region_writable(space->core.region))
+    mh_collect_stop(&space->core, &got);
 }
 
 /* ---- space ---- */

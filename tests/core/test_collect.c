@@ -578,7 +578,8 @@ static uint64_t new_value(program *p, uint32_t *to) {
   mh_dict dict = {0};
   mh_list list = {0};
   *n = (node){.is_dict = below(p, 2), .reached = true};
-  expect(p, (n->is_dict ? mh_dict_new(&p->kit.space, 0, &dict) : mh_list_new(&p->kit.space, 0, &list)) == MHEAP_OK);
+  mheap_err failed = n->is_dict ? mh_dict_new(&p->kit.space, 0, &dict) : mh_list_new(&p->kit.space, 0, &list);
+  expect(p, failed == MHEAP_OK);
   n->offset = n->is_dict ? dict.offset : list.offset;
   n->birth = n->is_dict ? dict.birth : list.birth;
   return ref_to(n);
@@ -773,6 +774,7 @@ TEST_MAIN(TEST(circles_are_freed), TEST(an_empty_heap_has_no_garbage), TEST(what
           TEST(what_a_kill_left_is_freed), TEST(a_compound_gives_up_what_it_refers_to),
           TEST(blocks_of_types_to_come_are_left_alone), TEST(nothing_is_freed_where_something_is_wrong),
           TEST(items_may_go_elsewhere_in_between), TEST(a_part_may_be_replaced_or_go_in_between),
-          TEST(one_may_end_early), TEST(a_rollback_ends_one), TEST(c_programs_collect_in_one_go), TEST(a_reader_refuses),
+          TEST(one_may_end_early), TEST(a_rollback_ends_one), TEST(c_programs_collect_in_one_go),
+          TEST(a_reader_refuses),
           TEST(threads_name_roots_meanwhile),
           TEST(a_program_goes_on_between_steps), TEST(a_collector_that_hears_of_nothing_is_caught))

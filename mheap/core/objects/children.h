@@ -7,8 +7,8 @@
 
 #include "space.h"
 
-/* Where the values of an object stand, as they were when this was read. An element's number tells its place in
-   the block, and stays what it is when others are added or taken away in that block. */
+/* Where the values of an object stand, as they were when this was read. An element's number tells its
+   place in the block, and stays what it is when others are added or taken away in that block. */
 typedef struct mh_children {
   uint64_t part, part_bytes; /* of a container: the block that belongs to it, and what it needs; 0: none */
   const uint64_t *words;     /* element 0 */
@@ -27,8 +27,8 @@ static inline bool mh_type_has_children(mh_type type) {
 /* Is this known to be an object's or a part's? What is not may be of a later version. */
 bool mh_type_is_known(mh_type type);
 
-/* By one store the object refers to nothing any more. So it is before what it referred to is counted down: who
-   comes by its block after a kill, or before there is another object in it, must not count again. */
+/* By one store the object refers to nothing any more. So it is before what it referred to is counted down:
+   who comes by its block after a kill, or before there is another object in it, must not count again. */
 void mh_children_forget(mh_space *space, uint64_t offset);
 
 /* Of an object with such a type in a block in use; checked against the region. */

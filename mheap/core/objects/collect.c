@@ -84,7 +84,8 @@ static uint64_t pop(mh_collector *c) {
 /* ---- marking ---- */
 
 static mheap_err mark_object(mh_collector *c, mh_space *space, uint64_t offset, mh_type type) {
-  uint64_t least = mh_type_is_owner(type) ? sizeof(mh_container) : 16, usable = mh_block_usable(space, offset);
+  uint64_t least = mh_type_is_owner(type) ? sizeof(mh_container) : 16;
+  uint64_t usable = mh_block_usable(space, offset);
   if (usable < least) return mh_corrupt(space, offset, "an object in a block in use", least, usable);
   if (!is_garbage(c, offset)) return MHEAP_OK;
   set_mark(c, offset);
@@ -117,7 +118,8 @@ static mheap_err mark_part(mh_collector *c, mh_space *space, const mh_children *
   if (children->part == 0) return MHEAP_OK;
   uint64_t usable = mh_block_usable(space, children->part);
   if (usable < children->part_bytes)
-    return mh_corrupt(space, children->part, "the size of the block in use here", children->part_bytes, usable);
+    return mh_corrupt(space, children->part, "the size of the block in use here", children->part_bytes,
+                      usable);
   set_mark(c, children->part);
   return MHEAP_OK;
 }
@@ -129,8 +131,8 @@ static mheap_err open_next(mh_collector *c, mh_space *space) {
     if (!c->waits) c->phase = EMPTYING;
     return MHEAP_OK;
   }
-  bool is_there = has_mark(c, offset);
-  if (!is_there || !mh_type_has_children(mh_head_type(mh_read(mh_at(space->region, offset))))) return MHEAP_OK;
+  if (!has_mark(c, offset)) return MHEAP_OK;
+  if (!mh_type_has_children(mh_head_type(mh_read(mh_at(space->region, offset))))) return MHEAP_OK;
   mheap_err failed = mh_children_read(space, offset, &c->children);
   if (!failed) failed = mark_part(c, space, &c->children);
   if (failed) return failed;
@@ -202,17 +204,20 @@ static void give_up_some(mh_collector *c, mh_space *space, uint64_t count, mh_co
   if (c->next == end) end_emptying(c, space, collected);
 }
 
-/* What it referred to is in c->children from here on. A part that has a mark is another's, and one that is in no
-   block is none: a kill left this. */
+/* A part that has a mark is another's, and one that is in no block is none: a kill left this. */
+static bool is_part(const mh_collector *c, mh_space *space) {
+  uint64_t part = c->children.part;
+  return is_garbage(c, part) && mh_block_usable(space, part) >= c->children.part_bytes;
+}
+
+/* What it referred to is in c->children from here on. */
 static void begin_emptying(mh_collector *c, mh_space *space, uint64_t offset) {
   mh_type type = mh_head_type(mh_read(mh_at(space->region, offset)));
   if (!mh_type_has_children(type)) return;
   if (mh_type_is_owner(type) && mh_block_usable(space, offset) < sizeof(mh_container)) return;
   bool is_whole = mh_children_read(space, offset, &c->children) == MHEAP_OK;
-  uint64_t part = c->children.part;
   mh_children_forget(space, offset);
-  if (!is_whole || (part != 0 && (!is_garbage(c, part) || mh_block_usable(space, part) < c->children.part_bytes)))
-    return;
+  if (!is_whole || (c->children.part != 0 && !is_part(c, space))) return;
   c->at = offset;
   c->next = c->children.first;
 }
@@ -229,7 +234,8 @@ static mheap_err go_on_emptying(mh_collector *c, mh_space *space, mh_collected *
 /* ---- freeing ---- */
 
 static void free_garbage(mh_space *space, uint64_t offset, mh_collected *collected) {
-  uint64_t usable = mh_block_usable(space, offset), head = usable == 0 ? 0 : mh_read(mh_at(space->region, offset));
+  uint64_t usable = mh_block_usable(space, offset);
+  uint64_t head = usable == 0 ? 0 : mh_read(mh_at(space->region, offset));
   mh_type type = mh_head_type(head);
   if (usable == 0 || (head != 0 && !mh_type_is_known(type))) return; /* head 0: killed before it was stored */
   if (mh_type_is_owner(type) && usable >= sizeof(mh_container))
@@ -292,7 +298,8 @@ static mheap_err begin(mh_space *space) {
 static mheap_err mark_root(mh_space *space, const uint64_t *field) {
   uint64_t offset = mh_read(field);
   if (offset == 0) return MHEAP_OK;
-  if (offset % 16 != 0) return mh_corrupt(space, mh_offset(space->region, field), "the offset of a root", 0, offset);
+  if (offset % 16 != 0)
+    return mh_corrupt(space, mh_offset(space->region, field), "the offset of a root", 0, offset);
   return mark(space->region->collector, space, mh_word_ref(MH_TAG_DICT_REF, offset));
 }
 
@@ -420,7 +427,7 @@ static mheap_err mark_leniently(mh_collector *c, mh_space *space, uint64_t word)
   return MHEAP_OK;
 }
 
-/* The rest of the part that is looked into, as it was. Objects in it that were freed since are in no block. */
+/* The rest of the part that is looked into, as it was. Objects in it that were freed are in no block. */
 static void mark_rest(mh_collector *c, mh_space *space) {
   each_word(c, space, &c->children, c->children.end, mark_leniently);
   c->at = 0;

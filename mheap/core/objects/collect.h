@@ -49,8 +49,8 @@ void mh_collect_wait(mh_space *space, bool wait);
 bool mh_collect_waits(const mh_space *space);
 
 /* Goes on for about so long; adds to *collected. When it is done, or fails, the collection has ended.
-   MHEAP_ERR_CORRUPT: what is reachable contradicts itself; if that was found while marking, as nearly all of it
-   is, nothing was freed. Without a collection under way it is done. */
+   MHEAP_ERR_CORRUPT: what is reachable contradicts itself; if that was found while marking, as nearly all
+   of it is, nothing was freed. Without a collection under way it is done. */
 mheap_err mh_collect_step(mh_space *space, double seconds, mh_collected *collected);
 /* A number of the collection under way, no other's of this process; 0: there is none. */
 uint64_t mh_collect_number(const mh_space *space);

@@ -371,7 +371,8 @@ typedef struct mheap_collected {
 /* Frees objects that no root leads to: those that refer to one another in a circle, and what a killed
    process had in hand. Blocks of mheap_malloc are none of them. `collected` may be NULL. No other call on the
    heap's objects and named roots may be under way but mheap_getroot and mheap_setroot.
-   MHEAP_ERR_BUSY: Python uses the objects in this process, and knows what it has of them: Heap.collect() there.
+   MHEAP_ERR_BUSY: Python uses the objects in this process, and knows what it has of them: Heap.collect()
+   there.
    MHEAP_ERR_CORRUPT: something that can be reached contradicts itself; nothing was freed. */
 MHEAP_API mheap_err mheap_collect_objects(mheap *heap, mheap_collected *collected);
 
