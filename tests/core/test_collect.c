@@ -203,8 +203,8 @@ static void what_a_kill_left_is_freed(void) {
   uint64_t before = kit_blocks(&kit), part = ((mh_container *)mh_at(kit.space.region, live.offset))->part;
   CHECK_EQ(mh_table_new(&kit.space, 100, &table), MHEAP_OK); /* a part that never had an owner */
   kit_value(&kit.space, 2);
-  block_of(&kit, 0, 0, 0);                                          /* nothing was stored in it */
-  block_of(&kit, mh_head(1, MH_TYPE_DICT, 0), 5, part);             /* what was left of another */
+  block_of(&kit, 0, 0, 0);                              /* nothing was stored in it */
+  block_of(&kit, mh_head(1, MH_TYPE_DICT, 0), 5, part); /* what was left of another */
   block_of(&kit, mh_head(1, MH_TYPE_LIST, 0), 5, part);
   block_of(&kit, mh_head(1, MH_TYPE_LIST, 0), 5, 48);
   block_of(&kit, mh_head(1, MH_TYPE_DICT, 0), 5, UINT64_MAX - 15);
@@ -775,6 +775,5 @@ TEST_MAIN(TEST(circles_are_freed), TEST(an_empty_heap_has_no_garbage), TEST(what
           TEST(blocks_of_types_to_come_are_left_alone), TEST(nothing_is_freed_where_something_is_wrong),
           TEST(items_may_go_elsewhere_in_between), TEST(a_part_may_be_replaced_or_go_in_between),
           TEST(one_may_end_early), TEST(a_rollback_ends_one), TEST(c_programs_collect_in_one_go),
-          TEST(a_reader_refuses),
-          TEST(threads_name_roots_meanwhile),
-          TEST(a_program_goes_on_between_steps), TEST(a_collector_that_hears_of_nothing_is_caught))
+          TEST(a_reader_refuses), TEST(threads_name_roots_meanwhile), TEST(a_program_goes_on_between_steps),
+          TEST(a_collector_that_hears_of_nothing_is_caught))

@@ -12,9 +12,9 @@ mheap_err mh_compound_new(mh_space *space, mh_type type, mh_kind_code kind, uint
   mheap_err failed = mh_block_new(space, sizeof(mh_compound_block) + 8 * count, &offset);
   if (failed) return failed;
   mh_compound_block *block = mh_at(space->region, offset);
-  block->head = mh_head(1, type, count);
   block->kind = kind;
   memset(block->words, 0, 8 * count);
+  mh_store(&block->head, mh_head(1, type, count)); /* last: what a kill leaves refers to nothing */
   *word = mh_word_ref(type == MH_TYPE_TUPLE ? MH_TAG_TUPLE_REF : MH_TAG_OTHER_REF, offset);
   return MHEAP_OK;
 }

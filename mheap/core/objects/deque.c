@@ -1,6 +1,8 @@
 /* deque.c: see deque.h. */
 #include "deque.h"
 
+#include "collect.h"
+
 mheap_err mh_deque_new(mh_space *space, uint64_t capacity, uint64_t limit, mh_list *deque) {
   mheap_err failed = mh_items_owner_new(space, MH_TYPE_DEQUE, capacity, deque);
   if (!failed) ((mh_container *)mh_at(space->region, deque->offset))->limit = limit;
@@ -123,6 +125,7 @@ mheap_err mh_deque_rotate(mh_list *deque, uint64_t steps) {
   if (steps == 0) return MHEAP_OK;
   uint64_t rest = items.count - steps;
   mh_end end = steps <= rest ? MH_LEFT : MH_RIGHT;
+  mh_part_moves(deque->space, container->part);
   bool done = end == MH_LEFT ? fits(&items, end, items.words + rest, steps, steps)
                              : fits(&items, end, items.words, rest, rest);
   return done ? MHEAP_OK : rotate_to_new(deque, container, &items, end, steps);

@@ -6,6 +6,7 @@
    happens once; its part is walked only while it is a block in use, and freed then. So the
    work is bounded by the blocks there are, whatever the file says. Compounds have a list of their
    own, through `kind`. */
+#include "children.h"
 #include "collect.h"
 #include "compound.h"
 #include "list.h"
@@ -123,6 +124,7 @@ static void free_compound(mh_dead *dead, uint64_t offset) {
   mh_compound_block *block = mh_at(dead->space->region, offset);
   uint64_t count = mh_head_length(block->head);
   if (mh_block_usable(dead->space, offset) < sizeof *block + 8 * count) return;
+  mh_children_forget(dead->space, offset);
   for (uint64_t i = 0; i < count; i++) drop(dead, block->words[i]);
   mh_block_free(dead->space, offset);
 }
