@@ -1,6 +1,6 @@
 /* objects_set.c: see objects.h. SetTwin: the hot half of mheap.PersistentSet; the rest is in
    mheap/objects.py. */
-#include "objects.h"
+#include "objects_values.h"
 
 #include <structmember.h>
 
