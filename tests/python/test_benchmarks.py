@@ -143,7 +143,10 @@ def test_commits_are_measured_beside_other_stores(tmp_path: Path) -> None:
     document = run_json("commits.py", "--disk", str(tmp_path), "--tmpfs", str(tmp_path))
     rows, left_out = document["rows"], {one["name"] for one in document["missing"]}
     assert {row["part"] for row in rows} >= {"small", "bulk", "large", "readers", "heap"}
-    assert all(0 < row["low"] <= row["value"] <= row["high"] for row in rows if row["unit"])
+    measured = [row for row in rows if row["unit"]]
+    assert all(row["low"] <= row["value"] <= row["high"] for row in measured)
+    # What a larger heap takes more than a small one may be less than nothing in so short a run.
+    assert all(row["low"] > 0 for row in measured if not row["what"].startswith("more "))
     places = {"disk, durable", "disk, not durable", "tmpfs, not durable"}
     small = {(row["what"], row["where"]): row for row in rows if row["part"] == "small"}
     for name in ("mheap, 8 bytes, from C", "mheap, an int of heap.root", "mheap, 8 bytes of a view"):
