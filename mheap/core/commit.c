@@ -64,9 +64,8 @@ mheap_err mh_commits_begin(mh_region *region, const mheap_options *options, mhea
   if (!code) code = mh_journal_load(&commits->journal, region->fd, region->path, error);
   commits->committed = mh_region_size(region);
   if (!code) code = take_over(region, error);
-  bool made = mh_vacant_init(&commits->vacant, region->fd, region->base, region->span,
-                             commits->journal.end > 0);
-  return code || made ? code : no_table(region, error);
+  commits->vacant = (mh_vacant){.fd = region->fd, .base = region->base, .unknown = commits->journal.end > 0};
+  return code;
 }
 
 void mh_commits_drop(mh_region *region) {
@@ -75,7 +74,6 @@ void mh_commits_drop(mh_region *region) {
   mh_marked_remove(&commits->marked);
   mh_journal_close(&commits->journal);
   mh_images_fini(&commits->images);
-  mh_vacant_fini(&commits->vacant);
   pthread_mutex_destroy(&commits->lock);
   mh_os_table_free(commits, COMMITS_BYTES);
   region->commits = NULL;
@@ -381,8 +379,7 @@ static void note_room(mh_commits *commits) {
 /* What was placed in vain is made durable: the next try finds it in the file, and no record speaks of it. */
 static void sync_placed(mh_region *region) {
   mh_commits *commits = region->commits;
-  if (!commits->placed || commits->failed) return;
-  commits->failed = mh_os_sync(region->fd);
+  if (commits->placed && !commits->failed) sync_journal(region, NULL);
   commits->placed = false;
 }
 

@@ -7,15 +7,14 @@
 #include "os.h"
 
 #define GROUP_BYTES (MH_IMAGES_GROUP * (uint64_t)MH_PAGE)
-#define AT_ONCE \
-  ((uint64_t)256 << 10) /* bytes: what is read is compared, or written, while it is in the cache */
+#define AT_ONCE ((uint64_t)256 << 10) /* bytes: they are compared, or written, while they are in the cache */
 
 static uint64_t min64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static uint64_t groups_in(uint64_t span) { return span / GROUP_BYTES + 1; }
 static uint64_t table_bytes(const mh_images *images) {
   return images->span / GROUP_BYTES * sizeof *images->groups;
 }
-static uint64_t places_bytes(uint64_t room) { return room / MH_PAGE * sizeof(uint64_t); }
+static uint64_t places_bytes(const mh_images *images) { return images->span / MH_PAGE * sizeof(uint64_t); }
 
 mheap_err mh_images_init(mh_images *images, int fd, const char *path, uint64_t span, const uint64_t *journal,
                          mheap_error *error) {
@@ -27,8 +26,7 @@ mheap_err mh_images_init(mh_images *images, int fd, const char *path, uint64_t s
     images->shadow = shadow;
     images->span = room;
     images->groups = mh_os_table_to_read(table_bytes(images));
-    images->places = mh_os_table_to_read(places_bytes(room));
-    if (images->groups == NULL || images->places == NULL) failed = ENOMEM;
+    if (images->groups == NULL) failed = ENOMEM;
   }
   return failed ? mh_fail_system(error, failed, path,
                                  "reserving room for the pages of the last commit "
@@ -38,7 +36,7 @@ mheap_err mh_images_init(mh_images *images, int fd, const char *path, uint64_t s
 
 void mh_images_fini(mh_images *images) {
   if (images->groups != NULL) mh_os_table_free(images->groups, table_bytes(images));
-  if (images->places != NULL) mh_os_table_free(images->places, places_bytes(images->span));
+  if (images->places != NULL) mh_os_table_free(images->places, places_bytes(images));
   if (images->buffer != NULL) mh_os_table_free(images->buffer, AT_ONCE);
   if (images->shadow != NULL) mh_os_release(images->shadow, images->span);
   *images = (mh_images){0};
@@ -63,7 +61,7 @@ static bool is_blank(const mh_images_group *group) {
 static bool is_known(const mh_images *images, uint64_t offset) {
   return has(group_of(images, offset)->known, page_in(offset));
 }
-static bool is_in_journal(const mh_images *images, uint64_t offset) {
+bool mh_images_is_placed(const mh_images *images, uint64_t offset) {
   return has(group_of(images, offset)->placed, page_in(offset));
 }
 
@@ -72,11 +70,13 @@ static bool is_in_journal(const mh_images *images, uint64_t offset) {
 /* The end of the pages from `from` on, at most to `to`, that are together where `from` is: in the shadow, in
    the journal, or in the file's pages. *at: where. */
 static uint64_t together(const mh_images *images, uint64_t from, uint64_t to, uint64_t *at) {
-  bool known = is_known(images, from), placed = is_in_journal(images, from);
+  bool known = is_known(images, from), placed = mh_images_is_placed(images, from);
   const uint64_t *places = images->places;
   uint64_t end = from + MH_PAGE, first = placed ? places[from / MH_PAGE] : 0;
-  for (; end < to && is_known(images, end) == known && is_in_journal(images, end) == placed; end += MH_PAGE)
+  for (; end < to; end += MH_PAGE) {
+    if (is_known(images, end) != known || mh_images_is_placed(images, end) != placed) break;
     if (placed && places[end / MH_PAGE] != first + (end - from)) break;
+  }
   *at = placed ? *images->journal + first : from;
   return end;
 }
@@ -187,7 +187,8 @@ static bool can_have_places(mh_images *images, uint64_t offset) {
   static const uint64_t none[MH_IMAGES_GROUP / 64];
   const mh_images_group *group = group_of(images, offset);
   if (memcmp(group->drafted, none, sizeof none) != 0) return true;
-  if (open_table(images, group) != 0) return false;
+  if (images->places == NULL) images->places = mh_os_table_to_read(places_bytes(images));
+  if (images->places == NULL || open_table(images, group) != 0) return false;
   return mh_os_set_writable(&images->places[offset / GROUP_BYTES * MH_IMAGES_GROUP], GROUP_PLACES, true) == 0;
 }
 
@@ -201,8 +202,6 @@ bool mh_images_draft(mh_images *images, uint64_t offset, uint64_t place) {
   reach(images, offset + MH_PAGE);
   return true;
 }
-
-bool mh_images_is_placed(const mh_images *images, uint64_t offset) { return is_in_journal(images, offset); }
 
 static uint64_t add_bits(uint64_t *bits, const uint64_t *more) {
   uint64_t count = 0;

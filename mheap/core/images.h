@@ -30,7 +30,7 @@ typedef struct mh_images {
   const uint64_t *journal; /* where it begins in the file */
   char *shadow;            /* `span` bytes of address space; of groups in use, memory */
   mh_images_group *groups; /* span / 4 MiB, of which the first `open` bytes can be written */
-  uint64_t *places;        /* of each page: where in the journal it is, if it is placed or drafted */
+  uint64_t *places; /* of each page: where in the journal it is, if it is placed or drafted; NULL: none was */
   char *buffer;            /* pages that are looked at; NULL: not yet */
   uint64_t span, end;      /* no page from `end` on is known, placed or drafted */
   uint64_t known, changed, copied; /* pages */

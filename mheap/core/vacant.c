@@ -3,32 +3,14 @@
 
 #include <string.h>
 
-#include "decode.h"
+#include "map.h"
 #include "os.h"
 
-/* The segments whose words stand in the first part of the map; others' slices are never vacant. */
-#define MOST_SEGMENTS ((uint64_t)MH_MAP_PART_WORDS - MH_MAP_FIRST_WORDS)
 #define MAP_BEGIN (8 * (uint64_t)MH_MAP_FIRST_WORDS)
 #define DESCRIPTORS sizeof(((mh_segment_header *)0)->slice)
 
 static uint64_t min64(uint64_t a, uint64_t b) { return a < b ? a : b; }
-static uint64_t table_bytes(const mh_vacant *vacant) { return vacant->segments / 8 + 8; }
 static uint64_t segment_of(uint64_t offset) { return (offset - MH_SLICE) / MH_SEGMENT; }
-static uint64_t offset_of(uint64_t segment) { return MH_SLICE + segment * MH_SEGMENT; }
-
-bool mh_vacant_init(mh_vacant *vacant, int fd, const char *base, uint64_t span, bool unknown) {
-  *vacant = (mh_vacant){.fd = fd, .base = base, .unknown = unknown};
-  vacant->segments = min64(span / MH_SEGMENT + 1, MOST_SEGMENTS);
-  vacant->touched = mh_os_table(table_bytes(vacant));
-  vacant->touching = mh_os_table(table_bytes(vacant));
-  return vacant->touched != NULL && vacant->touching != NULL;
-}
-
-void mh_vacant_fini(mh_vacant *vacant) {
-  if (vacant->touched != NULL) mh_os_table_free(vacant->touched, table_bytes(vacant));
-  if (vacant->touching != NULL) mh_os_table_free(vacant->touching, table_bytes(vacant));
-  *vacant = (mh_vacant){0};
-}
 
 /* ---- what words say ---- */
 
@@ -51,7 +33,7 @@ static uint64_t free_in(uint64_t word, const mh_slice *slices) {
 }
 
 static uint64_t used_now(const mh_vacant *vacant, uint64_t segment) {
-  const mh_segment_header *header = (const mh_segment_header *)(vacant->base + offset_of(segment));
+  const mh_segment_header *header = (const mh_segment_header *)(vacant->base + mh_segment_offset(segment));
   uint64_t word = mh_bitmap_word((const uint64_t *)(vacant->base + MAP_BEGIN) + segment);
   return ~free_in(word, header->slice);
 }
@@ -63,7 +45,7 @@ static bool read_all(const mh_vacant *vacant, void *to, uint64_t length, uint64_
 
 /* Where they cannot be read, nothing is. */
 static uint64_t free_in_file(const mh_vacant *vacant, uint64_t segment) {
-  uint64_t word, at = offset_of(segment) + offsetof(mh_segment_header, slice);
+  uint64_t word, at = mh_segment_offset(segment) + offsetof(mh_segment_header, slice);
   mh_slice slices[MH_SEGMENT_SLICES - 1];
   bool read = read_all(vacant, &word, sizeof word, MAP_BEGIN + 8 * segment) &&
               (word == 0 || read_all(vacant, slices, sizeof slices, at));
@@ -76,12 +58,12 @@ static bool is_touched(const mh_vacant *vacant, uint64_t segment) {
 
 static bool is_vacant(mh_vacant *vacant, uint64_t slice) {
   uint64_t offset = slice * MH_SLICE, segment = segment_of(offset);
-  if (slice == 0 || vacant->unknown || segment >= vacant->segments || is_touched(vacant, segment))
+  if (slice == 0 || vacant->unknown || segment >= MH_VACANT_SEGMENTS || is_touched(vacant, segment))
     return false;
   if (vacant->looked_at != segment + 1)
     vacant->slices = used_now(vacant, segment) & free_in_file(vacant, segment);
   vacant->looked_at = segment + 1;
-  return vacant->slices >> (offset - offset_of(segment)) / MH_SLICE & 1;
+  return vacant->slices >> (offset - mh_segment_offset(segment)) / MH_SLICE & 1;
 }
 
 uint64_t mh_vacant_run(mh_vacant *vacant, uint64_t from, uint64_t to) {
@@ -93,7 +75,7 @@ uint64_t mh_vacant_run(mh_vacant *vacant, uint64_t from, uint64_t to) {
 /* ---- what records say ---- */
 
 static void touch(mh_vacant *vacant, uint64_t segment) {
-  if (segment >= vacant->segments) return;
+  if (segment >= MH_VACANT_SEGMENTS) return;
   vacant->touching[segment / 64] |= (uint64_t)1 << segment % 64;
   if (vacant->end == 0 || segment < vacant->first) vacant->first = segment;
   if (segment >= vacant->end) vacant->end = segment + 1;
@@ -114,7 +96,7 @@ void mh_vacant_note(mh_vacant *vacant, uint64_t at, uint64_t length) {
   if (at + length <= MH_SLICE) return;
   uint64_t segment = at < MH_SLICE ? 0 : segment_of(at), last = segment_of(at + length - 1);
   for (; segment <= last; segment++) {
-    uint64_t from = offset_of(segment) + offsetof(mh_segment_header, slice);
+    uint64_t from = mh_segment_offset(segment) + offsetof(mh_segment_header, slice);
     if (overlap(at, length, from, from + DESCRIPTORS)) touch(vacant, segment);
   }
 }
@@ -133,7 +115,7 @@ void mh_vacant_end_record(mh_vacant *vacant, bool committed) {
 }
 
 void mh_vacant_begin_journal(mh_vacant *vacant) {
-  memset(vacant->touched, 0, table_bytes(vacant));
+  memset(vacant->touched, 0, sizeof vacant->touched);
   vacant->unknown = false;
   vacant->looked_at = 0;
 }

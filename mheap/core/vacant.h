@@ -14,21 +14,20 @@
 #include "error.h"
 #include "layout.h"
 
+/* The segments whose words stand in the first part of the map; others' slices are never vacant. */
+#define MH_VACANT_SEGMENTS (MH_MAP_PART_WORDS - MH_MAP_FIRST_WORDS)
+typedef uint64_t mh_vacant_bits[MH_VACANT_SEGMENTS / 64]; /* bit a segment */
+
 typedef struct mh_vacant {
   int fd;
-  uint64_t *touched;   /* bit a segment: by a record in the journal */
-  uint64_t *touching;  /* the same of the record that is being made */
-  uint64_t segments;   /* that there are bits for */
-  uint64_t first, end; /* of those that have a bit in `touching` */
-  bool unknown;        /* there are records of which nothing was noted */
-  const char *base;    /* of the region */
-  uint64_t looked_at;  /* segment, plus 1, that `slices` is about; 0: none */
-  uint64_t slices;     /* bit a slice: it is in use, and free in the file's pages */
+  const char *base;        /* of the region */
+  mh_vacant_bits touched;  /* by a record in the journal */
+  mh_vacant_bits touching; /* by the record that is being made */
+  uint64_t first, end;     /* of the segments that have a bit in `touching` */
+  bool unknown;            /* there are records of which nothing was noted */
+  uint64_t looked_at;      /* segment, plus 1, that `slices` is about; 0: none */
+  uint64_t slices;         /* bit a slice: it is in use, and free in the file's pages */
 } mh_vacant;
-
-/* false: no memory. `unknown`: the journal is not empty. */
-bool mh_vacant_init(mh_vacant *vacant, int fd, const char *base, uint64_t span, bool unknown);
-void mh_vacant_fini(mh_vacant *vacant);
 
 /* Bytes from offset `from` on, at most to `to`, that are vacant. */
 uint64_t mh_vacant_run(mh_vacant *vacant, uint64_t from, uint64_t to);
