@@ -7,7 +7,7 @@
      objects_collect.c  collecting garbage
      objects_convert.c  Python scalars to values and keys, values to Python
      objects_graph.c    storing plain containers
-     objects_dict.c, _iter.c, _list.c, _set.c, _deque.c   the types' methods
+     objects_dict.c, _iter.c, _items.c, _list.c, _set.c, _deque.c   the types' methods
      readers.c            reading beside a writer
 
    Calls the object layer (core/objects) and ext.h. Belongs to the holder of the GIL: there is
@@ -81,7 +81,7 @@ struct mhx_twin {
   bool loose;         /* once it was all that kept its container */
   bool orphan;        /* the same at the last commit, or one that failed since */
   bool root;          /* of the heap's root: a rollback that takes it away makes this stand for none */
-  uint64_t changes;   /* by this process: to a deque all, to a dict or set removals */
+  uint64_t changes;   /* by this process: to a deque all, to other containers at least removals */
   union {             /* all begin with space, offset, birth, type */
     mh_dict dict;     /* also of a set */
     mh_list list;     /* also of a deque */
@@ -241,7 +241,34 @@ static inline int mhx_failed(mhx_space *space) { return mhx_raise(space->core.he
 PyObject *mhx_dict_iterator(mhx_twin *twin, int kind, bool reversed);
 PyObject *mhx_list_iterator(mhx_twin *twin, bool reversed);
 PyObject *mhx_deque_iterator(mhx_twin *twin, bool reversed);
-/* _permute(order) of lists and deques: item i becomes what was item order[i]. */
+
+/* ---- of lists and deques (objects_items.c) ---- */
+
+/* The items as they are now; NULL with an exception. */
+static inline mhx_space *mhx_items_open(PyObject *self, mh_items *items) {
+  mhx_twin *twin = (mhx_twin *)self;
+  mhx_space *space = mhx_twin_space(twin);
+  if (space == NULL) return NULL;
+  if (mh_list_items(&twin->of.list, items)) return mhx_failed(space), NULL;
+  return space;
+}
+static inline Py_ssize_t mhx_items_length(PyObject *self) {
+  mh_items items;
+  return mhx_items_open(self, &items) == NULL ? -1 : (Py_ssize_t)items.count;
+}
+/* `beyond`: what an IndexError says where there is none. */
+static inline PyObject *mhx_items_get(PyObject *self, Py_ssize_t index, const char *beyond) {
+  mh_items items;
+  mhx_space *space = mhx_items_open(self, &items);
+  if (space == NULL) return NULL;
+  if ((uint64_t)index < items.count) return mhx_from_word(space, items.words[index]);
+  PyErr_SetString(PyExc_IndexError, beyond);
+  return NULL;
+}
+int mhx_items_set(mhx_twin *twin, uint64_t index, PyObject *value, const char *beyond);
+int mhx_items_delete(mhx_twin *twin, uint64_t from, uint64_t count, const char *beyond);
+PyObject *mhx_items_clear(PyObject *self, PyObject *unused);
+/* _permute(order): item i becomes what was item order[i]. */
 PyObject *mhx_items_permute(PyObject *self, PyObject *order);
 
 #endif

@@ -9,14 +9,6 @@ static PyObject *index_error(const char *what) {
   return NULL;
 }
 
-static mhx_space *open_items(PyObject *self, mh_items *items) {
-  mhx_twin *twin = (mhx_twin *)self;
-  mhx_space *space = mhx_twin_space(twin);
-  if (space == NULL) return NULL;
-  if (mh_list_items(&twin->of.list, items)) return mhx_failed(space), NULL;
-  return space;
-}
-
 static int changed(mhx_twin *twin) {
   twin->changes++;
   return 0;
@@ -24,18 +16,10 @@ static int changed(mhx_twin *twin) {
 
 /* ---- reading ---- */
 
-static Py_ssize_t deque_length(PyObject *self) {
-  mh_items items;
-  return open_items(self, &items) == NULL ? -1 : (Py_ssize_t)items.count;
-}
+#define BEYOND "deque index out of range"
 
-static PyObject *deque_item(PyObject *self, Py_ssize_t index) {
-  mh_items items;
-  mhx_space *space = open_items(self, &items);
-  if (space == NULL) return NULL;
-  if ((uint64_t)index >= items.count) return index_error("deque index out of range");
-  return mhx_from_word(space, items.words[index]);
-}
+static Py_ssize_t deque_length(PyObject *self) { return mhx_items_length(self); }
+static PyObject *deque_item(PyObject *self, Py_ssize_t index) { return mhx_items_get(self, index, BEYOND); }
 
 /* 0 and *at, perhaps negative; -1: an exception. */
 static int index_of(PyObject *self, PyObject *index, Py_ssize_t *at) {
@@ -180,31 +164,12 @@ static PyObject *deque_insert(PyObject *self, PyObject *const *args, Py_ssize_t 
 
 /* ---- replacing and removing ---- */
 
-static int set_item(mhx_twin *twin, uint64_t index, PyObject *value) {
-  mhx_space *space = mhx_twin_space(twin);
-  mhx_words words;
-  if (space == NULL || mhx_value(space, value, &words) < 0) return -1;
-  mheap_err failed = mh_list_set(&twin->of.list, index, words.words[0]);
-  if (!failed) return mhx_words_taken(&words), 0;
-  if (failed != MHEAP_ERR_NOT_FOUND) return mhx_words_failed(space, &words);
-  index_error("deque index out of range");
-  return mhx_words_refused(space, &words);
-}
-
-static int delete_items(mhx_twin *twin, uint64_t from, uint64_t count) {
-  mhx_space *space = mhx_twin_space(twin);
-  if (space == NULL) return -1;
-  mheap_err failed = mh_list_splice(&twin->of.list, from, count, NULL, 0);
-  if (!failed) return changed(twin);
-  if (failed == MHEAP_ERR_NOT_FOUND) return index_error("deque index out of range"), -1;
-  return mhx_failed(space);
-}
-
 static int deque_ass_subscript(PyObject *self, PyObject *index, PyObject *value) {
   Py_ssize_t at;
   if (index_of(self, index, &at) < 0) return -1;
   mhx_twin *twin = (mhx_twin *)self;
-  return value == NULL ? delete_items(twin, (uint64_t)at, 1) : set_item(twin, (uint64_t)at, value);
+  if (value == NULL) return mhx_items_delete(twin, (uint64_t)at, 1, BEYOND);
+  return mhx_items_set(twin, (uint64_t)at, value, BEYOND);
 }
 
 /* Making the object may run finalizers, which may change the deque: then it is another that goes. */
@@ -212,13 +177,13 @@ static PyObject *pop(PyObject *self, mh_end end) {
   mhx_twin *twin = (mhx_twin *)self;
   for (;;) {
     mh_items items;
-    mhx_space *space = open_items(self, &items);
+    mhx_space *space = mhx_items_open(self, &items);
     if (space == NULL) return NULL;
     if (items.count == 0 && mh_space_writable(&space->core)) return mhx_failed(space), NULL;
     if (items.count == 0) return index_error("pop from an empty deque");
     uint64_t at = end == MH_LEFT ? 0 : items.count - 1, changes = twin->changes;
     PyObject *item = mhx_from_word(space, items.words[at]);
-    if (item == NULL || (changes == twin->changes && delete_items(twin, at, 1) == 0)) return item;
+    if (item == NULL || (changes == twin->changes && mhx_items_delete(twin, at, 1, BEYOND) == 0)) return item;
     Py_DECREF(item);
     if (PyErr_Occurred()) return NULL;
   }
@@ -226,13 +191,6 @@ static PyObject *pop(PyObject *self, mh_end end) {
 
 static PyObject *deque_pop(PyObject *self, PyObject *unused) { return (void)unused, pop(self, MH_RIGHT); }
 static PyObject *deque_popleft(PyObject *self, PyObject *unused) { return (void)unused, pop(self, MH_LEFT); }
-
-static PyObject *deque_clear(PyObject *self, PyObject *unused) {
-  (void)unused;
-  Py_ssize_t length = deque_length(self);
-  if (length < 0 || delete_items((mhx_twin *)self, 0, (uint64_t)length) < 0) return NULL;
-  Py_RETURN_NONE;
-}
 
 /* ---- moving ---- */
 
@@ -248,12 +206,6 @@ static PyObject *deque_rotate(PyObject *self, PyObject *const *args, Py_ssize_t 
   if (mh_deque_rotate(&twin->of.list, (uint64_t)steps)) return mhx_failed(space), NULL;
   if (length > 1) changed(twin);
   Py_RETURN_NONE;
-}
-
-static PyObject *deque_permute(PyObject *self, PyObject *order) {
-  PyObject *done = mhx_items_permute(self, order);
-  if (done != NULL) changed((mhx_twin *)self);
-  return done;
 }
 
 /* ---- the type ---- */
@@ -275,8 +227,8 @@ static PyMethodDef deque_methods[] = {
      "popleft($self, /)\n--\n\nRemoves the leftmost item and returns it."},
     {"rotate", FAST(deque_rotate), METH_FASTCALL,
      "rotate($self, n=1, /)\n--\n\nMoves the last n items to the left end; if negative, back."},
-    {"clear", deque_clear, METH_NOARGS, "clear($self, /)\n--\n\nRemoves all items."},
-    {"_permute", deque_permute, METH_O, NULL},
+    {"clear", mhx_items_clear, METH_NOARGS, "clear($self, /)\n--\n\nRemoves all items."},
+    {"_permute", mhx_items_permute, METH_O, NULL},
     {"_most_text", mhx_twin_most_text, METH_NOARGS, NULL},
     {"__reversed__", deque_reversed, METH_NOARGS, NULL},
     {0},

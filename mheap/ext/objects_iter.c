@@ -129,14 +129,19 @@ static PyObject *dict_iter_hint(PyObject *self, PyObject *unused) {
 
 /* ---- lists ---- */
 
-PyObject *mhx_list_iterator(mhx_twin *twin, bool reversed) {
+static PyObject *items_iterator(mhx_twin *twin, int type, bool reversed) {
   mh_items items;
-  mhx_iter *iter = (mhx_iter *)iter_new(twin, MHX_LIST_ITER, 0, reversed);
-  mhx_space *space = iter == NULL ? NULL : mhx_twin_space(twin);
-  if (space != NULL && mh_list_items(&twin->of.list, &items)) mhx_failed(space), space = NULL;
+  mhx_iter *iter = (mhx_iter *)iter_new(twin, type, 0, reversed);
+  mhx_space *space = iter == NULL ? NULL : mhx_items_open((PyObject *)twin, &items);
   if (space == NULL) return Py_XDECREF(iter), NULL;
   if (reversed) iter->index = items.count;
+  iter->changes = twin->changes;
+  iter->undone = space->undone;
   return (PyObject *)iter;
+}
+
+PyObject *mhx_list_iterator(mhx_twin *twin, bool reversed) {
+  return items_iterator(twin, MHX_LIST_ITER, reversed);
 }
 
 static PyObject *list_iter_next(PyObject *self) {
@@ -167,15 +172,7 @@ static PyObject *list_iter_hint(PyObject *self, PyObject *unused) {
 /* ---- deques ---- */
 
 PyObject *mhx_deque_iterator(mhx_twin *twin, bool reversed) {
-  mh_items items;
-  mhx_iter *iter = (mhx_iter *)iter_new(twin, MHX_DEQUE_ITER, 0, reversed);
-  mhx_space *space = iter == NULL ? NULL : mhx_twin_space(twin);
-  if (space != NULL && mh_list_items(&twin->of.list, &items)) mhx_failed(space), space = NULL;
-  if (space == NULL) return Py_XDECREF(iter), NULL;
-  if (reversed) iter->index = items.count;
-  iter->changes = twin->changes;
-  iter->undone = space->undone;
-  return (PyObject *)iter;
+  return items_iterator(twin, MHX_DEQUE_ITER, reversed);
 }
 
 static PyObject *deque_iter_next(PyObject *self) {

@@ -9,14 +9,6 @@ static PyObject *out_of_range(const char *what) {
   return NULL;
 }
 
-static mhx_space *open_items(PyObject *self, mh_items *items) {
-  mhx_twin *twin = (mhx_twin *)self;
-  mhx_space *space = mhx_twin_space(twin);
-  if (space == NULL) return NULL;
-  if (mh_list_items(&twin->of.list, items)) return mhx_failed(space), NULL;
-  return space;
-}
-
 /* Stores the values at [from, from + removed), whose bounds are adjusted to the list as it is
    by now: making the values may have run Python code. */
 static int splice(mhx_twin *twin, mhx_space *space, uint64_t from, uint64_t removed, mhx_words *words) {
@@ -40,10 +32,7 @@ static int splice_iterable(mhx_twin *twin, uint64_t from, uint64_t removed, PyOb
 
 /* ---- reading ---- */
 
-static Py_ssize_t list_length(PyObject *self) {
-  mh_items items;
-  return open_items(self, &items) == NULL ? -1 : (Py_ssize_t)items.count;
-}
+static Py_ssize_t list_length(PyObject *self) { return mhx_items_length(self); }
 
 /* The list is made first: that may run finalizers, which may change this one. */
 static PyObject *slice_of(PyObject *self, PyObject *slice) {
@@ -52,7 +41,7 @@ static PyObject *slice_of(PyObject *self, PyObject *slice) {
   Py_ssize_t count = PySlice_AdjustIndices(length, &start, &stop, step);
   PyObject *list = PyList_New(count);
   mh_items items;
-  mhx_space *space = list == NULL ? NULL : open_items(self, &items);
+  mhx_space *space = list == NULL ? NULL : mhx_items_open(self, &items);
   if (space != NULL && items.count != (uint64_t)length) {
     PyErr_SetString(PyExc_RuntimeError, "list changed size during slicing");
     space = NULL;
@@ -67,11 +56,7 @@ static PyObject *slice_of(PyObject *self, PyObject *slice) {
 }
 
 static PyObject *list_item(PyObject *self, Py_ssize_t index) {
-  mh_items items;
-  mhx_space *space = open_items(self, &items);
-  if (space == NULL) return NULL;
-  if ((uint64_t)index >= items.count) return out_of_range("list index out of range");
-  return mhx_from_word(space, items.words[index]);
+  return mhx_items_get(self, index, "list index out of range");
 }
 
 static PyObject *list_subscript(PyObject *self, PyObject *index) {
@@ -90,7 +75,7 @@ static PyObject *list_subscript(PyObject *self, PyObject *index) {
 static int list_contains(PyObject *self, PyObject *wanted) {
   mh_items items;
   for (uint64_t i = 0;; i++) {
-    mhx_space *space = open_items(self, &items);
+    mhx_space *space = mhx_items_open(self, &items);
     if (space == NULL) return -1;
     if (i >= items.count) return 0;
     PyObject *item = mhx_from_word(space, items.words[i]);
@@ -121,24 +106,7 @@ MHX_WHOLE_NUMBER(int, kept_contains, (PyObject *self, PyObject *wanted), (self, 
 
 /* ---- changing ---- */
 
-static int set_item(mhx_twin *twin, uint64_t index, PyObject *value) {
-  mhx_space *space = mhx_twin_space(twin);
-  mhx_words words;
-  if (space == NULL || mhx_value(space, value, &words) < 0) return -1;
-  mheap_err failed = mh_list_set(&twin->of.list, index, words.words[0]);
-  if (!failed) return mhx_words_taken(&words), 0;
-  if (failed != MHEAP_ERR_NOT_FOUND) return mhx_words_failed(space, &words);
-  out_of_range("list assignment index out of range");
-  return mhx_words_refused(space, &words);
-}
-
-static int delete_items(mhx_twin *twin, uint64_t from, uint64_t count) {
-  mhx_space *space = mhx_twin_space(twin);
-  if (space == NULL) return -1;
-  mheap_err failed = mh_list_splice(&twin->of.list, from, count, NULL, 0);
-  if (failed == MHEAP_ERR_NOT_FOUND) out_of_range("list assignment index out of range");
-  return failed && failed != MHEAP_ERR_NOT_FOUND ? mhx_failed(space) : failed ? -1 : 0;
-}
+#define BEYOND "list assignment index out of range"
 
 static int assign_slice(mhx_twin *twin, PyObject *slice, PyObject *value) {
   Py_ssize_t start, stop, step, length;
@@ -152,7 +120,7 @@ static int assign_slice(mhx_twin *twin, PyObject *slice, PyObject *value) {
     return done == NULL ? -1 : 0;
   }
   Py_ssize_t count = PySlice_AdjustIndices(length, &start, &stop, 1);
-  if (value == NULL) return delete_items(twin, (uint64_t)start, (uint64_t)count);
+  if (value == NULL) return mhx_items_delete(twin, (uint64_t)start, (uint64_t)count, BEYOND);
   return splice_iterable(twin, (uint64_t)start, (uint64_t)count, value);
 }
 
@@ -167,8 +135,9 @@ static int list_ass_subscript(PyObject *self, PyObject *index, PyObject *value) 
   Py_ssize_t at = PyNumber_AsSsize_t(index, PyExc_IndexError), length = list_length(self);
   if (length < 0 || (at == -1 && PyErr_Occurred())) return -1;
   if (at < 0) at += length;
-  if (at < 0 || at >= length) return out_of_range("list assignment index out of range"), -1;
-  return value == NULL ? delete_items(twin, (uint64_t)at, 1) : set_item(twin, (uint64_t)at, value);
+  if (at < 0 || at >= length) return out_of_range(BEYOND), -1;
+  if (value == NULL) return mhx_items_delete(twin, (uint64_t)at, 1, BEYOND);
+  return mhx_items_set(twin, (uint64_t)at, value, BEYOND);
 }
 
 static PyObject *insert_at(mhx_twin *twin, uint64_t index, PyObject *value) {
@@ -209,7 +178,7 @@ static PyObject *list_pop(PyObject *self, PyObject *const *args, Py_ssize_t narg
   Py_ssize_t at = nargs == 0 ? -1 : PyNumber_AsSsize_t(args[0], PyExc_IndexError);
   if (nargs == 1 && at == -1 && PyErr_Occurred()) return NULL;
   mh_items items;
-  mhx_space *space = open_items(self, &items);
+  mhx_space *space = mhx_items_open(self, &items);
   if (space == NULL) return NULL;
   Py_ssize_t length = (Py_ssize_t)items.count;
   if (at < 0) at += length;
@@ -217,31 +186,9 @@ static PyObject *list_pop(PyObject *self, PyObject *const *args, Py_ssize_t narg
   if (!is_there && mh_space_writable(&space->core)) return mhx_failed(space), NULL;
   if (!is_there) return out_of_range(length == 0 ? "pop from empty list" : "pop index out of range");
   PyObject *item = mhx_from_word(space, items.words[at]);
-  if (item == NULL || delete_items((mhx_twin *)self, (uint64_t)at, 1) == 0) return item;
+  if (item == NULL || mhx_items_delete((mhx_twin *)self, (uint64_t)at, 1, BEYOND) == 0) return item;
   Py_DECREF(item);
   return NULL;
-}
-
-static PyObject *list_clear(PyObject *self, PyObject *unused) {
-  (void)unused;
-  Py_ssize_t length = list_length(self);
-  if (length < 0 || delete_items((mhx_twin *)self, 0, (uint64_t)length) < 0) return NULL;
-  Py_RETURN_NONE;
-}
-
-PyObject *mhx_items_permute(PyObject *self, PyObject *order) {
-  if (!PyList_CheckExact(order)) return PyErr_Format(PyExc_TypeError, "a list is needed");
-  size_t count = (size_t)PyList_GET_SIZE(order);
-  uint64_t *indices = PyMem_Malloc(8 * count + 8);
-  if (indices == NULL) return PyErr_NoMemory();
-  for (size_t i = 0; i < count; i++) indices[i] = PyLong_AsSize_t(PyList_GET_ITEM(order, (Py_ssize_t)i));
-  mhx_twin *twin = (mhx_twin *)self;
-  mhx_space *space = PyErr_Occurred() ? NULL : mhx_twin_space(twin);
-  mheap_err failed = space == NULL ? MHEAP_OK : mh_list_permute(&twin->of.list, indices, count);
-  PyMem_Free(indices);
-  if (failed) mhx_failed(space);
-  if (failed || space == NULL) return NULL;
-  Py_RETURN_NONE;
 }
 
 static PyObject *list_iter(PyObject *self) { return mhx_list_iterator((mhx_twin *)self, false); }
@@ -263,7 +210,7 @@ static PyMethodDef list_methods[] = {
     {"insert", FAST(list_insert), METH_FASTCALL,
      "insert($self, index, object, /)\n--\n\nStores a copy before index."},
     {"pop", FAST(list_pop), METH_FASTCALL, "pop($self, index=-1, /)\n--\n\nRemoves the item and returns it."},
-    {"clear", list_clear, METH_NOARGS, "clear($self, /)\n--\n\nRemoves all items."},
+    {"clear", mhx_items_clear, METH_NOARGS, "clear($self, /)\n--\n\nRemoves all items."},
     {"_permute", mhx_items_permute, METH_O, NULL},
     {"_most_text", mhx_twin_most_text, METH_NOARGS, NULL},
     {"__reversed__", list_reversed, METH_NOARGS, NULL},
