@@ -125,7 +125,7 @@ def register_enum(cls: type[_T], *, name: str | None = None) -> type[_T]:
 
     _states[cls] = state
     if cls.__eq__ is object.__eq__ and cls.__hash__ is enum.Enum.__hash__:
-        _keys[cls] = lambda member: (*state(member), state(member)[1])
+        _keys[cls] = _by_words(state)
     return cls
 
 
@@ -271,10 +271,11 @@ def _load_decimal() -> None:
             return None
         else:
             equal = _equal_number(*value.as_integer_ratio())
+        if not isinstance(equal, tuple):
+            return DECIMAL, (str(value), equal), equal
         from fractions import Fraction
 
-        number = Fraction(*equal) if isinstance(equal, tuple) else equal
-        return DECIMAL, (str(value), number), equal
+        return DECIMAL, (str(value), Fraction(*equal)), equal
 
     _states[Decimal] = state
     _keys[Decimal] = key

@@ -198,7 +198,38 @@ class PersistentDict(DictTwin, MutableMapping["Any", "Any"]):
         return _repr(self)
 
 
-class PersistentList(ListTwin, MutableSequence["Any"]):
+class _Items(MutableSequence["Any"]):
+    """What a list and a deque have alike."""
+
+    __slots__ = ()
+    _permute: Callable[[list[int]], None]
+
+    def count(self, value: Any, /) -> int:
+        return sum(item is value or item == value for item in self)
+
+    def reverse(self) -> None:
+        self._permute(list(range(len(self) - 1, -1, -1)))
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> _Reduced:
+        return self.__reduce__()  # type: ignore[return-value]
+
+    def __lt__(self, other: Any) -> bool:
+        return _ordered(self, other, lt)
+
+    def __le__(self, other: Any) -> bool:
+        return _ordered(self, other, le)
+
+    def __gt__(self, other: Any) -> bool:
+        return _ordered(self, other, gt)
+
+    def __ge__(self, other: Any) -> bool:
+        return _ordered(self, other, ge)
+
+    def __repr__(self) -> str:
+        return _repr(self)
+
+
+class PersistentList(ListTwin, _Items):
     """A list that lives in a heap.
 
     It has all methods and operators of list. Appending, and removing at either end, take
@@ -217,18 +248,12 @@ class PersistentList(ListTwin, MutableSequence["Any"]):
                 return i
         raise ValueError(f"{value!r} is not in list")
 
-    def count(self, value: Any, /) -> int:
-        return sum(item is value or item == value for item in self)
-
     def remove(self, value: Any, /) -> None:
         for i, item in enumerate(self):
             if item is value or item == value:
                 del self[i]
                 return
         raise ValueError("list.remove(x): x not in list")
-
-    def reverse(self) -> None:
-        self._permute(list(range(len(self) - 1, -1, -1)))
 
     def sort(self, *, key: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
         """Sorts in place, stably: in one operation, which leaves the items where they are."""
@@ -251,9 +276,6 @@ class PersistentList(ListTwin, MutableSequence["Any"]):
 
     def __reduce__(self) -> _Reduced:
         return list, (), None, iter(self)
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> _Reduced:
-        return self.__reduce__()
 
     def _assign_stepped(self, place: slice, values: Iterable[Any] | None) -> None:
         """self[place] = values, or del self[place], for a step other than 1."""
@@ -290,22 +312,7 @@ class PersistentList(ListTwin, MutableSequence["Any"]):
     def __eq__(self, other: object) -> bool:
         return _equal(self, other) if isinstance(other, (list, PersistentList)) else NotImplemented
 
-    def __lt__(self, other: Any) -> bool:
-        return _ordered(self, other, lt)
-
-    def __le__(self, other: Any) -> bool:
-        return _ordered(self, other, le)
-
-    def __gt__(self, other: Any) -> bool:
-        return _ordered(self, other, gt)
-
-    def __ge__(self, other: Any) -> bool:
-        return _ordered(self, other, ge)
-
     __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return _repr(self)
 
 
 class PersistentSet(SetTwin, MutableSet["Any"]):
@@ -454,7 +461,7 @@ def _plain_set(value: Any) -> set[Any] | frozenset[Any]:
     return value if isinstance(value, (set, frozenset)) else set(value)
 
 
-class PersistentDeque(DequeTwin, MutableSequence["Any"]):
+class PersistentDeque(DequeTwin, _Items):
     """A collections.deque that lives in a heap.
 
     It has all methods and operators of deque; those that make a new one make a plain one.
@@ -472,9 +479,6 @@ class PersistentDeque(DequeTwin, MutableSequence["Any"]):
                 return i
         raise ValueError(f"{value!r} is not in deque")
 
-    def count(self, value: Any, /) -> int:
-        return sum(item is value or item == value for item in self)
-
     def remove(self, value: Any, /) -> None:
         items = iter(self)
         for i, item in enumerate(items):
@@ -483,9 +487,6 @@ class PersistentDeque(DequeTwin, MutableSequence["Any"]):
                 del self[i]
                 return
         raise ValueError("deque.remove(x): x not in deque")
-
-    def reverse(self) -> None:
-        self._permute(list(range(len(self) - 1, -1, -1)))
 
     def copy(self) -> deque[Any]:
         """A plain deque of the items; containers among them are still those in the heap."""
@@ -503,9 +504,6 @@ class PersistentDeque(DequeTwin, MutableSequence["Any"]):
 
     def __reduce__(self) -> _Reduced:
         return deque, ((), self.maxlen), None, iter(self)
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> _Reduced:
-        return self.__reduce__()
 
     def __add__(self, other: Any) -> deque[Any]:
         if not isinstance(other, _DEQUES):
@@ -544,22 +542,7 @@ class PersistentDeque(DequeTwin, MutableSequence["Any"]):
     def __eq__(self, other: object) -> bool:
         return _equal(self, other) if isinstance(other, _DEQUES) else NotImplemented
 
-    def __lt__(self, other: Any) -> bool:
-        return _ordered(self, other, lt)
-
-    def __le__(self, other: Any) -> bool:
-        return _ordered(self, other, le)
-
-    def __gt__(self, other: Any) -> bool:
-        return _ordered(self, other, gt)
-
-    def __ge__(self, other: Any) -> bool:
-        return _ordered(self, other, ge)
-
     __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return _repr(self)
 
 
 _DICTS = (dict, PersistentDict)
