@@ -31,6 +31,15 @@ static inline void kit_close(kit *kit) {
   CHECK_EQ(mheap_detach(kit->heap, NULL), MHEAP_OK);
 }
 
+/* The same numbers in each run. */
+static inline unsigned kit_random(unsigned below) {
+  static uint64_t state = 88172645463325252u;
+  state ^= state << 13;
+  state ^= state >> 7;
+  state ^= state << 17;
+  return (unsigned)(state >> 33) % below;
+}
+
 /* Findings of a check, and the last of each severity. */
 typedef struct kit_findings {
   unsigned broken, notes;

@@ -1,14 +1,6 @@
 /* test_deque.c: deques against a model: a plain array that is moved about. */
 #include "objects_kit.h"
 
-static uint64_t random_state = 88172645463325252u;
-static unsigned random_below(unsigned limit) {
-  random_state ^= random_state << 13;
-  random_state ^= random_state >> 7;
-  random_state ^= random_state << 17;
-  return (unsigned)(random_state >> 33) % limit;
-}
-
 #define MOST 400
 
 typedef struct model {
@@ -49,31 +41,31 @@ static void model_rotate(model *model, unsigned steps) {
 }
 
 static void push(mh_list *deque, model *model) {
-  mh_end end = random_below(2) ? MH_LEFT : MH_RIGHT;
-  unsigned values[5], count = random_below(model->most < 5 ? model->most + 1 : 6);
+  mh_end end = kit_random(2) ? MH_LEFT : MH_RIGHT;
+  unsigned values[5], count = kit_random(model->most < 5 ? model->most + 1 : 6);
   uint64_t words[5];
   if (model->most == MOST && model->count > MOST - 5) return; /* that one has no limit */
-  for (unsigned i = 0; i < count; i++) words[i] = kit_value(deque->space, values[i] = random_below(100000));
+  for (unsigned i = 0; i < count; i++) words[i] = kit_value(deque->space, values[i] = kit_random(100000));
   CHECK_EQ(mh_deque_push(deque, end, words, count), MHEAP_OK);
   model_push(model, end, values, count);
 }
 
 static void pop(mh_list *deque, model *model) {
   if (model->count == 0) return;
-  bool left = random_below(2);
+  bool left = kit_random(2);
   CHECK_EQ(mh_list_splice(deque, left ? 0 : model->count - 1, 1, NULL, 0), MHEAP_OK);
   model->count--;
   if (left) memmove(model->value, model->value + 1, model->count * sizeof *model->value);
 }
 
 static void step(mh_list *deque, model *model) {
-  unsigned steps = random_below(50);
-  switch (random_below(5)) {
+  unsigned steps = kit_random(50);
+  switch (kit_random(5)) {
     case 0:
     case 1: push(deque, model); break;
     case 2: CHECK_EQ(mh_deque_rotate(deque, steps), MHEAP_OK), model_rotate(model, steps); break;
     default:
-      for (unsigned n = random_below(model->count < MOST / 2 ? 3 : 6); n > 0; n--) pop(deque, model);
+      for (unsigned n = kit_random(model->count < MOST / 2 ? 3 : 6); n > 0; n--) pop(deque, model);
   }
 }
 

@@ -46,17 +46,9 @@ static void compare(mh_dict *dict, const model *model) {
   CHECK_EQ(mh_dict_previous(dict, &back, &last), MHEAP_ERR_NOT_FOUND);
 }
 
-static uint64_t random_state = 88172645463325252u;
-static unsigned random_below(unsigned limit) {
-  random_state ^= random_state << 13;
-  random_state ^= random_state >> 7;
-  random_state ^= random_state << 17;
-  return (unsigned)(random_state >> 33) % limit;
-}
-
 static void step(mh_dict *dict, model *model, unsigned keys, unsigned deletes) {
-  unsigned key = random_below(keys), value = random_below(100000);
-  if (random_below(100) >= deletes) {
+  unsigned key = kit_random(keys), value = kit_random(100000);
+  if (kit_random(100) >= deletes) {
     kit_set(dict, key, kit_value(dict->space, value));
     model_set(model, key, (int)value);
   } else if (model->value[key] < 0) {

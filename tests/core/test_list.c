@@ -1,14 +1,6 @@
 /* test_list.c: lists against a model. */
 #include "objects_kit.h"
 
-static uint64_t random_state = 88172645463325252u;
-static unsigned random_below(unsigned limit) {
-  random_state ^= random_state << 13;
-  random_state ^= random_state >> 7;
-  random_state ^= random_state << 17;
-  return (unsigned)(random_state >> 33) % limit;
-}
-
 #define MOST 2000
 
 typedef struct model {
@@ -36,15 +28,15 @@ static void compare(mh_list *list, const model *model) {
 static void step(mh_list *list, model *model) {
   unsigned values[8];
   uint64_t words[8];
-  unsigned count = model->count > MOST - 10 ? 0 : random_below(8), most = model->count < 8 ? model->count : 8;
-  unsigned removed = random_below(most + 1), room = model->count - removed;
-  unsigned from = random_below(3) == 0 ? 0 : random_below(2) == 0 ? room : random_below(room + 1);
-  for (unsigned i = 0; i < count; i++) words[i] = kit_value(list->space, values[i] = random_below(100000));
+  unsigned count = model->count > MOST - 10 ? 0 : kit_random(8), most = model->count < 8 ? model->count : 8;
+  unsigned removed = kit_random(most + 1), room = model->count - removed;
+  unsigned from = kit_random(3) == 0 ? 0 : kit_random(2) == 0 ? room : kit_random(room + 1);
+  for (unsigned i = 0; i < count; i++) words[i] = kit_value(list->space, values[i] = kit_random(100000));
   CHECK_EQ(mh_list_splice(list, from, removed, words, count), MHEAP_OK);
   model_splice(model, from, removed, values, count);
   if (model->count == 0) return;
-  unsigned at = random_below(model->count);
-  CHECK_EQ(mh_list_set(list, at, kit_value(list->space, model->value[at] = random_below(1000))), MHEAP_OK);
+  unsigned at = kit_random(model->count);
+  CHECK_EQ(mh_list_set(list, at, kit_value(list->space, model->value[at] = kit_random(1000))), MHEAP_OK);
 }
 
 static mh_list rooted_list(kit *kit) {

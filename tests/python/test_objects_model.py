@@ -7,12 +7,7 @@ import contextlib
 import copy
 import operator
 import os
-import random
-import signal
-import subprocess
-import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,9 +15,10 @@ from typing import Any, Literal
 
 import pytest
 from forks import in_child
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
+from kills import killed
+from machines import SETTINGS
 
 import mheap
 from mheap.objects import PersistentDict, PersistentList
@@ -598,12 +594,6 @@ def containers(value: Any) -> Iterator[PersistentDict | PersistentList]:
             yield from containers(item)
 
 
-SETTINGS = settings(
-    max_examples=int(os.environ.get("MHEAP_EXAMPLES", "60")),
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
 TestMachine = Machine.TestCase
 TestMachine.settings = SETTINGS
 TestAtomicMachine = AtomicMachine.TestCase
@@ -633,24 +623,11 @@ while True:
 
 
 def test_a_killed_process_leaves_a_sound_heap(heap_path: Path) -> None:
-    kills = int(os.environ.get("MHEAP_KILLS", "25"))
-    wait = random.Random(1)
-    for _ in range(kills):
-        worker = subprocess.Popen([sys.executable, "-c", WORKER, str(heap_path)], stdout=subprocess.PIPE)
-        assert worker.stdout is not None
-        assert worker.stdout.readline() == b"ready\n"
-        time.sleep(wait.random() * 0.05)
-        worker.send_signal(signal.SIGKILL)
-        worker.wait()
-        worker.stdout.close()
-        with mheap.open(heap_path, mode="live") as heap:
-            broken: list[Any] = []
-            heap.check(lambda finding, broken=broken: broken.append(finding) if finding.severity else None)  # type: ignore[misc]
-            assert broken == []
-            root = heap.root
-            for value in root["table"].values():
-                assert value["text"] == "a text that is long " * (value["n"] % 5)
-            for item in root["items"]:
-                assert item == "in the middle" or len(item) == 1
-            if root["items"]:
-                assert root["items"][-1][0] in (root["next"] - 1, root["next"])
+    for heap in killed(WORKER, heap_path):
+        root = heap.root
+        for value in root["table"].values():
+            assert value["text"] == "a text that is long " * (value["n"] % 5)
+        for item in root["items"]:
+            assert item == "in the middle" or len(item) == 1
+        if root["items"]:
+            assert root["items"][-1][0] in (root["next"] - 1, root["next"])

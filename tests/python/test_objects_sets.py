@@ -7,14 +7,9 @@ import copy
 import gc
 import json
 import operator
-import os
 import pickle
-import random
-import signal
-import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, MutableSequence, MutableSet
@@ -22,9 +17,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from kills import killed
+from machines import SETTINGS
 
 import mheap
 from mheap.objects import PersistentDeque, PersistentSet
@@ -577,12 +573,6 @@ class AtomicMachine(Machine):
         self.plain = copy.deepcopy(self.committed)
 
 
-SETTINGS = settings(
-    max_examples=int(os.environ.get("MHEAP_EXAMPLES", "60")),
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
 TestMachine = Machine.TestCase
 TestMachine.settings = SETTINGS
 TestAtomicMachine = AtomicMachine.TestCase
@@ -638,27 +628,15 @@ while True:
 
 
 def test_a_killed_process_leaves_sound_sets_and_deques(heap_path: Path) -> None:
-    wait = random.Random(1)
     done = 0
-    for _ in range(int(os.environ.get("MHEAP_KILLS", "25"))):
-        worker = subprocess.Popen([sys.executable, "-c", WORKER, str(heap_path)], stdout=subprocess.PIPE)
-        assert worker.stdout is not None
-        assert worker.stdout.readline() == b"ready\n"
-        time.sleep(wait.random() * 0.05)
-        worker.send_signal(signal.SIGKILL)
-        worker.wait()
-        worker.stdout.close()
-        with mheap.open(heap_path, mode="live") as heap:
-            broken: list[Any] = []
-            heap.check(lambda finding, broken=broken: broken.append(finding) if finding.severity else None)  # type: ignore[misc]
-            assert broken == []
-            root = heap.root
-            count = root.get("next", 0)
-            assert all(count - 101 <= int(member.split()[-1]) <= count for member in root["s"])
-            assert all(type(item[0]) is int and item[0] <= count for item in root["d"])
-            assert len(root["d"]) <= 50
-            assert count >= done
-            done = count
+    for heap in killed(WORKER, heap_path):
+        root = heap.root
+        count = root.get("next", 0)
+        assert all(count - 101 <= int(member.split()[-1]) <= count for member in root["s"])
+        assert all(type(item[0]) is int and item[0] <= count for item in root["d"])
+        assert len(root["d"]) <= 50
+        assert count >= done
+        done = count
     assert done > 0
 
 

@@ -1,0 +1,14 @@
+"""How long the state machines of objects run."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+SETTINGS = settings(
+    max_examples=int(os.environ.get("MHEAP_EXAMPLES", "60")),
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
