@@ -173,7 +173,7 @@ static int retained(mhx_graph *graph, uint64_t word) {
 static mheap_err look_at(mhx_twin *twin, shape *of) {
   uint64_t length;
   mh_items items;
-  if (of->type == MH_TYPE_DICT || of->type == MH_TYPE_SET) return mh_dict_length(&twin->of.dict, &length);
+  if (mh_type_has_table(of->type)) return mh_dict_length(&twin->of.dict, &length);
   mheap_err failed = mh_list_items(&twin->of.list, &items);
   return failed || of->type == MH_TYPE_LIST ? failed : mh_deque_limit(&twin->of.list, &of->limit);
 }
@@ -394,7 +394,7 @@ static int fill(mhx_graph *graph, PyObject *source, uint64_t word) {
   mh_type type = mh_head_type(*(uint64_t *)mh_at(space->region, offset));
   mh_list list;
   if (mh_type_is_compound(type)) return fill_compound(graph, source, word);
-  if (type == MH_TYPE_DICT || type == MH_TYPE_SET) return fill_table(graph, source, type, offset);
+  if (mh_type_has_table(type)) return fill_table(graph, source, type, offset);
   if (mh_items_owner_at(space, type, offset, &list)) return mhx_failed(graph->space);
   if (PyList_CheckExact(source)) return fill_from_list(graph, source, &list);
   if (is_plain_deque(graph, source)) return fill_by_iterator(graph, source, NULL, &list);

@@ -181,23 +181,32 @@ static int find_type(mhx_state *state, int index, const char *module_name, const
   return 0;
 }
 
+/* The types of twins, and what else is imported with them. */
+static const struct {
+  mh_type type; /* 0: of no container */
+  int index;    /* in object_types */
+  const char *module, *name;
+} twin_types[] = {
+    {0, MHX_PLAIN_DEQUE, "_collections", "deque"},
+    {MH_TYPE_DEQUE, MHX_DEQUE, "mheap.objects", "PersistentDeque"},
+    {MH_TYPE_SET, MHX_SET, "mheap.objects", "PersistentSet"},
+    {MH_TYPE_LIST, MHX_LIST, "mheap.objects", "PersistentList"},
+    {MH_TYPE_DICT, MHX_DICT, "mheap.objects", "PersistentDict"}, /* last: says that all are there */
+};
+#define TWIN_TYPES (sizeof twin_types / sizeof twin_types[0])
+
 int mhx_twin_types(mhx_state *state) {
-  if (state->object_types[MHX_LIST] != NULL) return 0;
-  if (find_type(state, MHX_PLAIN_DEQUE, "_collections", "deque") < 0) return -1;
-  if (find_type(state, MHX_DEQUE, "mheap.objects", "PersistentDeque") < 0) return -1;
-  if (find_type(state, MHX_SET, "mheap.objects", "PersistentSet") < 0) return -1;
-  if (find_type(state, MHX_DICT, "mheap.objects", "PersistentDict") < 0) return -1;
-  return find_type(state, MHX_LIST, "mheap.objects", "PersistentList"); /* last: says that all are there */
+  if (state->object_types[MHX_DICT] != NULL) return 0;
+  for (size_t i = 0; i < TWIN_TYPES; i++)
+    if (find_type(state, twin_types[i].index, twin_types[i].module, twin_types[i].name) < 0) return -1;
+  return 0;
 }
 
 /* Where in object_types the twins of containers of a type have theirs. */
 static int index_of(mh_type type) {
-  switch (type) {
-    case MH_TYPE_LIST: return MHX_LIST;
-    case MH_TYPE_SET: return MHX_SET;
-    case MH_TYPE_DEQUE: return MHX_DEQUE;
-    default: return MHX_DICT;
-  }
+  for (size_t i = 0; i < TWIN_TYPES; i++)
+    if (twin_types[i].type == type) return twin_types[i].index;
+  return MHX_DICT;
 }
 
 static mhx_twin *twin_alloc(mhx_space *space, int index) {
@@ -211,9 +220,8 @@ static mhx_twin *twin_alloc(mhx_space *space, int index) {
 static PyObject *twin_make(mhx_space *space, mh_type type, uint64_t offset) {
   mhx_twin *twin = twin_alloc(space, index_of(type));
   if (twin == NULL) return NULL;
-  bool has_table = type == MH_TYPE_DICT || type == MH_TYPE_SET;
-  mheap_err failed = has_table ? mh_table_owner_at(&space->core, type, offset, &twin->of.dict)
-                               : mh_items_owner_at(&space->core, type, offset, &twin->of.list);
+  mheap_err failed = mh_type_has_table(type) ? mh_table_owner_at(&space->core, type, offset, &twin->of.dict)
+                                             : mh_items_owner_at(&space->core, type, offset, &twin->of.list);
   if (failed) {
     mhx_failed(space);
     Py_DECREF(twin);
@@ -313,8 +321,8 @@ void mhx_twins_rolled_back(mhx_space *space) {
 
 mh_type mhx_twin_type(mhx_space *space, PyObject *object) {
   PyObject **types = mhx_state_of_heap(space->heap_obj)->object_types;
-  for (mh_type type = MH_TYPE_DICT; type <= MH_TYPE_DEQUE; type++)
-    if ((PyObject *)Py_TYPE(object) == types[index_of(type)]) return type;
+  for (size_t i = 0; i < TWIN_TYPES; i++)
+    if ((PyObject *)Py_TYPE(object) == types[twin_types[i].index]) return twin_types[i].type;
   return 0;
 }
 

@@ -69,14 +69,17 @@ static mheap_err of_compound(mh_space *space, uint64_t offset, mh_children *chil
   return MHEAP_OK;
 }
 
+mheap_err mh_children_of_part(mh_space *space, mh_type container, uint64_t part, mh_children *children) {
+  *children = (mh_children){.stride = 1, .dying = UINT64_MAX, .part = part};
+  return mh_type_has_table(container) ? of_table(space, children) : of_items(space, children);
+}
+
 mheap_err mh_children_read(mh_space *space, uint64_t offset, mh_children *children) {
   mh_type type = mh_head_type(mh_read(mh_at(space->region, offset)));
   *children = (mh_children){.stride = 1, .dying = UINT64_MAX};
   if (!mh_type_is_owner(type)) return of_compound(space, offset, children);
   if (!mh_in_region(space->region, offset, sizeof(mh_container)))
     return mh_corrupt(space, offset, "a container beyond the region", mh_region_size(space->region), offset);
-  children->part = mh_read(&((const mh_container *)mh_at(space->region, offset))->part);
-  if (children->part == 0) return MHEAP_OK;
-  bool has_table = type == MH_TYPE_DICT || type == MH_TYPE_SET;
-  return has_table ? of_table(space, children) : of_items(space, children);
+  uint64_t part = mh_read(&((const mh_container *)mh_at(space->region, offset))->part);
+  return part == 0 ? MHEAP_OK : mh_children_of_part(space, type, part, children);
 }

@@ -33,5 +33,7 @@ void mh_children_forget(mh_space *space, uint64_t offset);
 
 /* Of an object with such a type in a block in use; checked against the region. */
 mheap_err mh_children_read(mh_space *space, uint64_t offset, mh_children *children);
+/* Of a part, not 0, which need not be in a block in use, of such a container. */
+mheap_err mh_children_of_part(mh_space *space, mh_type container, uint64_t part, mh_children *children);
 
 #endif

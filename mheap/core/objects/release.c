@@ -8,16 +8,13 @@
    own, through `kind`. */
 #include "children.h"
 #include "collect.h"
-#include "compound.h"
-#include "list.h"
-#include "table.h"
 
 typedef struct mh_dead {
   mh_space *space;
-  uint64_t first;        /* offset of a container; 0: none */
-  uint64_t compounds;    /* offset of a compound; 0: none */
-  uint64_t first_birth;  /* containers born from here on are left alone */
-  bool leave_compounds;  /* values that are compounds are left alone, too: each is discarded in its turn */
+  uint64_t first;       /* offset of a container; 0: none */
+  uint64_t compounds;   /* offset of a compound; 0: none */
+  uint64_t first_birth; /* containers born from here on are left alone */
+  bool leave_compounds; /* values that are compounds are left alone, too: each is discarded in its turn */
 } mh_dead;
 
 static void bury(mh_dead *dead, uint64_t offset) {
@@ -43,10 +40,8 @@ static void drop_container(mh_dead *dead, uint64_t offset) {
 static void drop_scalar(mh_dead *dead, uint64_t offset, uint64_t *head) {
   uint32_t count = mh_head_count(*head);
   if (count == 0 || count == MH_COUNT_STICKY) return;
-  if (count == 1)
-    mh_block_free(dead->space, offset);
-  else if (mh_block_usable(dead->space, offset) > 0)
-    mh_store(head, *head - 1);
+  if (count == 1) mh_block_free(dead->space, offset);
+  else if (mh_block_usable(dead->space, offset) > 0) mh_store(head, *head - 1);
 }
 
 static void bury_compound(mh_dead *dead, uint64_t offset) {
@@ -70,45 +65,27 @@ static void drop_any(mh_dead *dead, uint64_t word, bool is_key) {
   uint64_t *head = mh_object_at(dead->space, word);
   if (head == NULL) return;
   if (mh_collects(dead->space)) mh_collect_dropped(dead->space, word);
-  if (mh_is_container(dead->space, word))
-    drop_container(dead, mh_word_offset(word));
-  else if (!mh_type_is_compound(mh_head_type(*head)))
-    drop_scalar(dead, mh_word_offset(word), head);
-  else if (is_key || !dead->leave_compounds)
-    drop_compound(dead, mh_word_offset(word), head);
+  if (mh_is_container(dead->space, word)) drop_container(dead, mh_word_offset(word));
+  else if (!mh_type_is_compound(mh_head_type(*head))) drop_scalar(dead, mh_word_offset(word), head);
+  else if (is_key || !dead->leave_compounds) drop_compound(dead, mh_word_offset(word), head);
 }
 
-static void drop(mh_dead *dead, uint64_t word) { drop_any(dead, word, false); }
-
-/* Entries below `used` only, and none that a removal in progress has taken over. */
-static void drop_table(mh_dead *dead, uint64_t part) {
-  mh_table table;
-  mh_table_counts counts;
-  if (mh_table_open(dead->space, part, &table)) return;
-  if (mh_block_usable(dead->space, part) < mh_table_bytes(&table)) return;
-  if (mh_table_read(dead->space, &table, &counts)) return;
-  for (uint32_t i = 0; i < counts.used; i++) {
-    if (!mh_table_is_live(&table, &counts, i)) continue;
-    drop_any(dead, table.entries[i].key, true);
-    drop(dead, table.entries[i].value);
+/* Keys are the first words of elements of two. */
+static void drop_children(mh_dead *dead, const mh_children *children) {
+  for (uint64_t i = children->first; i < children->end; i++) {
+    const uint64_t *element = children->words + i * children->stride;
+    if (i == children->dying || element[0] == MH_WORD_ABSENT) continue;
+    for (uint64_t k = 0; k < children->stride; k++)
+      drop_any(dead, element[k], children->stride > 1 && k == 0);
   }
-  mh_block_free(dead->space, part);
-}
-
-static void drop_items(mh_dead *dead, uint64_t part) {
-  mh_items items;
-  if (mh_items_open(dead->space, part, &items)) return;
-  if (mh_block_usable(dead->space, part) < mh_items_bytes(&items)) return;
-  for (uint64_t i = 0; i < items.count; i++) drop(dead, items.words[i]);
-  mh_block_free(dead->space, part);
 }
 
 static void drop_part(mh_dead *dead, mh_type container, uint64_t part) {
-  if (part == 0) return;
-  if (container == MH_TYPE_DICT || container == MH_TYPE_SET)
-    drop_table(dead, part);
-  else
-    drop_items(dead, part);
+  mh_children children;
+  if (part == 0 || mh_children_of_part(dead->space, container, part, &children)) return;
+  if (mh_block_usable(dead->space, part) < children.part_bytes) return;
+  drop_children(dead, &children);
+  mh_block_free(dead->space, part);
 }
 
 static void free_container(mh_dead *dead, uint64_t offset) {
@@ -121,11 +98,10 @@ static void free_container(mh_dead *dead, uint64_t offset) {
 }
 
 static void free_compound(mh_dead *dead, uint64_t offset) {
-  mh_compound_block *block = mh_at(dead->space->region, offset);
-  uint64_t count = mh_head_length(block->head);
-  if (mh_block_usable(dead->space, offset) < sizeof *block + 8 * count) return;
+  mh_children children;
+  if (mh_children_read(dead->space, offset, &children)) return;
   mh_children_forget(dead->space, offset);
-  for (uint64_t i = 0; i < count; i++) drop(dead, block->words[i]);
+  drop_children(dead, &children);
   mh_block_free(dead->space, offset);
 }
 
@@ -145,7 +121,7 @@ static void bury_all(mh_dead *dead) {
 
 void mh_release(mh_space *space, uint64_t word) {
   mh_dead dead = {.space = space, .first_birth = UINT64_MAX};
-  drop(&dead, word);
+  drop_any(&dead, word, false);
   bury_all(&dead);
 }
 
@@ -169,10 +145,8 @@ void mh_discard(mh_space *space, const uint64_t *words, uint64_t count, uint64_t
   mh_dead dead = {.space = space, .first_birth = first_birth};
   for (uint64_t i = 0; i < count; i++) {
     dead.leave_compounds = true;
-    if (mh_is_container(space, words[i]))
-      free_container(&dead, mh_word_offset(words[i]));
-    else
-      free_compound(&dead, mh_word_offset(words[i]));
+    if (mh_is_container(space, words[i])) free_container(&dead, mh_word_offset(words[i]));
+    else free_compound(&dead, mh_word_offset(words[i]));
     dead.leave_compounds = false;
     bury_all(&dead);
   }

@@ -6,6 +6,8 @@
    cost, whatever they refer to.
 
    Somebody may be writing meanwhile: a word is read once, then checked, then used. */
+#include "verify.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,28 +18,13 @@
 #include "objects.h"
 
 #define OBJECT "object"
-#define LONG_KEY 4096   /* characters from which a key that was seen before is not hashed again */
+#define LONG_KEY 4096 /* characters from which a key that was seen before is not hashed again */
 #define MOST_CODES ((uint64_t)1 << 24) /* words of codes that are hashed however small the heap is */
 #define MOST_PROBES 1000 /* a slot's share of all probes, on average, that no fair table comes near */
 
-typedef struct mh_walk {
-  mh_space space;
-  mheap_finding_fun *report;
-  void *arg;
-  uint64_t broken;
-  uint32_t *counts; /* references found, by offset / 16 */
-  uint64_t size;    /* of the region when the walk began, which it may outgrow */
-  uint64_t counts_bytes;
-  uint64_t *seen;   /* references, each object once */
-  uint64_t seen_count, seen_room;
-  uint64_t coded;   /* words of the codes of keys */
-  mheap_err failed; /* of the walk itself */
-} mh_walk;
-
 /* ---- findings ---- */
 
-__attribute__((format(printf, 4, 5))) static void found(mh_walk *walk, int severity, uint64_t offset,
-                                                        const char *format, ...) {
+void mh_walk_found(mh_walk *walk, int severity, uint64_t offset, const char *format, ...) {
   char text[256];
   va_list args;
   va_start(args, format);
@@ -48,10 +35,9 @@ __attribute__((format(printf, 4, 5))) static void found(mh_walk *walk, int sever
   if (walk->report != NULL) walk->report(walk->arg, &finding);
 }
 
-/* What a call of the object layer said. */
-static void found_error(mh_walk *walk) {
+void mh_walk_error(mh_walk *walk) {
   const mheap_error *error = mh_error(walk->space.heap);
-  found(walk, 1, error->offset, "%s", error->text);
+  mh_walk_found(walk, 1, error->offset, "%s", error->text);
 }
 
 /* ---- what was seen ---- */
@@ -87,16 +73,16 @@ static unsigned narrowest(const mh_text *text) {
 static void check_text(mh_walk *walk, uint64_t word) {
   mh_text text;
   if (mh_text_read(&walk->space, word, &text)) {
-    found_error(walk);
+    mh_walk_error(walk);
     return;
   }
   uint64_t offset = mh_word_offset(word);
-  if (!mh_text_is_unicode(&text)) found(walk, 1, offset, "a str with a character above U+10FFFF");
+  if (!mh_text_is_unicode(&text)) mh_walk_found(walk, 1, offset, "a str with a character above U+10FFFF");
   if (text.kind > 1 && narrowest(&text) != text.kind)
-    found(walk, 1, offset, "a str of %u bytes a character: expected %u", text.kind, narrowest(&text));
+    mh_walk_found(walk, 1, offset, "a str of %u bytes a character: expected %u", text.kind, narrowest(&text));
   if (text.kind == 1 && text.length <= MH_INLINE_MAX)
-    found(walk, 1, offset, "a text of %" PRIu64 " bytes outside its word: expected more than %d", text.length,
-          MH_INLINE_MAX);
+    mh_walk_found(walk, 1, offset, "a text of %" PRIu64 " bytes outside its word: expected more than %d",
+                  text.length, MH_INLINE_MAX);
 }
 
 static void check_limbs(mh_walk *walk, uint64_t word) {
@@ -104,12 +90,12 @@ static void check_limbs(mh_walk *walk, uint64_t word) {
   uint64_t count;
   mh_number number;
   if (mh_limbs_read(&walk->space, word, &limbs, &count)) {
-    found_error(walk);
+    mh_walk_error(walk);
     return;
   }
   mh_number_of_limbs(&number, limbs, count);
   if (number.form == MH_NUMBER_SMALL || number.count != count)
-    found(walk, 1, mh_word_offset(word), "an int of %" PRIu64 " words: expected fewer", count);
+    mh_walk_found(walk, 1, mh_word_offset(word), "an int of %" PRIu64 " words: expected fewer", count);
 }
 
 static void check_inline(mh_walk *walk, uint64_t word, uint64_t place) {
@@ -117,36 +103,34 @@ static void check_inline(mh_walk *walk, uint64_t word, uint64_t place) {
   bool text = tag == MH_TAG_STR || tag == MH_TAG_BYTES;
   uint64_t length = mh_word_text_length(word);
   if (tag == MH_TAG_CONST && (word < MH_CONST_NONE || word > MH_CONST_TRUE))
-    found(walk, 1, place, "expected a value, found 0x%" PRIx64, word);
+    mh_walk_found(walk, 1, place, "expected a value, found 0x%" PRIx64, word);
   else if (text && (length > MH_INLINE_MAX || (length < MH_INLINE_MAX && word >> 8 >> 8 * length != 0)))
-    found(walk, 1, place, "an inline text: unused bytes or length are wrong, found 0x%" PRIx64, word);
+    mh_walk_found(walk, 1, place, "an inline text: unused bytes or length are wrong, found 0x%" PRIx64, word);
 }
 
 /* The block it lies in, and what only its own bytes can tell. */
 static void check_object(mh_walk *walk, uint64_t word) {
   uint64_t offset = mh_word_offset(word), size = sizeof(mh_container);
   if (!mh_is_container(&walk->space, word) && mh_object_size(&walk->space, word, &size)) {
-    found_error(walk);
+    mh_walk_error(walk);
     return;
   }
   uint64_t usable = mh_block_usable(&walk->space, offset);
   mh_tag tag = mh_word_tag(word);
   if (usable < size)
-    found(walk, 1, offset, "an object of %" PRIu64 " bytes: expected a block in use, found %" PRIu64,
-          size, usable);
+    mh_walk_found(walk, 1, offset, "an object of %" PRIu64 " bytes: expected a block in use, found %" PRIu64,
+                  size, usable);
   if (tag == MH_TAG_STR_REF || tag == MH_TAG_BYTES_REF) check_text(walk, word);
   if (tag == MH_TAG_INT_REF) check_limbs(walk, word);
 }
 
-/* Counts the reference at `place`, and looks at the object when it is the first to it. False:
-   it leads nowhere. */
-static bool visit(mh_walk *walk, uint64_t word, uint64_t place) {
+bool mh_walk_visit(mh_walk *walk, uint64_t word, uint64_t place) {
   if (!mh_word_is_ref(word)) {
     check_inline(walk, word, place);
     return true;
   }
   if (mh_object_at(&walk->space, word) == NULL) {
-    found_error(walk);
+    mh_walk_error(walk);
     return false;
   }
   if (mh_word_offset(word) >= walk->size) return false;
@@ -183,7 +167,8 @@ static bool has_coded_enough(mh_walk *walk, uint64_t stored) {
   walk->coded += count;
   if (walk->coded <= most) return false;
   if (walk->coded - count <= most)
-    found(walk, 1, mh_word_offset(stored), "keys have so much in common that they cannot all be looked up");
+    mh_walk_found(walk, 1, mh_word_offset(stored),
+                  "keys have so much in common that they cannot all be looked up");
   return true;
 }
 
@@ -196,49 +181,48 @@ static bool check_lookup(mh_walk *walk, const mh_table *table, uint32_t index, u
   mheap_err failed = mh_key_of_word(&walk->space, stored, &key);
   if (!failed) failed = mh_table_find(&walk->space, table, &key, &at);
   if (failed == MHEAP_ERR_NOT_FOUND)
-    found(walk, 1, place, "the key of entry %u is not found by looking it up", index);
-  else if (failed)
-    found_error(walk);
+    mh_walk_found(walk, 1, place, "the key of entry %u is not found by looking it up", index);
+  else if (failed) mh_walk_error(walk);
   else if (at != index)
-    found(walk, 1, place, "the key of entry %u stands in entry %u too", index, at);
+    mh_walk_found(walk, 1, place, "the key of entry %u stands in entry %u too", index, at);
   return !failed && at == index;
 }
 
 /* Of a dict anything, of a set nothing but None. */
 static void check_value(mh_walk *walk, mh_type owner, uint64_t value, uint64_t place) {
-  visit(walk, value, place);
+  mh_walk_visit(walk, value, place);
   if (owner == MH_TYPE_SET && value != MH_CONST_NONE)
-    found(walk, 1, place, "the value of a set's entry: expected 0x%" PRIx64 ", found 0x%" PRIx64,
-          MH_CONST_NONE, value);
+    mh_walk_found(walk, 1, place, "the value of a set's entry: expected 0x%" PRIx64 ", found 0x%" PRIx64,
+                  MH_CONST_NONE, value);
 }
 
 static void check_entries(mh_walk *walk, mh_type owner, const mh_table *table,
                           const mh_table_counts *counts) {
   uint32_t live = 0;
   bool look_up = !is_crowded(table);
-  if (!look_up) found(walk, 1, table->offset, "the slots of a table are too crowded to look keys up");
+  if (!look_up) mh_walk_found(walk, 1, table->offset, "the slots of a table are too crowded to look keys up");
   for (uint32_t i = 0; i < counts->used && !walk->failed; i++) {
     if (!mh_table_is_live(table, counts, i)) continue;
     uint64_t place = mh_offset(walk->space.region, &table->entries[i]), key = mh_read(&table->entries[i].key);
     live++;
-    bool is_key = visit(walk, key, place);
+    bool is_key = mh_walk_visit(walk, key, place);
     check_value(walk, owner, mh_read(&table->entries[i].value), place + offsetof(mh_entry, value));
     if (look_up && is_key) look_up = check_lookup(walk, table, i, key);
   }
   if (live != counts->live)
-    found(walk, 1, table->offset + offsetof(mh_table_block, counts),
-          "live entries of a table: expected %u, found %u", live, counts->live);
+    mh_walk_found(walk, 1, table->offset + offsetof(mh_table_block, counts),
+                  "live entries of a table: expected %u, found %u", live, counts->live);
 }
 
-/* A part belongs to one container: counted, so that a second one is noticed. */
-static bool check_part(mh_walk *walk, uint64_t offset, uint64_t bytes) {
+bool mh_walk_part(mh_walk *walk, uint64_t offset, uint64_t bytes) {
   if (offset >= walk->size) return false;
   uint64_t usable = mh_block_usable(&walk->space, offset);
   if (usable < bytes)
-    found(walk, 1, offset, "a part of %" PRIu64 " bytes: expected a block in use of as many, found %" PRIu64,
-          bytes, usable);
+    mh_walk_found(walk, 1, offset,
+                  "a part of %" PRIu64 " bytes: expected a block in use of as many, found %" PRIu64, bytes,
+                  usable);
   if (++*count_of(walk, offset) == 1) return true;
-  found(walk, 1, offset, "a table or items block with two owners");
+  mh_walk_found(walk, 1, offset, "a table or items block with two owners");
   return false;
 }
 
@@ -246,13 +230,13 @@ static void check_table(mh_walk *walk, mh_type owner, uint64_t part) {
   mh_table table;
   mh_table_counts counts;
   if (mh_table_open(&walk->space, part, &table) || mh_table_read(&walk->space, &table, &counts)) {
-    found_error(walk);
+    mh_walk_error(walk);
     return;
   }
-  if (!check_part(walk, part, mh_table_bytes(&table))) return;
+  if (!mh_walk_part(walk, part, mh_table_bytes(&table))) return;
   if (counts.dying != UINT32_MAX)
-    found(walk, counts.dying < counts.used ? 0 : 1, part + offsetof(mh_table_block, pending),
-          "the removal of entry %u was interrupted; the next change finishes it", counts.dying);
+    mh_walk_found(walk, counts.dying < counts.used ? 0 : 1, part + offsetof(mh_table_block, pending),
+                  "the removal of entry %u was interrupted; the next change finishes it", counts.dying);
   check_entries(walk, owner, &table, &counts);
 }
 
@@ -260,15 +244,16 @@ static void check_table(mh_walk *walk, mh_type owner, uint64_t part) {
 static void check_items(mh_walk *walk, uint64_t part, uint64_t limit) {
   mh_items items;
   if (mh_items_open(&walk->space, part, &items)) {
-    found_error(walk);
+    mh_walk_error(walk);
     return;
   }
-  if (!check_part(walk, part, mh_items_bytes(&items))) return;
+  if (!mh_walk_part(walk, part, mh_items_bytes(&items))) return;
   if (limit != 0 && items.count >= limit)
-    found(walk, 1, part + offsetof(mh_items_block, range),
-          "the items of a deque: expected %" PRIu64 " at most, found %" PRIu64, limit - 1, items.count);
+    mh_walk_found(walk, 1, part + offsetof(mh_items_block, range),
+                  "the items of a deque: expected %" PRIu64 " at most, found %" PRIu64, limit - 1,
+                  items.count);
   for (uint64_t i = 0; i < items.count && !walk->failed; i++)
-    visit(walk, mh_read(&items.words[i]), mh_offset(walk->space.region, &items.words[i]));
+    mh_walk_visit(walk, mh_read(&items.words[i]), mh_offset(walk->space.region, &items.words[i]));
 }
 
 /* ---- containers ---- */
@@ -276,18 +261,19 @@ static void check_items(mh_walk *walk, uint64_t part, uint64_t limit) {
 static uint64_t limit_of(mh_walk *walk, mh_type type, const mh_container *container) {
   uint64_t limit = type == MH_TYPE_DEQUE ? mh_read(&container->limit) : 0;
   if (limit <= MH_DEQUE_LIMIT_MAX) return limit;
-  found(walk, 1, mh_offset(walk->space.region, &container->limit),
-        "the limit of a deque: expected %" PRIu64 " at most, found %" PRIu64, MH_DEQUE_LIMIT_MAX, limit);
+  mh_walk_found(walk, 1, mh_offset(walk->space.region, &container->limit),
+                "the limit of a deque: expected %" PRIu64 " at most, found %" PRIu64, MH_DEQUE_LIMIT_MAX,
+                limit);
   return 0;
 }
 
 static void check_compound(mh_walk *walk, uint64_t word) {
   mh_compound of;
-  if (mh_compound_read(&walk->space, word, &of) || mh_compound_check(&walk->space, &of)) found_error(walk);
+  if (mh_compound_read(&walk->space, word, &of) || mh_compound_check(&walk->space, &of)) mh_walk_error(walk);
   if (mh_compound_read(&walk->space, word, &of)) return;
   if (mh_block_usable(&walk->space, of.offset) < sizeof(mh_compound_block) + 8 * of.count) return;
   for (uint64_t i = 0; i < of.count && !walk->failed; i++)
-    visit(walk, mh_read(&of.words[i]), mh_offset(walk->space.region, &of.words[i]));
+    mh_walk_visit(walk, mh_read(&of.words[i]), mh_offset(walk->space.region, &of.words[i]));
 }
 
 static void look_into(mh_walk *walk, uint64_t word) {
@@ -300,17 +286,15 @@ static void look_into(mh_walk *walk, uint64_t word) {
   if (mh_block_usable(&walk->space, offset) < sizeof(mh_container)) return;
   const mh_container *container = mh_at(walk->space.region, offset);
   if (container->birth == 0 || container->birth >= next)
-    found(walk, 1, offset + offsetof(mh_container, birth),
-          "the birth number of a container: expected 1 to %" PRIu64 ", found %" PRIu64, next - 1,
-          container->birth);
+    mh_walk_found(walk, 1, offset + offsetof(mh_container, birth),
+                  "the birth number of a container: expected 1 to %" PRIu64 ", found %" PRIu64, next - 1,
+                  container->birth);
   uint64_t part = mh_read(&container->part);
   mh_type type = mh_head_type(mh_read(&container->head));
   uint64_t limit = limit_of(walk, type, container);
   if (part == 0) return;
-  if (type == MH_TYPE_DICT || type == MH_TYPE_SET)
-    check_table(walk, type, part);
-  else
-    check_items(walk, part, limit);
+  if (mh_type_has_table(type)) check_table(walk, type, part);
+  else check_items(walk, part, limit);
 }
 
 static void compare_count(mh_walk *walk, uint64_t word) {
@@ -318,18 +302,18 @@ static void compare_count(mh_walk *walk, uint64_t word) {
   uint32_t counted = *count_of(walk, offset);
   uint32_t stored = mh_head_count(*(uint64_t *)mh_at(walk->space.region, offset));
   if (stored == MH_COUNT_STICKY || stored == counted) return;
-  found(walk, stored < counted, offset, "the reference count of an object: expected %u, found %u", counted,
-        stored);
+  mh_walk_found(walk, stored < counted, offset, "the reference count of an object: expected %u, found %u",
+                counted, stored);
 }
 
 static void walk_from(mh_walk *walk, const uint64_t *field) {
   uint64_t offset = mh_read(field), place = mh_offset(walk->space.region, field);
   if (offset == 0) return;
   if (offset % 16 != 0) {
-    found(walk, 1, place, "the offset of a root: expected a multiple of 16, found %" PRIu64, offset);
+    mh_walk_found(walk, 1, place, "the offset of a root: expected a multiple of 16, found %" PRIu64, offset);
     return;
   }
-  visit(walk, mh_word_ref(MH_TAG_DICT_REF, offset), place);
+  mh_walk_visit(walk, mh_word_ref(MH_TAG_DICT_REF, offset), place);
 }
 
 static void walk_all(mh_walk *walk) {
@@ -346,10 +330,8 @@ mheap_err mh_objects_check(mheap *heap, mheap_finding_fun *report, void *arg) {
   walk.counts_bytes = walk.size / 16 * sizeof *walk.counts;
   walk.counts = mh_os_table(walk.counts_bytes);
   walk.seen = mh_os_table(8 * walk.seen_room);
-  if (walk.counts == NULL || walk.seen == NULL)
-    walk.failed = MHEAP_ERR_NO_MEMORY;
-  else
-    walk_all(&walk);
+  if (walk.counts == NULL || walk.seen == NULL) walk.failed = MHEAP_ERR_NO_MEMORY;
+  else walk_all(&walk);
   if (walk.counts != NULL) mh_os_table_free(walk.counts, walk.counts_bytes);
   if (walk.seen != NULL) mh_os_table_free(walk.seen, 8 * walk.seen_room);
   if (walk.failed) return mh_fail(mh_error(heap), walk.failed, "no memory to check the objects with");

@@ -48,10 +48,16 @@ static inline uint64_t mh_head(uint32_t count, mh_type type, uint64_t length) {
 static inline bool mh_type_is_container(mh_type type) {
   return type >= MH_TYPE_DICT && type <= MH_TYPE_DEQUE;
 }
+/* Is the part of such a container a table? */
+static inline bool mh_type_has_table(mh_type type) { return type == MH_TYPE_DICT || type == MH_TYPE_SET; }
 /* The reference to a container. */
 static inline uint64_t mh_container_ref(mh_type type, uint64_t offset) {
-  static const uint8_t tags[] = {MH_TAG_DICT_REF, MH_TAG_LIST_REF, MH_TAG_SET_REF, MH_TAG_OTHER_REF};
-  return offset | tags[type - MH_TYPE_DICT];
+  switch (type) {
+    case MH_TYPE_DICT: return offset | MH_TAG_DICT_REF;
+    case MH_TYPE_LIST: return offset | MH_TAG_LIST_REF;
+    case MH_TYPE_SET: return offset | MH_TAG_SET_REF;
+    default: return offset | MH_TAG_OTHER_REF;
+  }
 }
 
 /* Can an object of this type stand behind this tag? */
