@@ -1,0 +1,267 @@
+"""What all containers do alike: lifetimes, weak references, matching, copies, depth, threads, modes."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+import subprocess
+import sys
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import mheap
+
+LONG = "a text that is longer than a word"
+
+
+class Kind(NamedTuple):
+    """A type of container as these tests use it."""
+
+    name: str
+    make: Callable[[], Any]
+    change: Callable[[Any, Any], None]  # by a value that may be a key
+    nest: Callable[[Any], Any] | None  # a plain one around a value
+    inner: Callable[[Any], Any] | None  # that value again
+    plain: type
+
+
+KINDS = [
+    Kind(
+        "dict",
+        lambda: {"id": 1, LONG: [LONG]},
+        lambda d, x: d.__setitem__(x, [x]),
+        lambda x: {"x": x},
+        lambda d: d["x"],
+        dict,
+    ),
+    Kind("list", lambda: [1, LONG, [LONG]], lambda v, x: v.append(x), lambda x: [x], lambda v: v[0], list),
+    Kind("set", lambda: {1, LONG, (2, LONG)}, lambda s, x: s.add(x), None, None, set),
+    Kind(
+        "deque",
+        lambda: deque([1, LONG, [LONG]], 50),
+        lambda q, x: q.append(x),
+        lambda x: deque([x]),
+        lambda q: q[0],
+        deque,
+    ),
+]
+NESTING = [kind for kind in KINDS if kind.nest is not None]
+
+each_kind = pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
+
+
+def is_sound(heap: mheap.Heap) -> bool:
+    findings: list[mheap.Finding] = []
+    heap.check(findings.append)
+    return findings == []
+
+
+def blocks(heap: mheap.Heap) -> int:
+    return heap.stats().chunks_used
+
+
+@each_kind
+def test_a_weak_reference_lasts_as_long_as_the_handle(anonymous: mheap.Heap, kind: Kind) -> None:
+    anonymous.root["x"] = kind.make()
+    handle = anonymous.root["x"]
+    told: list[Any] = []
+    seen = weakref.ref(handle, told.append)
+    values: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary({"x": handle})
+    assert seen() is handle is values["x"] is anonymous.root["x"]
+    del handle
+    assert seen() is None
+    assert told == [seen]
+    assert "x" not in values
+    assert anonymous.root["x"] == kind.make()  # only the handle was gone
+
+
+@each_kind
+def test_a_weak_reference_ends_with_what_only_the_handle_kept(anonymous: mheap.Heap, kind: Kind) -> None:
+    anonymous.root["x"] = 1
+    before = blocks(anonymous)
+    anonymous.root["x"] = kind.make()
+    handle = anonymous.root["x"]
+    seen = weakref.ref(handle)
+    anonymous.root["x"] = 1
+    assert seen() is handle
+    assert handle == kind.make()
+    kind.change(handle, 7)
+    assert is_sound(anonymous)
+    del handle
+    assert seen() is None
+    assert blocks(anonymous) == before
+
+
+@each_kind
+def test_a_handle_is_put_back(anonymous: mheap.Heap, kind: Kind) -> None:
+    anonymous.root["x"] = kind.make()
+    handle = anonymous.root["x"]
+    del anonymous.root["x"]
+    anonymous.root["back"] = anonymous.root["again"] = handle
+    assert anonymous.root["back"] is anonymous.root["again"] is handle
+    assert is_sound(anonymous)
+
+
+@each_kind
+def test_what_a_rollback_took_away_is_stale_though_its_place_was_taken(heap_path: Path, kind: Kind) -> None:
+    with mheap.open(heap_path) as heap:
+        heap.root["x"] = 1
+        heap.commit()
+        heap.root["x"] = kind.make()
+        handle = heap.root["x"]
+        heap.rollback()
+        heap.root["y"] = kind.make()
+        for use in (len, repr, lambda h: kind.change(h, 1), iter, copy.copy, pickle.dumps, kind.plain):
+            with pytest.raises(mheap.StaleObject, match="gone"):
+                use(handle)
+        assert heap.root["y"] == kind.make()
+        heap.rollback()
+
+
+@each_kind
+def test_copies_are_plain(anonymous: mheap.Heap, kind: Kind) -> None:
+    anonymous.root["x"] = kind.make()
+    handle = anonymous.root["x"]
+    for copied in (
+        copy.copy(handle),
+        copy.deepcopy(handle),
+        pickle.loads(pickle.dumps(handle)),
+        handle.to_python(),
+        mheap.to_python(handle),
+    ):
+        assert type(copied) is kind.plain
+        assert copied == handle == kind.make()
+
+
+def test_mappings_and_sequences_match_patterns(anonymous: mheap.Heap) -> None:
+    anonymous.root.update({"m": {"id": 5, "tags": ["a", "b", "c"]}, "q": deque([1, 2])})
+    match anonymous.root["m"]:
+        case {"id": int(number), "tags": [first, *rest], **others}:
+            assert (number, first, rest, others) == (5, "a", ["b", "c"], {})
+        case _:
+            pytest.fail("no match")
+    match anonymous.root["m"]:
+        case {"none": _}:
+            pytest.fail("matched a key that is not there")
+        case [*_]:
+            pytest.fail("a mapping matched a sequence")
+        case {"tags": []}:
+            pytest.fail("a list of three matched one of none")
+        case mheap.PersistentDict():
+            pass
+        case _:
+            pytest.fail("no match")
+    match anonymous.root["q"]:
+        case [1, last]:
+            assert last == 2
+        case _:
+            pytest.fail("no match")
+
+
+DEPTH = 100_000
+
+
+def take_apart(nested: Any) -> None:
+    """CPython frees what it nests with a stack that has an end."""
+    pending = [nested]
+    while pending:
+        inner = pending.pop()
+        if hasattr(inner, "clear"):
+            pending.extend(inner.values() if isinstance(inner, dict) else inner)
+            inner.clear()
+
+
+def test_all_containers_nest_to_any_depth(anonymous: mheap.Heap) -> None:
+    plain: Any = LONG
+    for i in range(DEPTH):
+        nest = NESTING[i % len(NESTING)].nest
+        assert nest is not None
+        plain = nest(plain)
+    root = anonymous.root
+    root["a"] = 1
+    before = blocks(anonymous)
+    root["a"], root["b"] = plain, plain
+    assert root["a"] == root["b"] == plain
+    assert len(repr(root["a"])) > DEPTH
+    assert anonymous.check()
+    innermost: Any = root["a"]
+    for i in reversed(range(1, DEPTH)):
+        inner = NESTING[i % len(NESTING)].inner
+        assert inner is not None
+        innermost = inner(innermost)
+    innermost["other"] = 5  # the first in NESTING is a dict
+    assert root["a"] != root["b"]
+    take_apart(root["b"].to_python())
+    innermost["circle"] = root["a"]
+    del root["b"], root["a"], innermost
+    gc.collect()
+    assert blocks(anonymous) > before
+    assert anonymous.collect().objects >= DEPTH
+    root["a"] = 1
+    assert blocks(anonymous) == before
+    assert anonymous.check()
+    take_apart(plain)
+
+
+@each_kind
+def test_threads_share_a_container(anonymous: mheap.Heap, kind: Kind) -> None:
+    anonymous.root["x"] = kind.make()
+    shared = anonymous.root["x"]
+    errors: list[BaseException] = []
+    before = len(shared)
+
+    def work(number: int) -> None:
+        try:
+            for i in range(20):
+                kind.change(shared, number * 1000 + i)
+                assert len(shared) >= before
+                assert shared == shared
+                repr(shared)
+                with_others = list(shared.copy())
+                assert len(with_others) >= before
+        except RuntimeError as error:  # as of the plain one, when another changes it meanwhile
+            if "during iteration" not in str(error) and "mutated" not in str(error):
+                errors.append(error)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert is_sound(anonymous)
+
+
+SHOW = """
+import sys, mheap
+with mheap.open(sys.argv[1], mode="readonly") as heap:
+    print(repr(heap.root["x"]), sorted(map(repr, heap.root["x"])), sep="\\n")
+"""
+
+
+@each_kind
+@pytest.mark.parametrize("mode", ["atomic", "live"])
+def test_another_process_reads_it(heap_path: Path, kind: Kind, mode: Any) -> None:
+    with mheap.open(heap_path, mode=mode) as heap:
+        heap.root["x"] = kind.make()
+        kind.change(heap.root["x"], 77)
+        if mode == "atomic":
+            heap.commit()
+            kind.change(heap.root["x"], 88)
+            heap.rollback()
+        expected = repr(heap.root["x"]), repr(sorted(map(repr, heap.root["x"])))
+    told = subprocess.run(
+        [sys.executable, "-c", SHOW, heap_path], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "77" in expected[0]
+    assert "88" not in expected[0]
+    assert tuple(told.stdout.splitlines()) == expected
