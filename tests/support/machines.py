@@ -1,4 +1,4 @@
-"""How long the state machines of objects run."""
+"""How long the state machines of objects run: MHEAP_EXAMPLES sequences of MHEAP_STEPS steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 
 SETTINGS = settings(
     max_examples=int(os.environ.get("MHEAP_EXAMPLES", "60")),
-    stateful_step_count=40,
+    stateful_step_count=int(os.environ.get("MHEAP_STEPS", "40")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
