@@ -174,6 +174,12 @@ PyObject *mhx_twin_most_text(PyObject *self, PyObject *unused);
 /* What a value is in Python. New reference. */
 PyObject *mhx_from_word(mhx_space *space, uint64_t word);
 
+PyObject *mhx_checked_key(mhx_space *space, uint64_t word);
+/* The same of a stored key: what can be no key is CorruptHeap here, and no TypeError of whoever hashes it. */
+static inline PyObject *mhx_from_key(mhx_space *space, uint64_t word) {
+  return mh_word_tag(word) < MH_TAG_DICT_REF ? mhx_from_word(space, word) : mhx_checked_key(space, word);
+}
+
 /* A key with the memory it may need. */
 typedef struct mhx_key {
   mh_key key;

@@ -104,6 +104,12 @@ PyObject *mhx_from_word(mhx_space *space, uint64_t word) {
   return mhx_failed(space), NULL;
 }
 
+PyObject *mhx_checked_key(mhx_space *space, uint64_t word) {
+  mh_key key;
+  if (mh_key_of_word(&space->core, word, &key)) return mhx_failed(space), NULL;
+  return mhx_from_word(space, word);
+}
+
 /* ---- big ints ---- */
 
 static int long_as_bytes(PyObject *object, uint64_t *limbs, size_t count) {

@@ -304,7 +304,7 @@ static int fill_from_twin_dict(mhx_graph *graph, mhx_twin *source, mh_dict *dict
   mh_entry entry;
   mheap_err failed = MHEAP_OK;
   for (uint32_t at = 0; from != NULL && (failed = mh_dict_next(&source->of.dict, &at, &entry)) == MHEAP_OK;) {
-    PyObject *key = mhx_from_word(from, entry.key), *value = mhx_from_word(from, entry.value);
+    PyObject *key = mhx_from_key(from, entry.key), *value = mhx_from_word(from, entry.value);
     int added = key == NULL || value == NULL ? -1 : add_entry(graph, dict, key, value);
     Py_XDECREF(key);
     Py_XDECREF(value);

@@ -97,7 +97,7 @@ static int next_entry(mhx_iter *iter, mhx_space **space, mh_entry *entry) {
 }
 
 static PyObject *item_of(mhx_space *space, const mh_entry *entry) {
-  PyObject *key = mhx_from_word(space, entry->key);
+  PyObject *key = mhx_from_key(space, entry->key);
   PyObject *value = key == NULL ? NULL : mhx_from_word(space, entry->value);
   PyObject *item = value == NULL ? NULL : PyTuple_New(2);
   if (item == NULL) {
@@ -116,7 +116,7 @@ static PyObject *dict_iter_next(PyObject *self) {
   mh_entry entry = {0};
   if (iter->twin == NULL || next_entry(iter, &space, &entry) <= 0) return exhausted(iter);
   if (iter->kind == 2) return item_of(space, &entry);
-  return mhx_from_word(space, iter->kind == 0 ? entry.key : entry.value);
+  return iter->kind == 0 ? mhx_from_key(space, entry.key) : mhx_from_word(space, entry.value);
 }
 
 static PyObject *dict_iter_hint(PyObject *self, PyObject *unused) {

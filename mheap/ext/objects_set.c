@@ -112,7 +112,7 @@ static PyObject *last(mhx_twin *twin) {
   if (space == NULL) return NULL;
   if (mh_space_writable(&space->core)) return mhx_failed(space), NULL;
   mheap_err failed = mh_dict_previous(&twin->of.dict, &index, &entry);
-  if (!failed) return mhx_from_word(space, entry.key);
+  if (!failed) return mhx_from_key(space, entry.key);
   if (failed != MHEAP_ERR_NOT_FOUND) return mhx_failed(space), NULL;
   PyErr_SetString(PyExc_KeyError, "pop from an empty set");
   return NULL;
