@@ -28,17 +28,8 @@ from timeit import Timer
 import targets
 from commit_peers import STORES, Bare, Store, change_often, missing
 from peers import FLAGS, HERE, Missing, compiler, mheap_flags
-from report import (
-    Limit,
-    Verdict,
-    file_system,
-    judge,
-    machine,
-    print_facts,
-    print_table,
-    ratio,
-    spread,
-)
+from report import file_system, machine
+from rows import Row, against, aim, available, print_all, row
 
 import mheap
 
@@ -53,38 +44,6 @@ PARTS = {
 }
 FROM_C = "mheap, 8 bytes, from C"
 BARE = next(name for name, store in STORES.items() if store is Bare)
-
-
-@dataclass
-class Row:
-    part: str
-    what: str
-    where: str
-    unit: str
-    value: float
-    low: float
-    high: float
-    ratios: dict[str, float] = field(default_factory=dict)
-    verdicts: list[Verdict] = field(default_factory=list)
-
-
-def row(part: str, what: str, where: str, unit: str, values: Sequence[float]) -> Row:
-    measured = spread(values)
-    return Row(part, what, where, unit, measured.median, measured.low, measured.high)
-
-
-def aim(to: Row, limit: Limit, values: Sequence[float]) -> None:
-    to.verdicts.append(judge(limit, spread(values)))
-
-
-def against(
-    to: Row, name: str, values: Sequence[float], others: Sequence[float], limit: Limit | None = None
-) -> None:
-    """A ratio to what another did in the same rounds, and the aim for it."""
-    measured = ratio(values, others)
-    to.ratios[name] = measured.median
-    if limit is not None:
-        to.verdicts.append(judge(limit, measured))
 
 
 @dataclass
@@ -425,14 +384,6 @@ MEASURES: dict[str, Callable[[Run], list[Row]]] = {
 }
 
 
-def available() -> int:
-    """Bytes of memory that the kernel could give."""
-    for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
 def measure(run: Run) -> list[Row]:
     for name, store in STORES.items():
         why = missing(store)
@@ -461,32 +412,6 @@ def facts(options: argparse.Namespace) -> dict[str, str]:
     }
 
 
-def number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}" if 1 <= value < 10 else f"{value:.3g}"
-
-
-def cells(one: Row) -> list[str]:
-    unit = f" {one.unit}" if one.unit and not one.unit.startswith("/") else one.unit
-    return [
-        one.what,
-        one.where,
-        f"{number(one.value)}{unit}",
-        f"{number(one.low)} to {number(one.high)}",
-        "\n".join(f"{value:.2f} x {name}" for name, value in one.ratios.items()),
-        "\n".join(map(str, one.verdicts)),
-    ]
-
-
-COLUMNS = ["what", "where", "median", "quartiles", "ratios", "aims"]
-
-
-def print_markdown(rows: list[Row]) -> None:
-    print("| " + " | ".join(COLUMNS) + " |")
-    print("|---|---|---:|---|---|---|")
-    for one in rows:
-        print("| " + " | ".join(cell.replace("\n", "; ") for cell in cells(one)) + " |")
-
-
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -513,19 +438,6 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def print_all(rows: list[Row], about: dict[str, str], left_out: list[Missing], markdown: bool) -> None:
-    print_facts(about)
-    for part, title in PARTS.items():
-        mine = [one for one in rows if one.part == part]
-        if mine and markdown:
-            print(f"\n{title}\n")
-            print_markdown(mine)
-        elif mine:
-            print_table(title, COLUMNS, [cells(one) for one in mine])
-    for peer in left_out:
-        print(f"left out: {peer.name}: {peer.remedy}\n  {peer.why}")
-
-
 def main() -> None:
     options = arguments()
     with (
@@ -544,7 +456,7 @@ def main() -> None:
         json.dump(document, sys.stdout, indent=1)
         print()
     else:
-        print_all(rows, about, run.missing, options.markdown)
+        print_all(PARTS, rows, about, run.missing, options.markdown)
 
 
 if __name__ == "__main__":

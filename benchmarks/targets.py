@@ -65,3 +65,27 @@ COMMIT_RAW_MS = Limit(10.0, " ms a GiB")
 REFRESH_US = Limit(20.0, " us")
 READONLY_READS = Limit(1.1, "x the writer's own")
 ATOMIC_HEAP = Limit(1.05, "x live")
+
+# Objects: for each kind of entry, what is done to them, and which mheap does it, the aims against peers.
+# Against dict and in bytes: mheap's figure over the peer's; else how many times as fast mheap is.
+OBJECTS_BUILT_IN = Limit(2.0, "x the built-in")
+_LMDB_FASTER = {"LMDB": Limit(1.0, "x as fast as LMDB", at_least=True)}
+OBJECTS: dict[tuple[str, str, str], dict[str, Limit]] = {
+    ("ints", "read", "mheap"): {
+        "dict": Limit(1.2, "x dict"),
+        "LMDB": Limit(2.5, "x as fast as LMDB", at_least=True),
+    },
+    ("ints", "iterate", "mheap"): {"dict": OBJECTS_BUILT_IN},
+    ("ints", "contains", "mheap"): {"dict": OBJECTS_BUILT_IN},
+    ("ints", "length", "mheap"): {"dict": OBJECTS_BUILT_IN},
+    ("ints", "store", "mheap"): _LMDB_FASTER,
+    ("ints", "update", "mheap"): _LMDB_FASTER,
+    ("ints", "update", "mheap, live"): {"LMDB": Limit(10.0, "x as fast as LMDB", at_least=True)},
+    ("ints", "bytes", "mheap"): {"LMDB": Limit(1.3, "x LMDB's bytes")},
+    ("records", "field", "mheap"): {"LMDB": Limit(4.0, "x as fast as LMDB", at_least=True)},
+    ("records", "store", "mheap"): _LMDB_FASTER,
+    ("records", "update", "mheap"): _LMDB_FASTER,
+    ("records", "bytes", "mheap"): {"LMDB": Limit(1.3, "x LMDB's bytes")},
+}
+OBJECTS_OPEN_MS = {"mheap": Limit(0.3, " ms"), "mheap, restore": Limit(1.0, " ms")}
+OBJECTS_TENTH_MIB = Limit(3.0, " MiB")

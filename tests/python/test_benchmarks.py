@@ -164,6 +164,37 @@ def test_commits_are_measured_beside_other_stores(tmp_path: Path) -> None:
                 ), f"{limit} is judged"
 
 
+def test_objects_are_measured_beside_other_stores(tmp_path: Path) -> None:
+    document = run_json("objects.py", "--disk", str(tmp_path))
+    rows, left_out = document["rows"], {one["name"] for one in document["missing"]}
+    assert {row["part"] for row in rows} == {"ints", "records", "sequences", "open", "processes"}
+    assert all(0 < row["low"] <= row["value"] <= row["high"] for row in rows if row["part"] != "processes")
+    for name, module in (("LMDB", "lmdb"), ("ZODB", "ZODB"), ("diskcache", "diskcache")):
+        there = importlib.util.find_spec(module) is not None and name not in left_out
+        stored = f"store all, durable: {name}" in {row["what"] for row in rows}
+        assert stored == there, "measured, or named as left out"
+    for done in ("read, keys made anew", "key in table, half of them are", "len", "iterate over items"):
+        (mine,) = (row for row in rows if row["part"] == "ints" and row["what"] == f"{done}: mheap")
+        assert mine["ratios"].keys() >= {"dict's", "as fast as SQLite"}
+    judged = {(row["part"], verdict["aim"]) for row in rows for verdict in row["verdicts"]}
+    for part, aim in objects_aims():
+        assert (part, aim) in judged or "LMDB" in aim or "restore" in left_out, f"{aim} is judged"
+
+
+def objects_aims() -> set[tuple[str, str]]:
+    of = targets()
+    aims = {(part, str(aim)) for (part, _, _), peers in of.OBJECTS.items() for aim in peers.values()}
+    aims |= {("open", str(aim)) for aim in of.OBJECTS_OPEN_MS.values()}
+    return aims | {("sequences", str(of.OBJECTS_BUILT_IN)), ("processes", str(of.OBJECTS_TENTH_MIB))}
+
+
+def test_what_takes_minutes_is_left_out_and_named(tmp_path: Path) -> None:
+    options = ["--parts", "open", "--sizes", "100001", "--rounds", "1", "--json", "--disk", str(tmp_path)]
+    document = json.loads(run("objects.py", *options))
+    assert "shelve" not in {row["what"] for row in document["rows"]}
+    assert "shelve of 100,001" in {one["name"] for one in document["missing"]}
+
+
 @needs_cc
 def test_each_durable_commit_syncs_once_and_that_is_counted(tmp_path: Path) -> None:
     options = ["--parts", "syncs", "--disk", str(tmp_path), "--tmpfs", str(tmp_path)]
