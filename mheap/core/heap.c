@@ -227,6 +227,10 @@ size_t mh_own_usable_size(mheap *heap, const void *block) {
   return size;
 }
 
+bool mh_own_is_zero(const mheap *heap, const void *block, size_t size) {
+  return size > MH_CLASS_MAX_SIZE && !heap->own->hooked && mh_span_is_zero(block);
+}
+
 /* ---- may this heap be used now? ---- */
 
 mheap *mh_heap_of(mheap *heap) { return heap != NULL ? heap : mheap_default(); }

@@ -51,6 +51,8 @@ struct mheap {
 void *mh_own_malloc(mheap *heap, size_t size);
 mheap_err mh_own_free(mheap *heap, void *block);
 size_t mh_own_usable_size(mheap *heap, const void *block);
+/* Is a block that mh_own_malloc has just given zero throughout, for sure? */
+bool mh_own_is_zero(const mheap *heap, const void *block, size_t size);
 
 /* ---- commits of who excludes other calls by a lock of his own; see commit.h ---- */
 struct mh_commit_wait;

@@ -1,6 +1,7 @@
 /* children.c: see children.h. */
 #include "children.h"
 
+#include "array.h"
 #include "list.h"
 #include "table.h"
 
@@ -21,8 +22,10 @@ bool mh_type_is_known(mh_type type) {
     case MH_TYPE_LIST:
     case MH_TYPE_SET:
     case MH_TYPE_DEQUE:
+    case MH_TYPE_ARRAY:
     case MH_TYPE_TABLE:
-    case MH_TYPE_ITEMS: return true;
+    case MH_TYPE_ITEMS:
+    case MH_TYPE_CELLS: return true;
   }
   return false;
 }
@@ -32,6 +35,7 @@ void mh_children_forget(mh_space *space, uint64_t offset) {
   mh_type type = mh_head_type(*head);
   if (mh_type_is_owner(type)) mh_store(&((mh_container *)head)->part, 0);
   else mh_store(head, mh_head(mh_head_count(*head), type, 0));
+  if (mh_type_has_word(type)) mh_store(&((mh_container *)head)->word, MH_WORD_ABSENT);
 }
 
 static mheap_err of_table(mh_space *space, mh_children *children) {
@@ -59,6 +63,14 @@ static mheap_err of_items(mh_space *space, mh_children *children) {
   return MHEAP_OK;
 }
 
+/* Cells refer to nothing. */
+static mheap_err of_cells(mh_space *space, mh_children *children) {
+  mh_cells cells;
+  mheap_err failed = mh_cells_open(space, children->part, &cells);
+  if (!failed) children->part_bytes = mh_cells_bytes(&cells);
+  return failed;
+}
+
 static mheap_err of_compound(mh_space *space, uint64_t offset, mh_children *children) {
   const mh_compound_block *block = mh_at(space->region, offset);
   uint64_t count = mh_head_length(mh_read(&block->head));
@@ -71,7 +83,8 @@ static mheap_err of_compound(mh_space *space, uint64_t offset, mh_children *chil
 
 mheap_err mh_children_of_part(mh_space *space, mh_type container, uint64_t part, mh_children *children) {
   *children = (mh_children){.stride = 1, .dying = UINT64_MAX, .part = part};
-  return mh_type_has_table(container) ? of_table(space, children) : of_items(space, children);
+  if (mh_type_has_table(container)) return of_table(space, children);
+  return container == MH_TYPE_ARRAY ? of_cells(space, children) : of_items(space, children);
 }
 
 mheap_err mh_children_read(mh_space *space, uint64_t offset, mh_children *children) {
@@ -80,6 +93,9 @@ mheap_err mh_children_read(mh_space *space, uint64_t offset, mh_children *childr
   if (!mh_type_is_owner(type)) return of_compound(space, offset, children);
   if (!mh_in_region(space->region, offset, sizeof(mh_container)))
     return mh_corrupt(space, offset, "a container beyond the region", mh_region_size(space->region), offset);
-  uint64_t part = mh_read(&((const mh_container *)mh_at(space->region, offset))->part);
-  return part == 0 ? MHEAP_OK : mh_children_of_part(space, type, part, children);
+  const mh_container *container = mh_at(space->region, offset);
+  uint64_t part = mh_read(&container->part);
+  mheap_err failed = part == 0 ? MHEAP_OK : mh_children_of_part(space, type, part, children);
+  if (mh_type_has_word(type)) children->word = mh_read(&container->word);
+  return failed;
 }

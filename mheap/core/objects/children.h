@@ -16,6 +16,7 @@ typedef struct mh_children {
   uint64_t stride;           /* words of an element; one whose first word is ABSENT is none */
   uint64_t first, end;       /* numbers of elements */
   uint64_t dying;            /* one that is to be taken as none, too */
+  uint64_t word;             /* a value beside these; ABSENT: none */
 } mh_children;
 
 static inline bool mh_type_is_part(mh_type type) { return type >= 0x80 && type < 0xc0; }
@@ -28,7 +29,8 @@ static inline bool mh_type_has_children(mh_type type) {
 /* Is this known to be an object's or a part's? What is not may be of a later version. */
 bool mh_type_is_known(mh_type type);
 
-/* By one store the object refers to nothing any more. So it is before what it referred to is counted down:
+/* By one store (by two, if it has a value beside its part, before anything else is done) the object refers to
+   nothing any more. So it is before what it referred to is counted down:
    who comes by its block after a kill, or before there is another object in it, must not count again. */
 void mh_children_forget(mh_space *space, uint64_t offset);
 

@@ -136,6 +136,7 @@ static mheap_err open_next(mh_collector *c, mh_space *space) {
   if (!mh_type_has_children(mh_head_type(mh_read(mh_at(space->region, offset))))) return MHEAP_OK;
   mheap_err failed = mh_children_read(space, offset, &c->children);
   if (!failed) failed = mark_part(c, space, &c->children);
+  if (!failed) failed = mark(c, space, c->children.word);
   if (failed) return failed;
   c->at = offset;
   c->next = c->children.first;
@@ -218,6 +219,7 @@ static void begin_emptying(mh_collector *c, mh_space *space, uint64_t offset) {
   if (mh_type_is_owner(type) && mh_block_usable(space, offset) < sizeof(mh_container)) return;
   bool is_whole = mh_children_read(space, offset, &c->children) == MHEAP_OK;
   mh_children_forget(space, offset);
+  give_up(c, space, c->children.word);
   if (!is_whole || (c->children.part != 0 && !is_part(c, space))) return;
   c->at = offset;
   c->next = c->children.first;

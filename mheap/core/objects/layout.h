@@ -8,9 +8,9 @@
      value      an 8-byte word: the lowest four bits are its tag, the rest its payload
      reference  a value whose payload is the offset of an object
      object     a block that begins with a head word: reference count, type, length
-     container  an object that holds values: dict, list, set, deque
+     container  an object that holds values, or cells: dict, list, set, deque, array
      part       a block that belongs to exactly one container: the table of a dict or set, the
-                items of a list or deque
+                items of a list or deque, the cells of an array
      absent     the word 0: no value here
 
    Single-store rule: each operation is published by one aligned store, and what that makes
@@ -79,8 +79,10 @@ typedef enum mh_type {
   MH_TYPE_LIST = 0x41,
   MH_TYPE_SET = 0x42,
   MH_TYPE_DEQUE = 0x43,
+  MH_TYPE_ARRAY = 0x46,
   MH_TYPE_TABLE = 0x80, /* parts: 0x80 to 0xbf */
   MH_TYPE_ITEMS = 0x81,
+  MH_TYPE_CELLS = 0x83,
 } mh_type;
 
 /* A float that cannot be inline. */
@@ -166,6 +168,7 @@ typedef struct mh_container {
   union {
     uint64_t reserved; /* 24 zero; of a container being freed: scratch */
     uint64_t limit;    /* 24 of a deque: the most items it may have, plus 1; 0: any number. Constant */
+    uint64_t word;     /* 24 of an array: its description, a value; of one being freed: scratch. Constant */
   };
 } mh_container;
 
@@ -243,6 +246,40 @@ typedef struct mh_items_block {
                                     what the limit drops at the other end, then that is counted
                                     down
      anything else                  as of a list */
+
+/* ---- array -------------------------------------------------------------------
+   Items of equal size, in C order; it grows and shrinks in its first dimension, whose elements are
+   rows. container.word is a tuple that never changes:
+
+     type       a str: the dtype as the header of a .npy file has it ("descr"): "<f8", "|S5", or
+                the Python literal of a list of fields
+     itemsize   bytes of an item, at least 1
+     shape      what is behind the first dimension, an int each, 0 or more; of an array without
+                dimensions: None. At most MH_ARRAY_DIMENSIONS with the first
+
+   An array without dimensions has one row. A row has `stride` bytes, the product of itemsize and
+   shape; where that is 0, one byte is kept for it.
+
+   Rows of equal size, one behind the other, in a part that begins at a multiple of 64. What is behind
+   those in use means nothing.
+
+   Stores, in order; * publishes
+     append, extend in room    the new rows, * count
+     remove at the end         * count
+     an item                   the item: whoever has the address stores there as he likes
+     anything else             new cells, * container.part, then the old are freed */
+typedef struct mh_cells_block {
+  uint64_t head;         /*  0 length 0. Constant, as all below but count */
+  uint64_t count;        /*  8 rows in use */
+  uint64_t capacity;     /* 16 rows */
+  uint64_t stride;       /* 24 bytes a row */
+  uint64_t schema;       /* 32 by type; of an array: zero */
+  uint64_t unused[3];    /* 40 zero */
+  uint8_t data[];        /* 64 */
+} mh_cells_block;
+
+#define MH_CELLS_ALIGNMENT 64u
+#define MH_ARRAY_DIMENSIONS 32u
 
 /* ---- hashing -----------------------------------------------------------------
    Equal keys have equal hashes: 1 == 1.0 == True, -0.0 == 0. With s0, s1 = identity.hash_seed,
@@ -323,6 +360,14 @@ MH_FREEZE(mh_table_block, tags, 24);
 static_assert(sizeof(mh_table_block) == 32, "mh_table_block");
 MH_FREEZE(mh_items_block, range, 8);
 MH_FREEZE(mh_items_block, words, 16);
+MH_FREEZE(mh_container, word, 24);
+MH_FREEZE(mh_cells_block, count, 8);
+MH_FREEZE(mh_cells_block, capacity, 16);
+MH_FREEZE(mh_cells_block, stride, 24);
+MH_FREEZE(mh_cells_block, schema, 32);
+MH_FREEZE(mh_cells_block, unused, 40);
+MH_FREEZE(mh_cells_block, data, 64);
+static_assert(sizeof(mh_cells_block) == MH_CELLS_ALIGNMENT, "mh_cells_block");
 static_assert(MH_TYPE_SHIFT == MH_COUNT_BITS, "head");
 
 #endif

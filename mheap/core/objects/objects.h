@@ -3,6 +3,7 @@
 #ifndef MHEAP_OBJECTS_OBJECTS_H
 #define MHEAP_OBJECTS_OBJECTS_H
 
+#include "array.h"
 #include "deque.h"
 #include "set.h"
 

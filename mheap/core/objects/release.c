@@ -17,12 +17,24 @@ typedef struct mh_dead {
   bool leave_compounds; /* values that are compounds are left alone, too: each is discarded in its turn */
 } mh_dead;
 
+static void drop_any(mh_dead *dead, uint64_t word, bool is_key);
+
+/* Puts what is no reference, its tag being 0, in the place of what a container refers to beside its part, and
+   then counts that down. Nothing but a tuple, so that this is never called by itself. */
+static void drop_word(mh_dead *dead, mh_container *container, uint64_t instead) {
+  uint64_t word = container->word;
+  mh_store(&container->word, instead);
+  bool has = mh_type_has_word(mh_head_type(container->head)) && mh_word_tag(word) == MH_TAG_TUPLE_REF;
+  if (has) drop_any(dead, word, true);
+}
+
 static void bury(mh_dead *dead, uint64_t offset) {
   mh_container *container = mh_at(dead->space->region, offset);
   mh_mark(container); /* what only a handle kept had its last reference counted down long ago */
   container->birth = 0;
-  container->reserved = dead->first;
+  uint64_t next = dead->first;
   dead->first = offset;
+  drop_word(dead, container, next);
 }
 
 static void drop_container(mh_dead *dead, uint64_t offset) {
@@ -59,7 +71,7 @@ static void drop_compound(mh_dead *dead, uint64_t offset, uint64_t *head) {
   if (count == 1) bury_compound(dead, offset);
 }
 
-/* A value, or a key, which is never left alone: nothing else refers to what it is made of. */
+/* A value, or a key or description, which is never left alone: nothing else refers to what it is made of. */
 static void drop_any(mh_dead *dead, uint64_t word, bool is_key) {
   if (!mh_word_is_ref(word)) return;
   uint64_t *head = mh_object_at(dead->space, word);
@@ -141,11 +153,16 @@ void mh_reap(mh_space *space, uint64_t offset) {
   bury_all(&dead);
 }
 
+static void discard_container(mh_dead *dead, uint64_t offset) {
+  drop_word(dead, mh_at(dead->space->region, offset), MH_WORD_ABSENT);
+  free_container(dead, offset);
+}
+
 void mh_discard(mh_space *space, const uint64_t *words, uint64_t count, uint64_t first_birth) {
   mh_dead dead = {.space = space, .first_birth = first_birth};
   for (uint64_t i = 0; i < count; i++) {
     dead.leave_compounds = true;
-    if (mh_is_container(space, words[i])) free_container(&dead, mh_word_offset(words[i]));
+    if (mh_is_container(space, words[i])) discard_container(&dead, mh_word_offset(words[i]));
     else free_compound(&dead, mh_word_offset(words[i]));
     dead.leave_compounds = false;
     bury_all(&dead);

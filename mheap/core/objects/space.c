@@ -26,6 +26,10 @@ void mh_block_free(mh_space *space, uint64_t offset) {
   mh_own_free(space->heap, mh_at(space->region, offset));
 }
 
+bool mh_block_is_zero(const mh_space *space, const void *block, uint64_t size) {
+  return mh_own_is_zero(space->heap, block, size);
+}
+
 uint64_t mh_block_usable(mh_space *space, uint64_t offset) {
   if (offset % 16 != 0 || !mh_in_region(space->region, offset, 16)) return 0;
   return mh_own_usable_size(space->heap, mh_at(space->region, offset));

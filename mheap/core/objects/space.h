@@ -38,6 +38,8 @@ mheap_err mh_corrupt(mh_space *space, uint64_t offset, const char *what, uint64_
 /* ---- blocks: every allocation of the object layer passes here ---- */
 mheap_err mh_block_new(mh_space *space, uint64_t size, uint64_t *offset);
 void mh_block_free(mh_space *space, uint64_t offset);
+/* Is a block that was just made, of so many bytes, zero throughout, for sure? */
+bool mh_block_is_zero(const mh_space *space, const void *block, uint64_t size);
 /* Bytes of the block in use that begins at `offset`; 0: none does. */
 uint64_t mh_block_usable(mh_space *space, uint64_t offset);
 

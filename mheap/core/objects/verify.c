@@ -222,7 +222,7 @@ bool mh_walk_part(mh_walk *walk, uint64_t offset, uint64_t bytes) {
                   "a part of %" PRIu64 " bytes: expected a block in use of as many, found %" PRIu64, bytes,
                   usable);
   if (++*count_of(walk, offset) == 1) return true;
-  mh_walk_found(walk, 1, offset, "a table or items block with two owners");
+  mh_walk_found(walk, 1, offset, "a table, items block or cells with two owners");
   return false;
 }
 
@@ -291,6 +291,10 @@ static void look_into(mh_walk *walk, uint64_t word) {
                   container->birth);
   uint64_t part = mh_read(&container->part);
   mh_type type = mh_head_type(mh_read(&container->head));
+  if (type == MH_TYPE_ARRAY) {
+    mh_walk_array(walk, offset);
+    return;
+  }
   uint64_t limit = limit_of(walk, type, container);
   if (part == 0) return;
   if (mh_type_has_table(type)) check_table(walk, type, part);

@@ -28,4 +28,7 @@ bool mh_walk_visit(mh_walk *walk, uint64_t word, uint64_t place);
 /* A part belongs to one container: counted, so that a second one is noticed. False: it must not be read. */
 bool mh_walk_part(mh_walk *walk, uint64_t offset, uint64_t bytes);
 
+/* verify_array.c: an array's description and cells. */
+void mh_walk_array(mh_walk *walk, uint64_t offset);
+
 #endif

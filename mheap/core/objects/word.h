@@ -46,8 +46,10 @@ static inline uint64_t mh_head(uint32_t count, mh_type type, uint64_t length) {
 }
 
 static inline bool mh_type_is_container(mh_type type) {
-  return type >= MH_TYPE_DICT && type <= MH_TYPE_DEQUE;
+  return (type >= MH_TYPE_DICT && type <= MH_TYPE_DEQUE) || type == MH_TYPE_ARRAY;
 }
+/* Has such a container a value beside its part, in container.word? */
+static inline bool mh_type_has_word(mh_type type) { return type == MH_TYPE_ARRAY; }
 /* Is the part of such a container a table? */
 static inline bool mh_type_has_table(mh_type type) { return type == MH_TYPE_DICT || type == MH_TYPE_SET; }
 /* The reference to a container. */
@@ -73,7 +75,7 @@ static inline bool mh_tag_holds(mh_tag tag, mh_type type) {
     case MH_TAG_SET_REF: return type == MH_TYPE_SET;
     case MH_TAG_OTHER_REF:
       return type == MH_TYPE_BYTEARRAY || type == MH_TYPE_COMPLEX || type == MH_TYPE_FROZENSET ||
-             type == MH_TYPE_EXTENDED || type == MH_TYPE_DEQUE;
+             type == MH_TYPE_EXTENDED || type == MH_TYPE_DEQUE || type == MH_TYPE_ARRAY;
     default: return false;
   }
 }
