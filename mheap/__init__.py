@@ -100,6 +100,7 @@ if TYPE_CHECKING:
     from mheap._commits import Dirty
     from mheap._compact import Compacted, Extent, compact
     from mheap._values import Pickled, register, register_enum
+    from mheap.counter import PersistentCounter
     from mheap.objects import PersistentDeque, PersistentDict, PersistentList, PersistentSet, to_python
 
 __all__ = [
@@ -132,6 +133,7 @@ __all__ = [
     "NotFound",
     "Overrun",
     "PageStats",
+    "PersistentCounter",
     "PersistentDeque",
     "PersistentDict",
     "PersistentList",
@@ -212,6 +214,10 @@ def __getattr__(name: str) -> object:
         from mheap import objects
 
         return getattr(objects, name)
+    if name == "PersistentCounter":
+        from mheap import counter
+
+        return counter.PersistentCounter
     if name in ("Pickled", "register", "register_enum"):
         from mheap import _values
 

@@ -549,7 +549,30 @@ _DICTS = (dict, PersistentDict)
 _LISTS = (list, PersistentList)
 _DEQUES = (deque, PersistentDeque)
 _PLAIN: dict[type, Callable[[], Any]] = {PersistentDict: dict, PersistentList: list, PersistentSet: set}
-_TWINS = frozenset((PersistentDict, PersistentList, PersistentSet, PersistentDeque))
+_TWINS: set[type] = {PersistentDict, PersistentList, PersistentSet, PersistentDeque}
+
+
+class _Kind:
+    """What is to be known of twins that have a module of their own, beyond their methods."""
+
+    def __init__(
+        self,
+        types: tuple[type, ...],  # that are of this kind
+        marks: Callable[[Any], tuple[str, str]],  # what the text begins and ends with
+        written: Callable[[Any], Iterable[Any]],  # what is in between
+        pairs: Callable[[Any, Any], Iterable[tuple[Any, Any]] | None],  # as _children
+    ) -> None:
+        self.types, self.marks, self.written, self.pairs = types, marks, written, pairs
+
+
+_kinds: dict[type, _Kind] = {}
+
+
+def _new_kind(twin: type, plain: type, kind: _Kind) -> None:
+    _TWINS.add(twin)
+    _PLAIN[twin] = plain
+    for each in kind.types:
+        _kinds[each] = kind
 
 
 def _empty(twin: Any) -> Any:
@@ -584,7 +607,7 @@ def to_python(value: Any) -> Any:
     plain = convert(value)
     while pending:
         twin, copy = pending.pop()
-        if type(copy) is dict:
+        if isinstance(copy, dict):
             for key, item in twin.items():
                 copy[key] = convert(item)
         elif type(copy) is set:
@@ -611,8 +634,11 @@ def _plain_tuple(top: tuple[Any, ...], convert: Callable[[Any], Any]) -> tuple[A
     return done[id(top)]
 
 
-def _children(left: Any, right: Any) -> Iterator[tuple[Any, Any]] | None:
+def _children(left: Any, right: Any) -> Iterable[tuple[Any, Any]] | None:
     """Pairs that must be equal for two containers of one kind to be; None: they are not."""
+    kind = _kinds.get(type(left))
+    if kind is not None and isinstance(right, kind.types):
+        return kind.pairs(left, right)
     if len(left) != len(right):
         return None
     if not isinstance(left, _DICTS):
@@ -678,6 +704,8 @@ def _ordered(left: Any, right: Any, compare: Callable[[Any, Any], Any]) -> bool:
 
 def _marks(twin: Any) -> tuple[str, str]:
     """What the text of a container begins and ends with."""
+    if type(twin) in _kinds:
+        return _kinds[type(twin)].marks(twin)
     if type(twin) is PersistentDict:
         return "{", "}"
     if type(twin) is PersistentList:
@@ -689,6 +717,12 @@ def _marks(twin: Any) -> tuple[str, str]:
     return "deque([", "])" if twin.maxlen is None else f"], maxlen={twin.maxlen})"
 
 
+def _written(twin: Any) -> Iterable[Any]:
+    if type(twin) in _kinds:
+        return _kinds[type(twin)].written(twin)
+    return twin.items() if type(twin) is PersistentDict else twin
+
+
 def _repr(value: Any) -> str:
     """As of the plain container. What a file refers to again and again is written out until
     the text is far longer than the whole heap can hold without that; then as "..."."""
@@ -698,14 +732,13 @@ def _repr(value: Any) -> str:
     active: set[int] = set()
 
     def enter(twin: Any) -> None:
-        is_dict = type(twin) is PersistentDict
         opening, closing = _marks(twin)
         if id(twin) in active or length > most:
-            out.append("(...)" if type(twin) is tuple else "{...}" if closing == "}" else "[...]")
+            out.append("(...)" if type(twin) is tuple else "{...}" if "}" in closing else "[...]")
             return
         active.add(id(twin))
         out.append(opening)
-        stack.append((twin, iter(twin.items() if is_dict else twin), opening, closing))
+        stack.append((twin, iter(_written(twin)), opening, closing))
 
     def write(item: Any) -> int:
         if type(item) in _TWINS or type(item) is tuple:
@@ -725,7 +758,7 @@ def _repr(value: Any) -> str:
             continue
         if out[-1] != opening:
             out.append(", ")
-        if type(twin) is PersistentDict:
+        if isinstance(twin, PersistentDict):
             key, item = item
             out.append(f"{key!r}: ")
             length += len(out[-1])

@@ -21,7 +21,7 @@
 
 /* ---- module state ---------------------------------------------------------- */
 
-#define MHX_OBJECT_TYPES 16 /* room for the types of objects*.c */
+#define MHX_OBJECT_TYPES 32 /* room for the types of objects*.c */
 
 typedef struct mhx_state {
   PyTypeObject *heap_type;

@@ -1,10 +1,12 @@
 /* objects.c: see objects.h. The types, heap.root, detaching. */
 #include "objects.h"
 
-/* Twins are bases of Python classes and have a name in the module; iterators have none. */
-static int add_type(PyObject *module, int index, PyType_Spec *spec) {
+/* Twins are bases of Python classes and have a name in the module; iterators have none. `base`: its own;
+   -1: object. */
+static int add_type(PyObject *module, int index, PyType_Spec *spec, int base) {
   mhx_state *state = mhx_state_of(module);
-  PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+  PyObject *of = base < 0 ? NULL : state->object_types[base];
+  PyObject *type = PyType_FromModuleAndSpec(module, spec, of);
   if (type == NULL) return -1;
   state->object_types[index] = type;
   bool is_named = index != MHX_DICT_ITER && index != MHX_LIST_ITER && index != MHX_DEQUE_ITER;
@@ -12,13 +14,14 @@ static int add_type(PyObject *module, int index, PyType_Spec *spec) {
 }
 
 int mhx_objects_init(PyObject *module) {
-  if (add_type(module, MHX_DICT_TWIN, &mhx_dict_twin_spec) < 0) return -1;
-  if (add_type(module, MHX_LIST_TWIN, &mhx_list_twin_spec) < 0) return -1;
-  if (add_type(module, MHX_SET_TWIN, &mhx_set_twin_spec) < 0) return -1;
-  if (add_type(module, MHX_DEQUE_TWIN, &mhx_deque_twin_spec) < 0) return -1;
-  if (add_type(module, MHX_DEQUE_ITER, &mhx_deque_iter_spec) < 0) return -1;
-  if (add_type(module, MHX_DICT_ITER, &mhx_dict_iter_spec) < 0) return -1;
-  return add_type(module, MHX_LIST_ITER, &mhx_list_iter_spec);
+  if (add_type(module, MHX_DICT_TWIN, &mhx_dict_twin_spec, -1) < 0) return -1;
+  if (add_type(module, MHX_LIST_TWIN, &mhx_list_twin_spec, -1) < 0) return -1;
+  if (add_type(module, MHX_SET_TWIN, &mhx_set_twin_spec, -1) < 0) return -1;
+  if (add_type(module, MHX_DEQUE_TWIN, &mhx_deque_twin_spec, -1) < 0) return -1;
+  if (add_type(module, MHX_COUNTER_TWIN, &mhx_counter_twin_spec, MHX_DICT_TWIN) < 0) return -1;
+  if (add_type(module, MHX_DEQUE_ITER, &mhx_deque_iter_spec, -1) < 0) return -1;
+  if (add_type(module, MHX_DICT_ITER, &mhx_dict_iter_spec, -1) < 0) return -1;
+  return add_type(module, MHX_LIST_ITER, &mhx_list_iter_spec, -1);
 }
 
 static PyObject *root_once(PyObject *heap_obj) {

@@ -7,7 +7,7 @@
      objects_collect.c  collecting garbage
      objects_convert.c  Python scalars to values and keys, values to Python
      objects_graph.c    storing plain containers
-     objects_dict.c, _iter.c, _items.c, _list.c, _set.c, _deque.c   the types' methods
+     objects_dict.c, _counter.c, _iter.c, _items.c, _list.c, _set.c, _deque.c   the types' methods
      readers.c            reading beside a writer
 
    Calls the object layer (core/objects) and ext.h. Belongs to the holder of the GIL: there is
@@ -44,9 +44,12 @@ enum {
   MHX_SET,
   MHX_DEQUE,
   MHX_PLAIN_DEQUE, /* collections.deque */
+  MHX_COUNTER_TWIN,
+  MHX_COUNTER, /* mheap.PersistentCounter; NULL until the first is met */
 };
 
 extern PyType_Spec mhx_dict_twin_spec, mhx_list_twin_spec, mhx_set_twin_spec, mhx_deque_twin_spec;
+extern PyType_Spec mhx_counter_twin_spec;
 extern PyType_Spec mhx_dict_iter_spec, mhx_list_iter_spec, mhx_deque_iter_spec;
 
 /* ---- twins ---- */
@@ -159,6 +162,9 @@ void mhx_twins_rolled_back(mhx_space *space);
 /* Imports the types of twins: before a space is asked for, since importing runs Python code,
    which may close the heap. 0, or -1 with an exception. */
 int mhx_twin_types(mhx_state *state);
+/* The class of an instance of a class derived from dict, if it is this one. Such a module was imported
+   before there was an instance. */
+bool mhx_is_of(PyObject *object, const char *module, const char *name);
 /* Of what `object` is a twin; 0: of nothing. */
 mh_type mhx_twin_type(mhx_space *space, PyObject *object);
 bool mhx_held(mh_space *space, uint64_t offset);
@@ -168,6 +174,11 @@ PyObject *mhx_twin_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
 /* _most_text(): characters that the text of all the heap holds stays below, each thing in it
    written once. */
 PyObject *mhx_twin_most_text(PyObject *self, PyObject *unused);
+
+/* dict[key] = value. 0, or -1 with an exception. */
+int mhx_dict_set(mhx_twin *twin, PyObject *key, PyObject *value);
+/* 1: removed; 0: it was not there; -1: an exception. */
+int mhx_dict_remove(mhx_twin *twin, PyObject *key);
 
 /* ---- converting ---- */
 

@@ -77,7 +77,8 @@ static PyObject *other_of(mhx_space *space, uint64_t word) {
   switch (mh_head_type(*head)) {
     case MH_TYPE_COMPLEX: return complex_of(space, word);
     case MH_TYPE_BYTEARRAY: return bytearray_of(space, word);
-    case MH_TYPE_DEQUE: return mhx_twin_for(space, word);
+    case MH_TYPE_DEQUE:
+    case MH_TYPE_COUNTER: return mhx_twin_for(space, word);
     default: return mhx_compound_of(space, word);
   }
 }
@@ -276,7 +277,7 @@ int mhx_cannot_store(PyObject *object, bool as_key) {
                "registered Enum"
              : "a heap holds None, bool, int, float, complex, str, bytes, bytearray, tuple, frozenset, "
                "range, date, time, datetime, timedelta, Decimal, Fraction, UUID, paths, registered types "
-               "and Enums, Pickled, dict, list, set and deque";
+               "and Enums, Pickled, dict, list, set, deque and Counter";
   PyErr_Format(PyExc_TypeError, "%s, of exactly that type, not %.200s", what, Py_TYPE(object)->tp_name);
   return -1;
 }

@@ -64,7 +64,7 @@ MHX_WHOLE_OBJECT(dict_get, (PyObject *self, PyObject *const *args, Py_ssize_t na
 /* ---- changing ---- */
 
 /* *stored, if there is one, is the word that the value became. */
-static int dict_set(mhx_twin *twin, PyObject *key_object, PyObject *value, uint64_t *stored) {
+static int set_item(mhx_twin *twin, PyObject *key_object, PyObject *value, uint64_t *stored) {
   mhx_space *space = mhx_twin_space(twin);
   mhx_words words;
   mhx_key key;
@@ -82,8 +82,9 @@ static int dict_set(mhx_twin *twin, PyObject *key_object, PyObject *value, uint6
   return failed ? mhx_words_failed(space, &words) : mhx_words_refused(space, &words);
 }
 
-/* 1: removed; 0: it was not there; -1: an exception. */
-static int remove_key(mhx_twin *twin, PyObject *object) {
+int mhx_dict_set(mhx_twin *twin, PyObject *key, PyObject *value) { return set_item(twin, key, value, NULL); }
+
+int mhx_dict_remove(mhx_twin *twin, PyObject *object) {
   mhx_space *space;
   mhx_key key;
   int made = mhx_key_find(twin, object, &key, &space);
@@ -96,8 +97,8 @@ static int remove_key(mhx_twin *twin, PyObject *object) {
 }
 
 static int dict_ass_subscript(PyObject *self, PyObject *key, PyObject *value) {
-  if (value != NULL) return dict_set((mhx_twin *)self, key, value, NULL);
-  int removed = remove_key((mhx_twin *)self, key);
+  if (value != NULL) return mhx_dict_set((mhx_twin *)self, key, value);
+  int removed = mhx_dict_remove((mhx_twin *)self, key);
   if (removed == 0) no_key(key);
   return removed > 0 ? 0 : -1;
 }
@@ -111,7 +112,7 @@ static PyObject *dict_pop(PyObject *self, PyObject *const *args, Py_ssize_t narg
   if (found == 0 && mh_space_writable(&space->core)) return mhx_failed(space), NULL;
   if (found == 0) return nargs == 2 ? Py_NewRef(args[1]) : no_key(args[0]);
   PyObject *value = found < 0 ? NULL : mhx_from_word(space, word);
-  int removed = value == NULL ? 1 : remove_key(twin, args[0]);
+  int removed = value == NULL ? 1 : mhx_dict_remove(twin, args[0]);
   if (removed > 0) return value;
   Py_DECREF(value);
   return removed < 0 ? NULL : no_key(args[0]);
@@ -158,14 +159,45 @@ static PyObject *dict_popitem(PyObject *self, PyObject *unused) {
   return NULL;
 }
 
+/* Does storing this run no Python code? */
+static bool is_stored_at_once(PyObject *value) {
+  if (PyList_CheckExact(value)) return PyList_GET_SIZE(value) == 0;
+  if (PyDict_CheckExact(value)) return PyDict_GET_SIZE(value) == 0;
+  if (PySet_CheckExact(value)) return PySet_GET_SIZE(value) == 0;
+  return mhx_is_storable_key(value);
+}
+
+/* Inserts the key, which is not there: nothing has happened since it was looked for. */
+static int insert(mhx_twin *twin, mhx_space *space, const mhx_key *key, PyObject *value, uint64_t *word) {
+  mhx_words words;
+  if (mhx_value(space, value, &words) < 0) return -1;
+  *word = words.words[0];
+  if (mh_dict_insert(&twin->of.dict, &key->key, *word)) return mhx_words_failed(space, &words);
+  mhx_words_taken(&words);
+  return 0;
+}
+
+/* Looks for the key once, except where Python code runs between that and storing. */
+static int set_default(mhx_twin *twin, PyObject *object, PyObject *value, mhx_space **space, uint64_t *word) {
+  mhx_key key;
+  int made = mhx_key_look(twin, object, &key, space);
+  if (made < 0) return -1;
+  mheap_err found = made == 0 ? MHEAP_ERR_NOT_FOUND : mh_dict_get(&twin->of.dict, &key.key, word);
+  bool at_once = made > 0 && found == MHEAP_ERR_NOT_FOUND && mhx_is_storable_key(object) &&
+                 is_stored_at_once(value) && twin->of.dict.offset != 0;
+  int failed = found == MHEAP_OK || found == MHEAP_ERR_NOT_FOUND ? 0 : mhx_failed(*space);
+  if (at_once) failed = insert(twin, *space, &key, value, word);
+  if (made > 0) mhx_key_end(&key);
+  if (failed < 0 || at_once || found == MHEAP_OK) return failed;
+  return set_item(twin, object, value, word);
+}
+
 static PyObject *dict_setdefault(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
-  mhx_twin *twin = (mhx_twin *)self;
   mhx_space *space;
   uint64_t word;
   if (nargs < 1 || nargs > 2) return mhx_arity("setdefault", nargs < 1 ? 1 : 2, nargs);
-  int found = look_up(twin, args[0], &space, &word);
-  if (found == 0) found = dict_set(twin, args[0], nargs == 2 ? args[1] : Py_None, &word);
-  return found < 0 ? NULL : mhx_from_word(space, word);
+  int failed = set_default((mhx_twin *)self, args[0], nargs == 2 ? args[1] : Py_None, &space, &word);
+  return failed < 0 ? NULL : mhx_from_word(space, word);
 }
 
 static PyObject *dict_clear(PyObject *self, PyObject *unused) {
@@ -187,7 +219,7 @@ static PyObject *dict_update_from(PyObject *self, PyObject *source) {
   while (PyDict_Next(source, &at, &key, &value)) {
     Py_INCREF(key);
     Py_INCREF(value);
-    int failed = dict_set((mhx_twin *)self, key, value, NULL);
+    int failed = mhx_dict_set((mhx_twin *)self, key, value);
     Py_DECREF(key);
     Py_DECREF(value);
     if (failed < 0 || (at % 4096 == 0 && PyErr_CheckSignals() < 0)) return NULL;

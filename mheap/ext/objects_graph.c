@@ -210,14 +210,23 @@ static bool is_plain_deque(const mhx_graph *graph, PyObject *object) {
   return (PyObject *)Py_TYPE(object) == types[MHX_PLAIN_DEQUE];
 }
 
+/* Of the classes derived from dict this alone is stored. */
+static bool is_plain_counter(PyObject *object) {
+  return PyDict_Check(object) && mhx_is_of(object, "collections", "Counter");
+}
+
+static mh_type dict_type(PyObject *object) {
+  return PyDict_CheckExact(object) ? MH_TYPE_DICT : MH_TYPE_COUNTER;
+}
+
 static int container_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
   size_t at = memo_find(graph, object);
   if (graph->memo[at] != NULL) {
     *word = graph->words[at];
     return retained(graph, *word);
   }
-  if (PyDict_CheckExact(object))
-    return make(graph, object, (shape){.type = MH_TYPE_DICT, .length = PyDict_GET_SIZE(object)}, word);
+  if (PyDict_CheckExact(object) || is_plain_counter(object))
+    return make(graph, object, (shape){.type = dict_type(object), .length = PyDict_GET_SIZE(object)}, word);
   if (PyList_CheckExact(object))
     return make(graph, object, (shape){.type = MH_TYPE_LIST, .length = PyList_GET_SIZE(object)}, word);
   if (PySet_CheckExact(object))
@@ -383,7 +392,7 @@ static int fill_from_twin(mhx_graph *graph, PyObject *source, mh_dict *dict, mh_
 static int fill_table(mhx_graph *graph, PyObject *source, mh_type type, uint64_t offset) {
   mh_dict dict;
   if (mh_table_owner_at(&graph->space->core, type, offset, &dict)) return mhx_failed(graph->space);
-  if (PyDict_CheckExact(source)) return fill_from_dict(graph, source, &dict);
+  if (PyDict_Check(source)) return fill_from_dict(graph, source, &dict);
   if (PySet_CheckExact(source)) return fill_by_iterator(graph, source, &dict, NULL);
   return fill_from_twin(graph, source, &dict, NULL);
 }

@@ -172,41 +172,60 @@ mhx_space *mhx_twin_space_slow(mhx_twin *twin) {
   return space;
 }
 
-static int find_type(mhx_state *state, int index, const char *module_name, const char *name) {
-  PyObject *module = PyImport_ImportModule(module_name);
-  PyObject *type = module == NULL ? NULL : PyObject_GetAttrString(module, name);
-  Py_XDECREF(module);
-  if (type == NULL) return -1;
-  Py_XSETREF(state->object_types[index], type);
-  return 0;
-}
-
-/* The types of twins, and what else is imported with them. */
+/* The types of twins, and what else is imported with them; those that are `rare` when one is met. */
 static const struct {
   mh_type type; /* 0: of no container */
   int index;    /* in object_types */
   const char *module, *name;
+  bool rare;
 } twin_types[] = {
-    {0, MHX_PLAIN_DEQUE, "_collections", "deque"},
-    {MH_TYPE_DEQUE, MHX_DEQUE, "mheap.objects", "PersistentDeque"},
-    {MH_TYPE_SET, MHX_SET, "mheap.objects", "PersistentSet"},
-    {MH_TYPE_LIST, MHX_LIST, "mheap.objects", "PersistentList"},
-    {MH_TYPE_DICT, MHX_DICT, "mheap.objects", "PersistentDict"}, /* last: says that all are there */
+    {MH_TYPE_COUNTER, MHX_COUNTER, "mheap.counter", "PersistentCounter", true},
+    {0, MHX_PLAIN_DEQUE, "_collections", "deque", false},
+    {MH_TYPE_DEQUE, MHX_DEQUE, "mheap.objects", "PersistentDeque", false},
+    {MH_TYPE_SET, MHX_SET, "mheap.objects", "PersistentSet", false},
+    {MH_TYPE_LIST, MHX_LIST, "mheap.objects", "PersistentList", false},
+    {MH_TYPE_DICT, MHX_DICT, "mheap.objects", "PersistentDict", false}, /* last: says that all are there */
 };
 #define TWIN_TYPES (sizeof twin_types / sizeof twin_types[0])
+
+/* Imports it, which runs Python code. */
+static int find_type(mhx_state *state, size_t i) {
+  PyObject *module = PyImport_ImportModule(twin_types[i].module);
+  PyObject *type = module == NULL ? NULL : PyObject_GetAttrString(module, twin_types[i].name);
+  Py_XDECREF(module);
+  if (type == NULL) return -1;
+  Py_XSETREF(state->object_types[twin_types[i].index], type);
+  return 0;
+}
 
 int mhx_twin_types(mhx_state *state) {
   if (state->object_types[MHX_DICT] != NULL) return 0;
   for (size_t i = 0; i < TWIN_TYPES; i++)
-    if (find_type(state, twin_types[i].index, twin_types[i].module, twin_types[i].name) < 0) return -1;
+    if (!twin_types[i].rare && find_type(state, i) < 0) return -1;
   return 0;
 }
 
-/* Where in object_types the twins of containers of a type have theirs. */
-static int index_of(mh_type type) {
+/* Where in twin_types those of containers of a type are. */
+static size_t place_in_types(mh_type type) {
   for (size_t i = 0; i < TWIN_TYPES; i++)
-    if (twin_types[i].type == type) return twin_types[i].index;
-  return MHX_DICT;
+    if (twin_types[i].type == type) return i;
+  return TWIN_TYPES - 1;
+}
+
+/* The type of twins of a rare type, imported when the first is met: that runs Python code, which may close
+   the heap, so what a compound's reader has to mind goes for this one, too. 0, or -1 with an exception. */
+static int rare_type(mhx_space *space, mh_type type) {
+  size_t i = place_in_types(type);
+  mhx_state *state = mhx_state_of_heap(space->heap_obj);
+  if (!twin_types[i].rare || state->object_types[twin_types[i].index] != NULL) return 0;
+  PyObject *heap_obj = Py_NewRef(space->heap_obj);
+  int failed = find_type(state, i);
+  if (failed == 0 && *mhx_objects_slot(heap_obj) != space) {
+    mhx_raise_closed((mhx_handle *)heap_obj);
+    failed = -1;
+  }
+  Py_DECREF(heap_obj);
+  return failed;
 }
 
 static mhx_twin *twin_alloc(mhx_space *space, int index) {
@@ -218,7 +237,7 @@ static mhx_twin *twin_alloc(mhx_space *space, int index) {
 }
 
 static PyObject *twin_make(mhx_space *space, mh_type type, uint64_t offset) {
-  mhx_twin *twin = twin_alloc(space, index_of(type));
+  mhx_twin *twin = twin_alloc(space, twin_types[place_in_types(type)].index);
   if (twin == NULL) return NULL;
   mheap_err failed = mh_type_has_table(type) ? mh_table_owner_at(&space->core, type, offset, &twin->of.dict)
                                              : mh_items_owner_at(&space->core, type, offset, &twin->of.list);
@@ -234,10 +253,12 @@ static PyObject *twin_make(mhx_space *space, mh_type type, uint64_t offset) {
 PyObject *mhx_twin_for(mhx_space *space, uint64_t word) {
   const mh_container *container = mh_object_at(&space->core, word);
   if (container == NULL) return mhx_failed(space), NULL;
+  mh_type type = mh_head_type(mh_read(&container->head));
+  if (rare_type(space, type) < 0) return NULL;
   mhx_twin **entry = find(space, mh_word_offset(word), container->birth);
   if (*entry != NULL) return Py_NewRef((PyObject *)*entry);
   if (reserve(space) < 0) return NULL;
-  return twin_make(space, mh_head_type(mh_read(&container->head)), mh_word_offset(word));
+  return twin_make(space, type, mh_word_offset(word));
 }
 
 PyObject *mhx_twin_nowhere(mhx_space *space) {
@@ -317,6 +338,17 @@ void mhx_twins_rolled_back(mhx_space *space) {
     i++;
   }
   mhx_orphans_rolled_back(space);
+}
+
+bool mhx_is_of(PyObject *object, const char *module_name, const char *name) {
+  PyObject *key = PyUnicode_FromString(module_name);
+  PyObject *module = key == NULL ? NULL : PyImport_GetModule(key);
+  PyObject *type = module == NULL ? NULL : PyObject_GetAttrString(module, name);
+  PyErr_Clear();
+  Py_XDECREF(key);
+  Py_XDECREF(module);
+  Py_XDECREF(type);
+  return type != NULL && (PyObject *)Py_TYPE(object) == type;
 }
 
 mh_type mhx_twin_type(mhx_space *space, PyObject *object) {

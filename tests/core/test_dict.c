@@ -234,7 +234,38 @@ static void a_full_heap_leaves_the_dict_as_it_was(void) {
   mheap_detach(heap, NULL);
 }
 
-TEST_MAIN(TEST(it_is_what_a_model_is),
+static void counting_adds_one_or_says_that_it_cannot(void) {
+  kit kit = kit_open();
+  mh_dict root = kit_root(&kit);
+  mh_key key;
+  char buffer[64];
+  uint64_t value;
+  bool counted;
+  for (unsigned n = 0; n < 60; n++) {
+    kit_key(&kit.space, n % 20, &key, buffer);
+    CHECK_EQ(mh_dict_count(&root, &key, &counted), MHEAP_OK);
+    CHECK(counted);
+    CHECK_EQ(kit_get(&root, n % 20, &value), MHEAP_OK);
+    CHECK_EQ(value, mh_word_int(n / 20 + 1));
+  }
+  kit_set(&root, 3, mh_word_int(MH_INT_MAX));
+  kit_set(&root, 4, kit_value(&kit.space, 4));
+  for (unsigned n = 3; n < 5; n++) {
+    kit_key(&kit.space, n, &key, buffer);
+    CHECK_EQ(mh_dict_count(&root, &key, &counted), MHEAP_OK);
+    CHECK(!counted);
+  }
+  CHECK_EQ(kit_get(&root, 3, &value), MHEAP_OK);
+  CHECK_EQ(value, mh_word_int(MH_INT_MAX));
+  CHECK_EQ(kit_get(&root, 4, &value), MHEAP_OK);
+  CHECK(kit_is_value(&kit.space, value, 4));
+  kit_is_sound(&kit);
+  kit_drop_root(&kit);
+  kit_close(&kit);
+}
+
+TEST_MAIN(TEST(counting_adds_one_or_says_that_it_cannot),
+          TEST(it_is_what_a_model_is),
           TEST(slots_do_not_wear_out),
           TEST(clear_frees_everything_but_the_dict),
           TEST(a_removal_is_done_or_not_after_each_store),

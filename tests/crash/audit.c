@@ -242,7 +242,8 @@ static uint64_t digest_word(audit *a, mh_space *space, uint64_t word) {
   if (mh_type_is_compound(mh_head_type(*block))) return digest_compound(a, space, word);
   switch (mh_head_type(*block)) {
     case MH_TYPE_DICT:
-    case MH_TYPE_SET: return digest_dict(a, space, mh_head_type(*block), offset);
+    case MH_TYPE_SET:
+    case MH_TYPE_COUNTER: return digest_dict(a, space, mh_head_type(*block), offset);
     case MH_TYPE_LIST:
     case MH_TYPE_DEQUE: return digest_list(a, space, mh_head_type(*block), offset);
     case MH_TYPE_BYTES:

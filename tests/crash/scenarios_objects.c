@@ -1,4 +1,4 @@
-/* scenarios_objects.c: scenarios of objects: dicts, lists, sets, deques and named roots. See scenarios.h. */
+/* scenarios_objects.c: scenarios of objects: dicts, lists, sets, counters, deques and named roots. See scenarios.h. */
 #include "objects/collect.h"
 #include "objects/compound.h"
 #include "objects/objects.h"
@@ -125,6 +125,20 @@ static void set_of(stage *s, int count) {
 static void set_of_3(stage *s) { set_of(s, 3); }
 static void set_of_8(stage *s) { set_of(s, 8); } /* as many as have tags */
 
+static void counter_of_8(stage *s) { /* as many as have tags */
+  mh_dict counter;
+  char name[40];
+  bool counted;
+  root_of(s);
+  must(s, mh_table_owner_new(&space, MH_TYPE_COUNTER, 0, &counter), "counter");
+  for (int i = 0; i < 8; i++) {
+    snprintf(name, sizeof name, "an element of some length %d", i);
+    mh_key key = key_of(name);
+    must(s, mh_dict_count(&counter, &key, &counted), "count");
+  }
+  set(s, "counter", mh_container_ref(MH_TYPE_COUNTER, counter.offset));
+}
+
 static void deque_of(stage *s, int count, uint64_t limit) {
   mh_list deque;
   root_of(s);
@@ -204,6 +218,17 @@ static void rotate(stage *s) {
   mh_list found = the_deque(s);
   must(s, mh_deque_rotate(&found, 2), "rotate");
 }
+
+static void count(stage *s, const char *name) {
+  mh_dict counter;
+  bool counted;
+  root_of(s);
+  must(s, mh_table_owner_at(&space, MH_TYPE_COUNTER, stored("counter"), &counter), "the counter");
+  mh_key key = key_of(name);
+  must(s, mh_dict_count(&counter, &key, &counted), "count");
+}
+static void count_again(stage *s) { count(s, "an element of some length 3"); }
+static void count_new(stage *s) { count(s, "an element of some length 9"); }
 
 static void insert_inline(stage *s) {
   root_of(s);
@@ -344,6 +369,8 @@ const scenario object_scenarios[] = {
     {"set_add", set_of_3, add, false, false},
     {"set_add_gets_slots", set_of_8, add, false, false},
     {"set_discard", set_of_3, discard, false, false},
+    {"counter_counts_again", counter_of_8, count_again, false, false},
+    {"counter_counts_a_new_one", counter_of_8, count_new, false, false},
     {"deque_append_to_empty", deque_of_0, push_right, false, false},
     {"deque_append", deque_of_5, push_right, false, false},
     {"deque_append_left", deque_of_5, push_left, false, false},

@@ -28,6 +28,7 @@ CONTROLS = [
     "dict_with_tags_gets_slots",
     "list_append",
     "set_add_gets_slots",
+    "counter_counts_a_new_one",
     "deque_append_drops_first",
     "attach_a_new_file",
     "arena_is_reserved_and_committed",

@@ -1,4 +1,4 @@
-"""CPython's own tests of dict, list, set and deque, run against their persistent twins.
+"""CPython's own tests of dict, list, set, deque and Counter, run against their persistent twins.
 
 The modules of the installed `test` package are executed with the type's name, its literals, or
 the attribute that names the type under test, made to store a plain container in a heap and read
@@ -72,6 +72,10 @@ class Deque(metaclass=_Factory):
     plain, twin = collections.deque, mheap.PersistentDeque
 
 
+class Counter(metaclass=_Factory):
+    plain, twin = collections.Counter, mheap.PersistentCounter
+
+
 # ---- the suites ----
 
 
@@ -118,6 +122,7 @@ def _set_up() -> dict[str, types.ModuleType]:
         "test_list": suite("test_list"),
         "test_set": suite("test_set"),
         "test_deque": suite("test_deque"),
+        "test_collections": suite("test_collections"),
     }
     suites["test_dict"].__dict__["dict"] = Dict
     suites["test_dict"].GeneralMappingTests.type2test = Dict
@@ -127,6 +132,7 @@ def _set_up() -> dict[str, types.ModuleType]:
     suites["test_set"].TestSet.basetype = builtins.set
     suites["test_deque"].__dict__["deque"] = Deque
     suites["test_deque"].TestSequence.type2test = Deque
+    suites["test_collections"].__dict__["Counter"] = Counter
     return suites
 
 

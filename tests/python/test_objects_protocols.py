@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,6 +50,14 @@ KINDS = [
         lambda x: deque([x]),
         lambda q: q[0],
         deque,
+    ),
+    Kind(
+        "counter",
+        lambda: Counter({"id": 3, LONG: 2, (1, LONG): -1}),
+        lambda c, x: c.update([x, x]),
+        lambda x: Counter({"x": x}),
+        lambda c: c["x"],
+        Counter,
     ),
 ]
 NESTING = [kind for kind in KINDS if kind.nest is not None]

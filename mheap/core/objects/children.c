@@ -22,6 +22,7 @@ bool mh_type_is_known(mh_type type) {
     case MH_TYPE_LIST:
     case MH_TYPE_SET:
     case MH_TYPE_DEQUE:
+    case MH_TYPE_COUNTER:
     case MH_TYPE_ARRAY:
     case MH_TYPE_TABLE:
     case MH_TYPE_ITEMS:

@@ -253,6 +253,30 @@ mheap_err mh_dict_add(mh_dict *dict, const mh_key *key, uint64_t value, uint64_t
   return found;
 }
 
+mheap_err mh_dict_insert(mh_dict *dict, const mh_key *key, uint64_t value) {
+  mh_container *container;
+  const mh_table *table;
+  mheap_err failed = table_to_insert(dict, &container, &table);
+  return failed ? failed : insert(dict, container, key, value);
+}
+
+mheap_err mh_dict_count(mh_dict *dict, const mh_key *key, bool *counted) {
+  mh_container *container;
+  const mh_table *table;
+  uint32_t index;
+  *counted = true;
+  mheap_err found = table_to_insert(dict, &container, &table);
+  if (found) return found;
+  if (table == NULL) return insert(dict, container, key, mh_word_int(1));
+  found = mh_table_find(dict->space, table, key, &index);
+  if (found == MHEAP_ERR_NOT_FOUND) return insert(dict, container, key, mh_word_int(1));
+  if (found) return found;
+  uint64_t count = table->entries[index].value;
+  *counted = mh_word_tag(count) == MH_TAG_INT && mh_word_to_int(count) < MH_INT_MAX;
+  if (*counted) mh_store(&table->entries[index].value, mh_word_int(mh_word_to_int(count) + 1));
+  return MHEAP_OK;
+}
+
 /* Makes the entry dead: the last one by lowering `used` to behind the last live one, so that
    each dead entry is passed over once; others in steps. */
 static void unpublish(const mh_table *table, const mh_table_counts *counts, uint32_t index) {

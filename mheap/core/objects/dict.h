@@ -13,7 +13,7 @@ typedef struct mh_dict {
   mh_space *space;
   uint64_t offset;
   uint64_t birth;
-  mh_type type;  /* DICT or SET */
+  mh_type type;  /* DICT, SET or COUNTER */
   bool writable; /* confirmed to be a block in use */
   /* the cache: of the container's part when it was last looked at */
   const mh_region *region;
@@ -45,6 +45,11 @@ static inline mheap_err mh_dict_get(mh_dict *dict, const mh_key *key, uint64_t *
 mheap_err mh_dict_set(mh_dict *dict, const mh_key *key, uint64_t value);
 /* Inserts, unless the key is there: then *there is what it leads to, and `value` still the caller's. */
 mheap_err mh_dict_add(mh_dict *dict, const mh_key *key, uint64_t value, uint64_t *there);
+/* Inserts a key that was just looked for, and is not there: nothing has changed the dict since. */
+mheap_err mh_dict_insert(mh_dict *dict, const mh_key *key, uint64_t value);
+/* Adds 1 to the int that the key leads to, or inserts the key with a 1, by one look-up. False in *counted: it
+   leads to another value than an int, or to one that is too large to be inline. */
+mheap_err mh_dict_count(mh_dict *dict, const mh_key *key, bool *counted);
 /* Removes. MHEAP_ERR_NOT_FOUND as mh_dict_get. */
 mheap_err mh_dict_delete(mh_dict *dict, const mh_key *key);
 mheap_err mh_dict_clear(mh_dict *dict);

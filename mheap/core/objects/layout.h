@@ -8,9 +8,9 @@
      value      an 8-byte word: the lowest four bits are its tag, the rest its payload
      reference  a value whose payload is the offset of an object
      object     a block that begins with a head word: reference count, type, length
-     container  an object that holds values, or cells: dict, list, set, deque, array
-     part       a block that belongs to exactly one container: the table of a dict or set, the
-                items of a list or deque, the cells of an array
+     container  an object that holds values, or cells: dict, list, set, deque, counter, array
+     part       a block that belongs to exactly one container: the table of a dict, set or counter,
+                the items of a list or deque, the cells of an array
      absent     the word 0: no value here
 
    Single-store rule: each operation is published by one aligned store, and what that makes
@@ -79,6 +79,7 @@ typedef enum mh_type {
   MH_TYPE_LIST = 0x41,
   MH_TYPE_SET = 0x42,
   MH_TYPE_DEQUE = 0x43,
+  MH_TYPE_COUNTER = 0x44,
   MH_TYPE_ARRAY = 0x46,
   MH_TYPE_TABLE = 0x80, /* parts: 0x80 to 0xbf */
   MH_TYPE_ITEMS = 0x81,
@@ -220,6 +221,9 @@ typedef struct mh_table_block {
 
 /* ---- set ---------------------------------------------------------------------
    A dict whose values are all MH_CONST_NONE: the same table, the same stores. */
+
+/* ---- counter -----------------------------------------------------------------
+   A dict: the same table, the same stores. Its values are counts, mostly: any value may be one. */
 
 /* ---- list --------------------------------------------------------------------
    The items are words[start] to words[start + count - 1].

@@ -46,12 +46,14 @@ static inline uint64_t mh_head(uint32_t count, mh_type type, uint64_t length) {
 }
 
 static inline bool mh_type_is_container(mh_type type) {
-  return (type >= MH_TYPE_DICT && type <= MH_TYPE_DEQUE) || type == MH_TYPE_ARRAY;
+  return (type >= MH_TYPE_DICT && type <= MH_TYPE_COUNTER) || type == MH_TYPE_ARRAY;
 }
 /* Has such a container a value beside its part, in container.word? */
 static inline bool mh_type_has_word(mh_type type) { return type == MH_TYPE_ARRAY; }
 /* Is the part of such a container a table? */
-static inline bool mh_type_has_table(mh_type type) { return type == MH_TYPE_DICT || type == MH_TYPE_SET; }
+static inline bool mh_type_has_table(mh_type type) {
+  return type == MH_TYPE_DICT || type == MH_TYPE_SET || type == MH_TYPE_COUNTER;
+}
 /* The reference to a container. */
 static inline uint64_t mh_container_ref(mh_type type, uint64_t offset) {
   switch (type) {
@@ -75,7 +77,8 @@ static inline bool mh_tag_holds(mh_tag tag, mh_type type) {
     case MH_TAG_SET_REF: return type == MH_TYPE_SET;
     case MH_TAG_OTHER_REF:
       return type == MH_TYPE_BYTEARRAY || type == MH_TYPE_COMPLEX || type == MH_TYPE_FROZENSET ||
-             type == MH_TYPE_EXTENDED || type == MH_TYPE_DEQUE || type == MH_TYPE_ARRAY;
+             type == MH_TYPE_EXTENDED || type == MH_TYPE_DEQUE || type == MH_TYPE_COUNTER ||
+             type == MH_TYPE_ARRAY;
     default: return false;
   }
 }
