@@ -50,6 +50,8 @@ static int try_all(mh_region *region, const want *list, int count) {
 
 bool mh_region_lock_unused(int fd) { return mh_os_lock(fd, WRITER, true) == 0; }
 
+int mh_region_hold_off_writers(int fd) { return mh_os_lock(fd, WRITER, false); }
+
 bool mh_region_lock_writer(int fd) { return mh_os_locked_range(fd, WRITER, 1); }
 
 int mh_region_pin(int fd, uint64_t generation) { return mh_os_lock(fd, PINS + generation, false); }
