@@ -98,6 +98,7 @@ if TYPE_CHECKING:
     from mheap import arenas, kinds, subprocs
     from mheap._collect import Collected
     from mheap._commits import Dirty
+    from mheap._dump import dump, restore
     from mheap._values import Pickled, register, register_enum
     from mheap.objects import PersistentDeque, PersistentDict, PersistentList, PersistentSet, to_python
 
@@ -153,6 +154,7 @@ __all__ = [
     "collect",
     "commit",
     "detach",
+    "dump",
     "errno",
     "findbase",
     "free",
@@ -182,6 +184,7 @@ __all__ = [
     "register_enum",
     "register_error",
     "register_output",
+    "restore",
     "rollback",
     "setkey",
     "stats",
@@ -212,6 +215,10 @@ def __getattr__(name: str) -> object:
         from mheap import _values
 
         return getattr(_values, name)
+    if name in ("dump", "restore"):
+        from mheap import _dump
+
+        return getattr(_dump, name)
     if name == "Dirty":
         from mheap import _commits
 

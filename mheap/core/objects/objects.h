@@ -9,6 +9,8 @@
 /* The dict behind heap.root: superblock.root. Without one, `create` makes it, which needs a
    heap that can be written; otherwise MHEAP_ERR_NOT_FOUND, without setting an error. */
 mheap_err mh_root(mh_space *space, bool create, mh_dict *dict);
+/* The dict that the reference leads to is the root of a heap that has none, which takes it over. */
+void mh_root_set(mh_space *space, uint64_t word);
 
 /* Named roots are changed by threads that nobody excludes; not while this is held. The first lock in
    the order. */

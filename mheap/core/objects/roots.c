@@ -29,6 +29,10 @@ mheap_err mh_root(mh_space *space, bool create, mh_dict *dict) {
   return stored_dict(space, &space->region->super->root, create, dict);
 }
 
+void mh_root_set(mh_space *space, uint64_t word) {
+  mh_store(&space->region->super->root, mh_word_offset(word));
+}
+
 /* ---- named roots ---- */
 
 static mheap_err bad_name(mheap *heap, const char *what) {
