@@ -99,6 +99,7 @@ if TYPE_CHECKING:
     from mheap._collect import Collected
     from mheap._commits import Dirty
     from mheap._compact import Compacted, Extent, compact
+    from mheap._dump import dump, restore
     from mheap._values import Pickled, register, register_enum
     from mheap.counter import PersistentCounter
     from mheap.objects import PersistentDeque, PersistentDict, PersistentList, PersistentSet, to_python
@@ -159,6 +160,7 @@ __all__ = [
     "commit",
     "compact",
     "detach",
+    "dump",
     "errno",
     "findbase",
     "free",
@@ -188,6 +190,7 @@ __all__ = [
     "register_enum",
     "register_error",
     "register_output",
+    "restore",
     "rollback",
     "setkey",
     "stats",
@@ -222,6 +225,10 @@ def __getattr__(name: str) -> object:
         from mheap import _values
 
         return getattr(_values, name)
+    if name in ("dump", "restore"):
+        from mheap import _dump
+
+        return getattr(_dump, name)
     if name == "Dirty":
         from mheap import _commits
 

@@ -62,6 +62,9 @@ mheap_err mh_heap_would_lose(mheap *heap, mheap_dirty *dirty);
 /* Will it stay if all is undone since the last commit? */
 bool mh_heap_is_committed(const mheap *heap);
 mheap_err mh_heap_commit(mheap *heap, bool durable, const struct mh_commit_wait *wait);
+/* mheap_dump; `wait` as for a commit: called once all of the heap was read, also where that failed. */
+mheap_err mh_heap_dump(mheap *heap, const char *path, const mheap_dump_options *options,
+                       const struct mh_commit_wait *wait);
 
 /* ---- allocation without hooks; the public functions are these when none are on ---- */
 void *mh_heap_malloc(mheap *heap, size_t size, size_t alignment);

@@ -34,6 +34,7 @@
 /* ---- superblock ----------------------------------------------------------- */
 
 #define MH_MAGIC "\x93mheap\r\n"        /* 8 bytes; CR LF and the high bit catch text-mode copies */
+#define MH_UNFINISHED "\x93mhdump\n"   /* 8 bytes: a dump that is not complete, or never was */
 #define MH_FORMAT_VERSION 1
 #define MH_BYTE_ORDER 0x0102030405060708 /* read swapped: the file is of the other byte order */
 #define MH_KEYS 1024                     /* numbered roots */

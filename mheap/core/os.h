@@ -39,6 +39,12 @@ int mh_os_real_path(const char *path, char *buffer);
 int mh_os_open(const char *path, bool writable, bool create, int *fd);
 /* The same for a new file, writable: EEXIST where there is one, or a link. */
 int mh_os_create(const char *path, int *fd);
+/* The same for one that is there, writable: ELOOP for a link. */
+int mh_os_open_no_link(const char *path, int *fd);
+/* One file gets the name of another, which it replaces, or else EEXIST. */
+int mh_os_rename(const char *from, const char *to, bool replace);
+/* Who may read and write the one may do so with the other. */
+int mh_os_copy_permissions(int from, int to);
 /* Makes the name of a file that was just made durable: syncs its directory. 0 also where that may not be
    opened, or cannot be synced. */
 int mh_os_sync_name(const char *path);

@@ -139,6 +139,26 @@ int mh_os_create(const char *path, int *fd) {
   return above_standard_streams(fd);
 }
 
+int mh_os_open_no_link(const char *path, int *fd) {
+  *fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW);
+  return above_standard_streams(fd);
+}
+
+/* Where a file system knows no renaming without replacing, two names for a moment do as well. */
+int mh_os_rename(const char *from, const char *to, bool replace) {
+  if (replace) return rename(from, to) == 0 ? 0 : errno;
+  if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return 0;
+  if (errno != EINVAL && errno != ENOSYS) return errno;
+  if (link(from, to) != 0) return errno;
+  return unlink(from) == 0 ? 0 : errno;
+}
+
+int mh_os_copy_permissions(int from, int to) {
+  struct stat st;
+  if (fstat(from, &st) != 0) return errno;
+  return fchmod(to, st.st_mode & 0777) == 0 ? 0 : errno;
+}
+
 int mh_os_remove(const char *path) { return unlink(path) == 0 ? 0 : errno; }
 
 int mh_os_reopen(int fd, bool writable, int *own, bool *shared) {

@@ -239,7 +239,8 @@ static mheap_err check_state(mh_region *region, const mh_superblock *super, cons
   region->state_found = (mheap_state)super->state;
   if (super->state == MH_STATE_SEALED && mh_mode_writes(region->mode))
     return mh_fail(error, MHEAP_ERR_READ_ONLY,
-                   "%s: sealed: a dump is never written again; attach it with mode readonly or scratch",
+                   "%s: sealed: a dump is never written again; attach it with mode readonly or "
+                   "scratch, or make a heap of it that is (`mheap restore`)",
                    region->path);
   if (super->size == 0 && !mh_mode_writes(region->mode))
     return mh_fail(error, MHEAP_ERR_NOT_A_HEAP,

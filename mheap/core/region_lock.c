@@ -61,6 +61,7 @@ int mh_region_lock_alone(int fd, double timeout) {
   }
   return failed;
 }
+int mh_region_hold_off_writers(int fd) { return mh_os_lock(fd, WRITER, false); }
 
 bool mh_region_lock_writer(int fd) { return mh_os_locked_range(fd, WRITER, 1); }
 

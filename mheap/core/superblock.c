@@ -46,6 +46,9 @@ void mh_superblock_make(mh_superblock *super, uint64_t max_size) {
 static uint64_t swapped(uint64_t value) { return __builtin_bswap64(value); }
 
 static mheap_err check_magic(const mh_identity *id, size_t got, const char *path, mheap_error *error) {
+  if (got >= sizeof id->magic && memcmp(id->magic, MH_UNFINISHED, sizeof id->magic) == 0)
+    return mh_fail(error, MHEAP_ERR_NOT_A_HEAP,
+                   "%s: a dump that was not finished, or is not yet; dump again, which clears it away", path);
   if (got < sizeof id->magic || memcmp(id->magic, MH_MAGIC, sizeof id->magic) != 0) {
     mh_fail(error, MHEAP_ERR_NOT_A_HEAP,
             "%s: not a heap: it begins with other bytes than a heap's magic number; "

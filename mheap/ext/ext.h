@@ -288,6 +288,8 @@ extern PyMethodDef mhx_readers_methods[], mhx_readers_functions[];
 extern PyMethodDef mhx_journal_functions[];
 extern PyMethodDef mhx_values_functions[];
 extern PyMethodDef mhx_compact_functions[];
+extern PyMethodDef mhx_dump_methods[], mhx_dump_functions[];
+extern PyMethodDef mhx_fill_functions[];
 
 /* ---- an exception that is set while something else is done ---------------------------------- */
 

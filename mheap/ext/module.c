@@ -6,12 +6,12 @@
 mhx_state *mhx_state_of(PyObject *module) { return PyModule_GetState(module); }
 
 static int add_functions(PyObject *module) {
-  PyMethodDef *tables[] = {mhx_attach_functions,  mhx_heap_functions,     mhx_blocks_functions,
-                           mhx_roots_functions,   mhx_guard_functions,    mhx_stats_functions,
-                           mhx_view_functions,    mhx_heaps_functions,    mhx_arenas_functions,
-                           mhx_kinds_functions,   mhx_extended_functions, mhx_stats_print_functions,
-                           mhx_subprocs_functions, mhx_commits_functions, mhx_readers_functions,
-                           mhx_journal_functions, mhx_values_functions, mhx_compact_functions};
+  PyMethodDef *tables[] = {
+      mhx_attach_functions,   mhx_heap_functions,    mhx_blocks_functions,   mhx_roots_functions,
+      mhx_guard_functions,    mhx_stats_functions,   mhx_view_functions,     mhx_heaps_functions,
+      mhx_arenas_functions,   mhx_kinds_functions,   mhx_extended_functions, mhx_stats_print_functions,
+      mhx_subprocs_functions, mhx_commits_functions, mhx_readers_functions,  mhx_journal_functions,
+      mhx_values_functions,   mhx_compact_functions, mhx_dump_functions,     mhx_fill_functions};
   for (size_t i = 0; i < Py_ARRAY_LENGTH(tables); i++)
     if (PyModule_AddFunctions(module, tables[i]) < 0) return -1;
   return 0;
@@ -24,8 +24,7 @@ static int add_types(PyObject *module, mhx_state *state) {
   if (state->view_type == NULL) return -1;
   state->arena_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &mhx_arena_spec, NULL);
   if (state->arena_type == NULL || PyModule_AddType(module, state->arena_type) < 0) return -1;
-  state->transaction_type =
-      (PyTypeObject *)PyType_FromModuleAndSpec(module, &mhx_transaction_spec, NULL);
+  state->transaction_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &mhx_transaction_spec, NULL);
   if (state->transaction_type == NULL || PyModule_AddType(module, state->transaction_type) < 0) return -1;
   if (mhx_stats_init(module, state) < 0 || mhx_extended_init(module, state) < 0) return -1;
   if (mhx_journal_init(module, state) < 0) return -1;

@@ -16,6 +16,8 @@ uint64_t *mh_root_field(const mheap *heap);
 /* The handle of the first named heap from row *row on, which becomes the row behind it; NULL: there are no
    more, or *failed. */
 mheap *mh_named_next(mh_region *region, uint32_t *row, mheap_err *failed, mheap_error *error);
+/* The dict that the reference leads to is the root of a heap that has none, which takes it over. */
+void mh_root_set(mh_space *space, uint64_t word);
 
 /* Named roots are changed by threads that nobody excludes; not while this is held. The first lock in
    the order. */

@@ -49,6 +49,10 @@ mheap_err mh_root(mh_space *space, bool create, mh_dict *dict) {
   return failed ? failed : stored_dict(space, field, create, dict);
 }
 
+void mh_root_set(mh_space *space, uint64_t word) {
+  mh_store(&space->region->super->root, mh_word_offset(word));
+}
+
 /* ---- named roots ---- */
 
 static mheap_err bad_name(mheap *heap, const char *what) {

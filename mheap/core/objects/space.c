@@ -1,10 +1,22 @@
 /* space.c: see space.h. */
 #include "collect.h"
 #include "space.h"
+#include "superblock.h"
 
 void mh_space_init(mh_space *space, mheap *heap) {
   *space = (mh_space){.heap = heap, .region = heap->region};
   memcpy(space->seed, heap->region->super->identity.hash_seed, sizeof space->seed);
+}
+
+mheap_err mh_space_set_seed(mh_space *space, const void *seed) {
+  mh_superblock *super = space->region->super;
+  if (!space->region->anonymous || super->root != 0 || super->names != 0)
+    return mh_fail(mh_error(space->heap), MHEAP_ERR_ARGUMENT, "%s: the hash seed is for ever",
+                   space->region->path);
+  memcpy(super->identity.hash_seed, seed, sizeof space->seed);
+  mh_superblock_sum(&super->identity);
+  memcpy(space->seed, seed, sizeof space->seed);
+  return MHEAP_OK;
 }
 
 mheap_err mh_corrupt(mh_space *space, uint64_t offset, const char *what, uint64_t expected, uint64_t found) {

@@ -32,6 +32,9 @@ static inline mheap_err mh_space_writable(mh_space *space) {
   return begun && mh_region_writable(region) && !region->cut ? MHEAP_OK : mh_heap_writable(space->heap);
 }
 
+/* Of memory that holds no key yet: what keys are hashed with. */
+mheap_err mh_space_set_seed(mh_space *space, const void *seed);
+
 /* A contradiction in the file: sets the heap's error. */
 mheap_err mh_corrupt(mh_space *space, uint64_t offset, const char *what, uint64_t expected, uint64_t found);
 

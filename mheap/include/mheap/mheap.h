@@ -548,6 +548,7 @@ MHEAP_API mheap_err mheap_mtrace(mheap *heap, FILE *file);
 
 #include "mheap/commits.h"
 #include "mheap/compact.h"
+#include "mheap/dumps.h"
 #include "mheap/extended.h"
 #include "mheap/kinds.h"
 #include "mheap/subprocs.h"
