@@ -79,8 +79,6 @@ bool mh_os_shares_blocks(int fd);
 int mh_os_create_beside(const char *path, int *fd, bool *named);
 /* Gives a file without a name this one. EEXIST: there is one. */
 int mh_os_give_name(int fd, const char *path);
-/* At once: whoever opens `to` gets the one file or the other. */
-int mh_os_rename(const char *from, const char *to);
 /* Owner, permissions, access lists and attributes of users. */
 int mh_os_copy_access(int from, int to);
 

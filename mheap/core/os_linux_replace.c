@@ -49,8 +49,6 @@ int mh_os_give_name(int fd, const char *path) {
   return linkat(AT_FDCWD, link, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
 }
 
-int mh_os_rename(const char *from, const char *to) { return rename(from, to) == 0 ? 0 : errno; }
-
 /* ---- who may do what with it ---- */
 
 /* Room for all names, and for one value. */

@@ -57,7 +57,7 @@ mheap_err mh_replacement_finish(mh_replacement *it, mheap_error *error) {
   int failed = it->named ? 0 : mh_os_give_name(it->fd, it->name);
   if (failed) return in_the_way(it, failed, error);
   it->named = true;
-  failed = mh_os_rename(it->name, it->path);
+  failed = mh_os_rename(it->name, it->path, true);
   if (failed) return fail(it, failed, "putting the new file in its place", error);
   it->named = false;
   failed = mh_os_sync_name(it->path);
