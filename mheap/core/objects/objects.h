@@ -4,6 +4,7 @@
 #define MHEAP_OBJECTS_OBJECTS_H
 
 #include "deque.h"
+#include "ends.h"
 #include "set.h"
 
 /* The dict behind heap.root: superblock.root. Without one, `create` makes it, which needs a
