@@ -218,6 +218,22 @@ static inline int mhx_key_look(mhx_twin *twin, PyObject *object, mhx_key *key, m
   return 1;
 }
 
+/* Is it an int that needs no block, nor Python code to be made of? Most are: fast. */
+static inline bool mhx_inline_int(PyObject *object, uint64_t *word) {
+  if (!PyLong_CheckExact(object)) return false;
+#if PY_VERSION_HEX >= 0x030C0000
+  const PyLongObject *number = (const PyLongObject *)object;
+  if (!PyUnstable_Long_IsCompact(number)) return false;
+  *word = mh_word_int(PyUnstable_Long_CompactValue(number));
+#else
+  int overflow;
+  long long value = PyLong_AsLongLongAndOverflow(object, &overflow);
+  if (overflow != 0 || !mh_int_fits(value)) return false;
+  *word = mh_word_int(value);
+#endif
+  return true;
+}
+
 /* A scalar as a value with one reference. 1: made; 0: no scalar; -1: an exception. */
 int mhx_scalar(mhx_space *space, PyObject *object, uint64_t *word);
 /* Values made and not yet published, with one reference each, and the containers that were
@@ -281,6 +297,19 @@ static inline PyObject *mhx_items_get(PyObject *self, Py_ssize_t index, const ch
   if ((uint64_t)index < items.count) return mhx_from_word(space, items.words[index]);
   PyErr_SetString(PyExc_IndexError, beyond);
   return NULL;
+}
+/* Of what mh_ends_peek finds, which runs no Python code. False: take a closer look. */
+static inline bool mhx_items_pop(mhx_twin *twin, mh_end end, PyObject **item) {
+  uint64_t word;
+  mhx_space *space = mhx_twin_space(twin);
+  *item = NULL;
+  if (space == NULL) return true;
+  if (!mh_ends_peek(&twin->of.list, end, &word)) return false;
+  *item = mhx_from_word(space, word);
+  if (*item == NULL) return true;
+  mh_ends_drop(&twin->of.list, end);
+  twin->changes++;
+  return true;
 }
 int mhx_items_set(mhx_twin *twin, uint64_t index, PyObject *value, const char *beyond);
 int mhx_items_delete(mhx_twin *twin, uint64_t from, uint64_t count, const char *beyond);

@@ -89,6 +89,11 @@ static PyObject *push_one(PyObject *self, PyObject *value, mh_end end) {
   mhx_twin *twin = (mhx_twin *)self;
   mhx_space *space = mhx_twin_space(twin);
   mhx_words words;
+  if (space != NULL && mhx_inline_int(value, &words.one) && mh_deque_has_no_limit(&twin->of.list) &&
+      mh_ends_push(&twin->of.list, end, words.one)) {
+    changed(twin);
+    Py_RETURN_NONE;
+  }
   if (space == NULL || mhx_value(space, value, &words) < 0) return NULL;
   if (push(twin, space, end, &words) < 0) return NULL;
   Py_RETURN_NONE;
@@ -175,6 +180,8 @@ static int deque_ass_subscript(PyObject *self, PyObject *index, PyObject *value)
 /* Making the object may run finalizers, which may change the deque: then it is another that goes. */
 static PyObject *pop(PyObject *self, mh_end end) {
   mhx_twin *twin = (mhx_twin *)self;
+  PyObject *last;
+  if (mhx_items_pop(twin, end, &last)) return last;
   for (;;) {
     mh_items items;
     mhx_space *space = mhx_items_open(self, &items);

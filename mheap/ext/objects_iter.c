@@ -15,6 +15,7 @@ typedef struct mhx_iter {
   uint64_t undone; /* the same: how often the heap was rolled back */
   mh_table_counts counts;
   uint64_t changes; /* the same: what the twin counted */
+  PyObject *item;   /* of a dict's items: the pair given last, for the next if nobody else has it by then */
 } mhx_iter;
 
 static PyObject *iter_new(mhx_twin *twin, int type, int kind, bool reversed) {
@@ -28,6 +29,7 @@ static PyObject *iter_new(mhx_twin *twin, int type, int kind, bool reversed) {
   iter->kind = kind;
   iter->reversed = reversed;
   iter->index = 0;
+  iter->item = NULL;
   return (PyObject *)iter;
 }
 
@@ -40,12 +42,14 @@ static void iter_dealloc(PyObject *self) {
   PyTypeObject *type = Py_TYPE(self);
   keep_no_more((mhx_iter *)self);
   Py_XDECREF(((mhx_iter *)self)->twin);
+  Py_XDECREF(((mhx_iter *)self)->item);
   type->tp_free(self);
   Py_DECREF(type);
 }
 
 static PyObject *exhausted(mhx_iter *iter) {
   keep_no_more(iter);
+  Py_CLEAR(iter->item);
   Py_CLEAR(iter->twin);
   return NULL;
 }
@@ -73,6 +77,12 @@ PyObject *mhx_dict_iterator(mhx_twin *twin, int kind, bool reversed) {
   return (PyObject *)iter;
 }
 
+static int has_changed(const mhx_iter *iter) {
+  bool is_set = iter->twin->of.dict.type == MH_TYPE_SET;
+  PyErr_Format(PyExc_RuntimeError, "%s changed during iteration", is_set ? "set" : "dictionary");
+  return -1;
+}
+
 /* The next entry. 1: *entry; 0: there is none; -1: an exception. */
 static int next_entry(mhx_iter *iter, mhx_space **space, mh_entry *entry) {
   const mh_table *table;
@@ -82,11 +92,8 @@ static int next_entry(mhx_iter *iter, mhx_space **space, mh_entry *entry) {
   if (dict_state(iter->twin, &table, &counts)) return mhx_failed(*space);
   if ((table == NULL ? 0 : table->offset) != iter->part || counts.used != iter->counts.used ||
       counts.live != iter->counts.live || iter->changes != iter->twin->changes ||
-      iter->undone != (*space)->undone) {
-    bool is_set = iter->twin->of.dict.type == MH_TYPE_SET;
-    PyErr_Format(PyExc_RuntimeError, "%s changed during iteration", is_set ? "set" : "dictionary");
-    return -1;
-  }
+      iter->undone != (*space)->undone)
+    return has_changed(iter);
   while (iter->reversed ? iter->index > 0 : iter->index < counts.used) {
     uint32_t i = (uint32_t)(iter->reversed ? --iter->index : iter->index++);
     if (!mh_table_is_live(table, &counts, i)) continue;
@@ -96,18 +103,35 @@ static int next_entry(mhx_iter *iter, mhx_space **space, mh_entry *entry) {
   return 0;
 }
 
-static PyObject *item_of(mhx_space *space, const mh_entry *entry) {
-  PyObject *key = mhx_from_key(space, entry->key);
-  PyObject *value = key == NULL ? NULL : mhx_from_word(space, entry->value);
-  PyObject *item = value == NULL ? NULL : PyTuple_New(2);
-  if (item == NULL) {
-    Py_XDECREF(key);
-    Py_XDECREF(value);
-    return NULL;
-  }
+/* The pair of before, of which only the iterator knows, with other items; as dict's own iterators do. What
+   it had before goes last, since that may run Python code. */
+static PyObject *pair_anew(PyObject *item, PyObject *key, PyObject *value) {
+  PyObject *old_key = PyTuple_GET_ITEM(item, 0), *old_value = PyTuple_GET_ITEM(item, 1);
+  Py_INCREF(item);
   PyTuple_SET_ITEM(item, 0, key);
   PyTuple_SET_ITEM(item, 1, value);
+  Py_DECREF(old_key);
+  Py_DECREF(old_value);
+  /* The collector of Python lets go of a pair of what it need not know; this one may hold a container. */
+  if (!PyObject_GC_IsTracked(item)) PyObject_GC_Track(item);
   return item;
+}
+
+static PyObject *pair(mhx_iter *iter, PyObject *key, PyObject *value) {
+  if (iter->item != NULL && Py_REFCNT(iter->item) == 1) return pair_anew(iter->item, key, value);
+  PyObject *item = PyTuple_New(2);
+  if (item == NULL) return Py_DECREF(key), Py_DECREF(value), NULL;
+  PyTuple_SET_ITEM(item, 0, key);
+  PyTuple_SET_ITEM(item, 1, value);
+  Py_XSETREF(iter->item, Py_NewRef(item));
+  return item;
+}
+
+static PyObject *item_of(mhx_iter *iter, mhx_space *space, const mh_entry *entry) {
+  PyObject *key = mhx_from_key(space, entry->key);
+  PyObject *value = key == NULL ? NULL : mhx_from_word(space, entry->value);
+  if (value == NULL) return Py_XDECREF(key), NULL;
+  return pair(iter, key, value);
 }
 
 static PyObject *dict_iter_next(PyObject *self) {
@@ -115,7 +139,7 @@ static PyObject *dict_iter_next(PyObject *self) {
   mhx_space *space;
   mh_entry entry = {0};
   if (iter->twin == NULL || next_entry(iter, &space, &entry) <= 0) return exhausted(iter);
-  if (iter->kind == 2) return item_of(space, &entry);
+  if (iter->kind == 2) return item_of(iter, space, &entry);
   return iter->kind == 0 ? mhx_from_key(space, entry.key) : mhx_from_word(space, entry.value);
 }
 
@@ -211,6 +235,7 @@ static PyObject *again(const mhx_iter *iter) {
   *copy = *iter;
   *(PyObject *)copy = head;
   copy->kept = false;
+  copy->item = NULL;
   Py_XINCREF(copy->twin);
   return (PyObject *)copy;
 }

@@ -152,6 +152,9 @@ static PyObject *list_append(PyObject *self, PyObject *value) {
   mhx_twin *twin = (mhx_twin *)self;
   mhx_space *space = mhx_twin_space(twin);
   mhx_words words;
+  if (space != NULL && mhx_inline_int(value, &words.one) &&
+      mh_ends_push(&twin->of.list, MH_RIGHT, words.one))
+    Py_RETURN_NONE;
   if (space == NULL || mhx_value(space, value, &words) < 0) return NULL;
   if (mh_list_append(&twin->of.list, words.words[0])) return mhx_words_failed(space, &words), NULL;
   mhx_words_taken(&words);
@@ -175,6 +178,8 @@ static PyObject *list_extend(PyObject *self, PyObject *iterable) {
 
 static PyObject *list_pop(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
   if (nargs > 1) return mhx_arity("pop", 1, nargs);
+  PyObject *last;
+  if (nargs == 0 && mhx_items_pop((mhx_twin *)self, MH_RIGHT, &last)) return last;
   Py_ssize_t at = nargs == 0 ? -1 : PyNumber_AsSsize_t(args[0], PyExc_IndexError);
   if (nargs == 1 && at == -1 && PyErr_Occurred()) return NULL;
   mh_items items;

@@ -8,6 +8,14 @@ typedef struct model {
   unsigned count, most;
 } model;
 
+static unsigned ends; /* items that came and went by ends.h */
+
+/* Half of them refer to nothing. */
+static uint64_t value_of(mh_space *space, unsigned n) { return n % 2 ? mh_word_int(n) : kit_value(space, n); }
+static bool is_value(mh_space *space, uint64_t word, unsigned n) {
+  return n % 2 ? word == mh_word_int(n) : kit_is_value(space, word, n);
+}
+
 static mh_list rooted_deque(kit *kit, uint64_t limit) {
   mh_dict root = kit_root(kit);
   mh_list deque;
@@ -21,7 +29,7 @@ static void compare(mh_list *deque, const model *model) {
   CHECK_EQ(mh_list_items(deque, &items), MHEAP_OK);
   if (!CHECK_EQ(items.count, model->count)) return;
   for (unsigned i = 0; i < model->count; i++)
-    if (!CHECK(kit_is_value(deque->space, items.words[i], model->value[i]))) return;
+    if (!CHECK(is_value(deque->space, items.words[i], model->value[i]))) return;
 }
 
 static void model_push(model *model, mh_end end, const unsigned *values, unsigned count) {
@@ -45,15 +53,28 @@ static void push(mh_list *deque, model *model) {
   unsigned values[5], count = kit_random(model->most < 5 ? model->most + 1 : 6);
   uint64_t words[5];
   if (model->most == MOST && model->count > MOST - 5) return; /* that one has no limit */
-  for (unsigned i = 0; i < count; i++) words[i] = kit_value(deque->space, values[i] = kit_random(100000));
-  CHECK_EQ(mh_deque_push(deque, end, words, count), MHEAP_OK);
+  for (unsigned i = 0; i < count; i++) words[i] = value_of(deque->space, values[i] = kit_random(100000));
+  bool plain = count == 1 && !mh_word_is_ref(words[0]) && mh_deque_has_no_limit(deque);
+  if (plain && mh_ends_push(deque, end, words[0])) ends++;
+  else CHECK_EQ(mh_deque_push(deque, end, words, count), MHEAP_OK);
   model_push(model, end, values, count);
+}
+
+static bool pop_by_its_end(mh_list *deque, const model *model, bool left) {
+  uint64_t word;
+  if (!mh_ends_peek(deque, left ? MH_LEFT : MH_RIGHT, &word)) return false;
+  CHECK(!mh_word_is_ref(word) && model->count > 1);
+  CHECK(is_value(deque->space, word, model->value[left ? 0 : model->count - 1]));
+  mh_ends_drop(deque, left ? MH_LEFT : MH_RIGHT);
+  ends++;
+  return true;
 }
 
 static void pop(mh_list *deque, model *model) {
   if (model->count == 0) return;
   bool left = kit_random(2);
-  CHECK_EQ(mh_list_splice(deque, left ? 0 : model->count - 1, 1, NULL, 0), MHEAP_OK);
+  if (!pop_by_its_end(deque, model, left))
+    CHECK_EQ(mh_list_splice(deque, left ? 0 : model->count - 1, 1, NULL, 0), MHEAP_OK);
   model->count--;
   if (left) memmove(model->value, model->value + 1, model->count * sizeof *model->value);
 }
@@ -85,7 +106,11 @@ static void is_what_a_model_is(unsigned most) {
   kit_close(&kit);
 }
 
-static void it_is_what_a_model_is(void) { is_what_a_model_is(MOST); }
+static void it_is_what_a_model_is(void) {
+  ends = 0;
+  is_what_a_model_is(MOST);
+  CHECK(ends > 1000);
+}
 
 static void with_a_limit_it_is_what_a_model_is(void) {
   for (unsigned most = 1; most < 40; most += most < 4 ? 1 : 7) is_what_a_model_is(most);
@@ -143,6 +168,30 @@ static void more_words_than_the_limit_are_refused(void) {
   kit_close(&kit);
 }
 
+/* Whatever the file says: what contradicts itself is left to the careful ones. */
+static void the_ends_of_items_that_contradict_themselves_are_left_alone(void) {
+  kit kit = kit_open();
+  mh_list deque = rooted_deque(&kit, 0);
+  uint64_t words[3] = {mh_word_int(1), mh_word_int(2), mh_word_int(3)}, word;
+  CHECK_EQ(mh_deque_push(&deque, MH_RIGHT, words, 3), MHEAP_OK);
+  CHECK(mh_ends_peek(&deque, MH_LEFT, &word) && word == words[0]);
+  CHECK(mh_ends_peek(&deque, MH_RIGHT, &word) && word == words[2]);
+  uint64_t good = deque.block->range;
+  const uint64_t bad[] = {UINT32_MAX, good | (uint64_t)UINT32_MAX << 32, UINT64_MAX, deque.capacity + 1};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    deque.block->range = bad[i];
+    CHECK(!mh_ends_push(&deque, MH_RIGHT, words[0]) && !mh_ends_push(&deque, MH_LEFT, words[0]));
+    CHECK(!mh_ends_peek(&deque, MH_RIGHT, &word) && !mh_ends_peek(&deque, MH_LEFT, &word));
+    CHECK_EQ(deque.block->range, bad[i]);
+    CHECK_EQ(mh_deque_push(&deque, MH_RIGHT, words, 1), MHEAP_ERR_CORRUPT);
+  }
+  deque.block->range = good;
+  CHECK(mh_ends_push(&deque, MH_RIGHT, words[0]));
+  kit_is_sound(&kit);
+  kit_drop_root(&kit);
+  kit_close(&kit);
+}
+
 static void the_check_tells_limits_that_are_wrong(void) {
   kit kit = kit_open();
   mh_list deque = rooted_deque(&kit, 3);
@@ -167,4 +216,5 @@ TEST_MAIN(TEST(it_is_what_a_model_is),
           TEST(pushing_at_either_end_seldom_needs_a_new_block),
           TEST(a_full_deque_and_a_turning_one_stay_small),
           TEST(more_words_than_the_limit_are_refused),
+          TEST(the_ends_of_items_that_contradict_themselves_are_left_alone),
           TEST(the_check_tells_limits_that_are_wrong))

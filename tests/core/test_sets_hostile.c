@@ -70,7 +70,7 @@ static void with_every_value(uint64_t *(*field)(zoo *)) {
   uint64_t size = mh_region_size(zoo.kit.space.region), before = *field(&zoo);
   const uint64_t values[] = {0, 1, 2, 7, 8, 9, 10, 15, 16, before - 16, before + 16, before + 1, before - 1,
                              before ^ 1, before << 1, zoo.root.offset, zoo.root.part, zoo.set.offset,
-                             zoo.set.part, zoo.deque.offset, zoo.deque.confirmed, size, size - 16, size + 16,
+                             zoo.set.part, zoo.deque.offset, zoo.deque.part, size, size - 16, size + 16,
                              0xffff, 0x7fffffff, 0xffffffff, 0xffffffff00000000, INT64_MAX,
                              MH_DEQUE_LIMIT_MAX, MH_DEQUE_LIMIT_MAX + 1,
                              UINT64_MAX, UINT64_MAX - 15, MH_OFFSET_MAX, before ^ 0xff, before ^ 0xff00,
@@ -104,8 +104,8 @@ FIELD(deque_head, AT(zoo, zoo->deque.offset))
 FIELD(deque_birth, (uint64_t *)AT(zoo, zoo->deque.offset) + 1)
 FIELD(deque_part, (uint64_t *)AT(zoo, zoo->deque.offset) + 2)
 FIELD(deque_limit, (uint64_t *)AT(zoo, zoo->deque.offset) + 3)
-FIELD(deque_items_head, AT(zoo, zoo->deque.confirmed))
-FIELD(deque_items_range, (uint64_t *)AT(zoo, zoo->deque.confirmed) + 1)
+FIELD(deque_items_head, AT(zoo, zoo->deque.part))
+FIELD(deque_items_range, (uint64_t *)AT(zoo, zoo->deque.part) + 1)
 
 static void hostile_sets_are_harmless(void) {
   with_every_value(set_reference);

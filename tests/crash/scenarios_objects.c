@@ -151,6 +151,14 @@ static void deque_of(stage *s, int count, uint64_t limit) {
 }
 static void deque_of_0(stage *s) { deque_of(s, 0, 0); }
 static void deque_of_5(stage *s) { deque_of(s, 5, 0); }
+static void deque_of_ints(stage *s) {
+  mh_list deque;
+  uint64_t words[] = {mh_word_int(1), mh_word_int(2), mh_word_int(3)};
+  root_of(s);
+  must(s, mh_deque_new(&space, 6, 0, &deque), "deque");
+  must(s, mh_deque_push(&deque, MH_RIGHT, words, 3), "push");
+  set(s, "deque", mh_container_ref(MH_TYPE_DEQUE, deque.offset));
+}
 static void bounded_deque(stage *s) { deque_of(s, 5, 6); }
 
 /* A dict and a list that refer to one another, and to a dict that stays. */
@@ -213,6 +221,24 @@ static void push_left(stage *s) { push(s, MH_LEFT); }
 static void pop_left(stage *s) {
   mh_list found = the_deque(s);
   must(s, mh_list_splice(&found, 0, 1, NULL, 0), "pop");
+}
+/* The deque of ints, to be changed as ends.h does. */
+static mh_list ready_deque(stage *s) {
+  mh_list found = the_deque(s);
+  mh_container *container;
+  mh_items items;
+  must(s, mh_list_to_change(&found, &container, &items), "ready");
+  return found;
+}
+static void end_push(stage *s) {
+  mh_list found = ready_deque(s);
+  must(s, mh_ends_push(&found, MH_RIGHT, mh_word_int(7)) ? MHEAP_OK : MHEAP_ERR_ARGUMENT, "push");
+}
+static void end_pop(stage *s) {
+  mh_list found = ready_deque(s);
+  uint64_t word;
+  must(s, mh_ends_peek(&found, MH_LEFT, &word) ? MHEAP_OK : MHEAP_ERR_ARGUMENT, "peek");
+  mh_ends_drop(&found, MH_LEFT);
 }
 static void rotate(stage *s) {
   mh_list found = the_deque(s);
@@ -374,6 +400,8 @@ const scenario object_scenarios[] = {
     {"deque_append_to_empty", deque_of_0, push_right, false, false},
     {"deque_append", deque_of_5, push_right, false, false},
     {"deque_append_left", deque_of_5, push_left, false, false},
+    {"deque_end_push", deque_of_ints, end_push, false, false},
+    {"deque_end_pop", deque_of_ints, end_pop, false, false},
     {"deque_append_drops_first", bounded_deque, push_right, false, false},
     {"deque_append_left_drops_last", bounded_deque, push_left, false, false},
     {"deque_pop_left", deque_of_5, pop_left, false, false},

@@ -47,8 +47,7 @@ static mheap_err to_new(mh_list *deque, mh_container *container, const mh_items 
   if (first.count > 0) memcpy(made.words + start, first.words, 8 * first.count);
   if (second.count > 0) memcpy(made.words + start + first.count, second.words, 8 * second.count);
   made.block->range = total | start << 32;
-  mh_store(&container->part, offset);
-  deque->confirmed = offset;
+  mh_list_publish_part(deque, container, offset, &made);
   return MHEAP_OK;
 }
 

@@ -6,8 +6,6 @@
 
 #include "list.h"
 
-typedef enum mh_end { MH_LEFT, MH_RIGHT } mh_end;
-
 static inline mheap_err mh_deque_at(mh_space *space, uint64_t offset, mh_list *deque) {
   return mh_items_owner_at(space, MH_TYPE_DEQUE, offset, deque);
 }
@@ -21,5 +19,11 @@ mheap_err mh_deque_limit(mh_list *deque, uint64_t *limit);
 mheap_err mh_deque_push(mh_list *deque, mh_end end, const uint64_t *words, uint64_t count);
 /* The last `steps` items become the first. Costs as much as the smaller part of the two. */
 mheap_err mh_deque_rotate(mh_list *deque, uint64_t steps);
+
+/* Is it known, without a closer look, that it may have any number of items? */
+static inline bool mh_deque_has_no_limit(const mh_list *deque) {
+  if (!mh_list_is_cached(deque)) return false;
+  return mh_read(&((const mh_container *)mh_at(deque->region, deque->offset))->limit) == 0;
+}
 
 #endif

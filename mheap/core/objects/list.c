@@ -19,9 +19,12 @@ mheap_err mh_items_open(mh_space *space, uint64_t offset, mh_items *items) {
   if (head != mh_head(0, MH_TYPE_ITEMS, items->capacity) ||
       !mh_in_region(space->region, offset, mh_items_bytes(items)))
     return mh_corrupt(space, offset, "the geometry of a list's items", mh_head(0, MH_TYPE_ITEMS, 0), head);
-  if (items->start + items->count > items->capacity)
-    return mh_corrupt(space, offset + 8, "the range of a list's items", items->capacity, range);
-  return MHEAP_OK;
+  return items->start + items->count > items->capacity ? mh_items_bad_range(space, offset, items) : MHEAP_OK;
+}
+
+mheap_err mh_items_bad_range(mh_space *space, uint64_t offset, const mh_items *items) {
+  return mh_corrupt(space, offset + offsetof(mh_items_block, range), "the range of a list's items",
+                    items->capacity, items->count | items->start << 32);
 }
 
 mheap_err mh_items_new(mh_space *space, uint64_t capacity, uint64_t *offset, mh_items *items) {
@@ -64,17 +67,32 @@ mheap_err mh_items_owner_new(mh_space *space, mh_type type, uint64_t capacity, m
   return failed;
 }
 
-static mheap_err open_list(mh_list *list, mh_container **container, mh_items *items) {
-  mheap_err failed = mh_container_at(list->space, list->offset, list->type, list->birth, container);
-  if (failed) return failed;
-  uint64_t part = mh_read(&(*container)->part);
-  *items = (mh_items){0};
-  return part == 0 ? MHEAP_OK : mh_items_open(list->space, part, items);
+/* What of a part a handle remembers. */
+static void cache(mh_list *list, uint64_t part, const mh_items *items, bool confirmed) {
+  list->region = list->space->region;
+  list->part = part;
+  list->block = items->block;
+  list->capacity = items->capacity;
+  list->confirmed = confirmed;
 }
 
-mheap_err mh_list_items(mh_list *list, mh_items *items) {
+mheap_err mh_list_items_slowly(mh_list *list, mh_items *items) {
   mh_container *container;
-  return open_list(list, &container, items);
+  *items = (mh_items){0};
+  list->part = 0;
+  list->confirmed = false;
+  mheap_err failed = mh_container_at(list->space, list->offset, list->type, list->birth, &container);
+  if (failed) return failed;
+  uint64_t part = mh_read(&container->part);
+  if (part == 0) return MHEAP_OK;
+  failed = mh_items_open(list->space, part, items);
+  if (!failed) cache(list, part, items, false);
+  return failed;
+}
+
+void mh_list_publish_part(mh_list *list, mh_container *container, uint64_t offset, const mh_items *made) {
+  mh_store(&container->part, offset);
+  cache(list, offset, made, true);
 }
 
 static mheap_err confirm_block(mh_list *list, uint64_t offset, uint64_t size) {
@@ -83,17 +101,24 @@ static mheap_err confirm_block(mh_list *list, uint64_t offset, uint64_t size) {
   return mh_corrupt(list->space, offset, "the size of the block in use here", size, usable);
 }
 
-mheap_err mh_list_to_change(mh_list *list, mh_container **container, mh_items *items) {
-  mheap_err failed = mh_space_writable(list->space);
-  if (!failed) failed = open_list(list, container, items);
-  if (!failed && !list->writable) failed = confirm_block(list, list->offset, sizeof(mh_container));
+/* List and part, that nothing is written through a stored offset before it was confirmed. */
+static mheap_err confirm(mh_list *list, const mh_items *items) {
+  mheap_err failed = MHEAP_OK;
+  if (!list->writable) failed = confirm_block(list, list->offset, sizeof(mh_container));
   if (failed) return failed;
   list->writable = true;
-  uint64_t part = (*container)->part;
-  if (part == list->confirmed) return MHEAP_OK;
-  failed = confirm_block(list, part, mh_items_bytes(items));
-  if (!failed) list->confirmed = part;
+  if (list->part != 0) failed = confirm_block(list, list->part, mh_items_bytes(items));
+  if (!failed) list->confirmed = list->part != 0;
   return failed;
+}
+
+mheap_err mh_list_to_change(mh_list *list, mh_container **container, mh_items *items) {
+  mheap_err failed = mh_space_writable(list->space);
+  if (!failed) failed = mh_list_items(list, items);
+  if (failed) return failed;
+  *container = mh_at(list->space->region, list->offset);
+  if (__builtin_expect(list->writable && list->confirmed, true)) return MHEAP_OK;
+  return confirm(list, items);
 }
 
 /* ---- changing ---- */
@@ -141,8 +166,7 @@ static mheap_err splice_to_new(mh_list *list, mh_container *container, const mh_
   uint64_t rest = old->count - from - removed;
   if (rest > 0) memcpy(made.words + from + count, old->words + from + removed, 8 * rest);
   made.block->range = total;
-  mh_store(&container->part, offset);
-  list->confirmed = offset;
+  mh_list_publish_part(list, container, offset, &made);
   free_old(list->space, part, old, from, removed);
   return MHEAP_OK;
 }
@@ -165,7 +189,8 @@ mheap_err mh_list_append(mh_list *list, uint64_t word) {
 static mheap_err clear(mh_list *list, mh_container *container) {
   uint64_t part = container->part;
   mh_store(&container->part, 0);
-  list->confirmed = 0;
+  list->part = 0;
+  list->confirmed = false;
   mh_release_part(list->space, list->type, part);
   return MHEAP_OK;
 }
@@ -243,8 +268,7 @@ mheap_err mh_list_permute(mh_list *list, const uint64_t *order, uint64_t count) 
     return mh_fail(mh_error(list->space->heap), MHEAP_ERR_ARGUMENT, "an order that is no permutation");
   }
   uint64_t part = container->part;
-  mh_store(&container->part, offset);
-  list->confirmed = offset;
+  mh_list_publish_part(list, container, offset, &made);
   mh_block_free(list->space, part);
   return MHEAP_OK;
 }

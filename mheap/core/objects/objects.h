@@ -5,6 +5,7 @@
 
 #include "array.h"
 #include "deque.h"
+#include "ends.h"
 #include "set.h"
 
 /* The dict behind heap.root: superblock.root, or of a named heap its row's `root`. Without one, `create`

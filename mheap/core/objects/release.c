@@ -131,7 +131,7 @@ static void bury_all(mh_dead *dead) {
   }
 }
 
-void mh_release(mh_space *space, uint64_t word) {
+void mh_release_reference(mh_space *space, uint64_t word) {
   mh_dead dead = {.space = space, .first_birth = UINT64_MAX};
   drop_any(&dead, word, false);
   bury_all(&dead);

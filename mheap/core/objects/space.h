@@ -54,12 +54,19 @@ void *mh_object_at(mh_space *space, uint64_t word);
 
 /* Is this a value at all: its tag in use, an object of that type behind a reference? Asked
    before a change, so that counting down afterwards has nothing left to find. */
-mheap_err mh_word_check(mh_space *space, uint64_t word);
+mheap_err mh_word_check_slowly(mh_space *space, uint64_t word);
+static inline mheap_err mh_word_check(mh_space *space, uint64_t word) {
+  mh_tag tag = mh_word_tag(word);
+  return tag >= MH_TAG_INT && tag < MH_TAG_REF ? MHEAP_OK : mh_word_check_slowly(space, word);
+}
 /* One more reference to what `word` refers to, if it is a reference. */
 mheap_err mh_retain(mh_space *space, uint64_t word);
 /* One reference less; the last one frees the object and, without recursion, all that only it
    kept. What turns out to be corrupt on the way is left alone: a leak, for check to report. */
-void mh_release(mh_space *space, uint64_t word);
+void mh_release_reference(mh_space *space, uint64_t word);
+static inline void mh_release(mh_space *space, uint64_t word) {
+  if (mh_word_is_ref(word)) mh_release_reference(space, word);
+}
 /* Frees an unpublished table or items block and counts down what it refers to. */
 void mh_release_part(mh_space *space, mh_type container, uint64_t part);
 /* Frees a container that has no references left, now that the process holds it no more. */
