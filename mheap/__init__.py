@@ -99,6 +99,7 @@ if TYPE_CHECKING:
     from mheap._collect import Collected
     from mheap._commits import Dirty
     from mheap._values import Pickled, register, register_enum
+    from mheap.arrays import PersistentArray
     from mheap.objects import PersistentDeque, PersistentDict, PersistentList, PersistentSet, to_python
 
 __all__ = [
@@ -129,6 +130,7 @@ __all__ = [
     "NotFound",
     "Overrun",
     "PageStats",
+    "PersistentArray",
     "PersistentDeque",
     "PersistentDict",
     "PersistentList",
@@ -212,6 +214,10 @@ def __getattr__(name: str) -> object:
         from mheap import _values
 
         return getattr(_values, name)
+    if name == "PersistentArray":
+        from mheap import arrays
+
+        return arrays.PersistentArray
     if name == "Dirty":
         from mheap import _commits
 

@@ -21,7 +21,7 @@
 
 /* ---- module state ---------------------------------------------------------- */
 
-#define MHX_OBJECT_TYPES 16 /* room for the types of objects*.c */
+#define MHX_OBJECT_TYPES 32 /* room for the types of objects*.c */
 
 typedef struct mhx_state {
   PyTypeObject *heap_type;
@@ -287,6 +287,7 @@ extern PyMethodDef mhx_commits_methods[], mhx_commits_functions[];
 extern PyMethodDef mhx_readers_methods[], mhx_readers_functions[];
 extern PyMethodDef mhx_journal_functions[];
 extern PyMethodDef mhx_values_functions[];
+extern PyMethodDef mhx_arrays_methods[], mhx_arrays_functions[];
 
 /* ---- an exception that is set while something else is done ---------------------------------- */
 

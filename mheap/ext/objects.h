@@ -7,7 +7,7 @@
      objects_collect.c  collecting garbage
      objects_convert.c  Python scalars to values and keys, values to Python
      objects_graph.c    storing plain containers
-     objects_dict.c, _iter.c, _items.c, _list.c, _set.c, _deque.c   the types' methods
+     objects_dict.c, _iter.c, _items.c, _list.c, _set.c, _deque.c, _array.c   the types' methods
      readers.c            reading beside a writer
 
    Calls the object layer (core/objects) and ext.h. Belongs to the holder of the GIL: there is
@@ -44,6 +44,9 @@ enum {
   MHX_SET,
   MHX_DEQUE,
   MHX_PLAIN_DEQUE, /* collections.deque */
+  MHX_ARRAY_TWIN,
+  MHX_ARRAY_BYTES,
+  MHX_ARRAY, /* NULL until there is one: mhx_twin_type_ready */
 };
 
 extern PyType_Spec mhx_dict_twin_spec, mhx_list_twin_spec, mhx_set_twin_spec, mhx_deque_twin_spec;
@@ -72,7 +75,7 @@ typedef struct mhx_space {
   size_t told;      /* it knows of the twins in as many entries of the table, and of those that left it */
 } mhx_space;
 
-/* PersistentDict, List, Set or Deque: the only Python object for its container while it lives. */
+/* PersistentDict, List, Set, Deque or Array: the only Python object for its container while it lives. */
 struct mhx_twin {
   PyObject_HEAD
   PyObject *heap_obj; /* kept alive */
@@ -85,6 +88,7 @@ struct mhx_twin {
   union {             /* all begin with space, offset, birth, type */
     mh_dict dict;     /* also of a set */
     mh_list list;     /* also of a deque */
+    mh_array array;
   } of;
 };
 
@@ -159,6 +163,8 @@ void mhx_twins_rolled_back(mhx_space *space);
 /* Imports the types of twins: before a space is asked for, since importing runs Python code,
    which may close the heap. 0, or -1 with an exception. */
 int mhx_twin_types(mhx_state *state);
+/* The same of the type of arrays, which others do without. May run Python code. */
+int mhx_twin_type_ready(mhx_state *state, mh_type type);
 /* Of what `object` is a twin; 0: of nothing. */
 mh_type mhx_twin_type(mhx_space *space, PyObject *object);
 bool mhx_held(mh_space *space, uint64_t offset);

@@ -186,19 +186,30 @@ static const struct {
   mh_type type; /* 0: of no container */
   int index;    /* in object_types */
   const char *module, *name;
+  bool late; /* imported when there is one */
 } twin_types[] = {
-    {0, MHX_PLAIN_DEQUE, "_collections", "deque"},
-    {MH_TYPE_DEQUE, MHX_DEQUE, "mheap.objects", "PersistentDeque"},
-    {MH_TYPE_SET, MHX_SET, "mheap.objects", "PersistentSet"},
-    {MH_TYPE_LIST, MHX_LIST, "mheap.objects", "PersistentList"},
-    {MH_TYPE_DICT, MHX_DICT, "mheap.objects", "PersistentDict"}, /* last: says that all are there */
+    {0, MHX_PLAIN_DEQUE, "_collections", "deque", false},
+    {MH_TYPE_DEQUE, MHX_DEQUE, "mheap.objects", "PersistentDeque", false},
+    {MH_TYPE_SET, MHX_SET, "mheap.objects", "PersistentSet", false},
+    {MH_TYPE_LIST, MHX_LIST, "mheap.objects", "PersistentList", false},
+    {MH_TYPE_ARRAY, MHX_ARRAY, "mheap.arrays", "PersistentArray", true},
+    {MH_TYPE_DICT, MHX_DICT, "mheap.objects", "PersistentDict", false}, /* last: says that all are there */
 };
 #define TWIN_TYPES (sizeof twin_types / sizeof twin_types[0])
 
 int mhx_twin_types(mhx_state *state) {
   if (state->object_types[MHX_DICT] != NULL) return 0;
   for (size_t i = 0; i < TWIN_TYPES; i++)
-    if (find_type(state, twin_types[i].index, twin_types[i].module, twin_types[i].name) < 0) return -1;
+    if (!twin_types[i].late &&
+        find_type(state, twin_types[i].index, twin_types[i].module, twin_types[i].name) < 0)
+      return -1;
+  return 0;
+}
+
+int mhx_twin_type_ready(mhx_state *state, mh_type type) {
+  for (size_t i = 0; i < TWIN_TYPES; i++)
+    if (twin_types[i].type == type && state->object_types[twin_types[i].index] == NULL)
+      return find_type(state, twin_types[i].index, twin_types[i].module, twin_types[i].name);
   return 0;
 }
 
@@ -220,8 +231,10 @@ static mhx_twin *twin_alloc(mhx_space *space, int index) {
 static PyObject *twin_make(mhx_space *space, mh_type type, uint64_t offset) {
   mhx_twin *twin = twin_alloc(space, index_of(type));
   if (twin == NULL) return NULL;
-  mheap_err failed = mh_type_has_table(type) ? mh_table_owner_at(&space->core, type, offset, &twin->of.dict)
-                                             : mh_items_owner_at(&space->core, type, offset, &twin->of.list);
+  mheap_err failed;
+  if (type == MH_TYPE_ARRAY) failed = mh_array_at(&space->core, offset, &twin->of.array);
+  else if (mh_type_has_table(type)) failed = mh_table_owner_at(&space->core, type, offset, &twin->of.dict);
+  else failed = mh_items_owner_at(&space->core, type, offset, &twin->of.list);
   if (failed) {
     mhx_failed(space);
     Py_DECREF(twin);
