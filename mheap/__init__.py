@@ -102,6 +102,7 @@ if TYPE_CHECKING:
     from mheap._dump import dump, restore
     from mheap._values import Pickled, register, register_enum
     from mheap.counter import PersistentCounter
+    from mheap.arrays import PersistentArray
     from mheap.objects import PersistentDeque, PersistentDict, PersistentList, PersistentSet, to_python
 
 __all__ = [
@@ -134,6 +135,7 @@ __all__ = [
     "NotFound",
     "Overrun",
     "PageStats",
+    "PersistentArray",
     "PersistentCounter",
     "PersistentDeque",
     "PersistentDict",
@@ -211,38 +213,26 @@ __all__ = [
 ]
 
 
+# The modules whose names are here too, from when they are first asked for.
+_LATER = {
+    "_collect": ("Collected",),
+    "_commits": ("Dirty",),
+    "_compact": ("Compacted", "Extent", "compact"),
+    "_dump": ("dump", "restore"),
+    "_values": ("Pickled", "register", "register_enum"),
+    "arrays": ("PersistentArray",),
+    "counter": ("PersistentCounter",),
+    "objects": ("PersistentDeque", "PersistentDict", "PersistentList", "PersistentSet", "to_python"),
+}
+
+
 def __getattr__(name: str) -> object:
-    """Modules, and the names of mheap.objects: imported when they are first asked for."""
-    if name in ("PersistentDeque", "PersistentDict", "PersistentList", "PersistentSet", "to_python"):
-        from mheap import objects
+    """Modules, and the names that are in _LATER."""
+    import importlib
 
-        return getattr(objects, name)
-    if name == "PersistentCounter":
-        from mheap import counter
-
-        return counter.PersistentCounter
-    if name in ("Pickled", "register", "register_enum"):
-        from mheap import _values
-
-        return getattr(_values, name)
-    if name in ("dump", "restore"):
-        from mheap import _dump
-
-        return getattr(_dump, name)
-    if name == "Dirty":
-        from mheap import _commits
-
-        return _commits.Dirty
-    if name == "Collected":
-        from mheap import _collect
-
-        return _collect.Collected
-    if name in ("Compacted", "Extent", "compact"):
-        from mheap import _compact
-
-        return getattr(_compact, name)
     if name in ("arenas", "kinds", "subprocs"):
-        import importlib
-
         return importlib.import_module(f"mheap.{name}")
+    for module, names in _LATER.items():
+        if name in names:
+            return getattr(importlib.import_module(f"mheap.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

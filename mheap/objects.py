@@ -20,7 +20,7 @@ from _collections_abc import (
 )
 from _operator import eq, ge, gt, index, is_, le, lt
 
-from mheap._core import DequeTwin, DictTwin, ListTwin, SetTwin
+from mheap._core import ArrayTwin, DequeTwin, DictTwin, ListTwin, SetTwin
 
 TYPE_CHECKING = False  # typing's own would be most of what the first heap.root costs
 if TYPE_CHECKING:
@@ -586,6 +586,8 @@ def to_python(value: Any) -> Any:
     Good as `json.dumps(..., default=mheap.to_python)`, for which a plain set or deque, that json
     asks for when it meets one in such a copy, is made a list.
     """
+    if isinstance(value, ArrayTwin):
+        return value.to_python()
     if type(value) not in _TWINS and type(value) is not tuple:
         return list(value) if type(value) in (set, deque) else value
     made: dict[int, tuple[Any, Any]] = {}
@@ -593,10 +595,13 @@ def to_python(value: Any) -> Any:
     kept = iter(value)  # beside a writer, all of it is of one commit while there is an iterator
 
     def container(item: Any) -> Any:
-        if type(item) not in _TWINS:
+        is_array = isinstance(item, ArrayTwin)
+        if type(item) not in _TWINS and not is_array:
             return item
         known = made.get(id(item))
-        if known is None:
+        if known is None and is_array:
+            known = made[id(item)] = (item, item.to_python())
+        elif known is None:
             known = made[id(item)] = (item, _empty(item))
             pending.append(known)
         return known[1]

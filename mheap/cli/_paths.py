@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from mheap._core import ArrayTwin
+
 PATH_HELP = r"""PATH leads from the root to a value: keys and positions with "/" between them, as in
 users/ada/3. A "/" inside a key is written \/ and a backslash \\. A step matches the str key that is
 written the same, else the key it is a Python literal of: 1 matches the str "1" first, then the int 1;
@@ -28,7 +30,17 @@ class NoSuchPath(click.ClickException):
 
 def is_container(value: object) -> bool:
     values = (str, bytes, bytearray, range, frozenset)
-    return isinstance(value, (Mapping, Sequence, Set)) and not isinstance(value, values)
+    return is_array(value) or (isinstance(value, (Mapping, Sequence, Set)) and not isinstance(value, values))
+
+
+def is_array(value: object) -> bool:
+    """One that has rows."""
+    return isinstance(value, ArrayTwin) and value.shape != ()
+
+
+def plain_row(row: Any) -> Any:
+    """A row of an array, or an item: a list of lists, or a Python scalar."""
+    return row.tolist() if hasattr(row, "tolist") else row
 
 
 def steps(path: str) -> list[str]:
@@ -74,7 +86,7 @@ def _child(value: Any, step: str) -> tuple[Any, ...]:
         try:
             if isinstance(value, Set):
                 return tuple(islice(value, int(step), int(step) + 1))
-            return (value[int(step)],)
+            return (plain_row(value[int(step)]) if is_array(value) else value[int(step)],)
         except (IndexError, ValueError, OverflowError):
             return ()
     return ()

@@ -15,11 +15,12 @@ from typing import Any
 
 import click
 
-from mheap.cli._paths import is_container, type_name
+from mheap.cli._paths import is_array, is_container, plain_row, type_name
 
 Write = Callable[[str], Any]
 
 PREVIEW = 60
+FEW = 8  # items of an array in its preview
 
 
 class Cycle(click.ClickException):
@@ -46,6 +47,8 @@ def literal(value: object) -> str:
 
 def preview(value: Any) -> str:
     """A few words about a value: scalars as literals, containers as their size."""
+    if is_array(value):
+        return _array_preview(value)
     if is_container(value):
         count = len(value)
         return f"{count} item{'' if count == 1 else 's'}"
@@ -54,6 +57,32 @@ def preview(value: Any) -> str:
         return f"{literal(value[:PREVIEW])}… ({len(value)} {unit})"
     text = literal(value)
     return text if len(text) <= PREVIEW else f"{text[:PREVIEW]}… ({len(text)} characters)"
+
+
+def _array_preview(value: Any) -> str:
+    """Its type, its shape, and the first items."""
+    head = f"{value._type} {value.shape}"
+    shown = [literal(item) for item in islice(_items(value), FEW)]
+    cut = "…" if value.size > FEW else ""
+    text = f"{head} {', '.join(shown)}{cut}"
+    return text if len(text) <= 2 * PREVIEW else f"{text[: 2 * PREVIEW]}…"
+
+
+def _rows(value: Any) -> Iterator[Any]:
+    return map(plain_row, value)
+
+
+def _items(value: Any) -> Iterator[Any]:
+    """One behind the other, without making a list of them all."""
+    stack = [_rows(value)]
+    while stack:
+        item = next(stack[-1], stack)
+        if item is stack:
+            stack.pop()
+        elif isinstance(item, list):
+            stack.append(iter(item))
+        else:
+            yield item
 
 
 # ---- JSON of scalars ----
@@ -102,7 +131,7 @@ class _Form:
 
 
 def _limited(value: Any, limit: int | None) -> Iterator[Any]:
-    return islice(iter(value), limit)
+    return islice(_rows(value) if is_array(value) else iter(value), limit)
 
 
 def _is_cut(value: Any, limit: int | None) -> bool:
@@ -123,6 +152,8 @@ def _python_pieces(value: Any, limit: int | None) -> Iterator[str | tuple[Any]]:
 
 
 def _python_marks(value: Any) -> tuple[str, str]:
+    if is_array(value):
+        return "array([", f"], shape={value.shape}, dtype={value._type!r})"
     if isinstance(value, Mapping):
         return "{", "}"
     if isinstance(value, Set):
@@ -165,6 +196,9 @@ def _json_pair_pieces(items: Iterator[tuple[Any, Any]]) -> Iterator[str | tuple[
 
 
 def _json_form(value: Any, limit: int | None) -> tuple[str, _Form]:
+    if is_array(value):
+        end = f'], "dtype": {json.dumps(value._type)}, "shape": {json.dumps(value.shape)}}}'
+        return '{"$array": [', _Form(end, _json_list_pieces(_limited(value, limit)))
     if not isinstance(value, Mapping):
         return "[", _Form("]", _json_list_pieces(_limited(value, limit)))
     if all(isinstance(key, str) and not key.startswith("$") for key in _limited(value, limit)):

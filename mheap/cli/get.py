@@ -20,7 +20,8 @@ them.
 With --json: null, booleans, numbers, strings, arrays and objects are what one would expect; bytes are
 {{"$base64": "…"}}, a float that is not finite {{"$float": "nan"}}, an int of thousands of digits
 {{"$int": "0x…"}}, a Decimal {{"$decimal": "1.5"}}, and so are "$fraction", "$complex", "$uuid", "$path",
-"$date", "$time", "$datetime" and "$bytearray"; other values {{"$repr": "…"}}. A tuple is an array, and a
+"$date", "$time", "$datetime" and "$bytearray"; other values {{"$repr": "…"}}. An array of items of one type
+is {{"$array": [row, …], "dtype": "<f8", "shape": [3, 2]}}. A tuple is an array, and a
 dict whose keys are not all str, or begin with "$", {{"$items": [[key, value], …]}}.
 """
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from mheap.cli._heaps import file_argument, json_option, limit_option, opened
-from mheap.cli._paths import PATH_HELP, follow, is_container, step_of, type_name
+from mheap.cli._paths import PATH_HELP, follow, is_array, is_container, plain_row, step_of, type_name
 from mheap.cli._values import json_scalar, preview
 
 _HELP = f"""List a container of FILE, a line an entry: its key (as a step of a PATH), its type, and its
@@ -21,13 +21,15 @@ value or size. Without PATH: the root.
 
 With --json: {{"file", "path", "type", "length", "entries": [{{"key", "step", "type", "length" or
 "value"}}]}}. A key or value is written as `mheap get --json` does; long text and bytes have a "preview" in
-place of the "value".
+place of the "value"; an array its "dtype" and "shape".
 """
 
 _LONG = 1000
 
 
 def _entries(value: Any) -> Iterator[tuple[Any, Any]]:
+    if is_array(value):
+        return enumerate(map(plain_row, value))
     return iter(value.items()) if isinstance(value, Mapping) else enumerate(value)
 
 
@@ -42,6 +44,9 @@ def _print_lines(value: Any, limit: int | None) -> None:
 def _json_entry(value: Any, key: Any, item: Any) -> str:
     step, kind = json.dumps(step_of(key, value)), json.dumps(type_name(item))
     head = f'{{"key": {json_scalar(key)}, "step": {step}, "type": {kind}'
+    if is_array(item):
+        more = f'"dtype": {json.dumps(item._type)}, "shape": {json.dumps(item.shape)}'
+        return f'{head}, "length": {len(item)}, {more}}}'
     if is_container(item):
         return f'{head}, "length": {len(item)}}}'
     if isinstance(item, (str, bytes)) and len(item) > _LONG:

@@ -261,8 +261,10 @@ static mheap_err drop_copies(mh_region *region, mheap_error *error) {
   char *page;
   if (region->named_base || mh_images_copies(images) < COPIES_KEPT || images->changed > 0) return MHEAP_OK;
   uint64_t from = MH_PAGE, end = image_end(region);
+  if (!mh_out_lock(region->base, region->span)) return MHEAP_OK; /* a store between comparing and dropping */
   for (uint64_t length; (length = mh_images_next_copies(images, &from, end)) != 0; from += length)
     drop_run(region, from, from + length);
+  mh_out_unlock();
   mh_images_forget(images);
   return mh_images_of(images, 0, &page, error);
 }

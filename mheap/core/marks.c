@@ -2,13 +2,13 @@
 #include "marks.h"
 
 #include <pthread.h>
-#include <stdbool.h>
 
 _Atomic uint8_t mh_marks[MH_MARKS];
 _Atomic uint8_t mh_marks_some[MH_MARKS / MH_MARKS_TOGETHER];
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static mh_marked *all;
+static mh_out *outs;
 
 void mh_marked_add(mh_marked *marked, const char *base) {
   pthread_mutex_lock(&lock);
@@ -25,6 +25,40 @@ void mh_marked_remove(mh_marked *marked) {
   if (*link != NULL) *link = marked->next;
   pthread_mutex_unlock(&lock);
 }
+
+/* ---- memory whose address is out ---- */
+
+static void mark_out(const mh_out *out) {
+  if (out->length > 0) mh_mark_range(out->address, out->length);
+}
+
+void mh_out_begin(mh_out *out) {
+  pthread_mutex_lock(&lock);
+  out->previous = NULL;
+  out->next = outs;
+  if (outs != NULL) outs->previous = out;
+  outs = out;
+  pthread_mutex_unlock(&lock);
+}
+
+void mh_out_end(mh_out *out) {
+  pthread_mutex_lock(&lock);
+  mark_out(out);
+  if (out->next != NULL) out->next->previous = out->previous;
+  if (out->previous != NULL) out->previous->next = out->next;
+  else outs = out->next;
+  pthread_mutex_unlock(&lock);
+}
+
+bool mh_out_lock(const void *start, uint64_t length) {
+  pthread_mutex_lock(&lock);
+  const mh_out *out = outs;
+  while (out != NULL && (uintptr_t)out->address - (uintptr_t)start >= length) out = out->next;
+  if (out != NULL) pthread_mutex_unlock(&lock);
+  return out == NULL;
+}
+
+void mh_out_unlock(void) { pthread_mutex_unlock(&lock); }
 
 /* ---- bits ---- */
 
@@ -60,6 +94,7 @@ static void give(uint64_t index) {
 
 void mh_marked_gather(void) {
   pthread_mutex_lock(&lock);
+  for (const mh_out *out = outs; out != NULL; out = out->next) mark_out(out);
   for (uint64_t i = 0; i < MH_MARKS / MH_MARKS_TOGETHER; i++) {
     if (!atomic_load_explicit(&mh_marks_some[i], memory_order_relaxed)) continue;
     atomic_store_explicit(&mh_marks_some[i], 0, memory_order_relaxed);

@@ -12,6 +12,7 @@
 #define MHEAP_MARKS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "layout.h"
 
@@ -33,6 +34,21 @@ static inline void mh_mark_range(const void *address, uint64_t length) {
   if (to - from >= MH_MARKS) to = from + MH_MARKS - 1;
   for (; from <= to; from++) mh_mark_slice(from);
 }
+
+/* ---- memory whose address is out ----
+   Somebody else stores there whenever he likes, in a region none of whose raw addresses are out otherwise:
+   it is marked each time that marks are gathered, and once more when it ends. */
+typedef struct mh_out {
+  const void *address;
+  uint64_t length; /* 0: nothing is marked */
+  struct mh_out *previous, *next;
+} mh_out;
+
+void mh_out_begin(mh_out *out);
+void mh_out_end(mh_out *out);
+/* Is none in [start, start + length)? Then none begins until mh_out_unlock. */
+bool mh_out_lock(const void *start, uint64_t length);
+void mh_out_unlock(void);
 
 /* Slices modulo MH_MARKS, from a region's start. */
 typedef struct mh_marked_bits {

@@ -465,7 +465,7 @@ PyTypeObject *mhx_heap_type_new(PyObject *module) {
   const PyMethodDef *tables[] = {life_methods,        mhx_blocks_methods, mhx_roots_methods,
                                  mhx_guard_methods,   mhx_stats_methods,  mhx_view_methods,
                                  mhx_heaps_methods,   mhx_named_methods,  mhx_commits_methods,
-                                 mhx_readers_methods, mhx_dump_methods};
+                                 mhx_readers_methods, mhx_dump_methods,   mhx_arrays_methods};
   size_t at = 0;
   for (size_t i = 0; i < Py_ARRAY_LENGTH(tables); i++) at = append_methods(at, tables[i]);
   return (PyTypeObject *)PyType_FromModuleAndSpec(module, &spec, NULL);

@@ -7,7 +7,7 @@
      objects_collect.c  collecting garbage
      objects_convert.c  Python scalars to values and keys, values to Python
      objects_graph.c    storing plain containers
-     objects_dict.c, _counter.c, _iter.c, _items.c, _list.c, _set.c, _deque.c   the types' methods
+     objects_dict.c, _counter.c, _iter.c, _items.c, _list.c, _set.c, _deque.c, _array.c   the types' methods
      readers.c            reading beside a writer
 
    Calls the object layer (core/objects) and ext.h. Belongs to the holder of the GIL: there is
@@ -45,7 +45,10 @@ enum {
   MHX_DEQUE,
   MHX_PLAIN_DEQUE, /* collections.deque */
   MHX_COUNTER_TWIN,
-  MHX_COUNTER, /* mheap.PersistentCounter; NULL until the first is met */
+  MHX_COUNTER, /* mheap.PersistentCounter; NULL until the first is met: mhx_twin_type_make_ready */
+  MHX_ARRAY_TWIN,
+  MHX_ARRAY_BYTES,
+  MHX_ARRAY, /* NULL until there is one: mhx_twin_type_make_ready */
 };
 
 extern PyType_Spec mhx_dict_twin_spec, mhx_list_twin_spec, mhx_set_twin_spec, mhx_deque_twin_spec;
@@ -76,7 +79,7 @@ typedef struct mhx_space {
   size_t told;      /* it knows of the twins in as many entries of the table, and of those that left it */
 } mhx_space;
 
-/* PersistentDict, List, Set or Deque: the only Python object for its container while it lives. */
+/* PersistentDict, List, Set, Deque or Array: the only Python object for its container while it lives. */
 struct mhx_twin {
   PyObject_HEAD
   PyObject *heap_obj; /* kept alive */
@@ -89,6 +92,7 @@ struct mhx_twin {
   union {             /* all begin with space, offset, birth, type */
     mh_dict dict;     /* also of a set */
     mh_list list;     /* also of a deque */
+    mh_array array;
   } of;
 };
 
@@ -168,6 +172,9 @@ int mhx_twin_types(mhx_state *state);
 /* The class of an instance of a class derived from dict, if it is this one. Such a module was imported
    before there was an instance. */
 bool mhx_is_of(PyObject *object, const char *module, const char *name);
+/* The types that others do without: is this one there, and if not, makes it so, which may run Python code. */
+bool mhx_twin_type_is_ready(const mhx_state *state, mh_type type);
+int mhx_twin_type_make_ready(mhx_state *state, mh_type type);
 /* Of what `object` is a twin; 0: of nothing. */
 mh_type mhx_twin_type(mhx_space *space, PyObject *object);
 bool mhx_held(mh_space *space, uint64_t offset);

@@ -71,14 +71,32 @@ static PyObject *complex_of(mhx_space *space, uint64_t word) {
   return PyComplex_FromDoubles(mh_bits_float(real), mh_bits_float(imag));
 }
 
+/* The first one imports its type, which runs Python code: the heap stays, but the object may go meanwhile. */
+static PyObject *late_twin(mhx_space *space, uint64_t word, mh_type type) {
+  mhx_state *state = mhx_state_of_heap(space->heap_obj);
+  if (mhx_twin_type_is_ready(state, type)) return mhx_twin_for(space, word);
+  mhx_use use;
+  mhx_handle *handle = (mhx_handle *)space->heap_obj;
+  uint64_t birth = ((const mh_container *)mh_at(space->core.region, mh_word_offset(word)))->birth;
+  if (mhx_use_begin(handle, &use) == NULL) return NULL;
+  int ready = mhx_twin_type_make_ready(state, type);
+  mhx_use_end(handle, &use);
+  mh_container *container;
+  if (ready < 0) return NULL;
+  if (mh_container_at(&space->core, mh_word_offset(word), type, birth, &container))
+    return mhx_failed(space), NULL;
+  return mhx_twin_for(space, word);
+}
+
 static PyObject *other_of(mhx_space *space, uint64_t word) {
   const uint64_t *head = mh_object_at(&space->core, word);
   if (head == NULL) return mhx_failed(space), NULL;
   switch (mh_head_type(*head)) {
     case MH_TYPE_COMPLEX: return complex_of(space, word);
     case MH_TYPE_BYTEARRAY: return bytearray_of(space, word);
-    case MH_TYPE_DEQUE:
-    case MH_TYPE_COUNTER: return mhx_twin_for(space, word);
+    case MH_TYPE_DEQUE: return mhx_twin_for(space, word);
+    case MH_TYPE_COUNTER:
+    case MH_TYPE_ARRAY: return late_twin(space, word, mh_head_type(*head));
     default: return mhx_compound_of(space, word);
   }
 }
@@ -277,7 +295,7 @@ int mhx_cannot_store(PyObject *object, bool as_key) {
                "registered Enum"
              : "a heap holds None, bool, int, float, complex, str, bytes, bytearray, tuple, frozenset, "
                "range, date, time, datetime, timedelta, Decimal, Fraction, UUID, paths, registered types "
-               "and Enums, Pickled, dict, list, set, deque and Counter";
+               "and Enums, Pickled, dict, list, set, deque, Counter, numpy.ndarray and array.array";
   PyErr_Format(PyExc_TypeError, "%s, of exactly that type, not %.200s", what, Py_TYPE(object)->tp_name);
   return -1;
 }

@@ -6,6 +6,7 @@
    empty when it is met and filled when its turn comes: nesting costs no stack. Signal handlers
    run now and then, and what tells the state of extended values; the heap is registered as in use
    meanwhile. */
+#include "objects_array.h"
 #include "objects_values.h"
 
 #define FIRST_ROOM 32
@@ -155,6 +156,27 @@ static int make_extended(mhx_graph *graph, PyObject *object, uint64_t *word) {
   return failed;
 }
 
+/* Nothing is left to fill: an array is made with its rows. */
+static int make_array(mhx_graph *graph, PyObject *object, PyObject *parts, uint64_t *word) {
+  if (reserve_made(graph) < 0 || mhx_array_make(graph->space, parts, word) < 0) return -1;
+  if (memo_add(graph, object, *word) < 0) return mh_release(&graph->space->core, *word), -1;
+  graph->sources[graph->count] = Py_NewRef(object);
+  graph->made[graph->count++] = *word;
+  return 0;
+}
+
+/* A plain array, or one of another heap. 1: made; 0: it is none; -1: an exception. */
+static int array_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
+  if (!PyObject_CheckBuffer(object)) return 0;
+  PyObject *module = PyImport_ImportModule("mheap.arrays");
+  PyObject *parts = module == NULL ? NULL : PyObject_CallMethod(module, "_parts", "O", object);
+  Py_XDECREF(module);
+  if (parts == NULL || parts == Py_None) return Py_XDECREF(parts), parts == NULL ? -1 : 0;
+  int failed = make_array(graph, object, parts, word);
+  Py_DECREF(parts);
+  return failed < 0 ? -1 : 1;
+}
+
 static void end(mhx_graph *graph) {
   for (size_t i = 0; i < graph->count; i++) Py_DECREF(graph->sources[i]);
   for (size_t i = 0; i < graph->memo_room; i++) Py_XDECREF(graph->memo[i]);
@@ -191,6 +213,7 @@ static int twin_word(mhx_graph *graph, PyObject *object, mh_type type, uint64_t 
       return mhx_failed(space);
     return retained(graph, *word);
   }
+  if (type == MH_TYPE_ARRAY) return array_word(graph, object, word) < 0 ? -1 : 0;
   if (look_at(twin, &of)) return mhx_failed(space);
   return make(graph, object, of, word);
 }
@@ -235,7 +258,9 @@ static int container_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
   if (PyTuple_CheckExact(object)) return make_compound(graph, object, MH_TYPE_TUPLE, 0, object, word);
   if (PyFrozenSet_CheckExact(object)) return make_frozenset(graph, object, word);
   mh_type type = mhx_twin_type(graph->space, object);
-  return type != 0 ? twin_word(graph, object, type, word) : make_extended(graph, object, word);
+  if (type != 0) return twin_word(graph, object, type, word);
+  int made = array_word(graph, object, word);
+  return made != 0 ? (made < 0 ? -1 : 0) : make_extended(graph, object, word);
 }
 
 /* The container that is copied, and the copying, have a reference each. */
@@ -403,6 +428,7 @@ static int fill(mhx_graph *graph, PyObject *source, uint64_t word) {
   mh_type type = mh_head_type(*(uint64_t *)mh_at(space->region, offset));
   mh_list list;
   if (mh_type_is_compound(type)) return fill_compound(graph, source, word);
+  if (type == MH_TYPE_ARRAY) return 0;
   if (mh_type_has_table(type)) return fill_table(graph, source, type, offset);
   if (mh_items_owner_at(space, type, offset, &list)) return mhx_failed(graph->space);
   if (PyList_CheckExact(source)) return fill_from_list(graph, source, &list);

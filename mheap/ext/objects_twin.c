@@ -181,18 +181,19 @@ mhx_space *mhx_twin_space_slow(mhx_twin *twin) {
   return space;
 }
 
-/* The types of twins, and what else is imported with them; those that are `rare` when one is met. */
+/* The types of twins, and what else is imported with them; those that are `late` when one is met. */
 static const struct {
   mh_type type; /* 0: of no container */
   int index;    /* in object_types */
   const char *module, *name;
-  bool rare;
+  bool late;
 } twin_types[] = {
-    {MH_TYPE_COUNTER, MHX_COUNTER, "mheap.counter", "PersistentCounter", true},
     {0, MHX_PLAIN_DEQUE, "_collections", "deque", false},
     {MH_TYPE_DEQUE, MHX_DEQUE, "mheap.objects", "PersistentDeque", false},
     {MH_TYPE_SET, MHX_SET, "mheap.objects", "PersistentSet", false},
     {MH_TYPE_LIST, MHX_LIST, "mheap.objects", "PersistentList", false},
+    {MH_TYPE_COUNTER, MHX_COUNTER, "mheap.counter", "PersistentCounter", true},
+    {MH_TYPE_ARRAY, MHX_ARRAY, "mheap.arrays", "PersistentArray", true},
     {MH_TYPE_DICT, MHX_DICT, "mheap.objects", "PersistentDict", false}, /* last: says that all are there */
 };
 #define TWIN_TYPES (sizeof twin_types / sizeof twin_types[0])
@@ -210,7 +211,7 @@ static int find_type(mhx_state *state, size_t i) {
 int mhx_twin_types(mhx_state *state) {
   if (state->object_types[MHX_DICT] != NULL) return 0;
   for (size_t i = 0; i < TWIN_TYPES; i++)
-    if (!twin_types[i].rare && find_type(state, i) < 0) return -1;
+    if (!twin_types[i].late && find_type(state, i) < 0) return -1;
   return 0;
 }
 
@@ -221,20 +222,12 @@ static size_t place_in_types(mh_type type) {
   return TWIN_TYPES - 1;
 }
 
-/* The type of twins of a rare type, imported when the first is met: that runs Python code, which may close
-   the heap, so what a compound's reader has to mind goes for this one, too. 0, or -1 with an exception. */
-static int rare_type(mhx_space *space, mh_type type) {
-  size_t i = place_in_types(type);
-  mhx_state *state = mhx_state_of_heap(space->heap_obj);
-  if (!twin_types[i].rare || state->object_types[twin_types[i].index] != NULL) return 0;
-  PyObject *heap_obj = Py_NewRef(space->heap_obj);
-  int failed = find_type(state, i);
-  if (failed == 0 && *mhx_objects_slot(heap_obj) != space) {
-    mhx_raise_closed((mhx_handle *)heap_obj);
-    failed = -1;
-  }
-  Py_DECREF(heap_obj);
-  return failed;
+bool mhx_twin_type_is_ready(const mhx_state *state, mh_type type) {
+  return state->object_types[twin_types[place_in_types(type)].index] != NULL;
+}
+
+int mhx_twin_type_make_ready(mhx_state *state, mh_type type) {
+  return mhx_twin_type_is_ready(state, type) ? 0 : find_type(state, place_in_types(type));
 }
 
 static mhx_twin *twin_alloc(mhx_space *space, int index) {
@@ -248,8 +241,10 @@ static mhx_twin *twin_alloc(mhx_space *space, int index) {
 static PyObject *twin_make(mhx_space *space, mh_type type, uint64_t offset) {
   mhx_twin *twin = twin_alloc(space, twin_types[place_in_types(type)].index);
   if (twin == NULL) return NULL;
-  mheap_err failed = mh_type_has_table(type) ? mh_table_owner_at(&space->core, type, offset, &twin->of.dict)
-                                             : mh_items_owner_at(&space->core, type, offset, &twin->of.list);
+  mheap_err failed;
+  if (type == MH_TYPE_ARRAY) failed = mh_array_at(&space->core, offset, &twin->of.array);
+  else if (mh_type_has_table(type)) failed = mh_table_owner_at(&space->core, type, offset, &twin->of.dict);
+  else failed = mh_items_owner_at(&space->core, type, offset, &twin->of.list);
   if (failed) {
     mhx_failed(space);
     Py_DECREF(twin);
@@ -263,7 +258,6 @@ PyObject *mhx_twin_for(mhx_space *space, uint64_t word) {
   const mh_container *container = mh_object_at(&space->core, word);
   if (container == NULL) return mhx_failed(space), NULL;
   mh_type type = mh_head_type(mh_read(&container->head));
-  if (rare_type(space, type) < 0) return NULL;
   mhx_twin **entry = find(space, mh_word_offset(word), container->birth);
   if (*entry != NULL) return Py_NewRef((PyObject *)*entry);
   if (reserve(space) < 0) return NULL;

@@ -233,7 +233,8 @@ static void a_collection_leaves_what_a_root_leads_to(void) {
 /* ---- hostile files ---- */
 
 static const uint64_t words[] = {
-    0,          1,          2,     64,    0x20,  0xffff, (uint64_t)1 << 31, (uint64_t)1 << 46, (uint64_t)1 << 47,
+    0,          1,          2,     64,    0x20,  0xffff, (uint64_t)1 << 31, (uint64_t)1 << 46,
+    (uint64_t)1 << 47,
     UINT64_MAX, UINT64_MAX / 24 + 1, (uint64_t)1 << 63, 0x115, 0x11b, 0x11f, 0x25,   0x2b,
 };
 #define WORDS (sizeof words / sizeof *words)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import assert_type
 
+    from mheap.arrays import PersistentArray
     from mheap.objects import PersistentDeque, PersistentDict, PersistentSet
     from mheap.roots import Roots
 
@@ -64,6 +65,16 @@ def sets_and_deques(s: PersistentSet, d: PersistentDeque) -> None:
     assert_type(s, PersistentSet)
     d += [1]
     assert_type(d, PersistentDeque)
+
+
+def arrays(heap: mheap.Heap) -> None:
+    a = heap.array((3, 2), "i4")
+    assert_type(a, PersistentArray)
+    assert_type(heap.put_array(b"bytes"), PersistentArray)
+    assert_type(a.shape, tuple[int, ...])
+    assert_type(len(memoryview(a)), int)
+    assert_type(a == a, bool)
+    assert_type(a.resize(4), None)
 
 
 class Point:
