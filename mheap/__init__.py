@@ -101,8 +101,8 @@ if TYPE_CHECKING:
     from mheap._compact import Compacted, Extent, compact
     from mheap._dump import dump, restore
     from mheap._values import Pickled, register, register_enum
-    from mheap.counter import PersistentCounter
     from mheap.arrays import PersistentArray
+    from mheap.counter import PersistentCounter
     from mheap.objects import PersistentDeque, PersistentDict, PersistentList, PersistentSet, to_python
 
 __all__ = [

@@ -1,7 +1,7 @@
 """The command ``mheap``: what is in a heap file, and is it sound.
 
 One file a subcommand, imported when it is used. Nothing here writes to a heap, but for ``run``,
-``recover --apply`` and ``compact``: files are attached read-only, also beside a live writer (which is said
+``recover --apply``, ``compact`` and ``restore``: files are attached read-only, also beside a live writer (which is said
 on stderr).
 """
 
@@ -23,6 +23,8 @@ _COMMANDS = {
     "get": "One value of a heap.",
     "check": "Whether every stored structure of a heap is sound.",
     "compact": "The heap packed into a smaller file, which replaces it.",
+    "dump": "A heap as a sealed file, or as JSON lines.",
+    "restore": "A heap made of a sealed file, or of JSON lines.",
     "recover": "What is in a heap's journal, brought into its pages.",
     "run": "A program whose malloc mheap serves.",
     "config": "What a compiler needs to know to use the C library.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -60,6 +61,11 @@ def opened(file: str) -> Iterator[mheap.Heap]:
             yield heap
     finally:
         heap.detach()
+
+
+def refuse_existing(file: str, replace: bool) -> None:
+    if not replace and os.path.lexists(file):
+        raise click.ClickException(f"{file}: there is a file already (--replace puts another in its place)")
 
 
 def journal_fields(info: mheap.JournalInfo) -> dict[str, Any] | None:

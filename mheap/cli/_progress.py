@@ -1,4 +1,4 @@
-"""A bar on stderr for what takes long."""
+"""A bar on stderr, if that is a terminal."""
 
 from __future__ import annotations
 
@@ -6,26 +6,29 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-Progress = Callable[[int, int], None]
+Advance = Callable[..., None]
 
 
 @contextmanager
-def progress(file: str) -> Iterator[Progress | None]:
-    """A bar on stderr, if that is a terminal."""
+def progress(label: str, total: int | None = None, *, of_bytes: bool = False) -> Iterator[Advance]:
+    """Gives a function that is told how much is done, and of how much, if that was not known before."""
     if not sys.stderr.isatty():
-        yield None
+        yield lambda done, whole=total: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TimeRemainingColumn(),
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
     )
+
+    count = DownloadColumn(binary_units=True) if of_bytes else MofNCompleteColumn()
     with Progress(
-        *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
-    ) as bar:
-        task = bar.add_task(file, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        TextColumn("{task.description}", markup=False), BarColumn(), count, TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False,
+    ) as bar:  # fmt: skip
+        task = bar.add_task(label, total=total)
+        yield lambda done, whole=total: bar.update(task, completed=done, total=whole)

@@ -119,7 +119,7 @@ def json_scalar(value: object) -> str:
 # ---- walking without recursion ----
 
 
-class _Form:
+class Form:
     """How one container is written: the marks around it, and its pieces one after the other.
 
     A piece is text to write as it is, or a tuple of one value to write in its turn.
@@ -165,9 +165,9 @@ def _python_marks(value: Any) -> tuple[str, str]:
     return "deque([", "])" if value.maxlen is None else f"], maxlen={value.maxlen})"
 
 
-def _python_form(value: Any, limit: int | None) -> tuple[str, _Form]:
+def _python_form(value: Any, limit: int | None) -> tuple[str, Form]:
     start, end = _python_marks(value)
-    return start, _Form(end, _python_pieces(value, limit))
+    return start, Form(end, _python_pieces(value, limit))
 
 
 def _json_list_pieces(items: Iterator[Any]) -> Iterator[str | tuple[Any]]:
@@ -195,21 +195,21 @@ def _json_pair_pieces(items: Iterator[tuple[Any, Any]]) -> Iterator[str | tuple[
         between = ", "
 
 
-def _json_form(value: Any, limit: int | None) -> tuple[str, _Form]:
+def _json_form(value: Any, limit: int | None) -> tuple[str, Form]:
     if is_array(value):
         end = f'], "dtype": {json.dumps(value._type)}, "shape": {json.dumps(value.shape)}}}'
-        return '{"$array": [', _Form(end, _json_list_pieces(_limited(value, limit)))
+        return '{"$array": [', Form(end, _json_list_pieces(_limited(value, limit)))
     if not isinstance(value, Mapping):
-        return "[", _Form("]", _json_list_pieces(_limited(value, limit)))
+        return "[", Form("]", _json_list_pieces(_limited(value, limit)))
     if all(isinstance(key, str) and not key.startswith("$") for key in _limited(value, limit)):
-        return "{", _Form("}", _json_object_pieces(_limited(value.items(), limit)))
-    return '{"$items": [', _Form("]}", _json_pair_pieces(_limited(value.items(), limit)))
+        return "{", Form("}", _json_object_pieces(_limited(value.items(), limit)))
+    return '{"$items": [', Form("]}", _json_pair_pieces(_limited(value.items(), limit)))
 
 
-def _write(
+def write_value(
     value: Any,
     write: Write,
-    form_of: Callable[[Any, int | None], tuple[str, _Form]],
+    form_of: Callable[[Any, int | None], tuple[str, Form]],
     scalar: Callable[[Any], str],
     again: Callable[[Any], str],
     limit: int | None,
@@ -252,8 +252,8 @@ def _json_again(value: Any) -> str:
 
 def write_python(value: Any, write: Write, limit: int | None = None) -> None:
     """A value as a Python literal; containers cut at `limit` items end with ``...``."""
-    _write(value, write, _python_form, literal, _python_again, limit)
+    write_value(value, write, _python_form, literal, _python_again, limit)
 
 
 def write_json(value: Any, write: Write, limit: int | None = None) -> None:
-    _write(value, write, _json_form, json_scalar, _json_again, limit)
+    write_value(value, write, _json_form, json_scalar, _json_again, limit)

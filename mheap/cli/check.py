@@ -56,7 +56,7 @@ class _JsonReport(_Report):
 def _walk(file: str, report: _Report) -> mheap.MheapError | None:
     """All findings; the error, if any, that kept the heap from being attached or walked."""
     try:
-        with opened(file) as heap, progress(file) as bar:
+        with opened(file) as heap, progress(file, of_bytes=True) as bar:
             heap.check(report.finding, bar)
     except mheap.MheapError as error:
         return error

@@ -54,7 +54,7 @@ def command(file: str, dry_run: bool, timeout: float, as_json: bool) -> None:
     With --json: {"file", "dry_run", "moved", "kept": why not, or null, "before", "after": {"file_size",
     "disk_size", "objects", "blocks", "bytes_used", "bytes_free"}}; of a dry run "after" is an estimate.
     """
-    with progress(file) as bar:
+    with progress(file, of_bytes=True) as bar:
         done = mheap.compact(file, dry_run=dry_run, timeout=timeout, progress=bar)
     if as_json:
         fields = {"file": file, "dry_run": dry_run, "moved": done.moved, "kept": done.kept or None}

@@ -90,7 +90,7 @@ static mheap_err take_left_over(mh_dump_file *file, bool *again, mheap_error *er
     return mh_fail(error, MHEAP_ERR_ARGUMENT,
                    "%s: in the way of a dump, and not what a dump leaves; remove or rename it",
                    file->temporary);
-  failed = mh_os_truncate(file->fd, 0);
+  if (id.size > 0) failed = mh_os_truncate(file->fd, 0);
   return failed ? mh_fail_system(error, failed, file->temporary, "emptying it") : MHEAP_OK;
 }
 

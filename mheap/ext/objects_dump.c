@@ -1,9 +1,19 @@
 /* objects_dump.c: a value as all that an empty heap holds, for mheap.dump. Owns nothing. */
 #include "objects.h"
+#include "objects/pool.h"
+
+/* Objects that are a sealed heap's for ever. */
+static int store_once(mhx_space *space, PyObject *root, mhx_words *words) {
+  mh_pool pool;
+  mh_pool_begin(&space->core, &pool);
+  int failed = mhx_value(space, root, words);
+  mh_pool_end(&space->core);
+  return failed;
+}
 
 static int store(mhx_space *space, PyObject *root) {
   mhx_words words;
-  if (mhx_value(space, root, &words) < 0) return -1;
+  if (store_once(space, root, &words) < 0) return -1;
   if (mh_word_tag(words.words[0]) != MH_TAG_DICT_REF) {
     mhx_words_refused(space, &words);
     PyErr_SetString(PyExc_TypeError, "the root of a heap is a dict");

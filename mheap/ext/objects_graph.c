@@ -1,6 +1,10 @@
 /* objects_graph.c: see objects.h. Storing plain containers: a copy of the whole graph, complete
    before the caller publishes it with one store.
 
+   Where the space has a pool (a dump), what is stored depends on the values alone, and not on which of
+   them are one object, or on the order in which a set shows its elements: compounds are complete before
+   they are stored, so that equal ones are one.
+
    Owns, for the time of one copy, the list of containers made and the memo of what was copied
    already, so that shared parts and cycles stay what they are. A container, or a compound, is made
    empty when it is met and filled when its turn comes: nesting costs no stack. Signal handlers
@@ -12,6 +16,14 @@
 #define FIRST_ROOM 32
 #define TICKS 8192 /* items between two looks at signals */
 
+/* A compound whose words are being found. */
+typedef struct frame {
+  PyObject *object, *tuple; /* references of its own */
+  mh_type type;
+  Py_ssize_t next;
+  size_t first; /* of its kind and words in the pile */
+} frame;
+
 typedef struct mhx_graph {
   mhx_space *space;
   PyObject **sources; /* containers met, and tuples of the words of compounds; references of its own */
@@ -20,9 +32,15 @@ typedef struct mhx_graph {
   PyObject **memo;    /* hash table by identity; references of its own */
   uint64_t *words;    /* beside it: what each became */
   size_t memo_room, memo_used;
+  frame *frames; /* from the outermost to the innermost */
+  size_t depth, frames_room;
+  uint64_t *pile; /* their kinds and words */
+  size_t height, pile_room;
   uint64_t first_birth;
   unsigned ticks;
 } mhx_graph;
+
+static bool pools(const mhx_graph *graph) { return graph->space->core.pool != NULL; }
 
 /* ---- the memo ---- */
 
@@ -68,6 +86,10 @@ static int memo_add(mhx_graph *graph, PyObject *object, uint64_t word) {
 
 /* ---- making and dropping ---- */
 
+static int look_at_signals(mhx_graph *graph) {
+  return ++graph->ticks % TICKS == 0 ? PyErr_CheckSignals() : 0;
+}
+
 /* No compound comes from elsewhere: those that are stored are read as plain values. */
 static bool is_fresh(const mhx_graph *graph, uint64_t word) {
   if (mh_word_is_compound(&graph->space->core, word)) return true;
@@ -78,6 +100,7 @@ static bool is_fresh(const mhx_graph *graph, uint64_t word) {
 
 /* Drops a value that found no place; what was made here is discarded with all the rest. */
 static void drop(mhx_graph *graph, uint64_t word) {
+  if (pools(graph)) return; /* the heap itself is dropped */
   if (!is_fresh(graph, word)) mh_release(&graph->space->core, word);
 }
 
@@ -139,20 +162,28 @@ static int make_compound(mhx_graph *graph, PyObject *object, mh_type type, mh_ki
   return 0;
 }
 
-static int make_frozenset(mhx_graph *graph, PyObject *set, uint64_t *word) {
-  PyObject *tuple = mhx_frozenset_fits(set) < 0 ? NULL : PySequence_Tuple(set);
-  int failed = tuple == NULL ? -1 : make_compound(graph, set, MH_TYPE_FROZENSET, 0, tuple, word);
-  Py_XDECREF(tuple);
-  return failed;
+/* A tuple of what a compound consists of, owned; NULL with an exception. */
+static PyObject *parts_of(const mhx_graph *graph, PyObject *object, mh_type *type, mh_kind_code *kind) {
+  *kind = 0;
+  *type = PyTuple_CheckExact(object) ? MH_TYPE_TUPLE : MH_TYPE_FROZENSET;
+  if (PyTuple_CheckExact(object)) return Py_NewRef(object);
+  if (PyFrozenSet_CheckExact(object)) {
+    if (mhx_frozenset_fits(object) < 0) return NULL;
+    return pools(graph) ? mhx_in_order(graph->space, object) : PySequence_Tuple(object);
+  }
+  PyObject *words;
+  *type = MH_TYPE_EXTENDED;
+  int made = mhx_to_state(mhx_state_of_heap(graph->space->heap_obj), object, kind, &words);
+  if (made == 0) mhx_cannot_store(object, false);
+  return made > 0 ? words : NULL;
 }
 
-static int make_extended(mhx_graph *graph, PyObject *object, uint64_t *word) {
+static int make_parts(mhx_graph *graph, PyObject *object, uint64_t *word) {
+  mh_type type;
   mh_kind_code kind;
-  PyObject *words;
-  int made = mhx_to_state(mhx_state_of_heap(graph->space->heap_obj), object, &kind, &words);
-  if (made <= 0) return made < 0 ? -1 : mhx_cannot_store(object, false);
-  int failed = make_compound(graph, object, MH_TYPE_EXTENDED, kind, words, word);
-  Py_DECREF(words);
+  PyObject *tuple = parts_of(graph, object, &type, &kind);
+  int failed = tuple == NULL ? -1 : make_compound(graph, object, type, kind, tuple, word);
+  Py_XDECREF(tuple);
   return failed;
 }
 
@@ -178,6 +209,12 @@ static int array_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
 }
 
 static void end(mhx_graph *graph) {
+  for (size_t i = 0; i < graph->depth; i++) {
+    Py_DECREF(graph->frames[i].object);
+    Py_DECREF(graph->frames[i].tuple);
+  }
+  PyMem_Free(graph->frames);
+  PyMem_Free(graph->pile);
   for (size_t i = 0; i < graph->count; i++) Py_DECREF(graph->sources[i]);
   for (size_t i = 0; i < graph->memo_room; i++) Py_XDECREF(graph->memo[i]);
   PyMem_Free(graph->sources);
@@ -193,10 +230,13 @@ static int retained(mhx_graph *graph, uint64_t word) {
 
 /* Can what the twin stands for be read? */
 static mheap_err look_at(mhx_twin *twin, shape *of) {
-  uint64_t length;
-  mh_items items;
-  if (mh_type_has_table(of->type)) return mh_dict_length(&twin->of.dict, &length);
-  mheap_err failed = mh_list_items(&twin->of.list, &items);
+  uint64_t length = 0;
+  mh_items items = {.count = 0};
+  bool table = mh_type_has_table(of->type);
+  mheap_err failed =
+      table ? mh_dict_length(&twin->of.dict, &length) : mh_list_items(&twin->of.list, &items);
+  of->length = (Py_ssize_t)(table ? length : items.count);
+  if (table) return failed;
   return failed || of->type == MH_TYPE_LIST ? failed : mh_deque_limit(&twin->of.list, &of->limit);
 }
 
@@ -242,25 +282,113 @@ static mh_type dict_type(PyObject *object) {
   return PyDict_CheckExact(object) ? MH_TYPE_DICT : MH_TYPE_COUNTER;
 }
 
-static int container_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
+/* What was copied already. 1; 0: it was not; -1. */
+static int known_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
   size_t at = memo_find(graph, object);
-  if (graph->memo[at] != NULL) {
-    *word = graph->words[at];
-    return retained(graph, *word);
-  }
+  if (graph->memo[at] == NULL) return 0;
+  *word = graph->words[at];
+  if (*word != MH_WORD_ABSENT) return retained(graph, *word) < 0 ? -1 : 1;
+  PyErr_Format(PyExc_ValueError, "a %.200s that is part of itself cannot be dumped",
+               Py_TYPE(object)->tp_name);
+  return -1;
+}
+
+static int one(int failed) { return failed < 0 ? -1 : 1; }
+
+/* Of a container, plain or another heap's. 1; 0: it is a compound, or cannot be stored; -1. */
+static int new_container(mhx_graph *graph, PyObject *object, uint64_t *word) {
   if (PyDict_CheckExact(object) || is_plain_counter(object))
-    return make(graph, object, (shape){.type = dict_type(object), .length = PyDict_GET_SIZE(object)}, word);
+    return one(make(graph, object, (shape){.type = dict_type(object), .length = PyDict_GET_SIZE(object)}, word));
   if (PyList_CheckExact(object))
-    return make(graph, object, (shape){.type = MH_TYPE_LIST, .length = PyList_GET_SIZE(object)}, word);
+    return one(make(graph, object, (shape){.type = MH_TYPE_LIST, .length = PyList_GET_SIZE(object)}, word));
   if (PySet_CheckExact(object))
-    return make(graph, object, (shape){.type = MH_TYPE_SET, .length = PySet_GET_SIZE(object)}, word);
-  if (is_plain_deque(graph, object)) return plain_deque_word(graph, object, word);
-  if (PyTuple_CheckExact(object)) return make_compound(graph, object, MH_TYPE_TUPLE, 0, object, word);
-  if (PyFrozenSet_CheckExact(object)) return make_frozenset(graph, object, word);
+    return one(make(graph, object, (shape){.type = MH_TYPE_SET, .length = PySet_GET_SIZE(object)}, word));
+  if (is_plain_deque(graph, object)) return one(plain_deque_word(graph, object, word));
   mh_type type = mhx_twin_type(graph->space, object);
-  if (type != 0) return twin_word(graph, object, type, word);
-  int made = array_word(graph, object, word);
-  return made != 0 ? (made < 0 ? -1 : 0) : make_extended(graph, object, word);
+  return type != 0 ? one(twin_word(graph, object, type, word)) : array_word(graph, object, word);
+}
+
+/* ---- compounds that are complete before they are stored ---- */
+
+static int put_on_pile(mhx_graph *graph, uint64_t word) {
+  if (graph->height == graph->pile_room) {
+    size_t room = graph->pile_room == 0 ? FIRST_ROOM : 2 * graph->pile_room;
+    uint64_t *larger = PyMem_Realloc(graph->pile, room * sizeof *larger);
+    if (larger == NULL) return PyErr_NoMemory(), -1;
+    graph->pile = larger;
+    graph->pile_room = room;
+  }
+  graph->pile[graph->height++] = word;
+  return 0;
+}
+
+static int reserve_frame(mhx_graph *graph) {
+  if (graph->depth < graph->frames_room) return 0;
+  size_t room = graph->frames_room == 0 ? FIRST_ROOM : 2 * graph->frames_room;
+  frame *larger = PyMem_Realloc(graph->frames, room * sizeof *larger);
+  if (larger == NULL) return PyErr_NoMemory(), -1;
+  graph->frames = larger;
+  graph->frames_room = room;
+  return 0;
+}
+
+/* Until it is complete the memo has no word for it. */
+static int begin_compound(mhx_graph *graph, PyObject *object) {
+  frame new = {.first = graph->height};
+  mh_kind_code kind;
+  if (reserve_frame(graph) < 0) return -1;
+  new.tuple = parts_of(graph, object, &new.type, &kind);
+  if (new.tuple == NULL) return -1;
+  new.object = Py_NewRef(object);
+  graph->frames[graph->depth++] = new;
+  if (memo_add(graph, object, MH_WORD_ABSENT) < 0) return -1;
+  return put_on_pile(graph, kind);
+}
+
+static int end_compound(mhx_graph *graph, uint64_t *word) {
+  frame done = graph->frames[graph->depth - 1];
+  uint64_t count = graph->height - done.first - 1;
+  if (mh_compound_once(&graph->space->core, done.type, graph->pile + done.first, count, word))
+    return mhx_failed(graph->space);
+  graph->words[memo_find(graph, done.object)] = *word;
+  graph->height = done.first;
+  graph->depth--;
+  Py_DECREF(done.object);
+  Py_DECREF(done.tuple);
+  return 0;
+}
+
+/* 1; 0: a compound that is not known yet; -1. */
+static int simple_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
+  int made = mhx_scalar(graph->space, object, word);
+  if (made == 0) made = known_word(graph, object, word);
+  return made == 0 ? new_container(graph, object, word) : made;
+}
+
+/* Without recursion. What has no word yet is begun, and goes on where it was when that has one. */
+static int complete_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
+  int made = begin_compound(graph, object);
+  while (made == 0) {
+    frame *top = &graph->frames[graph->depth - 1];
+    if (look_at_signals(graph) < 0) return -1;
+    if (top->next == PyTuple_GET_SIZE(top->tuple)) {
+      if (end_compound(graph, word) < 0) return -1;
+      if (graph->depth == 0) return 0;
+      made = put_on_pile(graph, *word);
+      continue;
+    }
+    PyObject *item = PyTuple_GET_ITEM(top->tuple, top->next++);
+    int found = simple_word(graph, item, word);
+    made = found > 0 ? put_on_pile(graph, *word) : found < 0 ? -1 : begin_compound(graph, item);
+  }
+  return made;
+}
+
+static int container_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
+  int made = known_word(graph, object, word);
+  if (made == 0) made = new_container(graph, object, word);
+  if (made != 0) return made < 0 ? -1 : 0;
+  return pools(graph) ? complete_word(graph, object, word) : make_parts(graph, object, word);
 }
 
 /* The container that is copied, and the copying, have a reference each. */
@@ -288,10 +416,6 @@ static int any_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
 }
 
 /* ---- filling ---- */
-
-static int look_at_signals(mhx_graph *graph) {
-  return ++graph->ticks % TICKS == 0 ? PyErr_CheckSignals() : 0;
-}
 
 static int add_tree_entry(mhx_graph *graph, mh_dict *dict, PyObject *key_object, PyObject *value) {
   mhx_tree *tree;
@@ -394,6 +518,17 @@ static int fill_by_iterator(mhx_graph *graph, PyObject *source, mh_dict *set, mh
   return failed || PyErr_Occurred() ? -1 : 0;
 }
 
+static int fill_in_order(mhx_graph *graph, PyObject *source, mh_dict *set) {
+  PyObject *elements = mhx_in_order(graph->space, source);
+  int failed = elements == NULL ? -1 : 0;
+  for (Py_ssize_t i = 0; failed == 0 && i < PyTuple_GET_SIZE(elements); i++) {
+    failed = add_entry(graph, set, PyTuple_GET_ITEM(elements, i), Py_None);
+    if (failed == 0) failed = look_at_signals(graph);
+  }
+  Py_XDECREF(elements);
+  return failed;
+}
+
 static int fill_compound(mhx_graph *graph, PyObject *source, uint64_t word) {
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(source); i++) {
     uint64_t item;
@@ -417,6 +552,7 @@ static int fill_from_twin(mhx_graph *graph, PyObject *source, mh_dict *dict, mh_
 static int fill_table(mhx_graph *graph, PyObject *source, mh_type type, uint64_t offset) {
   mh_dict dict;
   if (mh_table_owner_at(&graph->space->core, type, offset, &dict)) return mhx_failed(graph->space);
+  if (type == MH_TYPE_SET && pools(graph)) return fill_in_order(graph, source, &dict);
   if (PyDict_Check(source)) return fill_from_dict(graph, source, &dict);
   if (PySet_CheckExact(source)) return fill_by_iterator(graph, source, &dict, NULL);
   return fill_from_twin(graph, source, &dict, NULL);
@@ -439,6 +575,7 @@ static int fill(mhx_graph *graph, PyObject *source, uint64_t word) {
 /* ---- all of it ---- */
 
 int mhx_words_refused(mhx_space *space, mhx_words *words) {
+  if (space->core.pool != NULL) return mhx_words_taken(words), -1;
   mhx_graph graph = {.space = space, .first_birth = words->first_birth};
   for (size_t i = 0; i < words->count; i++) drop(&graph, words->words[i]);
   mh_discard(&space->core, words->made, words->made_count, words->first_birth);

@@ -18,6 +18,10 @@
    read before; the space is the same if this succeeds. NULL with an exception. */
 PyObject *mhx_compound_of(mhx_space *space, uint64_t word);
 
+/* The elements of a set, plain or persistent, as a tuple, in an order that depends on them alone. May run
+   Python code. NULL with an exception. */
+PyObject *mhx_in_order(mhx_space *space, PyObject *set);
+
 /* ---- mheap/_values.py ---- */
 
 /* In mhx_state.object_types, from the end. */

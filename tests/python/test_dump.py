@@ -73,7 +73,7 @@ def test_a_dump_is_not_opened_for_writing(tmp_path: Path) -> None:
     mheap.dump([], tmp_path / "value.heap")
     for mode in ("atomic", "live"):
         with pytest.raises(mheap.ReadOnlyHeap, match=r"sealed.*mheap restore"):
-            mheap.open(tmp_path / "value.heap", mode=mode)  # type: ignore[arg-type]
+            mheap.open(tmp_path / "value.heap", mode=mode)
     with mheap.open(tmp_path / "value.heap", mode="readonly") as heap:
         assert heap.root == {"value": []}
 

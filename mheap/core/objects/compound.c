@@ -1,6 +1,8 @@
 /* compound.c: see compound.h. */
 #include "compound.h"
 
+#include "pool.h"
+
 #define DAY_MICROSECONDS ((int64_t)86400 * 1000000)
 #define MAX_ORDINAL 3652059
 #define MAX_DAYS 999999999
@@ -17,6 +19,24 @@ mheap_err mh_compound_new(mh_space *space, mh_type type, mh_kind_code kind, uint
   mh_store(&block->head, mh_head(1, type, count)); /* last: what a kill leaves refers to nothing */
   *word = mh_word_ref(type == MH_TYPE_TUPLE ? MH_TAG_TUPLE_REF : MH_TAG_OTHER_REF, offset);
   return MHEAP_OK;
+}
+
+static mheap_err let_go(mh_space *space, const uint64_t *words, uint64_t count) {
+  for (uint64_t i = 0; i < count; i++) mh_release(space, words[i]);
+  return MHEAP_OK;
+}
+
+mheap_err mh_compound_once(mh_space *space, mh_type type, const uint64_t *kind_and_words, uint64_t count,
+                           uint64_t *word) {
+  const uint64_t *words = kind_and_words + 1, bytes = 8 * (count + 1);
+  uint64_t head = mh_head(0, type, count);
+  mheap_err failed = mh_pool_get(space, head, kind_and_words, bytes, word);
+  if (failed == MHEAP_OK) return let_go(space, words, count);
+  if (failed != MHEAP_ERR_NOT_FOUND) return failed;
+  failed = mh_compound_new(space, type, (mh_kind_code)kind_and_words[0], count, word);
+  if (failed) return failed;
+  for (uint64_t i = 0; i < count; i++) mh_compound_set(space, *word, i, words[i]);
+  return mh_pool_add(space, head, kind_and_words, bytes, *word);
 }
 
 void mh_compound_set(mh_space *space, uint64_t word, uint64_t index, uint64_t value) {

@@ -10,6 +10,10 @@
 
 /* A new, unpublished compound with one reference: type MH_TYPE_TUPLE, FROZENSET, EXTENDED. */
 mheap_err mh_compound_new(mh_space *space, mh_type type, mh_kind_code kind, uint64_t count, uint64_t *word);
+/* The same, complete, of `count` words, in a space that has a pool: one that is there already if it can be.
+   The kind is before the words. References that these have are its own from then on. */
+mheap_err mh_compound_once(mh_space *space, mh_type type, const uint64_t *kind_and_words, uint64_t count,
+                           uint64_t *word);
 /* Sets one of its words, whose reference it owns from then on. */
 void mh_compound_set(mh_space *space, uint64_t word, uint64_t index, uint64_t value);
 

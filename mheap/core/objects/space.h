@@ -18,6 +18,7 @@ struct mh_space {
   mheap *heap;
   mh_region *region;
   uint64_t seed[2]; /* identity.hash_seed */
+  struct mh_pool *pool; /* see pool.h; NULL: each value is stored anew */
   /* Does this process hold the container, so that it must outlive its last reference? It is
      then left with a count of 0 for mh_reap. NULL: nobody holds anything. */
   bool (*held)(mh_space *space, uint64_t offset);

@@ -1,6 +1,24 @@
 /* value.c: see value.h. */
 #include "value.h"
 
+#include "pool.h"
+
+/* An equal one that is there already: MHEAP_ERR_NOT_FOUND, if none is or nobody asked. */
+static inline mheap_err pooled(mh_space *space, uint64_t head, const void *data, uint64_t bytes,
+                               uint64_t *word) {
+  bool wanted = __builtin_expect(space->pool != NULL, false) && bytes > 0;
+  return wanted ? mh_pool_get(space, head, data, bytes, word) : MHEAP_ERR_NOT_FOUND;
+}
+
+/* The block, whose head says that it has one reference, is complete. */
+static inline mheap_err made(mh_space *space, mh_tag tag, uint64_t offset, const void *data, uint64_t bytes,
+                             uint64_t *word) {
+  *word = mh_word_ref(tag, offset);
+  if (__builtin_expect(space->pool == NULL, true) || bytes == 0) return MHEAP_OK;
+  uint64_t head = *(uint64_t *)mh_at(space->region, offset);
+  return mh_pool_add(space, head & ~(uint64_t)MH_COUNT_STICKY, data, bytes, *word);
+}
+
 /* Makes the words [0, count) the fewest that hold the same number. */
 static uint64_t trimmed(const uint64_t *limbs, uint64_t count) {
   while (count > 1) {
@@ -25,25 +43,27 @@ mheap_err mh_limbs_new(mh_space *space, const uint64_t *limbs, uint64_t count, u
   if (count >= MH_LENGTH_ESCAPE)
     return mh_fail(mh_error(space->heap), MHEAP_ERR_OVERFLOW, "an int of more than 2^38 bits");
   uint64_t offset;
-  mheap_err failed = mh_block_new(space, sizeof(mh_int_block) + 8 * count, &offset);
+  mheap_err failed = pooled(space, mh_head(0, MH_TYPE_INT, count), limbs, 8 * count, word);
+  if (failed != MHEAP_ERR_NOT_FOUND) return failed;
+  failed = mh_block_new(space, sizeof(mh_int_block) + 8 * count, &offset);
   if (failed) return failed;
   mh_int_block *block = mh_at(space->region, offset);
   block->head = mh_head(1, MH_TYPE_INT, count);
   memcpy(block->limbs, limbs, 8 * count);
-  *word = mh_word_ref(MH_TAG_INT_REF, offset);
-  return MHEAP_OK;
+  return made(space, MH_TAG_INT_REF, offset, limbs, 8 * count, word);
 }
 
 mheap_err mh_float_new(mh_space *space, uint64_t bits, uint64_t *word) {
   *word = bits | MH_TAG_FLOAT;
   if (mh_float_fits(bits)) return MHEAP_OK;
   uint64_t offset;
-  mheap_err failed = mh_block_new(space, sizeof(mh_float_block), &offset);
+  mheap_err failed = pooled(space, mh_head(0, MH_TYPE_FLOAT, 0), &bits, sizeof bits, word);
+  if (failed != MHEAP_ERR_NOT_FOUND) return failed;
+  failed = mh_block_new(space, sizeof(mh_float_block), &offset);
   if (failed) return failed;
   *(mh_float_block *)mh_at(space->region, offset) =
       (mh_float_block){.head = mh_head(1, MH_TYPE_FLOAT, 0), .bits = bits};
-  *word = mh_word_ref(MH_TAG_FLOAT_REF, offset);
-  return MHEAP_OK;
+  return made(space, MH_TAG_FLOAT_REF, offset, &bits, sizeof bits, word);
 }
 
 static mheap_err text_new(mh_space *space, mh_type type, mh_tag tag, unsigned kind, const void *data,
@@ -53,15 +73,16 @@ static mheap_err text_new(mh_space *space, mh_type type, mh_tag tag, unsigned ki
                    "text of %llu characters is more than a heap holds",
                    (unsigned long long)length);
   bool escaped = length >= MH_LENGTH_ESCAPE;
-  uint64_t before = escaped ? 16 : 8, offset;
-  mheap_err failed = mh_block_new(space, before + length * kind, &offset);
+  uint64_t before = escaped ? 16 : 8, offset, bytes = escaped ? 0 : length * kind;
+  mheap_err failed = pooled(space, mh_head(0, type, escaped ? 0 : length), data, bytes, word);
+  if (failed != MHEAP_ERR_NOT_FOUND) return failed;
+  failed = mh_block_new(space, before + length * kind, &offset);
   if (failed) return failed;
   mh_text_block *block = mh_at(space->region, offset);
   block->head = mh_head(1, type, escaped ? MH_LENGTH_ESCAPE : length);
   if (escaped) block->text = length;
   memcpy((char *)block + before, data, length * kind);
-  *word = mh_word_ref(tag, offset);
-  return MHEAP_OK;
+  return made(space, tag, offset, data, bytes, word);
 }
 
 mheap_err mh_str_new(mh_space *space, unsigned kind, const void *data, uint64_t length, uint64_t *word) {
@@ -86,13 +107,14 @@ mheap_err mh_bytearray_new(mh_space *space, const void *data, uint64_t length, u
 }
 
 mheap_err mh_complex_new(mh_space *space, uint64_t real, uint64_t imag, uint64_t *word) {
-  uint64_t offset;
-  mheap_err failed = mh_block_new(space, sizeof(mh_complex_block), &offset);
+  uint64_t offset, parts[] = {real, imag};
+  mheap_err failed = pooled(space, mh_head(0, MH_TYPE_COMPLEX, 0), parts, sizeof parts, word);
+  if (failed != MHEAP_ERR_NOT_FOUND) return failed;
+  failed = mh_block_new(space, sizeof(mh_complex_block), &offset);
   if (failed) return failed;
   *(mh_complex_block *)mh_at(space->region, offset) =
       (mh_complex_block){.head = mh_head(1, MH_TYPE_COMPLEX, 0), .real = real, .imag = imag};
-  *word = mh_word_ref(MH_TAG_OTHER_REF, offset);
-  return MHEAP_OK;
+  return made(space, MH_TAG_OTHER_REF, offset, parts, sizeof parts, word);
 }
 
 /* ---- reading ---- */
