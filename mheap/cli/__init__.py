@@ -1,8 +1,8 @@
 """The command ``mheap``: what is in a heap file, and is it sound.
 
 One file a subcommand, imported when it is used. Nothing here writes to a heap, but for ``run``,
-``recover --apply``, ``compact`` and ``restore``: files are attached read-only, also beside a live writer (which is said
-on stderr).
+``recover --apply``, ``compact`` and ``restore``: files are attached read-only, also beside a live writer
+(which is said on stderr).
 """
 
 from __future__ import annotations
