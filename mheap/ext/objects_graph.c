@@ -3,7 +3,8 @@
 
    Owns, for the time of one copy, the list of containers made and the memo of what was copied
    already, so that shared parts and cycles stay what they are. A container, or a compound, is made
-   empty when it is met and filled when its turn comes: nesting costs no stack. Signal handlers
+   empty when it is met and filled when its turn comes, right after what it is in: so parts of one lie
+   together, and nesting costs no stack. Signal handlers
    run now and then, and what tells the state of extended values; the heap is registered as in use
    meanwhile. */
 #include "objects_values.h"
@@ -16,6 +17,8 @@ typedef struct mhx_graph {
   PyObject **sources; /* containers met, and tuples of the words of compounds; references of its own */
   uint64_t *made;     /* beside it: what was made of each */
   size_t count, room;
+  size_t *todo;       /* of these, which are still to be filled, the next last; room for all */
+  size_t todo_count;
   PyObject **memo;    /* hash table by identity; references of its own */
   uint64_t *words;    /* beside it: what each became */
   size_t memo_room, memo_used;
@@ -87,7 +90,9 @@ static int reserve_made(mhx_graph *graph) {
   if (sources != NULL) graph->sources = sources;
   uint64_t *made = PyMem_Realloc(graph->made, room * sizeof *made);
   if (made != NULL) graph->made = made;
-  if (sources == NULL || made == NULL) return PyErr_NoMemory(), -1;
+  size_t *todo = PyMem_Realloc(graph->todo, room * sizeof *todo);
+  if (todo != NULL) graph->todo = todo;
+  if (sources == NULL || made == NULL || todo == NULL) return PyErr_NoMemory(), -1;
   graph->room = room;
   return 0;
 }
@@ -114,12 +119,13 @@ static mheap_err new_of(mh_space *space, const shape *of, uint64_t *word) {
   return failed;
 }
 
-/* An empty container for `source`: a plain one, or another heap's twin. */
-static int make(mhx_graph *graph, PyObject *source, shape of, uint64_t *word) {
+/* An empty container for `source`: a plain one, or another heap's twin; unless it is `only`, it may be met
+   again. */
+static int make(mhx_graph *graph, PyObject *source, shape of, bool only, uint64_t *word) {
   mh_space *space = &graph->space->core;
   if (reserve_made(graph) < 0) return -1;
   if (new_of(space, &of, word)) return mhx_failed(graph->space);
-  if (memo_add(graph, source, *word) < 0) return mh_release(space, *word), -1;
+  if (!only && memo_add(graph, source, *word) < 0) return mh_release(space, *word), -1;
   graph->sources[graph->count] = Py_NewRef(source);
   graph->made[graph->count++] = *word;
   return 0;
@@ -159,6 +165,7 @@ static void end(mhx_graph *graph) {
   for (size_t i = 0; i < graph->count; i++) Py_DECREF(graph->sources[i]);
   for (size_t i = 0; i < graph->memo_room; i++) Py_XDECREF(graph->memo[i]);
   PyMem_Free(graph->sources);
+  PyMem_Free(graph->todo);
   PyMem_Free(graph->memo);
   PyMem_Free(graph->words);
 }
@@ -192,7 +199,7 @@ static int twin_word(mhx_graph *graph, PyObject *object, mh_type type, uint64_t 
     return retained(graph, *word);
   }
   if (look_at(twin, &of)) return mhx_failed(space);
-  return make(graph, object, of, word);
+  return make(graph, object, of, false, word);
 }
 
 /* An iterable of C: this runs no Python code. */
@@ -202,7 +209,7 @@ static int plain_deque_word(mhx_graph *graph, PyObject *object, uint64_t *word) 
   if (maxlen == NULL) return -1;
   if (maxlen != Py_None) of.limit = PyLong_AsSize_t(maxlen) + 1;
   Py_DECREF(maxlen);
-  return make(graph, object, of, word);
+  return make(graph, object, of, false, word);
 }
 
 static bool is_plain_deque(const mhx_graph *graph, PyObject *object) {
@@ -210,18 +217,23 @@ static bool is_plain_deque(const mhx_graph *graph, PyObject *object) {
   return (PyObject *)Py_TYPE(object) == types[MHX_PLAIN_DEQUE];
 }
 
+/* Of types whose objects tell how many they have. */
+static bool is_sized(PyObject *object, shape *of) {
+  if (PyDict_CheckExact(object)) *of = (shape){.type = MH_TYPE_DICT, .length = PyDict_GET_SIZE(object)};
+  else if (PyList_CheckExact(object)) *of = (shape){.type = MH_TYPE_LIST, .length = PyList_GET_SIZE(object)};
+  else if (PySet_CheckExact(object)) *of = (shape){.type = MH_TYPE_SET, .length = PySet_GET_SIZE(object)};
+  else return false;
+  return true;
+}
+
 static int container_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
+  shape of;
   size_t at = memo_find(graph, object);
   if (graph->memo[at] != NULL) {
     *word = graph->words[at];
     return retained(graph, *word);
   }
-  if (PyDict_CheckExact(object))
-    return make(graph, object, (shape){.type = MH_TYPE_DICT, .length = PyDict_GET_SIZE(object)}, word);
-  if (PyList_CheckExact(object))
-    return make(graph, object, (shape){.type = MH_TYPE_LIST, .length = PyList_GET_SIZE(object)}, word);
-  if (PySet_CheckExact(object))
-    return make(graph, object, (shape){.type = MH_TYPE_SET, .length = PySet_GET_SIZE(object)}, word);
+  if (is_sized(object, &of)) return make(graph, object, of, false, word);
   if (is_plain_deque(graph, object)) return plain_deque_word(graph, object, word);
   if (PyTuple_CheckExact(object)) return make_compound(graph, object, MH_TYPE_TUPLE, 0, object, word);
   if (PyFrozenSet_CheckExact(object)) return make_frozenset(graph, object, word);
@@ -253,6 +265,14 @@ static int any_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
   return container_word(graph, object, word);
 }
 
+/* A value with a reference of the caller's own besides that of the plain container it is in. One without any
+   other is met once: only what is copied is looked for in the memo. */
+static int item_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
+  shape of;
+  if (!is_shared(object) && is_sized(object, &of)) return make(graph, object, of, true, word);
+  return any_word(graph, object, word);
+}
+
 /* ---- filling ---- */
 
 static int look_at_signals(mhx_graph *graph) {
@@ -273,7 +293,7 @@ static int add_entry(mhx_graph *graph, mh_dict *dict, PyObject *key_object, PyOb
   mhx_key key;
   uint64_t word;
   if (!mhx_is_storable_key(key_object)) return add_tree_entry(graph, dict, key_object, value);
-  if (any_word(graph, value, &word) < 0) return -1;
+  if (item_word(graph, value, &word) < 0) return -1;
   int made = mhx_key_make(graph->space, key_object, &key);
   if (made > 0 && PyUnicode_CheckExact(key_object) && key.key.form == MH_KEY_TEXT && is_shared(key_object) &&
       shared_str(graph, key_object, &key.key.stored) < 0)
@@ -316,7 +336,7 @@ static int fill_from_twin_dict(mhx_graph *graph, mhx_twin *source, mh_dict *dict
 
 static int add_item(mhx_graph *graph, mh_list *list, PyObject *item) {
   uint64_t word;
-  if (any_word(graph, item, &word) < 0) return -1;
+  if (item_word(graph, item, &word) < 0) return -1;
   if (mh_list_append(list, word) == MHEAP_OK) return 0;
   mhx_failed(graph->space);
   drop(graph, word);
@@ -383,6 +403,7 @@ static int fill_from_twin(mhx_graph *graph, PyObject *source, mh_dict *dict, mh_
 static int fill_table(mhx_graph *graph, PyObject *source, mh_type type, uint64_t offset) {
   mh_dict dict;
   if (mh_table_owner_at(&graph->space->core, type, offset, &dict)) return mhx_failed(graph->space);
+  dict.writable = true; /* it was made here */
   if (PyDict_CheckExact(source)) return fill_from_dict(graph, source, &dict);
   if (PySet_CheckExact(source)) return fill_by_iterator(graph, source, &dict, NULL);
   return fill_from_twin(graph, source, &dict, NULL);
@@ -396,6 +417,7 @@ static int fill(mhx_graph *graph, PyObject *source, uint64_t word) {
   if (mh_type_is_compound(type)) return fill_compound(graph, source, word);
   if (mh_type_has_table(type)) return fill_table(graph, source, type, offset);
   if (mh_items_owner_at(space, type, offset, &list)) return mhx_failed(graph->space);
+  list.writable = true; /* it was made here */
   if (PyList_CheckExact(source)) return fill_from_list(graph, source, &list);
   if (is_plain_deque(graph, source)) return fill_by_iterator(graph, source, NULL, &list);
   return fill_from_twin(graph, source, NULL, &list);
@@ -420,6 +442,21 @@ int mhx_words_failed(mhx_space *space, mhx_words *words) {
   return -1;
 }
 
+/* What was made from `from` on is filled next, in that order. */
+static void put_off(mhx_graph *graph, size_t from) {
+  for (size_t i = graph->count; i > from; i--) graph->todo[graph->todo_count++] = i - 1;
+}
+
+static int fill_all(mhx_graph *graph) {
+  put_off(graph, 0);
+  while (graph->todo_count > 0) {
+    size_t next = graph->todo[--graph->todo_count], before = graph->count;
+    if (fill(graph, graph->sources[next], graph->made[next]) < 0) return -1;
+    put_off(graph, before);
+  }
+  return 0;
+}
+
 /* words->count counts along, so that what was made so far can be dropped. */
 static int copy(mhx_graph *graph, PyObject *const *objects, size_t count, mhx_words *words) {
   if (memo_resize(graph, FIRST_ROOM) < 0) return -1;
@@ -427,9 +464,7 @@ static int copy(mhx_graph *graph, PyObject *const *objects, size_t count, mhx_wo
     if (look_at_signals(graph) < 0) return -1;
     if (any_word(graph, objects[words->count], &words->words[words->count]) < 0) return -1;
   }
-  for (size_t i = 0; i < graph->count; i++)
-    if (fill(graph, graph->sources[i], graph->made[i]) < 0) return -1;
-  return 0;
+  return fill_all(graph);
 }
 
 static int copy_in_use(mhx_space *space, PyObject *const *objects, size_t count, mhx_words *words) {
