@@ -14,6 +14,7 @@ import pickle
 import shelve
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -45,6 +46,8 @@ def why_not(module: str) -> str:
 class Store:
     """Entries of one kind in one directory. What it `can` is what there are methods for."""
 
+    kinds: tuple[str, ...] = (INTS, RECORDS)
+    needs = ""  # of mheap: what older ones do not have
     modules: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()  # to install, where a module does not come with Python
     can = READS | FILES
@@ -174,6 +177,43 @@ class Objects(Mapped):
     @classmethod
     def about(cls) -> str:
         return f"mheap {mheap.__version__}"
+
+
+class Records(Objects):
+    """The same dict, of records with typed fields."""
+
+    kinds = (RECORDS,)
+    needs = "Record"
+
+    def natural(self, data: dict[str, Any]) -> Any:
+        entry = entry_class()
+        return {
+            key: entry(one["id"], one["name"], one["score"], tuple(one["tags"])) for key, one in data.items()
+        }
+
+    def field(self, keys: Iterable[str]) -> Any:
+        table, value = self.table, None
+        for key in keys:
+            value = table[key].score
+        return value
+
+    def change(self, entries: Sequence[tuple[str, Any]]) -> None:
+        table = self.table
+        for key, value in entries:
+            table[key].score = value
+
+
+@cache
+def entry_class() -> Any:
+    base: Any = mheap.Record  # type: ignore[attr-defined, unused-ignore]
+
+    class Entry(base):  # type: ignore[misc]
+        id: int
+        name: str
+        score: float
+        tags: tuple[str, ...]
+
+    return Entry
 
 
 class Live(Objects):
@@ -513,6 +553,7 @@ class Diskcache(Mapped):
 
 STORES: dict[str, type[Store]] = {
     "mheap": Objects,
+    "mheap, Record": Records,
     "mheap, live": Live,
     "dict": Dict,
     "LMDB": Lmdb,
@@ -526,4 +567,6 @@ STORES: dict[str, type[Store]] = {
 
 def missing(store: type[Store]) -> str:
     """Why it cannot be compared; "" if it can."""
+    if store.needs and not hasattr(mheap, store.needs):
+        return f"this mheap has no {store.needs}"
     return next(filter(None, map(why_not, store.modules)), "")

@@ -3,7 +3,20 @@
 
 /* ---- values to Python ---- */
 
+#define NOT_ASCII 0x8080808080808080u
+
+/* As PyUnicode_FromKindAndData, which takes longer to look at short text. */
+static PyObject *str_of_latin(const uint8_t *at, uint64_t length) {
+  uint64_t all = 0, i = 0;
+  for (; i + 8 <= length; i += 8) all |= mh_read_8(at + i);
+  for (; i < length; i++) all |= at[i];
+  PyObject *str = PyUnicode_New((Py_ssize_t)length, all & NOT_ASCII ? 0xff : 0x7f);
+  if (str != NULL) memcpy(PyUnicode_1BYTE_DATA(str), at, length);
+  return str;
+}
+
 static PyObject *str_of_text(mhx_space *space, uint64_t word, const mh_text *text) {
+  if (text->kind == 1 && text->length > 1) return str_of_latin(text->data, text->length);
   if (text->kind == 4 && !mh_text_is_unicode(text)) {
     mh_corrupt(&space->core, mh_word_offset(word), "a str with a character above U+10FFFF", 0x10ffff, 0);
     return mhx_failed(space), NULL;

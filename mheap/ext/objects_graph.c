@@ -7,7 +7,8 @@
 
    Owns, for the time of one copy, the list of containers made and the memo of what was copied
    already, so that shared parts and cycles stay what they are. A container, or a compound, is made
-   empty when it is met and filled when its turn comes: nesting costs no stack. Signal handlers
+   empty when it is met and filled when its turn comes, right after what it is in: so parts of one lie
+   together, and nesting costs no stack. Signal handlers
    run now and then, and what tells the state of extended values; the heap is registered as in use
    meanwhile. */
 #include "objects_array.h"
@@ -29,6 +30,8 @@ typedef struct mhx_graph {
   PyObject **sources; /* containers met, and tuples of the words of compounds; references of its own */
   uint64_t *made;     /* beside it: what was made of each */
   size_t count, room;
+  size_t *todo;       /* of these, which are still to be filled, the next last; room for all */
+  size_t todo_count;
   PyObject **memo;    /* hash table by identity; references of its own */
   uint64_t *words;    /* beside it: what each became */
   size_t memo_room, memo_used;
@@ -111,7 +114,9 @@ static int reserve_made(mhx_graph *graph) {
   if (sources != NULL) graph->sources = sources;
   uint64_t *made = PyMem_Realloc(graph->made, room * sizeof *made);
   if (made != NULL) graph->made = made;
-  if (sources == NULL || made == NULL) return PyErr_NoMemory(), -1;
+  size_t *todo = PyMem_Realloc(graph->todo, room * sizeof *todo);
+  if (todo != NULL) graph->todo = todo;
+  if (sources == NULL || made == NULL || todo == NULL) return PyErr_NoMemory(), -1;
   graph->room = room;
   return 0;
 }
@@ -138,12 +143,13 @@ static mheap_err new_of(mh_space *space, const shape *of, uint64_t *word) {
   return failed;
 }
 
-/* An empty container for `source`: a plain one, or another heap's twin. */
-static int make(mhx_graph *graph, PyObject *source, shape of, uint64_t *word) {
+/* An empty container for `source`: a plain one, or another heap's twin; unless it is `only`, it may be met
+   again. */
+static int make(mhx_graph *graph, PyObject *source, shape of, bool only, uint64_t *word) {
   mh_space *space = &graph->space->core;
   if (reserve_made(graph) < 0) return -1;
   if (new_of(space, &of, word)) return mhx_failed(graph->space);
-  if (memo_add(graph, source, *word) < 0) return mh_release(space, *word), -1;
+  if (!only && memo_add(graph, source, *word) < 0) return mh_release(space, *word), -1;
   graph->sources[graph->count] = Py_NewRef(source);
   graph->made[graph->count++] = *word;
   return 0;
@@ -218,6 +224,7 @@ static void end(mhx_graph *graph) {
   for (size_t i = 0; i < graph->count; i++) Py_DECREF(graph->sources[i]);
   for (size_t i = 0; i < graph->memo_room; i++) Py_XDECREF(graph->memo[i]);
   PyMem_Free(graph->sources);
+  PyMem_Free(graph->todo);
   PyMem_Free(graph->memo);
   PyMem_Free(graph->words);
 }
@@ -255,7 +262,7 @@ static int twin_word(mhx_graph *graph, PyObject *object, mh_type type, uint64_t 
   }
   if (type == MH_TYPE_ARRAY) return array_word(graph, object, word) < 0 ? -1 : 0;
   if (look_at(twin, &of)) return mhx_failed(space);
-  return make(graph, object, of, word);
+  return make(graph, object, of, false, word);
 }
 
 /* An iterable of C: this runs no Python code. */
@@ -265,7 +272,7 @@ static int plain_deque_word(mhx_graph *graph, PyObject *object, uint64_t *word) 
   if (maxlen == NULL) return -1;
   if (maxlen != Py_None) of.limit = PyLong_AsSize_t(maxlen) + 1;
   Py_DECREF(maxlen);
-  return make(graph, object, of, word);
+  return make(graph, object, of, false, word);
 }
 
 static bool is_plain_deque(const mhx_graph *graph, PyObject *object) {
@@ -278,8 +285,15 @@ static bool is_plain_counter(PyObject *object) {
   return PyDict_Check(object) && mhx_is_of(object, "collections", "Counter");
 }
 
-static mh_type dict_type(PyObject *object) {
-  return PyDict_CheckExact(object) ? MH_TYPE_DICT : MH_TYPE_COUNTER;
+/* Of types whose objects tell how many they have. */
+static bool is_sized(PyObject *object, shape *of) {
+  if (PyDict_CheckExact(object)) *of = (shape){.type = MH_TYPE_DICT, .length = PyDict_GET_SIZE(object)};
+  else if (PyList_CheckExact(object)) *of = (shape){.type = MH_TYPE_LIST, .length = PyList_GET_SIZE(object)};
+  else if (PySet_CheckExact(object)) *of = (shape){.type = MH_TYPE_SET, .length = PySet_GET_SIZE(object)};
+  else if (is_plain_counter(object))
+    *of = (shape){.type = MH_TYPE_COUNTER, .length = PyDict_GET_SIZE(object)};
+  else return false;
+  return true;
 }
 
 /* What was copied already. 1; 0: it was not; -1. */
@@ -297,12 +311,8 @@ static int one(int failed) { return failed < 0 ? -1 : 1; }
 
 /* Of a container, plain or another heap's. 1; 0: it is a compound, or cannot be stored; -1. */
 static int new_container(mhx_graph *graph, PyObject *object, uint64_t *word) {
-  if (PyDict_CheckExact(object) || is_plain_counter(object))
-    return one(make(graph, object, (shape){.type = dict_type(object), .length = PyDict_GET_SIZE(object)}, word));
-  if (PyList_CheckExact(object))
-    return one(make(graph, object, (shape){.type = MH_TYPE_LIST, .length = PyList_GET_SIZE(object)}, word));
-  if (PySet_CheckExact(object))
-    return one(make(graph, object, (shape){.type = MH_TYPE_SET, .length = PySet_GET_SIZE(object)}, word));
+  shape of;
+  if (is_sized(object, &of)) return one(make(graph, object, of, false, word));
   if (is_plain_deque(graph, object)) return one(plain_deque_word(graph, object, word));
   mh_type type = mhx_twin_type(graph->space, object);
   return type != 0 ? one(twin_word(graph, object, type, word)) : array_word(graph, object, word);
@@ -415,6 +425,14 @@ static int any_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
   return container_word(graph, object, word);
 }
 
+/* A value with a reference of the caller's own besides that of the plain container it is in. One without any
+   other is met once: only what is copied is looked for in the memo. */
+static int item_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
+  shape of;
+  if (!is_shared(object) && is_sized(object, &of)) return make(graph, object, of, true, word);
+  return any_word(graph, object, word);
+}
+
 /* ---- filling ---- */
 
 static int add_tree_entry(mhx_graph *graph, mh_dict *dict, PyObject *key_object, PyObject *value) {
@@ -431,7 +449,7 @@ static int add_entry(mhx_graph *graph, mh_dict *dict, PyObject *key_object, PyOb
   mhx_key key;
   uint64_t word;
   if (!mhx_is_storable_key(key_object)) return add_tree_entry(graph, dict, key_object, value);
-  if (any_word(graph, value, &word) < 0) return -1;
+  if (item_word(graph, value, &word) < 0) return -1;
   int made = mhx_key_make(graph->space, key_object, &key);
   if (made > 0 && PyUnicode_CheckExact(key_object) && key.key.form == MH_KEY_TEXT && is_shared(key_object) &&
       shared_str(graph, key_object, &key.key.stored) < 0)
@@ -474,7 +492,7 @@ static int fill_from_twin_dict(mhx_graph *graph, mhx_twin *source, mh_dict *dict
 
 static int add_item(mhx_graph *graph, mh_list *list, PyObject *item) {
   uint64_t word;
-  if (any_word(graph, item, &word) < 0) return -1;
+  if (item_word(graph, item, &word) < 0) return -1;
   if (mh_list_append(list, word) == MHEAP_OK) return 0;
   mhx_failed(graph->space);
   drop(graph, word);
@@ -552,6 +570,7 @@ static int fill_from_twin(mhx_graph *graph, PyObject *source, mh_dict *dict, mh_
 static int fill_table(mhx_graph *graph, PyObject *source, mh_type type, uint64_t offset) {
   mh_dict dict;
   if (mh_table_owner_at(&graph->space->core, type, offset, &dict)) return mhx_failed(graph->space);
+  dict.writable = true; /* it was made here */
   if (type == MH_TYPE_SET && pools(graph)) return fill_in_order(graph, source, &dict);
   if (PyDict_Check(source)) return fill_from_dict(graph, source, &dict);
   if (PySet_CheckExact(source)) return fill_by_iterator(graph, source, &dict, NULL);
@@ -567,6 +586,7 @@ static int fill(mhx_graph *graph, PyObject *source, uint64_t word) {
   if (type == MH_TYPE_ARRAY) return 0;
   if (mh_type_has_table(type)) return fill_table(graph, source, type, offset);
   if (mh_items_owner_at(space, type, offset, &list)) return mhx_failed(graph->space);
+  list.writable = true; /* it was made here */
   if (PyList_CheckExact(source)) return fill_from_list(graph, source, &list);
   if (is_plain_deque(graph, source)) return fill_by_iterator(graph, source, NULL, &list);
   return fill_from_twin(graph, source, NULL, &list);
@@ -592,6 +612,21 @@ int mhx_words_failed(mhx_space *space, mhx_words *words) {
   return -1;
 }
 
+/* What was made from `from` on is filled next, in that order. */
+static void put_off(mhx_graph *graph, size_t from) {
+  for (size_t i = graph->count; i > from; i--) graph->todo[graph->todo_count++] = i - 1;
+}
+
+static int fill_all(mhx_graph *graph) {
+  put_off(graph, 0);
+  while (graph->todo_count > 0) {
+    size_t next = graph->todo[--graph->todo_count], before = graph->count;
+    if (fill(graph, graph->sources[next], graph->made[next]) < 0) return -1;
+    put_off(graph, before);
+  }
+  return 0;
+}
+
 /* words->count counts along, so that what was made so far can be dropped. */
 static int copy(mhx_graph *graph, PyObject *const *objects, size_t count, mhx_words *words) {
   if (memo_resize(graph, FIRST_ROOM) < 0) return -1;
@@ -599,9 +634,7 @@ static int copy(mhx_graph *graph, PyObject *const *objects, size_t count, mhx_wo
     if (look_at_signals(graph) < 0) return -1;
     if (any_word(graph, objects[words->count], &words->words[words->count]) < 0) return -1;
   }
-  for (size_t i = 0; i < graph->count; i++)
-    if (fill(graph, graph->sources[i], graph->made[i]) < 0) return -1;
-  return 0;
+  return fill_all(graph);
 }
 
 static int copy_in_use(mhx_space *space, PyObject *const *objects, size_t count, mhx_words *words) {

@@ -83,24 +83,42 @@ static int has_changed(const mhx_iter *iter) {
   return -1;
 }
 
+/* Nothing changed, and that is told at a glance. */
+static inline bool is_as_it_was(const mhx_iter *iter, const mhx_space *space) {
+  const mhx_twin *twin = iter->twin;
+  const mh_dict *dict = &twin->of.dict;
+  if (iter->changes != twin->changes || iter->undone != space->undone || iter->part != dict->part ||
+      !mh_dict_is_cached(dict))
+    return false;
+  uint64_t counts = iter->counts.used | (uint64_t)iter->counts.live << 32;
+  return mh_read(&dict->table.block->counts) == counts && mh_read(&dict->table.block->pending) == 0;
+}
+
+/* Of the table that the twin has by now, of which nothing changed. */
+static inline int next_of(mhx_iter *iter, mh_entry *entry) {
+  const mh_table *table = &iter->twin->of.dict.table;
+  while (iter->reversed ? iter->index > 0 : iter->index < iter->counts.used) {
+    uint32_t i = (uint32_t)(iter->reversed ? --iter->index : iter->index++);
+    if (!mh_table_is_live(table, &iter->counts, i)) continue;
+    *entry = table->entries[i];
+    return 1;
+  }
+  return 0;
+}
+
 /* The next entry. 1: *entry; 0: there is none; -1: an exception. */
 static int next_entry(mhx_iter *iter, mhx_space **space, mh_entry *entry) {
   const mh_table *table;
   mh_table_counts counts;
   *space = mhx_twin_space(iter->twin);
   if (*space == NULL) return -1;
+  if (__builtin_expect(is_as_it_was(iter, *space), true)) return next_of(iter, entry);
   if (dict_state(iter->twin, &table, &counts)) return mhx_failed(*space);
   if ((table == NULL ? 0 : table->offset) != iter->part || counts.used != iter->counts.used ||
       counts.live != iter->counts.live || iter->changes != iter->twin->changes ||
       iter->undone != (*space)->undone)
     return has_changed(iter);
-  while (iter->reversed ? iter->index > 0 : iter->index < counts.used) {
-    uint32_t i = (uint32_t)(iter->reversed ? --iter->index : iter->index++);
-    if (!mh_table_is_live(table, &counts, i)) continue;
-    *entry = table->entries[i];
-    return 1;
-  }
-  return 0;
+  return table == NULL ? 0 : next_of(iter, entry);
 }
 
 /* The pair of before, of which only the iterator knows, with other items; as dict's own iterators do. What

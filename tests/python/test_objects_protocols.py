@@ -273,3 +273,37 @@ def test_another_process_reads_it(heap_path: Path, kind: Kind, mode: Any) -> Non
     assert "77" in expected[0]
     assert "88" not in expected[0]
     assert tuple(told.stdout.splitlines()) == expected
+
+
+def test_what_nothing_else_refers_to_is_copied_as_it_is_shared(heap: mheap.Heap) -> None:
+    def turn() -> list[Any]:
+        lone: list[Any] = [[1], {"a": [2]}]
+        lone.append(lone)
+        lone[1]["back"] = lone[1]
+        lone.append((lone[0], lone[0]))
+        return lone
+
+    heap.root["turn"] = turn()  # no variable refers to any part
+    stored = heap.root["turn"]
+    assert stored[2] is stored
+    assert stored[1]["back"] is stored[1]
+    assert stored[3][0] is stored[0]
+    assert stored[3][1] is stored[0]
+    assert stored[1]["a"] == [2]
+
+
+def test_pairs_that_somebody_keeps_stay_what_they_were(heap: mheap.Heap) -> None:
+    heap.root["table"] = {f"a key of some length {i}": [i] for i in range(5)}
+    table = heap.root["table"]
+    kept = list(table.items())
+    assert [value[0] for _, value in kept] == [0, 1, 2, 3, 4]
+    some = []
+    for i, pair in enumerate(table.items()):
+        if i % 2:
+            some.append(pair)
+        del pair
+    assert [value[0] for _, value in some] == [1, 3]
+    pairs = iter(table.items())
+    first = next(pairs)
+    assert next(pairs) is not first
+    assert first[1] == [0]
