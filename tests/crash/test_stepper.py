@@ -14,7 +14,7 @@ import pytest
 from c_tools import run
 
 SOURCES = [
-    Path(__file__).with_name(name) for name in ("scenarios.c", "scenarios_objects.c", "scenarios_heaps.c")
+    Path(__file__).with_name(f"scenarios{name}.c") for name in ("", "_objects", "_arrays", "_heaps")
 ]
 NAMES = [
     name for source in SOURCES for name in re.findall(r'^    \{"(\w+)",', source.read_text(), re.MULTILINE)
@@ -29,6 +29,9 @@ CONTROLS = [
     "list_append",
     "set_add_gets_slots",
     "deque_append_drops_first",
+    "array_append",
+    "array_append_grows",
+    "array_is_given_up",
     "attach_a_new_file",
     "arena_is_reserved_and_committed",
     "heap_is_made_in_an_arena",
