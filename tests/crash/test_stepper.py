@@ -13,9 +13,7 @@ from pathlib import Path
 import pytest
 from c_tools import run
 
-SOURCES = [
-    Path(__file__).with_name(f"scenarios{name}.c") for name in ("", "_objects", "_arrays", "_heaps")
-]
+SOURCES = [Path(__file__).with_name(f"scenarios{name}.c") for name in ("", "_objects", "_arrays", "_heaps")]
 NAMES = [
     name for source in SOURCES for name in re.findall(r'^    \{"(\w+)",', source.read_text(), re.MULTILINE)
 ]
