@@ -559,6 +559,18 @@ mheap_err mh_rollback(mh_region *region, mheap_error *error) {
   return code;
 }
 
+mheap_err mh_commit_word(mh_region *region, uint64_t offset, uint64_t *word, mheap_error *error) {
+  mh_commits *commits = region->commits;
+  char *page;
+  *word = 0;
+  if (commits == NULL || offset >= commits->committed) return MHEAP_OK;
+  pthread_mutex_lock(&commits->lock);
+  mheap_err code = mh_images_of(&commits->images, offset / MH_PAGE * MH_PAGE, &page, error);
+  if (!code) memcpy(word, page + offset % MH_PAGE, 8);
+  pthread_mutex_unlock(&commits->lock);
+  return code;
+}
+
 /* ---- growth ---- */
 
 /* What a killed writer left behind the region's end goes. */

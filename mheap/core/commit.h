@@ -78,6 +78,8 @@ mheap_err mh_commit_prepare(mh_region *region, mheap_error *error);
 bool mh_commit_waits(const mh_region *region);
 /* Copies what the last commit left over all that was written since, and lets go what grew. */
 mheap_err mh_rollback(mh_region *region, mheap_error *error);
+/* The word at this offset as the last commit left it. */
+mheap_err mh_commit_word(mh_region *region, uint64_t offset, uint64_t *word, mheap_error *error);
 /* What a commit would write; `asked`: without what attaching, and handing out addresses, brings by itself. */
 mheap_err mh_commit_dirty(mh_region *region, bool asked, mheap_dirty *dirty, mheap_error *error);
 mheap_err mh_checkpoint(mh_region *region, mheap_error *error);

@@ -132,7 +132,7 @@ mheap_err mhx_rollback_all(mhx_handle *main) {
   mheap_err result = mheap_rollback(heap);
   if (result == MHEAP_OK) mhx_objects_rolled_back(main);
   else told_nothing(main);
-  if (main->views > 0) mh_heap_raw(heap); /* what is stored through them is looked for */
+  if (main->views > main->array_views) mh_heap_raw(heap); /* what is stored through them is looked for */
   return result;
 }
 
@@ -141,7 +141,8 @@ static int rollback_inside(mhx_handle *main) {
   if (may_roll_back(main) < 0 || mhx_wait_for_others(main) < 0) return -1;
   mheap *heap = atomic_heap(main) != NULL ? mhx_use_begin(main, &use) : NULL;
   if (heap == NULL) return -1;
-  int failed = mhx_rollback_all(main) == MHEAP_OK ? 0 : mhx_raise(heap);
+  int failed = mhx_arrays_may_roll_back((PyObject *)main);
+  if (!failed) failed = mhx_rollback_all(main) == MHEAP_OK ? 0 : mhx_raise(heap);
   mhx_use_end(main, &use);
   if (!failed) close_undone(main);
   return failed;

@@ -8,6 +8,7 @@
 
 #include <math.h>
 
+#include "commit.h"
 #include "marks.h"
 
 typedef struct mhx_array {
@@ -226,6 +227,7 @@ static int get_buffer_of(mhx_array *array, PyObject *owner, bool as_bytes, Py_bu
   if (begin_out(array, out, as_bytes, buffer, flags) < 0) return end_out(out), -1;
   mh_out_begin(&out->out);
   mhx_pin((PyObject *)out->handle);
+  out->handle->array_views++;
   array->exports++;
   buffer->obj = Py_NewRef(owner);
   return 0;
@@ -236,6 +238,7 @@ static void release_buffer(PyObject *self, Py_buffer *buffer) {
   mhx_out *out = buffer->internal;
   mh_out_end(&out->out);
   out->array->exports--;
+  out->handle->array_views--;
   mhx_unpin((PyObject *)out->handle);
   end_out(out);
 }
@@ -293,8 +296,8 @@ static PyObject *bytes_of(PyObject *self, PyObject *unused) {
 
 static PyObject *in_use(const mhx_array *array) {
   return PyErr_Format(PyExc_BufferError,
-                      "cannot move or cut an array while views of it are exported (%zd); release them, or reserve() "
-                      "room before",
+                      "cannot move or cut an array while views of it are exported (%zd); release them, or "
+                      "reserve() room before",
                       array->exports);
 }
 
@@ -393,13 +396,42 @@ static PyObject *append(PyObject *self, PyObject *row) {
   return space == NULL ? NULL : none_or(space, mh_array_extend(&array->twin.of.array, bytes, 1));
 }
 
+/* ---- rolling back ---- */
+
+/* Is the array, and where its rows are, as the last commit has it? */
+static mheap_err is_committed(mhx_space *space, const mh_array *array, bool *is) {
+  mh_region *region = space->core.region;
+  mheap_error *error = mh_error(space->core.heap);
+  const mh_container *now = mh_at(region, array->offset);
+  uint64_t birth, part = 0;
+  mheap_err failed = mh_commit_word(region, mh_offset(region, &now->birth), &birth, error);
+  if (!failed) failed = mh_commit_word(region, mh_offset(region, &now->part), &part, error);
+  *is = birth == array->birth && part == now->part;
+  return failed;
+}
+
+int mhx_arrays_may_roll_back(PyObject *heap_obj) {
+  mhx_space *space = *mhx_objects_slot(heap_obj);
+  bool is = true;
+  if (space == NULL || ((mhx_handle *)heap_obj)->array_views == 0) return 0;
+  for (size_t i = 0; i < space->room && is; i++) {
+    const mhx_twin *twin = space->twins[i];
+    if (twin == NULL || twin->of.array.type != MH_TYPE_ARRAY) continue;
+    bool has_views = ((const mhx_array *)twin)->exports > 0;
+    if (has_views && is_committed(space, &twin->of.array, &is)) return mhx_failed(space);
+  }
+  if (is) return 0;
+  return refuse("cannot roll back: there are views of an array that was made, or moved, since the last "
+                "commit; release them first");
+}
+
 /* ---- making one ---- */
 
 static int shape_from(PyObject *shape, mh_array_form *form, uint64_t *rows) {
   Py_ssize_t count = PyTuple_GET_SIZE(shape);
   if (count > (Py_ssize_t)MH_ARRAY_DIMENSIONS) {
-    PyErr_Format(PyExc_ValueError, "an array in a heap has at most %u dimensions, not %zd", MH_ARRAY_DIMENSIONS,
-                 count);
+    PyErr_Format(PyExc_ValueError, "an array in a heap has at most %u dimensions, not %zd",
+                 MH_ARRAY_DIMENSIONS, count);
     return -1;
   }
   form->dimensions = (unsigned)count;
@@ -429,8 +461,8 @@ int mhx_array_make(mhx_space *space, PyObject *parts, uint64_t *word) {
   if (source != Py_None && PyObject_GetBuffer(source, &buffer, PyBUF_SIMPLE) < 0) return -1;
   int failed = -1;
   if (source != Py_None && (uint64_t)buffer.len != form.stride * rows)
-    PyErr_Format(PyExc_ValueError, "an array of %llu bytes, not %zd", (unsigned long long)(form.stride * rows),
-                 buffer.len);
+    PyErr_Format(PyExc_ValueError, "an array of %llu bytes, not %zd",
+                 (unsigned long long)(form.stride * rows), buffer.len);
   else if (mhx_scalar(space, type, &form.type) > 0) {
     failed = mh_array_new(&space->core, &form, rows, buffer.buf, &made) ? mhx_failed(space) : 0;
     if (failed) mh_release(&space->core, form.type);
@@ -528,7 +560,7 @@ static PyMethodDef array_methods[] = {
     {"resize", resize, METH_O,
      "resize($self, rows, /)\n--\n\nChanges the length of the first dimension: drops rows, or adds zeros."},
     {"reserve", reserve, METH_O,
-     "reserve($self, rows, /)\n--\n\nMakes room for so many rows in all, which then come without moving any."},
+     "reserve($self, rows, /)\n--\n\nMakes room for so many rows in all: they come without moving any."},
     {"_extend", extend_with, METH_O, NULL},
     {"_bytes", bytes_of, METH_NOARGS, NULL},
     {0},

@@ -129,6 +129,27 @@ static inline void use_other(used *u, mh_space *space, uint64_t word, unsigned d
     for (uint64_t i = 0; i < text.length; i += 1 + i / 64) u->sum += ((const uint8_t *)text.data)[i];
 }
 
+/* Its rows; what can be written is changed and grows. */
+static inline void use_array(used *u, mh_space *space, uint64_t offset) {
+  mh_array array;
+  mh_array_form form;
+  mh_cells cells;
+  if (mh_array_at(space, offset, &array) != MHEAP_OK) return;
+  if (mh_array_form_of(&array, &form) == MHEAP_OK) {
+    u->sum += form.stride + form.dimensions;
+    use_scalar(u, space, form.type);
+  }
+  if (mh_array_cells(&array, false, &cells) != MHEAP_OK) return;
+  uint64_t bytes = cells.count * cells.stride;
+  if (bytes > 0) u->sum += (uint64_t)cells.data[0] + cells.data[bytes - 1];
+  if (mh_array_cells(&array, true, &cells) != MHEAP_OK || cells.stride > 64) return;
+  if (bytes > 0) cells.data[0] = cells.data[bytes - 1] = 5;
+  static const char row[64] = "a row";
+  mh_array_extend(&array, row, 1);
+  if (cells.count < 100000) mh_array_resize(&array, cells.count * 2 + 3);
+  mh_array_resize(&array, cells.count / 2);
+}
+
 static inline void use_value(used *u, mh_space *space, uint64_t word, unsigned depth) {
   mh_dict dict;
   mh_list list;
@@ -150,6 +171,7 @@ static inline void use_value(used *u, mh_space *space, uint64_t word, unsigned d
         use_other(u, space, word, depth);
         break;
       }
+      use_array(u, space, offset);
       if (mh_deque_at(space, offset, &list) != MHEAP_OK) break;
       if (mh_deque_limit(&list, &limit) == MHEAP_OK) u->sum += limit;
       use_list(u, &list, depth - 1);
@@ -178,15 +200,25 @@ static inline uint64_t use_new_deque(mh_space *space) {
   return mh_container_ref(MH_TYPE_DEQUE, deque.offset);
 }
 
+static inline uint64_t use_new_array(mh_space *space) {
+  mh_array array;
+  mh_array_form form = {.itemsize = 4, .dimensions = 2, .shape = {3}};
+  if (mh_str_new(space, 1, "a type of its own", 17, &form.type) != MHEAP_OK) return 0;
+  if (mh_array_stride(&form, 5) && mh_array_new(space, &form, 5, NULL, &array) == MHEAP_OK)
+    return mh_container_ref(MH_TYPE_ARRAY, array.offset);
+  mh_release(space, form.type);
+  return 0;
+}
+
 /* A str, a list in a dict, numbers: of each kind one, in `dict`. */
 static inline void use_store_objects(mh_space *space, mh_dict *dict) {
   static const char *const names[] = {"short", "a longer name than that", "list", "dict", "int",
-                                      "float", "set", "deque", "tuple", "complex"};
+                                      "float", "set", "deque", "tuple", "complex", "array"};
   const uint64_t limbs[3] = {1, 2, 3};
   mh_list list;
   mh_dict inner;
   mh_key key;
-  uint64_t words[10] = {0}, item;
+  uint64_t words[11] = {0}, item;
   mh_str_new(space, 1, "a string of its own", 19, &words[0]);
   mh_bytes_new(space, "some bytes, more than seven", 27, &words[1]);
   if (mh_list_new(space, 4, &list) == MHEAP_OK) {
@@ -210,7 +242,8 @@ static inline void use_store_objects(mh_space *space, mh_dict *dict) {
     if (mh_key_of_word(space, words[8], &key) == MHEAP_OK) mh_dict_set(dict, &key, mh_word_int(1));
   }
   mh_complex_new(space, 0x400921fb54442d18, 1, &words[9]);
-  for (int i = 0; i < 10; i++) {
+  words[10] = use_new_array(space);
+  for (int i = 0; i < 11; i++) {
     mh_key_text(space, &key, MH_TAG_STR_REF, 1, names[i], strlen(names[i]));
     if (words[i] != 0 && mh_dict_set(dict, &key, words[i]) != MHEAP_OK) mh_release(space, words[i]);
   }

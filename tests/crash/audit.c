@@ -226,6 +226,23 @@ static uint64_t digest_list(audit *a, mh_space *space, mh_type type, uint64_t of
   return digest;
 }
 
+static uint64_t digest_array(audit *a, mh_space *space, uint64_t offset) {
+  mh_array array;
+  mh_array_form form;
+  mh_cells cells;
+  const mh_container *container = mh_at(space->region, offset);
+  if (container->part != 0) explain(a, container->part, "an array's cells");
+  if (mh_array_at(space, offset, &array) != MHEAP_OK || mh_array_form_of(&array, &form) != MHEAP_OK ||
+      mh_array_cells(&array, false, &cells) != MHEAP_OK) {
+    audit_complain(a, "an array: %s", mheap_last_error(a->heap)->text);
+    return 0;
+  }
+  uint64_t digest = mix(MH_TYPE_ARRAY, digest_word(a, space, container->word));
+  digest = mix(digest, cells.count);
+  for (uint64_t i = 0; i < cells.count * cells.stride; i++) digest = mix(digest, cells.data[i]);
+  return digest;
+}
+
 static uint64_t digest_text(mh_space *space, uint64_t word) {
   mh_text text;
   uint64_t digest = 3;
@@ -259,6 +276,7 @@ static uint64_t digest_word(audit *a, mh_space *space, uint64_t word) {
     case MH_TYPE_COUNTER: return digest_dict(a, space, mh_head_type(*block), offset);
     case MH_TYPE_LIST:
     case MH_TYPE_DEQUE: return digest_list(a, space, mh_head_type(*block), offset);
+    case MH_TYPE_ARRAY: return digest_array(a, space, offset);
     case MH_TYPE_BYTES:
     case MH_TYPE_STR1:
     case MH_TYPE_STR2:

@@ -435,7 +435,8 @@ static bool is_wanted(const scenario *sc, int count, char **names) {
 }
 
 int main(int argc, char **argv) {
-  const scenario *const tables[] = {raw_scenarios, object_scenarios, heap_scenarios, named_scenarios};
+  const scenario *const tables[] = {raw_scenarios, object_scenarios, array_scenarios, heap_scenarios,
+                                    named_scenarios};
   bool list = argc == 2 && strcmp(argv[1], "-l") == 0;
   purpose what = JUDGE;
   unsigned run = 0, failed = 0;

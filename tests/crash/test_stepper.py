@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from c_tools import run
 
-SOURCES = [Path(__file__).with_name(f"scenarios{of}.c") for of in ("", "_objects", "_heaps", "_named")]
+SCENARIOS = ("", "_objects", "_arrays", "_heaps", "_named")
+SOURCES = [Path(__file__).with_name(f"scenarios{of}.c") for of in SCENARIOS]
 NAMES = [
     name for source in SOURCES for name in re.findall(r'^    \{"(\w+)",', source.read_text(), re.MULTILINE)
 ]
@@ -28,6 +29,9 @@ CONTROLS = [
     "set_add_gets_slots",
     "counter_counts_a_new_one",
     "deque_append_drops_first",
+    "array_append",
+    "array_append_grows",
+    "array_is_given_up",
     "attach_a_new_file",
     "arena_is_reserved_and_committed",
     "heap_is_made_in_an_arena",

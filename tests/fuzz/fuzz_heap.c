@@ -5,7 +5,8 @@
 
      byte 0   bits 0-1 the file, bit 2 checksums are made right, bit 3 it was open,
               bit 4 it is made longer by a power of two, bit 5 the file with arenas instead,
-              bit 6 that with values of all types, bit 7 the rest of the input is the file
+              bit 6 that with values of all types, both that with arrays, bit 7 the rest of the
+              input is the file
      byte 1   bits 0-1 the mode, bits 2-3 the turn (see use.h), bits 4-7 the power of two
      then     patches of 11 bytes: which word, what to do with it, a value
 
@@ -17,8 +18,8 @@
 #include "../core/image.h"
 #include "../core/use.h"
 
-static const char *const names[] = {"objects", "guarded", "used", "empty", "arenas", "values"};
-enum { IMAGES = 6, ARENAS = 4, VALUES = 5 };
+static const char *const names[] = {"objects", "guarded", "used", "empty", "arenas", "values", "arrays"};
+enum { IMAGES = 7, ARENAS = 4, VALUES = 5, ARRAYS = 6 };
 static image images[IMAGES];
 static int file;
 static bool control;
@@ -103,8 +104,13 @@ static void make_longer(unsigned power, uint64_t *size) {
   file_set(file, offsetof(mh_superblock, size), *size, 8);
 }
 
+static const image *image_for(uint8_t bits) {
+  if ((bits & 96) == 96) return &images[ARRAYS];
+  return &images[bits & 64 ? VALUES : bits & 32 ? ARENAS : bits & 3];
+}
+
 static void make_file(const uint8_t *data, size_t length) {
-  const image *it = &images[data[0] & 64 ? VALUES : data[0] & 32 ? ARENAS : data[0] & 3];
+  const image *it = image_for(data[0]);
   uint64_t size = it->size;
   image_put(it, file);
   if (data[0] & 16) make_longer(data[1] >> 4, &size);

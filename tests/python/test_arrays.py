@@ -5,14 +5,20 @@ from __future__ import annotations
 
 import array
 import copy
+import ctypes
 import gc
 import pickle
+import subprocess
+import sys
+import threading
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from forks import in_child
 
 import mheap
 from mheap.arrays import PersistentArray
@@ -463,3 +469,207 @@ def test_pyarrow_reads_it_in_place(heap: mheap.Heap) -> None:
     made = pyarrow.array(view)
     assert made.buffers()[1].address == address(view)
     assert made.to_pylist() == list(range(1000))
+
+
+# ---- commits, rollbacks, readers ----
+
+
+@pytest.fixture
+def atomic(tmp_path: Path) -> Iterator[mheap.Heap]:
+    with mheap.open(tmp_path / "atomic.heap") as opened:
+        yield opened
+
+
+def test_stores_through_a_view_are_committed_and_rolled_back(atomic: mheap.Heap) -> None:
+    atomic.root["a"] = np.zeros(100_000)
+    atomic.commit()
+    view = np.asarray(atomic.root["a"])
+    for i in range(5):
+        view[i * 10_000] = i + 1
+        assert atomic.dirty.bytes > 0
+        atomic.commit()
+        view[i * 10_000 + 1] = 100
+        assert atomic.dirty.bytes > 0
+        atomic.rollback()
+        assert view[i * 10_000 + 1] == 0
+    assert view.sum() == 15
+    del view
+    assert not atomic.dirty
+    with mheap.open(str(atomic.path), mode="readonly") as reader:
+        assert np.asarray(reader.root["a"]).sum() == 15
+        gc.collect()
+
+
+def test_a_store_before_a_view_ends_is_in_the_commit_after(atomic: mheap.Heap) -> None:
+    atomic.root["a"] = np.zeros(100_000)
+    atomic.commit()
+    view = np.asarray(atomic.root["a"])
+    atomic.commit()
+    view[50_000] = 7
+    del view
+    atomic.commit()
+    atomic.root["a"][:] = 1
+    atomic.rollback()
+    assert atomic.root["a"][50_000] == 7
+
+
+def test_views_do_not_fix_the_address_of_the_heap(atomic: mheap.Heap) -> None:
+    atomic.root["a"] = np.zeros(1000)
+    view = np.asarray(atomic.root["a"])
+    view[:] = 1
+    atomic.commit()
+    view[:] = 2
+    atomic.rollback()
+    del view
+    assert atomic.info().stored_base == 0
+    atomic.view(atomic.malloc(10), 10).release()
+    assert atomic.info().stored_base != 0
+
+
+def test_what_a_rollback_takes_away_must_not_have_views(atomic: mheap.Heap) -> None:
+    atomic.root["a"] = np.arange(10)
+    atomic.commit()
+    kept = np.asarray(atomic.root["a"])
+    made = atomic.put_array(np.arange(5))
+    view = np.asarray(made)
+    with pytest.raises(BufferError, match="roll back"):
+        atomic.rollback()
+    del view
+    atomic.rollback()
+    with pytest.raises(mheap.StaleObject):
+        len(made)
+    del kept
+    atomic.root["a"].resize(100_000)  # moves
+    moved = np.asarray(atomic.root["a"])
+    with pytest.raises(BufferError, match="roll back"):
+        atomic.rollback()
+    del moved
+    atomic.rollback()
+    assert atomic.root["a"].tolist() == list(range(10))
+
+
+def test_length_is_rolled_back(atomic: mheap.Heap) -> None:
+    atomic.root["a"] = a = atomic.array((0, 2), "i4")
+    atomic.commit()
+    for n in range(1, 200):
+        a.extend([[n, n]] * n)
+        if n % 3:
+            atomic.rollback()
+            assert len(a) == sum(range(0, n, 3))
+        else:
+            atomic.commit()
+    assert a is atomic.root["a"]
+
+
+def test_a_reader_has_views_of_the_commit_it_sees(atomic: mheap.Heap) -> None:
+    atomic.root["a"] = np.zeros(50_000)
+    atomic.commit()
+    with mheap.open(str(atomic.path), mode="readonly") as reader:
+        a = reader.root["a"]
+        view = np.asarray(a)
+        assert not view.flags.writeable
+        for i in range(1, 20):
+            atomic.root["a"][:] = i
+            if i % 5 == 0:
+                atomic.root["a"].extend(np.full(10_000, i))
+            atomic.commit()
+            assert view.sum() == 0
+            assert len(a) == 50_000
+            with pytest.raises(BufferError):
+                reader.refresh()
+        del view
+        assert len(a) == 80_000
+        assert np.asarray(a)[0] == 19
+        for change in (lambda: a.append(1), lambda: a.resize(1), lambda: reader.array(3)):
+            with pytest.raises(mheap.ReadOnlyHeap):
+                change()
+        with pytest.raises(ValueError, match="read-only"):
+            a[0] = 1
+        with pytest.raises(TypeError, match="not writable"):
+            (ctypes.c_char * 8).from_buffer(a)
+
+
+def test_reads_beside_a_writer_are_of_one_commit(atomic: mheap.Heap) -> None:
+    code = """
+import sys
+import mheap
+import numpy as np
+with mheap.open(sys.argv[1], mode="readonly") as reader:
+    a = reader.root["a"]
+    seen = set()
+    print("ready", flush=True)
+    while not seen or max(seen) < 300:
+        view = np.asarray(a)
+        assert len(set(view.tolist())) == 1 and len(view) == 1000 + view[0], (len(view), view[:3])
+        seen.add(int(view[0]))
+        del view  # or it keeps the commit
+    assert len(seen) > 5
+"""
+    atomic.root["a"] = a = atomic.put_array(np.zeros(1000, "i8"))
+    atomic.commit()
+    process = subprocess.Popen([sys.executable, "-c", code, str(atomic.path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    for i in range(1, 301):
+        a.append(0)
+        a[:] = i
+        atomic.commit(durable=False)
+    assert process.wait(30) == 0
+    process.stdout.close()
+
+
+def test_threads_store_through_views_while_others_commit(atomic: mheap.Heap) -> None:
+    threads = 4
+    atomic.root["a"] = np.zeros((threads, 4096), "i8")
+    view = np.asarray(atomic.root["a"])
+    stores = [0] * threads
+    enough = threading.Event()
+
+    def store(number: int, row: Any) -> None:
+        while not enough.is_set():
+            row[stores[number] % 4096] += 1
+            stores[number] += 1
+
+    workers = [threading.Thread(target=store, args=(i, view[i])) for i in range(threads)]
+    for worker in workers:
+        worker.start()
+    for commit in range(50):
+        atomic.commit(durable=False)
+        if commit % 10 == 0:
+            atomic.checkpoint()
+    enough.set()
+    for worker in workers:
+        worker.join()
+    del view, workers, worker
+    atomic.commit()
+    with mheap.open(str(atomic.path), mode="readonly") as reader:
+        assert reader.root["a"]._view().sum(axis=1).tolist() == stores
+    assert min(stores) > 100
+
+
+# ---- forks ----
+
+
+def test_a_child_reads_it_as_a_reader(heap_path: Path) -> None:
+    with mheap.open(heap_path) as heap:
+        heap.root["a"] = np.arange(1000)
+        heap.commit()
+        a = heap.root["a"]
+
+        def child() -> None:
+            assert np.asarray(a).sum() == 499_500
+            assert not np.asarray(a).flags.writeable
+
+        in_child(child)
+        view = np.asarray(a)
+
+        def with_a_view() -> None:
+            nonlocal view
+            assert view.sum() == 499_500
+            with pytest.raises(mheap.ForkedHandle):
+                len(a)
+            del view
+            assert len(a) == 1000
+
+        in_child(with_a_view)
+        del view
