@@ -101,6 +101,7 @@ if TYPE_CHECKING:
     from mheap._values import Pickled, register, register_enum
     from mheap.counter import PersistentCounter
     from mheap.objects import PersistentDeque, PersistentDict, PersistentList, PersistentSet, to_python
+    from mheap.sorted import PersistentSortedDict, SortedDict
 
 __all__ = [
     "SMALL_SIZE_MAX",
@@ -135,12 +136,14 @@ __all__ = [
     "PersistentDict",
     "PersistentList",
     "PersistentSet",
+    "PersistentSortedDict",
     "PickleNotAllowed",
     "Pickled",
     "ProcessInfo",
     "ReadOnlyHeap",
     "SizeOverflow",
     "SnapshotTooOld",
+    "SortedDict",
     "StaleObject",
     "Transaction",
     "UncleanHeap",
@@ -214,6 +217,10 @@ def __getattr__(name: str) -> object:
         from mheap import counter
 
         return counter.PersistentCounter
+    if name in ("PersistentSortedDict", "SortedDict"):
+        from mheap import sorted as _sorted
+
+        return getattr(_sorted, name)
     if name in ("Pickled", "register", "register_enum"):
         from mheap import _values
 

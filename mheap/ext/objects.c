@@ -9,7 +9,8 @@ static int add_type(PyObject *module, int index, PyType_Spec *spec, int base) {
   PyObject *type = PyType_FromModuleAndSpec(module, spec, of);
   if (type == NULL) return -1;
   state->object_types[index] = type;
-  bool is_named = index != MHX_DICT_ITER && index != MHX_LIST_ITER && index != MHX_DEQUE_ITER;
+  bool is_named = index != MHX_DICT_ITER && index != MHX_LIST_ITER && index != MHX_DEQUE_ITER &&
+                  index != MHX_SORTED_ITER;
   return is_named ? PyModule_AddType(module, (PyTypeObject *)type) : 0;
 }
 
@@ -19,6 +20,8 @@ int mhx_objects_init(PyObject *module) {
   if (add_type(module, MHX_SET_TWIN, &mhx_set_twin_spec, -1) < 0) return -1;
   if (add_type(module, MHX_DEQUE_TWIN, &mhx_deque_twin_spec, -1) < 0) return -1;
   if (add_type(module, MHX_COUNTER_TWIN, &mhx_counter_twin_spec, MHX_DICT_TWIN) < 0) return -1;
+  if (add_type(module, MHX_SORTED_TWIN, &mhx_sorted_twin_spec, -1) < 0) return -1;
+  if (add_type(module, MHX_SORTED_ITER, &mhx_sorted_iter_spec, -1) < 0) return -1;
   if (add_type(module, MHX_DEQUE_ITER, &mhx_deque_iter_spec, -1) < 0) return -1;
   if (add_type(module, MHX_DICT_ITER, &mhx_dict_iter_spec, -1) < 0) return -1;
   return add_type(module, MHX_LIST_ITER, &mhx_list_iter_spec, -1);

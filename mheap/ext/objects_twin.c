@@ -179,6 +179,7 @@ static const struct {
   const char *module, *name;
   bool rare;
 } twin_types[] = {
+    {MH_TYPE_SORTED, MHX_SORTED, "mheap.sorted", "PersistentSortedDict", true},
     {MH_TYPE_COUNTER, MHX_COUNTER, "mheap.counter", "PersistentCounter", true},
     {0, MHX_PLAIN_DEQUE, "_collections", "deque", false},
     {MH_TYPE_DEQUE, MHX_DEQUE, "mheap.objects", "PersistentDeque", false},
@@ -236,11 +237,16 @@ static mhx_twin *twin_alloc(mhx_space *space, int index) {
   return twin;
 }
 
+mheap_err mhx_of_at(mhx_space *space, mh_type type, uint64_t offset, mhx_of *of) {
+  if (type == MH_TYPE_SORTED) return mh_sorted_at(&space->core, offset, &of->sorted);
+  if (mh_type_has_table(type)) return mh_table_owner_at(&space->core, type, offset, &of->dict);
+  return mh_items_owner_at(&space->core, type, offset, &of->list);
+}
+
 static PyObject *twin_make(mhx_space *space, mh_type type, uint64_t offset) {
   mhx_twin *twin = twin_alloc(space, twin_types[place_in_types(type)].index);
   if (twin == NULL) return NULL;
-  mheap_err failed = mh_type_has_table(type) ? mh_table_owner_at(&space->core, type, offset, &twin->of.dict)
-                                             : mh_items_owner_at(&space->core, type, offset, &twin->of.list);
+  mheap_err failed = mhx_of_at(space, type, offset, &twin->of);
   if (failed) {
     mhx_failed(space);
     Py_DECREF(twin);

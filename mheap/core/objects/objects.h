@@ -5,6 +5,7 @@
 
 #include "deque.h"
 #include "set.h"
+#include "sorted.h"
 
 /* The dict behind heap.root: superblock.root. Without one, `create` makes it, which needs a
    heap that can be written; otherwise MHEAP_ERR_NOT_FOUND, without setting an error. */
