@@ -104,6 +104,7 @@ if TYPE_CHECKING:
     from mheap.arrays import PersistentArray
     from mheap.counter import PersistentCounter
     from mheap.objects import PersistentDeque, PersistentDict, PersistentList, PersistentSet, to_python
+    from mheap.sorted import PersistentSortedDict, SortedDict
 
 __all__ = [
     "SMALL_SIZE_MAX",
@@ -141,12 +142,14 @@ __all__ = [
     "PersistentDict",
     "PersistentList",
     "PersistentSet",
+    "PersistentSortedDict",
     "PickleNotAllowed",
     "Pickled",
     "ProcessInfo",
     "ReadOnlyHeap",
     "SizeOverflow",
     "SnapshotTooOld",
+    "SortedDict",
     "StaleObject",
     "Transaction",
     "UncleanHeap",
@@ -222,6 +225,7 @@ _LATER = {
     "_values": ("Pickled", "register", "register_enum"),
     "arrays": ("PersistentArray",),
     "counter": ("PersistentCounter",),
+    "sorted": ("PersistentSortedDict", "SortedDict"),
     "objects": ("PersistentDeque", "PersistentDict", "PersistentList", "PersistentSet", "to_python"),
 }
 

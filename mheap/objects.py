@@ -172,7 +172,7 @@ class PersistentDict(DictTwin, MutableMapping["Any", "Any"]):
         return self.__reduce__()
 
     def __or__(self, other: Mapping[Any, Any]) -> dict[Any, Any]:
-        if not isinstance(other, (dict, PersistentDict)):
+        if not isinstance(other, _DICTS):
             return NotImplemented
         plain = self.copy()
         plain.update(other)
@@ -190,7 +190,7 @@ class PersistentDict(DictTwin, MutableMapping["Any", "Any"]):
         return self
 
     def __eq__(self, other: object) -> bool:
-        return _equal(self, other) if isinstance(other, (dict, PersistentDict)) else NotImplemented
+        return _equal(self, other) if isinstance(other, _DICTS) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -545,7 +545,7 @@ class PersistentDeque(DequeTwin, _Items):
     __hash__ = None  # type: ignore[assignment]
 
 
-_DICTS = (dict, PersistentDict)
+_DICTS: tuple[type[Any], ...] = (dict, PersistentDict)
 _LISTS = (list, PersistentList)
 _DEQUES = (deque, PersistentDeque)
 _PLAIN: dict[type, Callable[[], Any]] = {PersistentDict: dict, PersistentList: list, PersistentSet: set}
@@ -560,7 +560,7 @@ class _Kind:
         types: tuple[type, ...],  # that are of this kind
         marks: Callable[[Any], tuple[str, str]],  # what the text begins and ends with
         written: Callable[[Any], Iterable[Any]],  # what is in between
-        pairs: Callable[[Any, Any], Iterable[tuple[Any, Any]] | None],  # as _children
+        pairs: Callable[[Any, Any], Iterable[tuple[Any, Any]]] | None,  # as _children; None: as of dicts
     ) -> None:
         self.types, self.marks, self.written, self.pairs = types, marks, written, pairs
 
@@ -573,6 +573,9 @@ def _new_kind(twin: type, plain: type, kind: _Kind) -> None:
     _PLAIN[twin] = plain
     for each in kind.types:
         _kinds[each] = kind
+    if plain is dict:
+        global _DICTS
+        _DICTS += (twin,)
 
 
 def _empty(twin: Any) -> Any:
@@ -642,7 +645,7 @@ def _plain_tuple(top: tuple[Any, ...], convert: Callable[[Any], Any]) -> tuple[A
 def _children(left: Any, right: Any) -> Iterable[tuple[Any, Any]] | None:
     """Pairs that must be equal for two containers of one kind to be; None: they are not."""
     kind = _kinds.get(type(left))
-    if kind is not None and isinstance(right, kind.types):
+    if kind is not None and kind.pairs is not None and isinstance(right, kind.types):
         return kind.pairs(left, right)
     if len(left) != len(right):
         return None
@@ -763,7 +766,7 @@ def _repr(value: Any) -> str:
             continue
         if out[-1] != opening:
             out.append(", ")
-        if isinstance(twin, PersistentDict):
+        if isinstance(twin, _DICTS):
             key, item = item
             out.append(f"{key!r}: ")
             length += len(out[-1])

@@ -10,7 +10,7 @@ static int add_type(PyObject *module, int index, PyType_Spec *spec, int base) {
   if (type == NULL) return -1;
   state->object_types[index] = type;
   bool is_named = index != MHX_DICT_ITER && index != MHX_LIST_ITER && index != MHX_DEQUE_ITER &&
-                  index != MHX_ARRAY_BYTES;
+                  index != MHX_ARRAY_BYTES && index != MHX_SORTED_ITER;
   return is_named ? PyModule_AddType(module, (PyTypeObject *)type) : 0;
 }
 
@@ -22,6 +22,8 @@ int mhx_objects_init(PyObject *module) {
   if (add_type(module, MHX_COUNTER_TWIN, &mhx_counter_twin_spec, MHX_DICT_TWIN) < 0) return -1;
   if (add_type(module, MHX_ARRAY_TWIN, &mhx_array_twin_spec, -1) < 0) return -1;
   if (add_type(module, MHX_ARRAY_BYTES, &mhx_array_bytes_spec, -1) < 0) return -1;
+  if (add_type(module, MHX_SORTED_TWIN, &mhx_sorted_twin_spec, -1) < 0) return -1;
+  if (add_type(module, MHX_SORTED_ITER, &mhx_sorted_iter_spec, -1) < 0) return -1;
   if (add_type(module, MHX_DEQUE_ITER, &mhx_deque_iter_spec, -1) < 0) return -1;
   if (add_type(module, MHX_DICT_ITER, &mhx_dict_iter_spec, -1) < 0) return -1;
   return add_type(module, MHX_LIST_ITER, &mhx_list_iter_spec, -1);

@@ -7,7 +7,8 @@
      objects_collect.c  collecting garbage
      objects_convert.c  Python scalars to values and keys, values to Python
      objects_graph.c    storing plain containers
-     objects_dict.c, _counter.c, _iter.c, _items.c, _list.c, _set.c, _deque.c, _array.c   the types' methods
+     objects_dict.c, _counter.c, _sorted.c, _iter.c, _items.c, _list.c, _set.c, _deque.c, _array.c
+                        the types' methods
      readers.c            reading beside a writer
 
    Calls the object layer (core/objects) and ext.h. Belongs to the holder of the GIL: there is
@@ -49,10 +50,13 @@ enum {
   MHX_ARRAY_TWIN,
   MHX_ARRAY_BYTES,
   MHX_ARRAY, /* NULL until there is one: mhx_twin_type_make_ready */
+  MHX_SORTED_TWIN,
+  MHX_SORTED_ITER,
+  MHX_SORTED, /* as MHX_COUNTER */
 };
 
 extern PyType_Spec mhx_dict_twin_spec, mhx_list_twin_spec, mhx_set_twin_spec, mhx_deque_twin_spec;
-extern PyType_Spec mhx_counter_twin_spec;
+extern PyType_Spec mhx_counter_twin_spec, mhx_sorted_twin_spec, mhx_sorted_iter_spec;
 extern PyType_Spec mhx_dict_iter_spec, mhx_list_iter_spec, mhx_deque_iter_spec;
 
 /* ---- twins ---- */
@@ -79,7 +83,25 @@ typedef struct mhx_space {
   size_t told;      /* it knows of the twins in as many entries of the table, and of those that left it */
 } mhx_space;
 
-/* PersistentDict, List, Set, Deque or Array: the only Python object for its container while it lives. */
+/* A container's handle. All begin with space, offset, birth, type. */
+typedef union mhx_of {
+  mh_dict dict; /* also of a set or counter */
+  mh_list list; /* also of a deque */
+  mh_sorted sorted;
+  mh_array array;
+} mhx_of;
+
+/* Of a dict, set, counter or sorted dict. */
+static inline mheap_err mhx_entry_get(mhx_of *of, const mh_key *key, uint64_t *value) {
+  bool is_sorted = of->dict.type == MH_TYPE_SORTED;
+  return is_sorted ? mh_sorted_get(&of->sorted, key, value) : mh_dict_get(&of->dict, key, value);
+}
+static inline mheap_err mhx_entry_set(mhx_of *of, const mh_key *key, uint64_t value) {
+  bool is_sorted = of->dict.type == MH_TYPE_SORTED;
+  return is_sorted ? mh_sorted_set(&of->sorted, key, value) : mh_dict_set(&of->dict, key, value);
+}
+
+/* Any twin: the only Python object for its container while it lives. */
 struct mhx_twin {
   PyObject_HEAD
   PyObject *heap_obj; /* kept alive */
@@ -89,11 +111,7 @@ struct mhx_twin {
   bool orphan;        /* the same at the last commit, or one that failed since */
   bool root;          /* of the heap's root: a rollback that takes it away makes this stand for none */
   uint64_t changes;   /* by this process: to a deque all, to other containers at least removals */
-  union {             /* all begin with space, offset, birth, type */
-    mh_dict dict;     /* also of a set */
-    mh_list list;     /* also of a deque */
-    mh_array array;
-  } of;
+  mhx_of of;
 };
 
 /* Calls fun for each space of a main heap and its region's other heaps. */
@@ -146,6 +164,8 @@ static inline mhx_space *mhx_twin_space(mhx_twin *twin) {
   return mhx_space_newest(space);
 }
 
+/* The handle of a container. */
+mheap_err mhx_of_at(mhx_space *space, mh_type type, uint64_t offset, mhx_of *of);
 /* The twin of the container that a reference leads to. New reference. */
 PyObject *mhx_twin_for(mhx_space *space, uint64_t word);
 /* The twin of a root that is not there. New reference. */
@@ -277,6 +297,9 @@ int mhx_words_refused(mhx_space *space, mhx_words *words);
 int mhx_words_failed(mhx_space *space, mhx_words *words);
 /* Is this of a type, not of one derived from it, that keys are stored as? */
 bool mhx_is_storable_key(PyObject *key);
+/* An entry could not be set: raises the heap's last error, or that the key has no place in the order of a
+   sorted dict. Returns -1. */
+int mhx_entry_failed(mhx_space *space, mheap_err failed, PyObject *key);
 /* TypeError: this cannot be stored. Returns -1. */
 int mhx_cannot_store(PyObject *object, bool as_key);
 

@@ -109,6 +109,7 @@ static PyObject *other_of(mhx_space *space, uint64_t word) {
     case MH_TYPE_BYTEARRAY: return bytearray_of(space, word);
     case MH_TYPE_DEQUE: return mhx_twin_for(space, word);
     case MH_TYPE_COUNTER:
+    case MH_TYPE_SORTED:
     case MH_TYPE_ARRAY: return late_twin(space, word, mh_head_type(*head));
     default: return mhx_compound_of(space, word);
   }
@@ -301,6 +302,14 @@ bool mhx_is_storable_key(PyObject *key) {
   return PyBytes_CheckExact(key) || key == Py_None || PyBool_Check(key);
 }
 
+int mhx_entry_failed(mhx_space *space, mheap_err failed, PyObject *key) {
+  if (failed != MHEAP_ERR_ARGUMENT) return mhx_failed(space);
+  PyErr_Format(PyExc_TypeError,
+               "a key of type %.200s has no order with the keys of this sorted dict, or with any",
+               Py_TYPE(key)->tp_name);
+  return -1;
+}
+
 int mhx_cannot_store(PyObject *object, bool as_key) {
   const char *what =
       as_key ? "a key in a heap is None, bool, int, float, complex, str, bytes, tuple or frozenset of keys, "
@@ -308,7 +317,7 @@ int mhx_cannot_store(PyObject *object, bool as_key) {
                "registered Enum"
              : "a heap holds None, bool, int, float, complex, str, bytes, bytearray, tuple, frozenset, "
                "range, date, time, datetime, timedelta, Decimal, Fraction, UUID, paths, registered types "
-               "and Enums, Pickled, dict, list, set, deque, Counter, numpy.ndarray and array.array";
+               "and Enums, Pickled, dict, list, set, deque, Counter, mheap.SortedDict, numpy.ndarray and array.array";
   PyErr_Format(PyExc_TypeError, "%s, of exactly that type, not %.200s", what, Py_TYPE(object)->tp_name);
   return -1;
 }

@@ -128,14 +128,12 @@ typedef struct shape {
 } shape;
 
 static mheap_err new_of(mh_space *space, const shape *of, uint64_t *word) {
-  union {
-    mh_dict dict;
-    mh_list list;
-  } made;
+  mhx_of made;
   mheap_err failed;
   uint64_t length = (uint64_t)of->length;
   switch (of->type) {
     case MH_TYPE_LIST: failed = mh_list_new(space, length, &made.list); break;
+    case MH_TYPE_SORTED: failed = mh_sorted_new(space, &made.sorted); break;
     case MH_TYPE_DEQUE: failed = mh_deque_new(space, length, of->limit, &made.list); break;
     default: failed = mh_table_owner_new(space, of->type, length, &made.dict);
   }
@@ -239,11 +237,12 @@ static int retained(mhx_graph *graph, uint64_t word) {
 static mheap_err look_at(mhx_twin *twin, shape *of) {
   uint64_t length = 0;
   mh_items items = {.count = 0};
-  bool table = mh_type_has_table(of->type);
-  mheap_err failed =
-      table ? mh_dict_length(&twin->of.dict, &length) : mh_list_items(&twin->of.list, &items);
-  of->length = (Py_ssize_t)(table ? length : items.count);
-  if (table) return failed;
+  mheap_err failed;
+  if (mh_type_has_table(of->type)) failed = mh_dict_length(&twin->of.dict, &length);
+  else if (of->type == MH_TYPE_SORTED) failed = mh_sorted_length(&twin->of.sorted, &length);
+  else failed = mh_list_items(&twin->of.list, &items);
+  of->length = (Py_ssize_t)(length + items.count);
+  if (mh_type_has_table(of->type) || of->type == MH_TYPE_SORTED) return failed;
   return failed || of->type == MH_TYPE_LIST ? failed : mh_deque_limit(&twin->of.list, &of->limit);
 }
 
@@ -280,18 +279,20 @@ static bool is_plain_deque(const mhx_graph *graph, PyObject *object) {
   return (PyObject *)Py_TYPE(object) == types[MHX_PLAIN_DEQUE];
 }
 
-/* Of the classes derived from dict this alone is stored. */
-static bool is_plain_counter(PyObject *object) {
-  return PyDict_Check(object) && mhx_is_of(object, "collections", "Counter");
+/* What a dict is stored as. Of the classes derived from it these alone are stored. 0: none of them. */
+static mh_type dict_type(PyObject *object) {
+  if (PyDict_CheckExact(object)) return MH_TYPE_DICT;
+  if (!PyDict_Check(object)) return 0;
+  if (mhx_is_of(object, "collections", "Counter")) return MH_TYPE_COUNTER;
+  return mhx_is_of(object, "mheap.sorted", "SortedDict") ? MH_TYPE_SORTED : 0;
 }
 
 /* Of types whose objects tell how many they have. */
 static bool is_sized(PyObject *object, shape *of) {
-  if (PyDict_CheckExact(object)) *of = (shape){.type = MH_TYPE_DICT, .length = PyDict_GET_SIZE(object)};
+  mh_type type = dict_type(object);
+  if (type != 0) *of = (shape){.type = type, .length = PyDict_GET_SIZE(object)};
   else if (PyList_CheckExact(object)) *of = (shape){.type = MH_TYPE_LIST, .length = PyList_GET_SIZE(object)};
   else if (PySet_CheckExact(object)) *of = (shape){.type = MH_TYPE_SET, .length = PySet_GET_SIZE(object)};
-  else if (is_plain_counter(object))
-    *of = (shape){.type = MH_TYPE_COUNTER, .length = PyDict_GET_SIZE(object)};
   else return false;
   return true;
 }
@@ -435,39 +436,39 @@ static int item_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
 
 /* ---- filling ---- */
 
-static int add_tree_entry(mhx_graph *graph, mh_dict *dict, PyObject *key_object, PyObject *value) {
+static int add_tree_entry(mhx_graph *graph, mhx_of *of, PyObject *key_object, PyObject *value) {
   mhx_tree *tree;
   uint64_t word;
   if (mhx_tree_new(mhx_state_of_heap(graph->space->heap_obj), key_object, true, &tree) <= 0) return -1;
   int failed = any_word(graph, value, &word);
-  if (failed == 0 && (failed = mhx_tree_set(graph->space, dict, tree, word)) < 0) drop(graph, word);
+  if (failed == 0 && (failed = mhx_tree_set(graph->space, of, tree, word, key_object)) < 0) drop(graph, word);
   mhx_tree_free(tree);
   return failed;
 }
 
-static int add_entry(mhx_graph *graph, mh_dict *dict, PyObject *key_object, PyObject *value) {
+static int add_entry(mhx_graph *graph, mhx_of *of, PyObject *key_object, PyObject *value) {
   mhx_key key;
   uint64_t word;
-  if (!mhx_is_storable_key(key_object)) return add_tree_entry(graph, dict, key_object, value);
+  if (!mhx_is_storable_key(key_object)) return add_tree_entry(graph, of, key_object, value);
   if (item_word(graph, value, &word) < 0) return -1;
   int made = mhx_key_make(graph->space, key_object, &key);
   if (made > 0 && PyUnicode_CheckExact(key_object) && key.key.form == MH_KEY_TEXT && is_shared(key_object) &&
       shared_str(graph, key_object, &key.key.stored) < 0)
     made = -1;
-  mheap_err failed = made > 0 ? mh_dict_set(dict, &key.key, word) : MHEAP_OK;
+  mheap_err failed = made > 0 ? mhx_entry_set(of, &key.key, word) : MHEAP_OK;
   if (made > 0 && !failed) return mhx_key_end(&key), 0;
   mhx_key_end(&key);
   drop(graph, word);
-  return failed ? mhx_failed(graph->space) : -1;
+  return failed ? mhx_entry_failed(graph->space, failed, key_object) : -1;
 }
 
-static int fill_from_dict(mhx_graph *graph, PyObject *source, mh_dict *dict) {
+static int fill_from_dict(mhx_graph *graph, PyObject *source, mhx_of *of) {
   Py_ssize_t at = 0;
   PyObject *key, *value;
   while (PyDict_Next(source, &at, &key, &value)) {
     Py_INCREF(key);
     Py_INCREF(value);
-    int failed = add_entry(graph, dict, key, value);
+    int failed = add_entry(graph, of, key, value);
     Py_DECREF(key);
     Py_DECREF(value);
     if (failed < 0 || look_at_signals(graph) < 0) return -1;
@@ -475,13 +476,26 @@ static int fill_from_dict(mhx_graph *graph, PyObject *source, mh_dict *dict) {
   return 0;
 }
 
-static int fill_from_twin_dict(mhx_graph *graph, mhx_twin *source, mh_dict *dict) {
+/* The entries of a twin, one after the other. Start with zeros. */
+typedef struct cursor {
+  uint32_t index; /* of a sorted dict: 1: there is a spot */
+  mh_spot spot;
+} cursor;
+
+static mheap_err next_entry(mhx_twin *twin, cursor *at, mh_entry *entry) {
+  if (twin->of.dict.type != MH_TYPE_SORTED) return mh_dict_next(&twin->of.dict, &at->index, entry);
+  mheap_err failed = at->index == 0 ? mh_sorted_seek_index(&twin->of.sorted, 0, &at->spot) : MHEAP_OK;
+  at->index = 1;
+  return failed ? failed : mh_sorted_next(&twin->of.sorted, &at->spot, entry);
+}
+
+static int fill_from_twin_dict(mhx_graph *graph, mhx_twin *source, mhx_of *of) {
   mhx_space *from = mhx_twin_space(source);
   mh_entry entry;
   mheap_err failed = MHEAP_OK;
-  for (uint32_t at = 0; from != NULL && (failed = mh_dict_next(&source->of.dict, &at, &entry)) == MHEAP_OK;) {
+  for (cursor at = {0}; from != NULL && (failed = next_entry(source, &at, &entry)) == MHEAP_OK;) {
     PyObject *key = mhx_from_key(from, entry.key), *value = mhx_from_word(from, entry.value);
-    int added = key == NULL || value == NULL ? -1 : add_entry(graph, dict, key, value);
+    int added = key == NULL || value == NULL ? -1 : add_entry(graph, of, key, value);
     Py_XDECREF(key);
     Py_XDECREF(value);
     if (added < 0) return -1;
@@ -524,7 +538,7 @@ static int fill_from_twin_list(mhx_graph *graph, mhx_twin *source, mh_list *list
 }
 
 /* From a plain set or deque, whose iterators notice changes. */
-static int fill_by_iterator(mhx_graph *graph, PyObject *source, mh_dict *set, mh_list *deque) {
+static int fill_by_iterator(mhx_graph *graph, PyObject *source, mhx_of *set, mh_list *deque) {
   PyObject *iter = PyObject_GetIter(source), *item;
   bool failed = iter == NULL;
   while (!failed && (item = PyIter_Next(iter)) != NULL) {
@@ -536,7 +550,7 @@ static int fill_by_iterator(mhx_graph *graph, PyObject *source, mh_dict *set, mh
   return failed || PyErr_Occurred() ? -1 : 0;
 }
 
-static int fill_in_order(mhx_graph *graph, PyObject *source, mh_dict *set) {
+static int fill_in_order(mhx_graph *graph, PyObject *source, mhx_of *set) {
   PyObject *elements = mhx_in_order(graph->space, source);
   int failed = elements == NULL ? -1 : 0;
   for (Py_ssize_t i = 0; failed == 0 && i < PyTuple_GET_SIZE(elements); i++) {
@@ -558,23 +572,24 @@ static int fill_compound(mhx_graph *graph, PyObject *source, uint64_t word) {
 }
 
 /* What is read from another heap may run Python code, which might close that one. */
-static int fill_from_twin(mhx_graph *graph, PyObject *source, mh_dict *dict, mh_list *list) {
+static int fill_from_twin(mhx_graph *graph, PyObject *source, mhx_of *entries, mh_list *list) {
   mhx_twin *twin = (mhx_twin *)source;
   mhx_use use;
   if (mhx_use_begin((mhx_handle *)twin->heap_obj, &use) == NULL) return -1;
-  int failed = dict != NULL ? fill_from_twin_dict(graph, twin, dict) : fill_from_twin_list(graph, twin, list);
+  int failed =
+      entries != NULL ? fill_from_twin_dict(graph, twin, entries) : fill_from_twin_list(graph, twin, list);
   mhx_use_end((mhx_handle *)twin->heap_obj, &use);
   return failed;
 }
 
-static int fill_table(mhx_graph *graph, PyObject *source, mh_type type, uint64_t offset) {
-  mh_dict dict;
-  if (mh_table_owner_at(&graph->space->core, type, offset, &dict)) return mhx_failed(graph->space);
-  dict.writable = true; /* it was made here */
-  if (type == MH_TYPE_SET && pools(graph)) return fill_in_order(graph, source, &dict);
-  if (PyDict_Check(source)) return fill_from_dict(graph, source, &dict);
-  if (PySet_CheckExact(source)) return fill_by_iterator(graph, source, &dict, NULL);
-  return fill_from_twin(graph, source, &dict, NULL);
+static int fill_entries(mhx_graph *graph, PyObject *source, mh_type type, uint64_t offset) {
+  mhx_of of;
+  if (mhx_of_at(graph->space, type, offset, &of)) return mhx_failed(graph->space);
+  if (mh_type_has_table(type)) of.dict.writable = true; /* it was made here */
+  if (type == MH_TYPE_SET && pools(graph)) return fill_in_order(graph, source, &of);
+  if (PyDict_Check(source)) return fill_from_dict(graph, source, &of);
+  if (PySet_CheckExact(source)) return fill_by_iterator(graph, source, &of, NULL);
+  return fill_from_twin(graph, source, &of, NULL);
 }
 
 static int fill(mhx_graph *graph, PyObject *source, uint64_t word) {
@@ -584,7 +599,7 @@ static int fill(mhx_graph *graph, PyObject *source, uint64_t word) {
   mh_list list;
   if (mh_type_is_compound(type)) return fill_compound(graph, source, word);
   if (type == MH_TYPE_ARRAY) return 0;
-  if (mh_type_has_table(type)) return fill_table(graph, source, type, offset);
+  if (mh_type_has_table(type) || type == MH_TYPE_SORTED) return fill_entries(graph, source, type, offset);
   if (mh_items_owner_at(space, type, offset, &list)) return mhx_failed(graph->space);
   list.writable = true; /* it was made here */
   if (PyList_CheckExact(source)) return fill_from_list(graph, source, &list);

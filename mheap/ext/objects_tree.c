@@ -358,36 +358,38 @@ static mheap_err take(mh_space *space, const mh_key *key, uint64_t *word) {
 }
 
 /* It is stored first if it is not there yet. */
-static int set_key(mhx_space *space, mh_dict *dict, mhx_tree *tree, mh_key *key, uint64_t value) {
+static int set_key(mhx_space *space, mhx_of *of, const mhx_tree *tree, mh_key *key, uint64_t value,
+                   PyObject *object) {
   uint64_t stored = MH_WORD_ABSENT, old;
   if (mh_space_writable(&space->core)) return mhx_failed(space);
-  mheap_err found = mh_dict_get(dict, key, &old);
+  mheap_err found = mhx_entry_get(of, key, &old);
   if (found == MHEAP_ERR_NOT_FOUND && store(space, tree, &stored) < 0) return -1;
   key->make = take;
   key->made_from = &stored;
-  if (!found || found == MHEAP_ERR_NOT_FOUND) found = mh_dict_set(dict, key, value);
+  if (!found || found == MHEAP_ERR_NOT_FOUND) found = mhx_entry_set(of, key, value);
   if (!found) return 0;
-  mhx_failed(space);
+  mhx_entry_failed(space, found, object);
   if (stored != MH_WORD_ABSENT) mh_release(&space->core, stored);
   return -1;
 }
 
-int mhx_tree_set(mhx_space *space, mh_dict *dict, mhx_tree *tree, uint64_t value) {
+int mhx_tree_set(mhx_space *space, mhx_of *of, mhx_tree *tree, uint64_t value, PyObject *object) {
   mhx_key key;
   if (mhx_tree_key(space, tree, &key) < 0) return -1;
-  int failed = tree->type == 0 && mh_dict_set(dict, &key.key, value) ? mhx_failed(space) : 0;
-  if (tree->type != 0) failed = set_key(space, dict, tree, &key.key, value);
+  mheap_err set = tree->type == 0 ? mhx_entry_set(of, &key.key, value) : MHEAP_OK;
+  int failed = set ? mhx_entry_failed(space, set, object) : 0;
+  if (tree->type != 0) failed = set_key(space, of, tree, &key.key, value, object);
   mhx_key_end(&key);
   return failed;
 }
 
 /* The heap is in use: an exception may run Python code, too. */
-static int set_in_use(mhx_twin *twin, mhx_tree *tree, PyObject *value) {
+static int set_in_use(mhx_twin *twin, mhx_tree *tree, PyObject *key, PyObject *value) {
   mhx_words words;
   mhx_space *space = mhx_twin_space(twin);
   if (space == NULL || mhx_value(space, value, &words) < 0) return -1;
   int failed = mhx_root_exists(space, twin);
-  if (failed == 0) failed = mhx_tree_set(space, &twin->of.dict, tree, words.words[0]);
+  if (failed == 0) failed = mhx_tree_set(space, &twin->of, tree, words.words[0], key);
   if (failed < 0) return mhx_words_refused(space, &words);
   mhx_words_taken(&words);
   return 0;
@@ -400,7 +402,7 @@ int mhx_dict_set_tree(mhx_twin *twin, PyObject *key, PyObject *value) {
   if (mhx_tree_new(mhx_state_of_heap(twin->heap_obj), key, true, &tree) <= 0) return -1;
   int failed = mhx_use_begin(handle, &use) == NULL ? -1 : 0;
   if (failed == 0) {
-    failed = set_in_use(twin, tree, value);
+    failed = set_in_use(twin, tree, key, value);
     mhx_use_end(handle, &use);
   }
   mhx_tree_free(tree);

@@ -193,6 +193,7 @@ static const struct {
     {MH_TYPE_SET, MHX_SET, "mheap.objects", "PersistentSet", false},
     {MH_TYPE_LIST, MHX_LIST, "mheap.objects", "PersistentList", false},
     {MH_TYPE_COUNTER, MHX_COUNTER, "mheap.counter", "PersistentCounter", true},
+    {MH_TYPE_SORTED, MHX_SORTED, "mheap.sorted", "PersistentSortedDict", true},
     {MH_TYPE_ARRAY, MHX_ARRAY, "mheap.arrays", "PersistentArray", true},
     {MH_TYPE_DICT, MHX_DICT, "mheap.objects", "PersistentDict", false}, /* last: says that all are there */
 };
@@ -238,13 +239,17 @@ static mhx_twin *twin_alloc(mhx_space *space, int index) {
   return twin;
 }
 
+mheap_err mhx_of_at(mhx_space *space, mh_type type, uint64_t offset, mhx_of *of) {
+  if (type == MH_TYPE_SORTED) return mh_sorted_at(&space->core, offset, &of->sorted);
+  if (type == MH_TYPE_ARRAY) return mh_array_at(&space->core, offset, &of->array);
+  if (mh_type_has_table(type)) return mh_table_owner_at(&space->core, type, offset, &of->dict);
+  return mh_items_owner_at(&space->core, type, offset, &of->list);
+}
+
 static PyObject *twin_make(mhx_space *space, mh_type type, uint64_t offset) {
   mhx_twin *twin = twin_alloc(space, twin_types[place_in_types(type)].index);
   if (twin == NULL) return NULL;
-  mheap_err failed;
-  if (type == MH_TYPE_ARRAY) failed = mh_array_at(&space->core, offset, &twin->of.array);
-  else if (mh_type_has_table(type)) failed = mh_table_owner_at(&space->core, type, offset, &twin->of.dict);
-  else failed = mh_items_owner_at(&space->core, type, offset, &twin->of.list);
+  mheap_err failed = mhx_of_at(space, type, offset, &twin->of);
   if (failed) {
     mhx_failed(space);
     Py_DECREF(twin);

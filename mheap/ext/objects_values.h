@@ -55,7 +55,7 @@ void mhx_tree_free(mhx_tree *tree);
 int mhx_tree_key(mhx_space *space, mhx_tree *tree, mhx_key *key);
 /* Inserts or replaces; the value is the dict's if that succeeds. Runs no Python code. 0, or -1 with an
    exception. */
-int mhx_tree_set(mhx_space *space, mh_dict *dict, mhx_tree *tree, uint64_t value);
+int mhx_tree_set(mhx_space *space, mhx_of *of, mhx_tree *tree, uint64_t value, PyObject *object);
 /* dict[key] = value for such a key. */
 int mhx_dict_set_tree(mhx_twin *twin, PyObject *key, PyObject *value);
 

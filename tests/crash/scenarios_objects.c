@@ -1,4 +1,5 @@
-/* scenarios_objects.c: scenarios of objects: dicts, lists, sets, counters, deques and named roots. See scenarios.h. */
+/* scenarios_objects.c: scenarios of objects: dicts, lists, sets, counters, deques, sorted dicts and named roots. See
+   scenarios.h. */
 #include "objects/collect.h"
 #include "objects/compound.h"
 #include "objects/objects.h"

@@ -59,6 +59,14 @@ KINDS = [
         lambda c: c["x"],
         Counter,
     ),
+    Kind(
+        "sorted",
+        lambda: mheap.SortedDict({LONG: [LONG], "id": 1}),
+        lambda d, x: d.__setitem__(str(x), [x]),
+        lambda x: mheap.SortedDict({"x": x}),
+        lambda d: d["x"],
+        dict,
+    ),
 ]
 NESTING = [kind for kind in KINDS if kind.nest is not None]
 

@@ -3,6 +3,7 @@
 
 #include "array.h"
 #include "list.h"
+#include "node.h"
 #include "table.h"
 
 bool mh_type_is_known(mh_type type) {
@@ -23,9 +24,11 @@ bool mh_type_is_known(mh_type type) {
     case MH_TYPE_SET:
     case MH_TYPE_DEQUE:
     case MH_TYPE_COUNTER:
+    case MH_TYPE_SORTED:
     case MH_TYPE_ARRAY:
     case MH_TYPE_TABLE:
     case MH_TYPE_ITEMS:
+    case MH_TYPE_NODE:
     case MH_TYPE_CELLS: return true;
   }
   return false;
@@ -47,7 +50,7 @@ static mheap_err of_table(mh_space *space, mh_children *children) {
   if (failed) return failed;
   children->part_bytes = mh_table_bytes(&table);
   children->words = (const uint64_t *)table.entries;
-  children->stride = sizeof(mh_entry) / sizeof(uint64_t);
+  children->stride = children->values = sizeof(mh_entry) / sizeof(uint64_t);
   children->end = counts.used;
   children->dying = counts.dying;
   return MHEAP_OK;
@@ -82,19 +85,45 @@ static mheap_err of_compound(mh_space *space, uint64_t offset, mh_children *chil
   return MHEAP_OK;
 }
 
+static mheap_err of_node(mh_space *space, uint64_t offset, mh_children *children) {
+  mh_node node;
+  mheap_err failed = mh_node_open_top(space, offset, &node);
+  if (failed) return failed;
+  uint64_t usable = mh_block_usable(space, offset), bytes = mh_node_bytes(node.level);
+  if (usable < bytes) return mh_corrupt(space, offset, "the size of the block in use here", bytes, usable);
+  children->words = (const uint64_t *)node.entries;
+  children->stride = (node.level == 0 ? sizeof(mh_entry) : sizeof(mh_branch)) / sizeof(uint64_t);
+  children->values = node.level == 0 ? children->stride : 1;
+  children->has_node = node.level > 0;
+  children->end = MH_NODE_PLACES;
+  children->gaps = ~(uint64_t)mh_order_places(node.order);
+  return MHEAP_OK;
+}
+
+/* Its top node, as if it were the only child. */
+static mheap_err of_sorted(const mh_container *container, mh_children *children) {
+  children->words = &container->part;
+  children->values = 0;
+  children->has_node = true;
+  children->end = 1;
+  return MHEAP_OK;
+}
+
 mheap_err mh_children_of_part(mh_space *space, mh_type container, uint64_t part, mh_children *children) {
-  *children = (mh_children){.stride = 1, .dying = UINT64_MAX, .part = part};
+  *children = (mh_children){.stride = 1, .values = 1, .dying = UINT64_MAX, .part = part};
   if (mh_type_has_table(container)) return of_table(space, children);
   return container == MH_TYPE_ARRAY ? of_cells(space, children) : of_items(space, children);
 }
 
 mheap_err mh_children_read(mh_space *space, uint64_t offset, mh_children *children) {
   mh_type type = mh_head_type(mh_read(mh_at(space->region, offset)));
-  *children = (mh_children){.stride = 1, .dying = UINT64_MAX};
+  *children = (mh_children){.stride = 1, .values = 1, .dying = UINT64_MAX};
+  if (type == MH_TYPE_NODE) return of_node(space, offset, children);
   if (!mh_type_is_owner(type)) return of_compound(space, offset, children);
   if (!mh_in_region(space->region, offset, sizeof(mh_container)))
     return mh_corrupt(space, offset, "a container beyond the region", mh_region_size(space->region), offset);
   const mh_container *container = mh_at(space->region, offset);
+  if (type == MH_TYPE_SORTED) return of_sorted(container, children);
   uint64_t part = mh_read(&container->part);
   mheap_err failed = part == 0 ? MHEAP_OK : mh_children_of_part(space, type, part, children);
   if (mh_type_has_word(type)) children->word = mh_read(&container->word);

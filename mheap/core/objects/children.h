@@ -1,5 +1,5 @@
-/* children.h: what a block of the object layer refers to, of whatever type it is. Calls list.h, table.h.
-   Takes no lock.
+/* children.h: what a block of the object layer refers to, of whatever type it is. Calls list.h, node.h,
+   table.h. Takes no lock.
 
    The one place that has to know a new type: mh_type_has_children, and mh_children_read. What is read here is
    collected, freed and copied (collect.c, release.c, copy.c). */
@@ -14,17 +14,26 @@ typedef struct mh_children {
   uint64_t part, part_bytes; /* of a container: the block that belongs to it, and what it needs; 0: none */
   const uint64_t *words;     /* element 0 */
   uint64_t stride;           /* words of an element; one whose first word is ABSENT is none */
+  uint64_t values;           /* of these, values: the first */
+  bool has_node;             /* the word behind them is the offset of a node */
   uint64_t first, end;       /* numbers of elements */
   uint64_t dying;            /* one that is to be taken as none, too */
+  uint64_t gaps;             /* the same of up to 64, as bits */
   uint64_t word;             /* a value beside these; ABSENT: none */
 } mh_children;
+
+/* Is the element none? */
+static inline bool mh_children_lack(const mh_children *children, uint64_t number) {
+  if (number == children->dying || (children->gaps != 0 && (children->gaps >> number & 1) != 0)) return true;
+  return mh_read(children->words + number * children->stride) == MH_WORD_ABSENT;
+}
 
 static inline bool mh_type_is_part(mh_type type) { return type >= 0x80 && type < 0xc0; }
 static inline bool mh_type_is_owner(mh_type type) { return type >= 0x40 && type < 0x80; }
 
 /* Can an object of this type refer to others? */
 static inline bool mh_type_has_children(mh_type type) {
-  return mh_type_is_owner(type) || (type >= 0x10 && type < 0x20);
+  return mh_type_is_owner(type) || (type >= 0x10 && type < 0x20) || type == MH_TYPE_NODE;
 }
 /* Is this known to be an object's or a part's? What is not may be of a later version. */
 bool mh_type_is_known(mh_type type);
@@ -34,7 +43,7 @@ bool mh_type_is_known(mh_type type);
    who comes by its block after a kill, or before there is another object in it, must not count again. */
 void mh_children_forget(mh_space *space, uint64_t offset);
 
-/* Of an object with such a type in a block in use; checked against the region. */
+/* Of an object with such a type, or a node, in a block in use; checked against the region. */
 mheap_err mh_children_read(mh_space *space, uint64_t offset, mh_children *children);
 /* Of a part, not 0, which need not be in a block in use, of such a container. */
 mheap_err mh_children_of_part(mh_space *space, mh_type container, uint64_t part, mh_children *children);

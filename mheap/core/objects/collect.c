@@ -6,6 +6,7 @@
 #include "../areas.h"
 #include "../os.h"
 #include "children.h"
+#include "node.h"
 #include "objects.h"
 
 #define PIECE 64        /* elements, or objects without any, between two looks at the clock */
@@ -100,17 +101,28 @@ static mheap_err mark(mh_collector *c, mh_space *space, uint64_t word) {
   return mark_object(c, space, mh_word_offset(word), mh_head_type(mh_read(head)));
 }
 
+/* A node is looked into as an object is, though it is none. */
+static mheap_err mark_node(mh_collector *c, mh_space *space, uint64_t offset) {
+  mh_node node;
+  if (offset % 16 == 0 && has_mark(c, offset)) return MHEAP_OK;
+  mheap_err failed = mh_node_open_top(space, offset, &node);
+  if (!failed) failed = mh_node_confirm(space, &node);
+  return failed ? failed : mark_object(c, space, offset, MH_TYPE_NODE);
+}
+
+/* Of a value, or the offset of a node. */
 typedef mheap_err word_fun(mh_collector *c, mh_space *space, uint64_t word);
 
 /* The elements from c->next to `end`; it stops behind one that fails. */
 static mheap_err each_word(mh_collector *c, mh_space *space, const mh_children *children, uint64_t end,
-                           word_fun *fun) {
+                           word_fun *fun, word_fun *node_fun) {
   mheap_err failed = MHEAP_OK;
   while (c->next < end && !failed) {
     uint64_t number = c->next++;
     const uint64_t *element = children->words + number * children->stride;
-    if (number == children->dying || mh_read(element) == MH_WORD_ABSENT) continue;
-    for (uint64_t i = 0; i < children->stride && !failed; i++) failed = fun(c, space, mh_read(&element[i]));
+    if (mh_children_lack(children, number)) continue;
+    for (uint64_t i = 0; i < children->values && !failed; i++) failed = fun(c, space, mh_read(&element[i]));
+    if (children->has_node && !failed) failed = node_fun(c, space, mh_read(&element[children->values]));
   }
   return failed;
 }
@@ -153,7 +165,7 @@ static mheap_err mark_some(mh_collector *c, mh_space *space, uint64_t *budget) {
   if (c->next < now.first) c->next = now.first;
   uint64_t rest = end > c->next ? end - c->next : 0, count = rest < *budget ? rest : *budget;
   *budget -= count;
-  failed = each_word(c, space, &now, c->next + count, mark);
+  failed = each_word(c, space, &now, c->next + count, mark, mark_node);
   if (count == rest) c->at = 0;
   return failed;
 }
@@ -192,8 +204,18 @@ static mheap_err give_up(mh_collector *c, mh_space *space, uint64_t word) {
   return MHEAP_OK;
 }
 
+/* A node gives up what it refers to when its turn comes, before other garbage. One that has a mark is
+   another's. Without memory it stays until it is freed, and what it refers to is counted too high. */
+static mheap_err keep_node(mh_collector *c, mh_space *space, uint64_t offset) {
+  mh_node node;
+  bool is_one = mh_node_open_top(space, offset, &node) == MHEAP_OK && is_garbage(c, offset);
+  if (is_one && mh_node_confirm(space, &node) == MHEAP_OK) (void)push(c, space, offset);
+  return MHEAP_OK;
+}
+
 static void end_emptying(mh_collector *c, mh_space *space, mh_collected *collected) {
-  uint64_t part = c->children.part;
+  bool is_node = mh_head_type(mh_read(mh_at(space->region, c->at))) == MH_TYPE_NODE;
+  uint64_t part = is_node ? c->at : c->children.part;
   c->at = 0;
   if (part == 0) return;
   collected->bytes += mh_block_usable(space, part);
@@ -202,7 +224,7 @@ static void end_emptying(mh_collector *c, mh_space *space, mh_collected *collect
 
 static void give_up_some(mh_collector *c, mh_space *space, uint64_t count, mh_collected *collected) {
   uint64_t end = c->children.end;
-  each_word(c, space, &c->children, end - c->next < count ? end : c->next + count, give_up);
+  each_word(c, space, &c->children, end - c->next < count ? end : c->next + count, give_up, keep_node);
   if (c->next == end) end_emptying(c, space, collected);
 }
 
@@ -212,22 +234,39 @@ static bool is_part(const mh_collector *c, mh_space *space) {
   return is_garbage(c, part) && mh_block_usable(space, part) >= c->children.part_bytes;
 }
 
-/* What it referred to is in c->children from here on. */
+/* What it referred to is in c->children from here on, or its top node is the next to be emptied. */
 static void begin_emptying(mh_collector *c, mh_space *space, uint64_t offset) {
   mh_type type = mh_head_type(mh_read(mh_at(space->region, offset)));
-  if (!mh_type_has_children(type)) return;
+  if (!mh_type_has_children(type) || mh_type_is_part(type)) return;
   if (mh_type_is_owner(type) && mh_block_usable(space, offset) < sizeof(mh_container)) return;
+  uint64_t top = type == MH_TYPE_SORTED ? mh_read(&((mh_container *)mh_at(space->region, offset))->part) : 0;
   bool is_whole = mh_children_read(space, offset, &c->children) == MHEAP_OK;
   mh_children_forget(space, offset);
   give_up(c, space, c->children.word);
+  if (top != 0) (void)keep_node(c, space, top);
   if (!is_whole || (c->children.part != 0 && !is_part(c, space))) return;
   c->at = offset;
   c->next = c->children.first;
 }
 
+/* The next node of a sorted dict that gives up what it refers to; one may have been pushed twice. */
+static void begin_with_node(mh_collector *c, mh_space *space) {
+  uint64_t offset = pop(c);
+  if (offset == 0 || mh_block_usable(space, offset) == 0) return;
+  if (mh_head_type(mh_read(mh_at(space->region, offset))) != MH_TYPE_NODE) return;
+  if (mh_children_read(space, offset, &c->children) != MHEAP_OK) return;
+  c->at = offset;
+  c->next = c->children.first;
+}
+
+static bool has_nodes(const mh_collector *c) {
+  return c->piles != NULL && (c->piles->count > 0 || c->piles->below != NULL);
+}
+
 static mheap_err go_on_emptying(mh_collector *c, mh_space *space, mh_collected *collected) {
   bool more = true;
   if (c->at != 0) return give_up_some(c, space, PIECE, collected), MHEAP_OK;
+  if (has_nodes(c)) return begin_with_node(c, space), MHEAP_OK;
   if (c->batched > 0) return begin_emptying(c, space, c->batch[--c->batched]), MHEAP_OK;
   mheap_err failed = fill_batch(c, space, &more);
   if (!more) c->phase = FREEING;
@@ -281,7 +320,10 @@ static void forget_now(mh_region *region) {
 /* What gives up its references is finished: nobody else would. */
 static void stop(mh_region *region, mh_collected *collected) {
   mh_collector *c = region->collector;
-  if (c != NULL && c->phase == EMPTYING && c->at != 0) give_up_some(c, c->space, UINT64_MAX, collected);
+  while (c != NULL && c->phase == EMPTYING && (c->at != 0 || has_nodes(c))) {
+    if (c->at == 0) begin_with_node(c, c->space);
+    if (c->at != 0) give_up_some(c, c->space, UINT64_MAX, collected);
+  }
   forget(region);
 }
 
@@ -461,9 +503,24 @@ static mheap_err mark_leniently(mh_collector *c, mh_space *space, uint64_t word)
   return MHEAP_OK;
 }
 
+static mheap_err mark_node_leniently(mh_collector *c, mh_space *space, uint64_t offset) {
+  if (mark_node(c, space, offset) == MHEAP_ERR_NO_MEMORY) c->failed = MHEAP_ERR_NO_MEMORY;
+  return MHEAP_OK;
+}
+
+/* All that a node refers to goes to another. */
+static void mark_below_node(mh_collector *c, mh_space *space, uint64_t offset) {
+  mh_children children;
+  uint64_t next = c->next;
+  if (mh_children_read(space, offset, &children)) return;
+  c->next = children.first;
+  each_word(c, space, &children, children.end, mark_leniently, mark_node_leniently);
+  c->next = next;
+}
+
 /* The rest of the part that is looked into, as it was. Objects in it that were freed are in no block. */
 static void mark_rest(mh_collector *c, mh_space *space) {
-  each_word(c, space, &c->children, c->children.end, mark_leniently);
+  each_word(c, space, &c->children, c->children.end, mark_leniently, mark_node_leniently);
   c->at = 0;
 }
 
@@ -472,6 +529,7 @@ void mh_collect_moves(mh_space *space, uint64_t part) {
   if (c->phase != MARKING) return;
   pthread_mutex_lock(&c->lock);
   if (c->at != 0 && c->children.part == part) mark_rest(c, space);
+  if (mh_head_type(mh_read(mh_at(space->region, part))) == MH_TYPE_NODE) mark_below_node(c, space, part);
   pthread_mutex_unlock(&c->lock);
 }
 

@@ -69,7 +69,7 @@ void mh_collect_freed(mh_space *space, uint64_t offset);
 void mh_collect_dropped(mh_space *space, uint64_t word);
 void mh_collect_moves(mh_space *space, uint64_t part);
 
-/* Before words change their places within a part, without being counted. */
+/* Before words change their places within a part, or go from a node to another, without being counted. */
 static inline void mh_part_moves(mh_space *space, uint64_t part) {
   if (mh_collects(space)) mh_collect_moves(space, part);
 }

@@ -8,9 +8,9 @@
      value      an 8-byte word: the lowest four bits are its tag, the rest its payload
      reference  a value whose payload is the offset of an object
      object     a block that begins with a head word: reference count, type, length
-     container  an object that holds values, or cells: dict, list, set, deque, counter, array
+     container  an object that holds values, or cells: dict, list, set, deque, counter, sorted dict, array
      part       a block that belongs to exactly one container: the table of a dict, set or counter,
-                the items of a list or deque, the cells of an array
+                the items of a list or deque, a node of a sorted dict, the cells of an array
      absent     the word 0: no value here
 
    Single-store rule: each operation is published by one aligned store, and what that makes
@@ -80,9 +80,11 @@ typedef enum mh_type {
   MH_TYPE_SET = 0x42,
   MH_TYPE_DEQUE = 0x43,
   MH_TYPE_COUNTER = 0x44,
+  MH_TYPE_SORTED = 0x45,
   MH_TYPE_ARRAY = 0x46,
   MH_TYPE_TABLE = 0x80, /* parts: 0x80 to 0xbf */
   MH_TYPE_ITEMS = 0x81,
+  MH_TYPE_NODE = 0x82,
   MH_TYPE_CELLS = 0x83,
 } mh_type;
 
@@ -165,11 +167,12 @@ typedef struct mh_compound_block {
 typedef struct mh_container {
   uint64_t head;     /*  0 length 0 */
   uint64_t birth;    /*  8 number from superblock.birth; 0: being freed */
-  uint64_t part;     /* 16 offset of the table or the items; 0: empty. The publishing word */
+  uint64_t part;     /* 16 offset of the table, the items or the top node; 0: empty. The publishing word */
   union {
     uint64_t reserved; /* 24 zero; of a container being freed: scratch */
     uint64_t limit;    /* 24 of a deque: the most items it may have, plus 1; 0: any number. Constant */
     uint64_t word;     /* 24 of an array: its description, a value; of one being freed: scratch. Constant */
+    uint64_t pending;  /* 24 of a sorted dict: 1 while the counts of its branches may be wrong, else 0 */
   };
 } mh_container;
 
@@ -250,6 +253,53 @@ typedef struct mh_items_block {
                                     what the limit drops at the other end, then that is counted
                                     down
      anything else                  as of a list */
+
+/* ---- sorted dict --------------------------------------------------------------
+   A tree of nodes, each in one block and referred to once, all leaves at level 0. A leaf has entries, any
+   other node branches: a child, of the level below, and how many entries lie below that. A node has
+   MH_NODE_PLACES places for them, and `order` tells which are in use, in the order of the keys:
+
+     bits 0-3 how many, then 15 numbers of four bits, each of 0 to 14 once: places in use, in order, then
+     the others
+
+   All keys below a branch are equal to its key or above it, and below the next branch's. The first
+   branch's key is not looked at. The key of a branch is a reference of its own, to what need be no
+   entry's key any more. No node but one that is being taken out is empty.
+
+   While `pending` is set, counts of branches may be wrong: readers count leaves, and the next writer
+   puts the counts right before it does anything else. The entries are as the leaves have them at any time.
+
+   Stores, in order; * publishes
+     insert   the entry in a place not in use, pending = 1, * leaf.order, counts of the branches above,
+              pending = 0
+     insert the first   a new leaf, * container.part
+     replace  * entry.value, then the old value's count goes down
+     remove   pending = 1, * leaf.order, counts, pending = 0, then the counts of key and value go down
+     remove the last in a node   the same, but the node goes with it: * order of the node above, or
+              container.part = 0
+     split, merge   new nodes, branches to them in places not in use, * order of the node above, by which
+              these come and those of the old nodes go; then the old are freed. Of the top node: a new one
+              above, * container.part. Entries stay what they are
+     lose a top node that has one branch   * container.part
+     clear    * container.part = 0, then all counts go down
+
+   Keys are in the order that Python gives them: numbers by value, of whatever type; str by code points,
+   bytes by bytes; dates, times, timedeltas, UUIDs, aware ones by instant; tuples by their first items that
+   differ, else the shorter first. Of two that Python cannot compare only one is in a tree, NaNs in none. */
+#define MH_NODE_PLACES 15
+#define MH_NODE_LEVELS 24 /* splits leave 7 branches a node, or more: no heap has so many entries */
+
+typedef struct mh_branch {
+  uint64_t key;   /*  0 value */
+  uint64_t child; /*  8 offset of a node */
+  uint64_t count; /* 16 of entries below */
+} mh_branch;
+
+typedef struct mh_node_block {
+  uint64_t head;  /* 0 length: level. Constant */
+  uint64_t order; /* 8 */
+  /* 16 mh_entry[MH_NODE_PLACES], or mh_branch[MH_NODE_PLACES] */
+} mh_node_block;
 
 /* ---- array -------------------------------------------------------------------
    Items of equal size, in C order; it grows and shrinks in its first dimension, whose elements are
@@ -355,6 +405,7 @@ MH_FREEZE(mh_container, birth, 8);
 MH_FREEZE(mh_container, part, 16);
 MH_FREEZE(mh_container, reserved, 24);
 MH_FREEZE(mh_container, limit, 24);
+MH_FREEZE(mh_container, pending, 24);
 static_assert(sizeof(mh_container) == 32, "mh_container");
 MH_FREEZE(mh_entry, value, 8);
 static_assert(sizeof(mh_entry) == 16, "mh_entry");
@@ -372,6 +423,11 @@ MH_FREEZE(mh_cells_block, schema, 32);
 MH_FREEZE(mh_cells_block, unused, 40);
 MH_FREEZE(mh_cells_block, data, 64);
 static_assert(sizeof(mh_cells_block) == MH_CELLS_ALIGNMENT, "mh_cells_block");
+MH_FREEZE(mh_branch, child, 8);
+MH_FREEZE(mh_branch, count, 16);
+static_assert(sizeof(mh_branch) == 24, "mh_branch");
+MH_FREEZE(mh_node_block, order, 8);
+static_assert(sizeof(mh_node_block) == 16, "mh_node_block");
 static_assert(MH_TYPE_SHIFT == MH_COUNT_BITS, "head");
 
 #endif

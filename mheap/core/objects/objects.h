@@ -7,6 +7,7 @@
 #include "deque.h"
 #include "ends.h"
 #include "set.h"
+#include "sorted.h"
 
 /* The dict behind heap.root: superblock.root, or of a named heap its row's `root`. Without one, `create`
    makes it, which needs a heap that can be written; otherwise MHEAP_ERR_NOT_FOUND, without setting an error.

@@ -5,9 +5,11 @@
    stack nor memory. A container enters the list when its count goes from 1 to 0, which
    happens once; its part is walked only while it is a block in use, and freed then. So the
    work is bounded by the blocks there are, whatever the file says. Compounds have a list of their
-   own, through `kind`. */
+   own, through `kind`. A sorted dict's nodes are freed on the way back from their leaves: it has no more steps
+   than there are levels. */
 #include "children.h"
 #include "collect.h"
+#include "node.h"
 
 typedef struct mh_dead {
   mh_space *space;
@@ -86,14 +88,49 @@ static void drop_any(mh_dead *dead, uint64_t word, bool is_key) {
 static void drop_children(mh_dead *dead, const mh_children *children) {
   for (uint64_t i = children->first; i < children->end; i++) {
     const uint64_t *element = children->words + i * children->stride;
-    if (i == children->dying || element[0] == MH_WORD_ABSENT) continue;
-    for (uint64_t k = 0; k < children->stride; k++)
+    if (mh_children_lack(children, i)) continue;
+    for (uint64_t k = 0; k < children->values; k++)
       drop_any(dead, element[k], children->stride > 1 && k == 0);
+  }
+}
+
+/* What is no node of that level in a block in use is left alone. */
+static bool open_node(mh_dead *dead, uint64_t offset, unsigned level, mh_node *node) {
+  return mh_node_open(dead->space, offset, level, node) == MHEAP_OK &&
+         mh_block_usable(dead->space, offset) >= mh_node_bytes(level);
+}
+
+static void drop_node(mh_dead *dead, uint64_t offset) {
+  mh_children children;
+  if (mh_children_read(dead->space, offset, &children) == MHEAP_OK) drop_children(dead, &children);
+  mh_block_free(dead->space, offset);
+}
+
+/* Each node when all below it are gone. One that is referred to twice is no block in use the second time. */
+static void drop_tree(mh_dead *dead, uint64_t top) {
+  mh_node nodes[MH_NODE_LEVELS];
+  unsigned next[MH_NODE_LEVELS] = {0}, level;
+  mh_node found;
+  if (mh_node_open_top(dead->space, top, &found) || !open_node(dead, top, found.level, &found)) return;
+  for (nodes[level = found.level] = found; level <= found.level;) {
+    mh_node *node = &nodes[level];
+    if (level == 0 || next[level] == node->count) {
+      drop_node(dead, node->offset);
+      level++;
+      continue;
+    }
+    uint64_t child = mh_node_branch(node, next[level]++)->child;
+    if (!open_node(dead, child, level - 1, &nodes[level - 1])) continue;
+    next[--level] = 0;
   }
 }
 
 static void drop_part(mh_dead *dead, mh_type container, uint64_t part) {
   mh_children children;
+  if (part != 0 && container == MH_TYPE_SORTED) {
+    drop_tree(dead, part);
+    return;
+  }
   if (part == 0 || mh_children_of_part(dead->space, container, part, &children)) return;
   if (mh_block_usable(dead->space, part) < children.part_bytes) return;
   drop_children(dead, &children);

@@ -203,9 +203,7 @@ static bool is_long_and_known(mh_walk *walk, uint64_t word) {
   return mh_head_length(*(uint64_t *)mh_at(walk->space.region, mh_word_offset(word))) > LONG_KEY;
 }
 
-/* Is it too much to hash another? What keys have in common is hashed again with each of them; without that
-   it would be no more than the heap has room for. */
-static bool has_coded_enough(mh_walk *walk, uint64_t stored) {
+bool mh_walk_coded_enough(mh_walk *walk, uint64_t stored) {
   uint64_t hash, count = 0, most = walk->size / 8 + MOST_CODES;
   if (!mh_word_may_have_code(stored)) return false;
   (void)mh_code_hash_stored(&walk->space, stored, &hash, &count);
@@ -213,7 +211,7 @@ static bool has_coded_enough(mh_walk *walk, uint64_t stored) {
   if (walk->coded <= most) return false;
   if (walk->coded - count <= most)
     mh_walk_found(walk, 1, mh_word_offset(stored),
-                  "keys have so much in common that they cannot all be looked up");
+                  "keys have so much in common that they cannot all be looked up or compared");
   return true;
 }
 
@@ -222,7 +220,7 @@ static bool check_lookup(mh_walk *walk, const mh_table *table, uint32_t index, u
   mh_key key;
   uint32_t at;
   uint64_t place = mh_offset(walk->space.region, &table->entries[index]);
-  if (is_long_and_known(walk, stored) || has_coded_enough(walk, stored)) return true;
+  if (is_long_and_known(walk, stored) || mh_walk_coded_enough(walk, stored)) return true;
   mheap_err failed = mh_key_of_word(&walk->space, stored, &key);
   if (!failed) failed = mh_table_find(&walk->space, table, &key, &at);
   if (failed == MHEAP_ERR_NOT_FOUND)
@@ -269,7 +267,7 @@ bool mh_walk_part(mh_walk *walk, uint64_t offset, uint64_t bytes) {
                   usable);
   walk->touched[offset / MH_SEGMENT] = 1;
   if (++*count_of(walk, offset) == 1) return true;
-  mh_walk_found(walk, 1, offset, "a table, items block or cells with two owners");
+  mh_walk_found(walk, 1, offset, "a table, items block, node or cells with two owners");
   return false;
 }
 
@@ -343,6 +341,10 @@ static void look_into(mh_walk *walk, uint64_t word) {
     return;
   }
   uint64_t limit = limit_of(walk, type, container);
+  if (type == MH_TYPE_SORTED) {
+    mh_walk_sorted(walk, container, part);
+    return;
+  }
   if (part == 0) return;
   if (mh_type_has_table(type)) check_table(walk, type, part);
   else check_items(walk, part, limit);

@@ -31,6 +31,11 @@ void mh_walk_error(mh_walk *walk);
 bool mh_walk_visit(mh_walk *walk, uint64_t word, uint64_t place);
 /* A part belongs to one container: counted, so that a second one is noticed. False: it must not be read. */
 bool mh_walk_part(mh_walk *walk, uint64_t offset, uint64_t bytes);
+/* Is it too much to hash, or compare, another? What keys have in common is hashed again with each of them;
+   without that it would be no more than the heap has room for. */
+bool mh_walk_coded_enough(mh_walk *walk, uint64_t stored);
+/* Of a sorted dict (verify_sorted.c). */
+void mh_walk_sorted(mh_walk *walk, const mh_container *container, uint64_t part);
 
 /* verify_array.c: an array's description and cells. */
 void mh_walk_array(mh_walk *walk, uint64_t offset);

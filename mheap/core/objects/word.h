@@ -46,7 +46,7 @@ static inline uint64_t mh_head(uint32_t count, mh_type type, uint64_t length) {
 }
 
 static inline bool mh_type_is_container(mh_type type) {
-  return (type >= MH_TYPE_DICT && type <= MH_TYPE_COUNTER) || type == MH_TYPE_ARRAY;
+  return (type >= MH_TYPE_DICT && type <= MH_TYPE_SORTED) || type == MH_TYPE_ARRAY;
 }
 /* Has such a container a value beside its part, in container.word? */
 static inline bool mh_type_has_word(mh_type type) { return type == MH_TYPE_ARRAY; }
@@ -78,7 +78,7 @@ static inline bool mh_tag_holds(mh_tag tag, mh_type type) {
     case MH_TAG_OTHER_REF:
       return type == MH_TYPE_BYTEARRAY || type == MH_TYPE_COMPLEX || type == MH_TYPE_FROZENSET ||
              type == MH_TYPE_EXTENDED || type == MH_TYPE_DEQUE || type == MH_TYPE_COUNTER ||
-             type == MH_TYPE_ARRAY;
+             type == MH_TYPE_SORTED || type == MH_TYPE_ARRAY;
     default: return false;
   }
 }

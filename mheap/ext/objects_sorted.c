@@ -1,0 +1,454 @@
+/* objects_sorted.c: see objects.h. SortedTwin: the hot half of mheap.PersistentSortedDict, and its iterator;
+   the rest is in mheap/sorted.py. */
+#include "objects_values.h"
+
+#include <structmember.h>
+
+#define TICKS 4096 /* entries between two looks at signals */
+
+static PyObject *no_key(PyObject *key) {
+  PyObject *args = PyTuple_Pack(1, key);
+  if (args != NULL) PyErr_SetObject(PyExc_KeyError, args);
+  Py_XDECREF(args);
+  return NULL;
+}
+
+static mh_sorted *tree_of(PyObject *self) { return &((mhx_twin *)self)->of.sorted; }
+
+/* ---- looking up ---- */
+
+/* 1: *word is what the key leads to; 0: it is not there; -1: an exception. */
+static int look_up(mhx_twin *twin, PyObject *object, mhx_space **space, uint64_t *word) {
+  mhx_key key;
+  int made = mhx_key_look(twin, object, &key, space);
+  if (made <= 0) return made;
+  mheap_err found = mh_sorted_get(&twin->of.sorted, &key.key, word);
+  mhx_key_end(&key);
+  if (found == MHEAP_OK) return 1;
+  return found == MHEAP_ERR_NOT_FOUND ? 0 : mhx_failed(*space);
+}
+
+static PyObject *sorted_subscript(PyObject *self, PyObject *key) {
+  mhx_space *space;
+  uint64_t word;
+  int found = look_up((mhx_twin *)self, key, &space, &word);
+  if (found > 0) return mhx_from_word(space, word);
+  return found < 0 ? NULL : no_key(key);
+}
+
+static int sorted_contains(PyObject *self, PyObject *key) {
+  mhx_space *space;
+  uint64_t word;
+  return look_up((mhx_twin *)self, key, &space, &word);
+}
+
+static PyObject *sorted_get(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+  mhx_space *space;
+  uint64_t word;
+  if (nargs < 1 || nargs > 2) return mhx_arity("get", nargs < 1 ? 1 : 2, nargs);
+  int found = look_up((mhx_twin *)self, args[0], &space, &word);
+  if (found > 0) return mhx_from_word(space, word);
+  return found < 0 ? NULL : Py_NewRef(nargs == 2 ? args[1] : Py_None);
+}
+
+static Py_ssize_t sorted_length(PyObject *self) {
+  mhx_space *space = mhx_twin_space((mhx_twin *)self);
+  uint64_t length;
+  if (space == NULL) return -1;
+  if (mh_sorted_length(tree_of(self), &length)) return mhx_failed(space);
+  if (length <= PY_SSIZE_T_MAX) return (Py_ssize_t)length;
+  mh_corrupt(&space->core, tree_of(self)->offset, "the entries of a sorted dict", PY_SSIZE_T_MAX, length);
+  return mhx_failed(space);
+}
+
+MHX_WHOLE_OBJECT(sorted_subscript, (PyObject *self, PyObject *key), (self, key))
+MHX_WHOLE_NUMBER(int, sorted_contains, (PyObject *self, PyObject *key), (self, key))
+MHX_WHOLE_NUMBER(Py_ssize_t, sorted_length, (PyObject *self), (self))
+MHX_WHOLE_OBJECT(sorted_get, (PyObject *self, PyObject *const *args, Py_ssize_t nargs), (self, args, nargs))
+
+/* ---- positions ---- */
+
+/* How many keys are less; with `more`, not more. -1 with an exception: also for a key that has no order with
+   those that are there. */
+static Py_ssize_t bisect(PyObject *self, PyObject *object, bool more) {
+  mhx_space *space;
+  mhx_key key;
+  mh_spot spot;
+  uint64_t index = 0;
+  int made = mhx_key_look((mhx_twin *)self, object, &key, &space);
+  if (made < 0) return -1;
+  mheap_err failed = made == 0 ? MHEAP_ERR_ARGUMENT : mh_sorted_seek(tree_of(self), &key.key, more, &spot);
+  if (!failed) failed = mh_sorted_index(tree_of(self), &spot, &index);
+  if (made > 0) mhx_key_end(&key);
+  if (failed) return mhx_entry_failed(space, failed, object);
+  return index <= PY_SSIZE_T_MAX ? (Py_ssize_t)index : PY_SSIZE_T_MAX;
+}
+
+MHX_WHOLE_NUMBER(Py_ssize_t, bisect, (PyObject *self, PyObject *object, bool more), (self, object, more))
+
+static PyObject *bisect_left(PyObject *self, PyObject *key) {
+  Py_ssize_t index = whole_bisect(self, key, false);
+  return index < 0 ? NULL : PyLong_FromSsize_t(index);
+}
+
+static PyObject *bisect_right(PyObject *self, PyObject *key) {
+  Py_ssize_t index = whole_bisect(self, key, true);
+  return index < 0 ? NULL : PyLong_FromSsize_t(index);
+}
+
+/* 0 keys, 1 values, 2 items. */
+static PyObject *made_of(mhx_space *space, const mh_entry *entry, int kind) {
+  if (kind != 2) return mhx_from_word(space, kind == 0 ? entry->key : entry->value);
+  PyObject *pair = PyTuple_New(2);
+  for (int i = 0; pair != NULL && i < 2; i++) {
+    PyObject *object = mhx_from_word(space, i == 0 ? entry->key : entry->value);
+    if (object == NULL) Py_CLEAR(pair);
+    else PyTuple_SET_ITEM(pair, i, object);
+  }
+  return pair;
+}
+
+/* The entry of a number, from the end if negative. *number: from the start. NULL with an exception. */
+static mhx_space *entry_at(PyObject *self, Py_ssize_t index, uint64_t *number, mh_entry *entry) {
+  mh_spot spot;
+  Py_ssize_t length = sorted_length(self);
+  mhx_space *space = length < 0 ? NULL : mhx_twin_space((mhx_twin *)self);
+  if (space == NULL) return NULL;
+  if (index < 0) index += length;
+  if (index < 0 || index >= length) return PyErr_SetString(PyExc_IndexError, "list index out of range"), NULL;
+  *number = (uint64_t)index;
+  mheap_err failed = mh_sorted_seek_index(tree_of(self), *number, &spot);
+  if (!failed) failed = mh_sorted_next(tree_of(self), &spot, entry);
+  if (failed == MHEAP_ERR_NOT_FOUND)
+    failed = mh_corrupt(&space->core, tree_of(self)->offset, "the entries of a sorted dict", (uint64_t)length,
+                        (uint64_t)index);
+  return failed ? (mhx_failed(space), NULL) : space;
+}
+
+/* _at(index, kind) */
+static PyObject *sorted_at(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+  uint64_t number;
+  mh_entry entry;
+  if (nargs != 2) return mhx_arity("_at", 2, nargs);
+  Py_ssize_t index = PyNumber_AsSsize_t(args[0], PyExc_IndexError);
+  if (index == -1 && PyErr_Occurred()) return NULL;
+  int kind = (int)PyLong_AsLong(args[1]);
+  mhx_space *space = entry_at(self, index, &number, &entry);
+  return space == NULL ? NULL : made_of(space, &entry, kind);
+}
+
+MHX_WHOLE_OBJECT(sorted_at, (PyObject *self, PyObject *const *args, Py_ssize_t nargs), (self, args, nargs))
+
+/* ---- changing ---- */
+
+static int set(mhx_twin *twin, PyObject *key_object, PyObject *value) {
+  mhx_space *space = mhx_twin_space(twin);
+  mhx_words words;
+  mhx_key key;
+  if (space == NULL) return -1;
+  if (!mhx_is_storable_key(key_object)) return mhx_dict_set_tree(twin, key_object, value);
+  if (mhx_value(space, value, &words) < 0) return -1;
+  int made = mhx_key_make(space, key_object, &key);
+  mheap_err failed = made > 0 ? mh_sorted_set(&twin->of.sorted, &key.key, words.words[0]) : MHEAP_OK;
+  mhx_key_end(&key);
+  if (made > 0 && !failed) return mhx_words_taken(&words), 0;
+  if (failed && failed != MHEAP_ERR_ARGUMENT) return mhx_words_failed(space, &words);
+  if (failed) mhx_entry_failed(space, failed, key_object);
+  return mhx_words_refused(space, &words);
+}
+
+/* 1: removed; 0: it was not there; -1: an exception. */
+static int remove_key(mhx_twin *twin, PyObject *object) {
+  mhx_space *space;
+  mhx_key key;
+  int made = mhx_key_look(twin, object, &key, &space);
+  if (made < 0) return -1;
+  if (made == 0) return mh_space_writable(&space->core) ? mhx_failed(space) : 0;
+  mheap_err failed = mh_sorted_delete(&twin->of.sorted, &key.key);
+  mhx_key_end(&key);
+  if (failed == MHEAP_OK) return 1;
+  return failed == MHEAP_ERR_NOT_FOUND ? 0 : mhx_failed(space);
+}
+
+static int sorted_ass_subscript(PyObject *self, PyObject *key, PyObject *value) {
+  if (value != NULL) return set((mhx_twin *)self, key, value);
+  int removed = remove_key((mhx_twin *)self, key);
+  if (removed == 0) no_key(key);
+  return removed > 0 ? 0 : -1;
+}
+
+static PyObject *sorted_pop(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+  mhx_twin *twin = (mhx_twin *)self;
+  mhx_space *space;
+  uint64_t word;
+  if (nargs < 1 || nargs > 2) return mhx_arity("pop", nargs < 1 ? 1 : 2, nargs);
+  int found = look_up(twin, args[0], &space, &word);
+  if (found == 0 && mh_space_writable(&space->core)) return mhx_failed(space), NULL;
+  if (found == 0) return nargs == 2 ? Py_NewRef(args[1]) : no_key(args[0]);
+  PyObject *value = found < 0 ? NULL : mhx_from_word(space, word);
+  int removed = value == NULL ? 1 : remove_key(twin, args[0]);
+  if (removed > 0) return value;
+  Py_DECREF(value);
+  return removed < 0 ? NULL : no_key(args[0]);
+}
+
+/* _pop_at(index): making the pair may run Python code, which may change the dict. */
+static PyObject *sorted_pop_at(PyObject *self, PyObject *at) {
+  uint64_t number;
+  mh_entry entry;
+  Py_ssize_t index = PyNumber_AsSsize_t(at, PyExc_IndexError);
+  if (index == -1 && PyErr_Occurred()) return NULL;
+  mhx_space *space = entry_at(self, index, &number, &entry);
+  PyObject *pair = space == NULL ? NULL : made_of(space, &entry, 2);
+  space = pair == NULL ? NULL : mhx_twin_space((mhx_twin *)self);
+  mheap_err failed = space == NULL ? MHEAP_OK : mh_sorted_delete_index(tree_of(self), number, &entry);
+  if (failed == MHEAP_ERR_NOT_FOUND) PyErr_SetString(PyExc_RuntimeError, "dictionary changed during popitem");
+  else if (failed) mhx_failed(space);
+  if (space == NULL || failed) Py_CLEAR(pair);
+  return pair;
+}
+
+static PyObject *sorted_setdefault(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+  mhx_space *space;
+  uint64_t word;
+  if (nargs < 1 || nargs > 2) return mhx_arity("setdefault", nargs < 1 ? 1 : 2, nargs);
+  int found = look_up((mhx_twin *)self, args[0], &space, &word);
+  if (found == 0 && set((mhx_twin *)self, args[0], nargs == 2 ? args[1] : Py_None) < 0) found = -1;
+  if (found == 0) return sorted_subscript(self, args[0]);
+  return found < 0 ? NULL : mhx_from_word(space, word);
+}
+
+static PyObject *sorted_clear(PyObject *self, PyObject *unused) {
+  (void)unused;
+  mhx_space *space = mhx_twin_space((mhx_twin *)self);
+  if (space == NULL) return NULL;
+  if (mh_sorted_clear(tree_of(self))) return mhx_failed(space), NULL;
+  Py_RETURN_NONE;
+}
+
+/* The items of a plain dict, one operation each. */
+static PyObject *sorted_update_from(PyObject *self, PyObject *source) {
+  Py_ssize_t at = 0, size;
+  PyObject *key, *value;
+  if (!PyDict_CheckExact(source)) return PyErr_Format(PyExc_TypeError, "a dict is needed");
+  size = PyDict_GET_SIZE(source);
+  while (PyDict_Next(source, &at, &key, &value)) {
+    Py_INCREF(key);
+    Py_INCREF(value);
+    int failed = set((mhx_twin *)self, key, value);
+    Py_DECREF(key);
+    Py_DECREF(value);
+    if (failed < 0 || (at % TICKS == 0 && PyErr_CheckSignals() < 0)) return NULL;
+    if (size != PyDict_GET_SIZE(source))
+      return PyErr_SetString(PyExc_RuntimeError, "dictionary changed size during iteration"), NULL;
+  }
+  Py_RETURN_NONE;
+}
+
+/* ---- iterating ---- */
+
+/* It notices changes as its twin's handle counts them. */
+typedef struct sorted_iter {
+  PyObject_HEAD
+  mhx_twin *twin;  /* NULL: exhausted */
+  mh_spot spot;
+  uint64_t left;   /* entries to come, at most */
+  int kind;
+  bool reversed;
+  bool kept;       /* it keeps the commit that its twin's heap shows, to its end */
+  uint64_t undone; /* when it was made: how often the heap was rolled back */
+  uint64_t changes;
+} sorted_iter;
+
+static void keep_no_more(sorted_iter *iter) {
+  if (iter->kept && iter->twin != NULL) mhx_release_commit(iter->twin);
+  iter->kept = false;
+}
+
+static PyObject *exhausted(sorted_iter *iter) {
+  keep_no_more(iter);
+  Py_CLEAR(iter->twin);
+  return NULL;
+}
+
+static void iter_dealloc(PyObject *self) {
+  PyTypeObject *type = Py_TYPE(self);
+  keep_no_more((sorted_iter *)self);
+  Py_XDECREF(((sorted_iter *)self)->twin);
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+/* Entries `from` to `to`, which are counted from the start. */
+static PyObject *iter_new(PyObject *self, int kind, bool reversed, uint64_t from, uint64_t to) {
+  mhx_twin *twin = (mhx_twin *)self;
+  PyTypeObject *of = (PyTypeObject *)mhx_state_of_heap(twin->heap_obj)->object_types[MHX_SORTED_ITER];
+  int kept = mhx_keep_commit(twin);
+  sorted_iter *iter = kept < 0 ? NULL : PyObject_New(sorted_iter, of);
+  if (iter == NULL && kept > 0) mhx_release_commit(twin);
+  if (iter == NULL) return NULL;
+  iter->twin = (mhx_twin *)Py_NewRef(self);
+  iter->kept = kept > 0;
+  iter->kind = kind;
+  iter->reversed = reversed;
+  iter->left = to > from ? to - from : 0;
+  mhx_space *space = mhx_twin_space(twin);
+  if (space != NULL && mh_sorted_seek_index(&twin->of.sorted, reversed ? to : from, &iter->spot))
+    mhx_failed(space), space = NULL;
+  if (space == NULL) return Py_DECREF(iter), NULL;
+  iter->undone = space->undone;
+  iter->changes = twin->of.sorted.changes;
+  return (PyObject *)iter;
+}
+
+static PyObject *iter_next(PyObject *self) {
+  sorted_iter *iter = (sorted_iter *)self;
+  mh_entry entry = {0};
+  mhx_space *space = iter->twin == NULL ? NULL : mhx_twin_space(iter->twin);
+  if (space == NULL) return exhausted(iter);
+  mh_sorted *tree = &iter->twin->of.sorted;
+  if (iter->changes != tree->changes || iter->undone != space->undone) {
+    PyErr_SetString(PyExc_RuntimeError, "sorted dict changed during iteration");
+    return exhausted(iter);
+  }
+  mh_container *there;
+  mheap_err failed = mh_container_at(&space->core, tree->offset, MH_TYPE_SORTED, tree->birth, &there);
+  if (!failed && iter->left == 0) return exhausted(iter);
+  iter->left--;
+  if (!failed)
+    failed = iter->reversed ? mh_sorted_previous(tree, &iter->spot, &entry)
+                            : mh_sorted_next(tree, &iter->spot, &entry);
+  if (failed && failed != MHEAP_ERR_NOT_FOUND) mhx_failed(space);
+  return failed ? exhausted(iter) : made_of(space, &entry, iter->kind);
+}
+
+/* What is kept is torn only by a writer that overran it. */
+static PyObject *whole_iter_next(PyObject *self) {
+  sorted_iter *iter = (sorted_iter *)self;
+  if (!iter->kept) return iter_next(self);
+  PyObject *twin = Py_NewRef((PyObject *)iter->twin), *item = iter_next(self);
+  if (mhx_torn(twin) != 0) Py_CLEAR(item);
+  Py_DECREF(twin);
+  return item;
+}
+
+static PyObject *iter_hint(PyObject *self, PyObject *unused) {
+  (void)unused;
+  sorted_iter *iter = (sorted_iter *)self;
+  return PyLong_FromUnsignedLongLong(iter->twin == NULL ? 0 : iter->left);
+}
+
+/* Another at the same place. The first keeps the commit for it. */
+static PyObject *again(const sorted_iter *iter) {
+  sorted_iter *copy = PyObject_New(sorted_iter, Py_TYPE(iter));
+  if (copy == NULL) return NULL;
+  PyObject head = *(PyObject *)copy;
+  *copy = *iter;
+  *(PyObject *)copy = head;
+  copy->kept = false;
+  Py_XINCREF(copy->twin);
+  return (PyObject *)copy;
+}
+
+/* iter(list of the rest), as the iterators of plain containers. */
+static PyObject *iter_reduce(PyObject *self, PyObject *unused) {
+  (void)unused;
+  PyObject *copy = again((sorted_iter *)self), *rest = copy == NULL ? NULL : PySequence_List(copy);
+  Py_XDECREF(copy);
+  if (rest == NULL) return NULL;
+  return Py_BuildValue("O(N)", PyDict_GetItemString(PyEval_GetBuiltins(), "iter"), rest);
+}
+
+static PyObject *iterator(PyObject *self, int kind, bool reversed) {
+  Py_ssize_t length = whole_sorted_length(self);
+  return length < 0 ? NULL : iter_new(self, kind, reversed, 0, (uint64_t)length);
+}
+
+static PyObject *sorted_iter_keys(PyObject *self) { return iterator(self, 0, false); }
+
+static PyObject *sorted_reversed(PyObject *self, PyObject *unused) {
+  (void)unused;
+  return iterator(self, 0, true);
+}
+
+/* _iterate(kind, reversed), or of the entries start to stop: _iterate(kind, reversed, start, stop) */
+static PyObject *sorted_iterate(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+  if (nargs != 2 && nargs != 4) return mhx_arity("_iterate", 4, nargs);
+  long kind = PyLong_AsLong(args[0]);
+  if (kind == -1 && PyErr_Occurred()) return NULL;
+  if (nargs == 2) return iterator(self, (int)kind, args[1] == Py_True);
+  Py_ssize_t start = PyLong_AsSsize_t(args[2]), stop = PyLong_AsSsize_t(args[3]);
+  if (PyErr_Occurred()) return NULL;
+  return iter_new(self, (int)kind, args[1] == Py_True, (uint64_t)start, (uint64_t)stop);
+}
+
+/* ---- the types ---- */
+
+#define FAST(function) ((PyCFunction)(void (*)(void))(function))
+
+static PyMethodDef iter_methods[] = {
+    {"__length_hint__", iter_hint, METH_NOARGS, NULL},
+    {"__reduce__", iter_reduce, METH_NOARGS, NULL},
+    {0},
+};
+
+static PyType_Slot iter_slots[] = {
+    {Py_tp_dealloc, iter_dealloc},    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, whole_iter_next}, {Py_tp_methods, iter_methods},
+    {0},
+};
+
+PyType_Spec mhx_sorted_iter_spec = {
+    .name = "mheap._core.SortedIterator",
+    .basicsize = sizeof(sorted_iter),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = iter_slots,
+};
+
+static PyMethodDef sorted_methods[] = {
+    {"get", FAST(whole_sorted_get), METH_FASTCALL,
+     "get($self, key, default=None, /)\n--\n\nThe value, or the default."},
+    {"pop", FAST(sorted_pop), METH_FASTCALL,
+     "Removes the key and returns its value; without it the default, if given, else KeyError."},
+    {"setdefault", FAST(sorted_setdefault), METH_FASTCALL,
+     "setdefault($self, key, default=None, /)\n--\n\nThe value; without one the default is stored first."},
+    {"clear", sorted_clear, METH_NOARGS, "clear($self, /)\n--\n\nRemoves everything."},
+    {"bisect_left", bisect_left, METH_O, "bisect_left($self, key, /)\n--\n\nHow many keys are less."},
+    {"bisect_right", bisect_right, METH_O,
+     "bisect_right($self, key, /)\n--\n\nHow many keys are not more."},
+    {"bisect", bisect_right, METH_O, "bisect($self, key, /)\n--\n\nHow many keys are not more."},
+    {"_at", FAST(whole_sorted_at), METH_FASTCALL, NULL},
+    {"_pop_at", sorted_pop_at, METH_O, NULL},
+    {"_update_from", sorted_update_from, METH_O, NULL},
+    {"_iterate", FAST(sorted_iterate), METH_FASTCALL, NULL},
+    {"_most_text", mhx_twin_most_text, METH_NOARGS, NULL},
+    {"__reversed__", sorted_reversed, METH_NOARGS, NULL},
+    {0},
+};
+
+static PyMemberDef sorted_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(mhx_twin, weakrefs), READONLY, NULL},
+    {0},
+};
+
+static PyType_Slot sorted_slots[] = {
+    {Py_tp_doc, "What of PersistentSortedDict is written in C."},
+    {Py_tp_new, mhx_twin_new},
+    {Py_tp_dealloc, mhx_twin_dealloc},
+    {Py_tp_hash, PyObject_HashNotImplemented},
+    {Py_tp_methods, sorted_methods},
+    {Py_tp_members, sorted_members},
+    {Py_tp_iter, sorted_iter_keys},
+    {Py_mp_length, whole_sorted_length},
+    {Py_mp_subscript, whole_sorted_subscript},
+    {Py_mp_ass_subscript, sorted_ass_subscript},
+    {Py_sq_contains, whole_sorted_contains},
+    {0},
+};
+
+PyType_Spec mhx_sorted_twin_spec = {
+    .name = "mheap._core.SortedTwin",
+    .basicsize = sizeof(mhx_twin),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = sorted_slots,
+};
