@@ -84,6 +84,7 @@ from mheap.errors import (
     Overrun,
     PickleNotAllowed,
     ReadOnlyHeap,
+    SchemaMismatch,
     SizeOverflow,
     SnapshotTooOld,
     StaleObject,
@@ -100,10 +101,12 @@ if TYPE_CHECKING:
     from mheap._commits import Dirty
     from mheap._values import Pickled, register, register_enum
     from mheap.objects import PersistentDeque, PersistentDict, PersistentList, PersistentSet, to_python
+    from mheap.records import BigInt, Record, UnknownRecord, asdict, field, replace
 
 __all__ = [
     "SMALL_SIZE_MAX",
     "BaseAddressInUse",
+    "BigInt",
     "ClassStats",
     "ClosedHeap",
     "Collected",
@@ -137,16 +140,20 @@ __all__ = [
     "Pickled",
     "ProcessInfo",
     "ReadOnlyHeap",
+    "Record",
+    "SchemaMismatch",
     "SizeOverflow",
     "SnapshotTooOld",
     "StaleObject",
     "Transaction",
     "UncleanHeap",
     "UncommittedChanges",
+    "UnknownRecord",
     "UnknownType",
     "VersionMismatch",
     "__version__",
     "arenas",
+    "asdict",
     "attach",
     "calloc",
     "checkpoint",
@@ -154,6 +161,7 @@ __all__ = [
     "commit",
     "detach",
     "errno",
+    "field",
     "findbase",
     "free",
     "getkey",
@@ -182,6 +190,7 @@ __all__ = [
     "register_enum",
     "register_error",
     "register_output",
+    "replace",
     "rollback",
     "setkey",
     "stats",
@@ -208,6 +217,10 @@ def __getattr__(name: str) -> object:
         from mheap import objects
 
         return getattr(objects, name)
+    if name in ("BigInt", "Record", "UnknownRecord", "asdict", "field", "replace"):
+        from mheap import records
+
+        return getattr(records, name)
     if name in ("Pickled", "register", "register_enum"):
         from mheap import _values
 

@@ -20,7 +20,7 @@ from _collections_abc import (
 )
 from _operator import eq, ge, gt, index, is_, le, lt
 
-from mheap._core import DequeTwin, DictTwin, ListTwin, SetTwin
+from mheap._core import DequeTwin, DictTwin, ListTwin, RecordTwin, SetTwin
 
 TYPE_CHECKING = False  # typing's own would be most of what the first heap.root costs
 if TYPE_CHECKING:
@@ -552,25 +552,49 @@ _PLAIN: dict[type, Callable[[], Any]] = {PersistentDict: dict, PersistentList: l
 _TWINS = frozenset((PersistentDict, PersistentList, PersistentSet, PersistentDeque))
 
 
+def _is_known(record: Any) -> bool:
+    """Is it of a class of its own, not of UnknownRecord?"""
+    return type(record).__mheap_shape__.cls is type(record)
+
+
+def _is_twin(value: Any) -> bool:
+    if isinstance(value, RecordTwin):
+        return not value._is_plain() and _is_known(value)
+    return type(value) in _TWINS
+
+
+def _for_json(value: Any) -> Any:
+    if isinstance(value, RecordTwin):
+        return dict(_fields(value))
+    return list(value) if type(value) in (set, deque) else value
+
+
+def _fields(record: RecordTwin) -> Iterator[tuple[str, Any]]:
+    return zip((row[0] for row in record._shape().rows), record._values(), strict=True)
+
+
 def _empty(twin: Any) -> Any:
     """A plain container of the twin's kind."""
+    if isinstance(twin, RecordTwin):
+        return twin.__class__.__new__(twin.__class__)
     return deque((), twin.maxlen) if type(twin) is PersistentDeque else _PLAIN[type(twin)]()
 
 
 def to_python(value: Any) -> Any:
-    """The plain copy of a persistent container, or of a tuple with such in it; anything else as it is.
+    """The plain copy of a persistent container or record, or of a tuple with such in it; anything else
+    as it is.
 
     Good as `json.dumps(..., default=mheap.to_python)`, for which a plain set or deque, that json
-    asks for when it meets one in such a copy, is made a list.
+    asks for when it meets one in such a copy, is made a list, and a plain record a dict.
     """
-    if type(value) not in _TWINS and type(value) is not tuple:
-        return list(value) if type(value) in (set, deque) else value
+    if type(value) is not tuple and not _is_twin(value):
+        return _for_json(value)
     made: dict[int, tuple[Any, Any]] = {}
     pending: list[tuple[Any, Any]] = []
-    kept = iter(value)  # beside a writer, all of it is of one commit while there is an iterator
+    kept = _iter(value)  # beside a writer, all of it is of one commit while there is an iterator
 
     def container(item: Any) -> Any:
-        if type(item) not in _TWINS:
+        if not _is_twin(item):
             return item
         known = made.get(id(item))
         if known is None:
@@ -589,6 +613,8 @@ def to_python(value: Any) -> Any:
                 copy[key] = convert(item)
         elif type(copy) is set:
             copy.update(twin)
+        elif isinstance(copy, RecordTwin):
+            copy._fill(tuple(map(convert, twin._values())))
         else:
             copy.extend(map(convert, twin))
     del kept
@@ -613,6 +639,8 @@ def _plain_tuple(top: tuple[Any, ...], convert: Callable[[Any], Any]) -> tuple[A
 
 def _children(left: Any, right: Any) -> Iterator[tuple[Any, Any]] | None:
     """Pairs that must be equal for two containers of one kind to be; None: they are not."""
+    if isinstance(left, RecordTwin):
+        return zip(left._values(), right._values(), strict=True)
     if len(left) != len(right):
         return None
     if not isinstance(left, _DICTS):
@@ -620,7 +648,20 @@ def _children(left: Any, right: Any) -> Iterator[tuple[Any, Any]] | None:
     return ((value, right.get(key, _MISSING)) for key, value in left.items())
 
 
+def _are_alike(left: RecordTwin, right: Any) -> bool:
+    """Records of one class that says nothing itself of when they are equal."""
+    from mheap.records import Record
+
+    return type(left) is type(right) and getattr(type(left), "__eq__", None) is Record.__eq__
+
+
+def _iter(value: Any) -> Iterator[Any]:
+    return iter(() if isinstance(value, RecordTwin) else value)
+
+
 def _same_kind(left: Any, right: Any) -> bool:
+    if isinstance(left, RecordTwin):
+        return _are_alike(left, right)
     kinds = (_DICTS, _LISTS, _DEQUES, (tuple,))
     return any(isinstance(left, kind) and isinstance(right, kind) for kind in kinds)
 
@@ -629,7 +670,7 @@ def _equal(left: Any, right: Any) -> bool:
     """Containers, or tuples, of one kind; a pair that is being compared already counts as equal."""
     pending = [(left, right)]
     met = {(id(left), id(right)): (left, right)}
-    kept = iter(left), iter(right)  # see to_python
+    kept = _iter(left), _iter(right)  # see to_python
     while pending:
         children = _children(*pending.pop())
         if children is None:
@@ -684,9 +725,21 @@ def _marks(twin: Any) -> tuple[str, str]:
         return "[", "]"
     if type(twin) is tuple:
         return "(", ")"
+    if isinstance(twin, RecordTwin):
+        if _is_known(twin):
+            return f"{type(twin).__qualname__}(", ")"
+        return f"<{twin._shape().name} ", ">"
     if type(twin) is PersistentSet:
         return ("{", "}") if twin else ("set(", ")")
     return "deque([", "])" if twin.maxlen is None else f"], maxlen={twin.maxlen})"
+
+
+def _prints_alike(value: Any) -> bool:
+    if not isinstance(value, RecordTwin):
+        return False
+    from mheap.records import Record, UnknownRecord
+
+    return getattr(type(value), "__repr__", None) in (Record.__repr__, UnknownRecord.__repr__)
 
 
 def _repr(value: Any) -> str:
@@ -698,17 +751,20 @@ def _repr(value: Any) -> str:
     active: set[int] = set()
 
     def enter(twin: Any) -> None:
-        is_dict = type(twin) is PersistentDict
+        is_record = isinstance(twin, RecordTwin)
+        is_dict = is_record or type(twin) is PersistentDict
         opening, closing = _marks(twin)
         if id(twin) in active or length > most:
-            out.append("(...)" if type(twin) is tuple else "{...}" if closing == "}" else "[...]")
+            short = "(...)" if type(twin) is tuple else "{...}" if closing == "}" else "[...]"
+            out.append(f"{opening}...{closing}" if is_record else short)
             return
         active.add(id(twin))
         out.append(opening)
-        stack.append((twin, iter(twin.items() if is_dict else twin), opening, closing))
+        items = _fields(twin) if is_record else iter(twin.items() if is_dict else twin)
+        stack.append((twin, items, opening, closing))
 
     def write(item: Any) -> int:
-        if type(item) in _TWINS or type(item) is tuple:
+        if type(item) in _TWINS or type(item) is tuple or _prints_alike(item):
             enter(item)
             return 2
         out.append(repr(item))
@@ -725,9 +781,9 @@ def _repr(value: Any) -> str:
             continue
         if out[-1] != opening:
             out.append(", ")
-        if type(twin) is PersistentDict:
+        if type(twin) is PersistentDict or isinstance(twin, RecordTwin):
             key, item = item
-            out.append(f"{key!r}: ")
+            out.append(f"{key!r}: " if type(twin) is PersistentDict else f"{key}=")
             length += len(out[-1])
         length += 2 + write(item)
     return "".join(out)

@@ -1,5 +1,5 @@
 /* objects.c: see objects.h. The types, heap.root, detaching. */
-#include "objects.h"
+#include "objects_records.h"
 
 /* Twins are bases of Python classes and have a name in the module; iterators have none. */
 static int add_type(PyObject *module, int index, PyType_Spec *spec) {
@@ -16,6 +16,9 @@ int mhx_objects_init(PyObject *module) {
   if (add_type(module, MHX_LIST_TWIN, &mhx_list_twin_spec) < 0) return -1;
   if (add_type(module, MHX_SET_TWIN, &mhx_set_twin_spec) < 0) return -1;
   if (add_type(module, MHX_DEQUE_TWIN, &mhx_deque_twin_spec) < 0) return -1;
+  if (add_type(module, MHX_RECORD_TWIN, &mhx_record_spec) < 0) return -1;
+  if (add_type(module, MHX_SHAPE, &mhx_shape_spec) < 0) return -1;
+  if (add_type(module, MHX_FIELD, &mhx_field_spec) < 0) return -1;
   if (add_type(module, MHX_DEQUE_ITER, &mhx_deque_iter_spec) < 0) return -1;
   if (add_type(module, MHX_DICT_ITER, &mhx_dict_iter_spec) < 0) return -1;
   return add_type(module, MHX_LIST_ITER, &mhx_list_iter_spec);

@@ -6,6 +6,7 @@
    empty when it is met and filled when its turn comes: nesting costs no stack. Signal handlers
    run now and then, and what tells the state of extended values; the heap is registered as in use
    meanwhile. */
+#include "objects_records.h"
 #include "objects_values.h"
 
 #define FIRST_ROOM 32
@@ -72,7 +73,7 @@ static bool is_fresh(const mhx_graph *graph, uint64_t word) {
   if (mh_word_is_compound(&graph->space->core, word)) return true;
   if (!mh_word_is_ref(word) || !mh_is_container(&graph->space->core, word)) return false;
   const mh_container *container = mh_at(graph->space->core.region, mh_word_offset(word));
-  return container->birth >= graph->first_birth;
+  return mh_birth_of(&graph->space->core, container) >= graph->first_birth;
 }
 
 /* Drops a value that found no place; what was made here is discarded with all the rest. */
@@ -96,17 +97,20 @@ typedef struct shape {
   mh_type type;
   Py_ssize_t length;
   uint64_t limit; /* of a deque */
+  const mh_schema *schema; /* of a record */
 } shape;
 
 static mheap_err new_of(mh_space *space, const shape *of, uint64_t *word) {
   union {
     mh_dict dict;
     mh_list list;
+    mh_fields fields;
   } made;
   mheap_err failed;
   uint64_t length = (uint64_t)of->length;
   switch (of->type) {
     case MH_TYPE_LIST: failed = mh_list_new(space, length, &made.list); break;
+    case MH_TYPE_RECORD: failed = mh_fields_new(space, of->schema, &made.fields); break;
     case MH_TYPE_DEQUE: failed = mh_deque_new(space, length, of->limit, &made.list); break;
     default: failed = mh_table_owner_new(space, of->type, length, &made.dict);
   }
@@ -178,6 +182,16 @@ static mheap_err look_at(mhx_twin *twin, shape *of) {
   return failed || of->type == MH_TYPE_LIST ? failed : mh_deque_limit(&twin->of.list, &of->limit);
 }
 
+/* A plain record, or another heap's. What says the class of that may run Python code. */
+static int record_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
+  PyObject *of = PyObject_CallMethod(object, "_shape", NULL);
+  if (of == NULL) return -1;
+  const mh_schema *schema = mhx_schema_for(graph->space, (mhx_shape *)of);
+  Py_DECREF(of);
+  if (schema == NULL) return -1;
+  return make(graph, object, (shape){.type = MH_TYPE_RECORD, .schema = schema}, word);
+}
+
 /* A twin of this heap is shared; one of another heap is a container to copy. */
 static int twin_word(mhx_graph *graph, PyObject *object, mh_type type, uint64_t *word) {
   mhx_twin *twin = (mhx_twin *)object;
@@ -191,6 +205,7 @@ static int twin_word(mhx_graph *graph, PyObject *object, mh_type type, uint64_t 
       return mhx_failed(space);
     return retained(graph, *word);
   }
+  if (type == MH_TYPE_RECORD) return record_word(graph, object, word);
   if (look_at(twin, &of)) return mhx_failed(space);
   return make(graph, object, of, word);
 }
@@ -210,6 +225,11 @@ static bool is_plain_deque(const mhx_graph *graph, PyObject *object) {
   return (PyObject *)Py_TYPE(object) == types[MHX_PLAIN_DEQUE];
 }
 
+static bool is_record(const mhx_graph *graph, PyObject *object) {
+  PyObject **types = mhx_state_of_heap(graph->space->heap_obj)->object_types;
+  return PyObject_TypeCheck(object, (PyTypeObject *)types[MHX_RECORD_TWIN]);
+}
+
 static int container_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
   size_t at = memo_find(graph, object);
   if (graph->memo[at] != NULL) {
@@ -225,6 +245,7 @@ static int container_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
   if (is_plain_deque(graph, object)) return plain_deque_word(graph, object, word);
   if (PyTuple_CheckExact(object)) return make_compound(graph, object, MH_TYPE_TUPLE, 0, object, word);
   if (PyFrozenSet_CheckExact(object)) return make_frozenset(graph, object, word);
+  if (is_record(graph, object) && mhx_is_plain(object)) return record_word(graph, object, word);
   mh_type type = mhx_twin_type(graph->space, object);
   return type != 0 ? twin_word(graph, object, type, word) : make_extended(graph, object, word);
 }
@@ -388,12 +409,33 @@ static int fill_table(mhx_graph *graph, PyObject *source, mh_type type, uint64_t
   return fill_from_twin(graph, source, &dict, NULL);
 }
 
+/* Its values, each made and put in its place: the record is nobody else's yet, and its fields are zero. */
+static int fill_record(mhx_graph *graph, PyObject *source, uint64_t word) {
+  mh_fields fields;
+  PyObject *values = PyObject_CallMethod(source, "_values", NULL);
+  if (values == NULL) return -1;
+  int failed = 0;
+  if (mh_fields_at(&graph->space->core, mh_word_offset(word), &fields)) failed = mhx_failed(graph->space);
+  for (Py_ssize_t i = 0; failed == 0 && i < PyTuple_GET_SIZE(values); i++) {
+    const mh_field *field = &fields.schema->fields[i];
+    PyObject *value = PyTuple_GET_ITEM(values, i);
+    uint64_t item;
+    if (field->kind == MH_FIELD_WORD) failed = any_word(graph, value, &item);
+    else item = mhx_field_bits(field->kind, value);
+    if (failed == 0 && field->kind == MH_FIELD_BOOL) mh_fields_set_bool(&fields, field->offset, item != 0);
+    else if (failed == 0) mh_fields_set_bits(&fields, field->offset, item);
+  }
+  Py_DECREF(values);
+  return failed;
+}
+
 static int fill(mhx_graph *graph, PyObject *source, uint64_t word) {
   mh_space *space = &graph->space->core;
   uint64_t offset = mh_word_offset(word);
   mh_type type = mh_head_type(*(uint64_t *)mh_at(space->region, offset));
   mh_list list;
   if (mh_type_is_compound(type)) return fill_compound(graph, source, word);
+  if (type == MH_TYPE_RECORD) return fill_record(graph, source, word);
   if (mh_type_has_table(type)) return fill_table(graph, source, type, offset);
   if (mh_items_owner_at(space, type, offset, &list)) return mhx_failed(graph->space);
   if (PyList_CheckExact(source)) return fill_from_list(graph, source, &list);

@@ -1,5 +1,5 @@
-/* children.h: what a block of the object layer refers to, of whatever type it is. Calls list.h, table.h.
-   Takes no lock.
+/* children.h: what a block of the object layer refers to, of whatever type it is. Calls fields.h,
+   list.h, rows.h, table.h. Takes no lock.
 
    The one place that has to know a new type: mh_type_has_children, and mh_children_read. */
 #ifndef MHEAP_OBJECTS_CHILDREN_H
@@ -13,6 +13,8 @@ typedef struct mh_children {
   uint64_t part, part_bytes; /* of a container: the block that belongs to it, and what it needs; 0: none */
   const uint64_t *words;     /* element 0 */
   uint64_t stride;           /* words of an element; one whose first word is ABSENT is none */
+  const uint32_t *places;    /* of the values in an element, in words; NULL: all of it are values */
+  uint64_t width;            /* values in an element */
   uint64_t first, end;       /* numbers of elements */
   uint64_t dying;            /* one that is to be taken as none, too */
 } mh_children;
@@ -26,6 +28,20 @@ static inline bool mh_type_has_children(mh_type type) {
 }
 /* Is this known to be an object's or a part's? What is not may be of a later version. */
 bool mh_type_is_known(mh_type type);
+
+/* Value number k of element i. */
+static inline const uint64_t *mh_child(const mh_children *children, uint64_t i, uint64_t k) {
+  return children->words + i * children->stride + (children->places == NULL ? k : children->places[k]);
+}
+/* Is the element there? */
+static inline bool mh_children_have(const mh_children *children, uint64_t i) {
+  if (i == children->dying || children->width == 0) return false;
+  return children->places != NULL || mh_read(mh_child(children, i, 0)) != MH_WORD_ABSENT;
+}
+/* Are the first values of elements keys? */
+static inline bool mh_children_have_keys(const mh_children *children) {
+  return children->places == NULL && children->width > 1;
+}
 
 /* By one store the object refers to nothing any more. So it is before what it referred to is counted down:
    who comes by its block after a kill, or before there is another object in it, must not count again. */

@@ -107,9 +107,9 @@ static mheap_err each_word(mh_collector *c, mh_space *space, const mh_children *
   mheap_err failed = MHEAP_OK;
   while (c->next < end && !failed) {
     uint64_t number = c->next++;
-    const uint64_t *element = children->words + number * children->stride;
-    if (number == children->dying || mh_read(element) == MH_WORD_ABSENT) continue;
-    for (uint64_t i = 0; i < children->stride && !failed; i++) failed = fun(c, space, mh_read(&element[i]));
+    if (!mh_children_have(children, number)) continue;
+    for (uint64_t i = 0; i < children->width && !failed; i++)
+      failed = fun(c, space, mh_read(mh_child(children, number, i)));
   }
   return failed;
 }
@@ -295,12 +295,12 @@ static mheap_err begin(mh_space *space) {
   return c->marks == NULL ? MHEAP_ERR_NO_MEMORY : MHEAP_OK;
 }
 
-static mheap_err mark_root(mh_space *space, const uint64_t *field) {
+static mheap_err mark_root(mh_space *space, const uint64_t *field, mh_tag tag) {
   uint64_t offset = mh_read(field);
   if (offset == 0) return MHEAP_OK;
   if (offset % 16 != 0)
     return mh_corrupt(space, mh_offset(space->region, field), "the offset of a root", 0, offset);
-  return mark(space->region->collector, space, mh_word_ref(MH_TAG_DICT_REF, offset));
+  return mark(space->region->collector, space, mh_word_ref(tag, offset));
 }
 
 mheap_err mh_collect_begin(mh_space *space) {
@@ -311,8 +311,9 @@ mheap_err mh_collect_begin(mh_space *space) {
   stop(space, &by_another);
   failed = begin(space);
   if (failed) mh_fail(mh_error(space->heap), failed, "no memory to collect garbage with");
-  if (!failed) failed = mark_root(space, &space->region->super->root);
-  if (!failed) failed = mark_root(space, &space->region->super->names);
+  if (!failed) failed = mark_root(space, &space->region->super->root, MH_TAG_DICT_REF);
+  if (!failed) failed = mark_root(space, &space->region->super->names, MH_TAG_DICT_REF);
+  if (!failed) failed = mark_root(space, &space->region->super->registry, MH_TAG_LIST_REF);
   if (failed) forget(space->region);
   mh_names_unlock();
   return failed;
@@ -329,7 +330,7 @@ void mh_collect_hold(mh_space *space, uint64_t offset, uint64_t birth) {
   if (mh_block_usable(space, offset) < sizeof(mh_container)) return;
   const mh_container *container = mh_at(space->region, offset);
   mh_type type = mh_head_type(mh_read(&container->head));
-  if (mh_read(&container->birth) != birth || !mh_type_is_owner(type)) return;
+  if (mh_birth_of(space, container) != birth || !mh_type_is_owner(type)) return;
   pthread_mutex_lock(&c->lock);
   if (mark_object(c, space, offset, type)) c->failed = MHEAP_ERR_NO_MEMORY;
   pthread_mutex_unlock(&c->lock);

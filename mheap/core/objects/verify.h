@@ -28,4 +28,11 @@ bool mh_walk_visit(mh_walk *walk, uint64_t word, uint64_t place);
 /* A part belongs to one container: counted, so that a second one is noticed. False: it must not be read. */
 bool mh_walk_part(mh_walk *walk, uint64_t offset, uint64_t bytes);
 
+/* ---- verify_records.c ---- */
+
+void mh_walk_record(mh_walk *walk, uint64_t offset);
+void mh_walk_rows(mh_walk *walk, uint64_t part);
+/* All schemas, also of records there are none of. */
+void mh_walk_schemas(mh_walk *walk);
+
 #endif
