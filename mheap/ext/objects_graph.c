@@ -10,6 +10,7 @@
 #include "objects_values.h"
 
 #define FIRST_ROOM 32
+#define AT_ONCE 8 /* levels of records that are filled where they are met */
 #define TICKS 8192 /* items between two looks at signals */
 
 typedef struct mhx_graph {
@@ -22,6 +23,8 @@ typedef struct mhx_graph {
   size_t memo_room, memo_used;
   uint64_t first_birth;
   unsigned ticks;
+  bool fills;     /* what was given is made */
+  unsigned depth; /* of records that are filled at once */
 } mhx_graph;
 
 /* ---- the memo ---- */
@@ -160,7 +163,7 @@ static int make_extended(mhx_graph *graph, PyObject *object, uint64_t *word) {
 }
 
 static void end(mhx_graph *graph) {
-  for (size_t i = 0; i < graph->count; i++) Py_DECREF(graph->sources[i]);
+  for (size_t i = 0; i < graph->count; i++) Py_XDECREF(graph->sources[i]);
   for (size_t i = 0; i < graph->memo_room; i++) Py_XDECREF(graph->memo[i]);
   PyMem_Free(graph->sources);
   PyMem_Free(graph->memo);
@@ -182,13 +185,32 @@ static mheap_err look_at(mhx_twin *twin, shape *of) {
   return failed || of->type == MH_TYPE_LIST ? failed : mh_deque_limit(&twin->of.list, &of->limit);
 }
 
+static int fill_record(mhx_graph *graph, PyObject *source, uint64_t word);
+
+/* A record that only its container refers to, and we, is met once, and needs no memo. */
+static bool is_met_once(const mhx_graph *graph, PyObject *object) {
+  return graph->fills && graph->depth < AT_ONCE && mhx_is_plain(object) && Py_REFCNT(object) <= 2;
+}
+
+static int make_at_once(mhx_graph *graph, PyObject *object, const mh_schema *schema, uint64_t *word) {
+  shape of = {.type = MH_TYPE_RECORD, .schema = schema};
+  if (reserve_made(graph) < 0) return -1;
+  if (new_of(&graph->space->core, &of, word)) return mhx_failed(graph->space);
+  graph->sources[graph->count] = NULL; /* nothing is left to be filled */
+  graph->made[graph->count++] = *word;
+  graph->depth++;
+  int failed = fill_record(graph, object, *word);
+  graph->depth--;
+  return failed;
+}
+
 /* A plain record, or another heap's. What says the class of that may run Python code. */
 static int record_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
-  PyObject *of = PyObject_CallMethod(object, "_shape", NULL);
-  if (of == NULL) return -1;
-  const mh_schema *schema = mhx_schema_for(graph->space, (mhx_shape *)of);
-  Py_DECREF(of);
+  mhx_shape *class = mhx_record_shape(object);
+  const mh_schema *schema = class == NULL ? NULL : mhx_schema_for(graph->space, class);
+  Py_XDECREF((PyObject *)class);
   if (schema == NULL) return -1;
+  if (is_met_once(graph, object)) return make_at_once(graph, object, schema, word);
   return make(graph, object, (shape){.type = MH_TYPE_RECORD, .schema = schema}, word);
 }
 
@@ -384,7 +406,10 @@ static int fill_by_iterator(mhx_graph *graph, PyObject *source, mh_dict *set, mh
 static int fill_compound(mhx_graph *graph, PyObject *source, uint64_t word) {
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(source); i++) {
     uint64_t item;
-    if (any_word(graph, PyTuple_GET_ITEM(source, i), &item) < 0) return -1;
+    PyObject *object = Py_NewRef(PyTuple_GET_ITEM(source, i)); /* as is_met_once expects */
+    int failed = any_word(graph, object, &item);
+    Py_DECREF(object);
+    if (failed < 0) return -1;
     mh_compound_set(&graph->space->core, word, (uint64_t)i, item);
     if (look_at_signals(graph) < 0) return -1;
   }
@@ -409,23 +434,38 @@ static int fill_table(mhx_graph *graph, PyObject *source, mh_type type, uint64_t
   return fill_from_twin(graph, source, &dict, NULL);
 }
 
-/* Its values, each made and put in its place: the record is nobody else's yet, and its fields are zero. */
+static int put_value(mhx_graph *graph, mh_fields *fields, const mh_field *field, PyObject *value) {
+  uint64_t word;
+  if (field->kind != MH_FIELD_WORD) word = mhx_field_bits(field->kind, value);
+  else if (any_word(graph, value, &word) < 0) return -1;
+  if (field->kind == MH_FIELD_BOOL) mh_fields_set_bool(fields, field->offset, word != 0);
+  else mh_fields_set_bits(fields, field->offset, word);
+  return 0;
+}
+
+/* What a plain record has at this moment: Python code may change it meanwhile. */
+static PyObject *slot_value(PyObject *source, const mhx_shape *class, Py_ssize_t index) {
+  PyObject *value = *mhx_slot(source, &class->fields[index]);
+  if (value != NULL) return Py_NewRef(value);
+  return PyErr_Format(PyExc_AttributeError, "%.200s.%U has no value", Py_TYPE(source)->tp_name,
+                      class->fields[index].name);
+}
+
+/* Each value is made and put in its place: the record is nobody else's yet, and its fields are zero. */
 static int fill_record(mhx_graph *graph, PyObject *source, uint64_t word) {
   mh_fields fields;
-  PyObject *values = PyObject_CallMethod(source, "_values", NULL);
-  if (values == NULL) return -1;
+  if (mh_fields_at(&graph->space->core, mh_word_offset(word), &fields)) return mhx_failed(graph->space);
+  bool is_plain = mhx_is_plain(source);
+  PyObject *values = is_plain ? NULL : mhx_record_values(source);
+  mhx_shape *class = is_plain ? mhx_shape_of(Py_TYPE(source)) : NULL;
+  if (values == NULL && class == NULL) return -1;
   int failed = 0;
-  if (mh_fields_at(&graph->space->core, mh_word_offset(word), &fields)) failed = mhx_failed(graph->space);
-  for (Py_ssize_t i = 0; failed == 0 && i < PyTuple_GET_SIZE(values); i++) {
-    const mh_field *field = &fields.schema->fields[i];
-    PyObject *value = PyTuple_GET_ITEM(values, i);
-    uint64_t item;
-    if (field->kind == MH_FIELD_WORD) failed = any_word(graph, value, &item);
-    else item = mhx_field_bits(field->kind, value);
-    if (failed == 0 && field->kind == MH_FIELD_BOOL) mh_fields_set_bool(&fields, field->offset, item != 0);
-    else if (failed == 0) mh_fields_set_bits(&fields, field->offset, item);
+  for (uint32_t i = 0; failed == 0 && i < fields.schema->field_count; i++) {
+    PyObject *value = is_plain ? slot_value(source, class, i) : Py_NewRef(PyTuple_GET_ITEM(values, i));
+    failed = value == NULL ? -1 : put_value(graph, &fields, &fields.schema->fields[i], value);
+    Py_XDECREF(value);
   }
-  Py_DECREF(values);
+  Py_XDECREF(values);
   return failed;
 }
 
@@ -469,8 +509,9 @@ static int copy(mhx_graph *graph, PyObject *const *objects, size_t count, mhx_wo
     if (look_at_signals(graph) < 0) return -1;
     if (any_word(graph, objects[words->count], &words->words[words->count]) < 0) return -1;
   }
+  graph->fills = true;
   for (size_t i = 0; i < graph->count; i++)
-    if (fill(graph, graph->sources[i], graph->made[i]) < 0) return -1;
+    if (graph->sources[i] != NULL && fill(graph, graph->sources[i], graph->made[i]) < 0) return -1;
   return 0;
 }
 

@@ -285,8 +285,7 @@ static PyObject *record_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 
 /* ---- methods ---- */
 
-/* The shape of a record; of a twin of a class that is not known, what the schema says. New reference. */
-static mhx_shape *shape_of(PyObject *self) {
+mhx_shape *mhx_record_shape(PyObject *self) {
   mhx_shape *shape = mhx_shape_of(Py_TYPE(self));
   if (shape == NULL || mhx_is_plain(self) || shape->cls == (PyObject *)Py_TYPE(self)) {
     Py_XINCREF((PyObject *)shape);
@@ -298,7 +297,7 @@ static mhx_shape *shape_of(PyObject *self) {
 }
 
 static PyObject *values_of(PyObject *self) {
-  mhx_shape *shape = shape_of(self);
+  mhx_shape *shape = mhx_record_shape(self);
   if (shape == NULL) return NULL;
   PyObject *values = PyTuple_New(shape->count);
   for (Py_ssize_t i = 0; values != NULL && i < shape->count; i++) {
@@ -310,9 +309,8 @@ static PyObject *values_of(PyObject *self) {
   return values;
 }
 
-/* _values(): of all fields, of one commit. */
-static PyObject *record_values(PyObject *self, PyObject *unused) {
-  (void)unused;
+/* Of one commit. */
+PyObject *mhx_record_values(PyObject *self) {
   for (;;) {
     PyObject *values = values_of(self);
     int torn = mhx_is_plain(self) ? 0 : mhx_torn(self);
@@ -320,6 +318,11 @@ static PyObject *record_values(PyObject *self, PyObject *unused) {
     Py_XDECREF(values);
     if (torn < 0) return NULL;
   }
+}
+
+static PyObject *record_values(PyObject *self, PyObject *unused) {
+  (void)unused;
+  return mhx_record_values(self);
 }
 
 /* _fill(values): those of a plain record, as they are; a frozen one's too. */
@@ -338,7 +341,7 @@ static PyObject *record_fill(PyObject *self, PyObject *values) {
 
 static PyObject *record_shape(PyObject *self, PyObject *unused) {
   (void)unused;
-  return (PyObject *)shape_of(self);
+  return (PyObject *)mhx_record_shape(self);
 }
 
 static PyObject *record_is_plain(PyObject *self, PyObject *unused) {

@@ -92,6 +92,10 @@ static inline bool mhx_is_plain(PyObject *record) { return ((mhx_twin *)record)-
 static inline PyObject **mhx_slot(PyObject *record, const mhx_field *field) {
   return (PyObject **)((char *)record + field->slot);
 }
+/* The shape of a record; of a twin of a class that is not known, what the schema says. New reference. */
+mhx_shape *mhx_record_shape(PyObject *record);
+/* The values of all fields. A tuple. */
+PyObject *mhx_record_values(PyObject *record);
 /* Finds fields and map of the record behind a twin. 0, or -1 with an exception. */
 int mhx_record_look(mhx_space *space, mhx_twin *twin);
 static inline int mhx_record_open(mhx_space *space, mhx_twin *twin) {

@@ -5,8 +5,21 @@
 
 /* ---- of a class ---- */
 
+#define KNOWN 256
+
+/* Of the classes that were asked for last, by their addresses; of all interpreters, which share one GIL. */
+static mhx_shape *known[KNOWN];
+
+static mhx_shape **place_of(const void *type) {
+  return &known[((uintptr_t)type >> 4) * 0x9e3779b97f4a7c15u >> 56];
+}
+
+static void forget(mhx_shape *self) {
+  if (self->cls != NULL && *place_of(self->cls) == self) *place_of(self->cls) = NULL;
+}
+
 /* The class's own attribute, or that of the class it is derived from. */
-mhx_shape *mhx_shape_of(PyTypeObject *type) {
+static mhx_shape *look_up(PyTypeObject *type) {
   PyObject *found = PyObject_GetAttrString((PyObject *)type, "__mheap_shape__");
   if (found == NULL) return NULL;
   Py_DECREF(found); /* the class keeps it */
@@ -16,6 +29,14 @@ mhx_shape *mhx_shape_of(PyTypeObject *type) {
   PyErr_Format(PyExc_TypeError, "%.200s has no fields: a Record is of a class derived from mheap.Record",
                type->tp_name);
   return NULL;
+}
+
+mhx_shape *mhx_shape_of(PyTypeObject *type) {
+  mhx_shape **place = place_of(type);
+  if (*place != NULL && (*place)->cls == (PyObject *)type) return *place;
+  mhx_shape *found = look_up(type);
+  if (found != NULL && found->cls == (PyObject *)type) *place = found;
+  return found;
 }
 
 Py_ssize_t mhx_shape_find(const mhx_shape *shape, PyObject *name) {
@@ -190,6 +211,7 @@ static int shape_traverse(PyObject *object, visitproc visit, void *arg) {
 /* What is needed to free records of the class stays: their slots. */
 static int shape_clear(PyObject *object) {
   mhx_shape *self = (mhx_shape *)object;
+  forget(self);
   Py_CLEAR(self->cls);
   for (Py_ssize_t i = 0; i < self->count; i++) {
     Py_CLEAR(self->fields[i].accepts);
@@ -203,6 +225,7 @@ static void shape_dealloc(PyObject *object) {
   mhx_shape *self = (mhx_shape *)object;
   PyTypeObject *type = Py_TYPE(object);
   PyObject_GC_UnTrack(object);
+  forget(self);
   Py_CLEAR(self->cls);
   Py_CLEAR(self->name);
   clear_fields(self);
