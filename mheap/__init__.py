@@ -84,6 +84,7 @@ from mheap.errors import (
     Overrun,
     PickleNotAllowed,
     ReadOnlyHeap,
+    SchemaMismatch,
     SizeOverflow,
     SnapshotTooOld,
     StaleObject,
@@ -104,11 +105,13 @@ if TYPE_CHECKING:
     from mheap.arrays import PersistentArray
     from mheap.counter import PersistentCounter
     from mheap.objects import PersistentDeque, PersistentDict, PersistentList, PersistentSet, to_python
+    from mheap.records import BigInt, Record, UnknownRecord, asdict, field, replace
     from mheap.sorted import PersistentSortedDict, SortedDict
 
 __all__ = [
     "SMALL_SIZE_MAX",
     "BaseAddressInUse",
+    "BigInt",
     "ClassStats",
     "ClosedHeap",
     "Collected",
@@ -147,6 +150,8 @@ __all__ = [
     "Pickled",
     "ProcessInfo",
     "ReadOnlyHeap",
+    "Record",
+    "SchemaMismatch",
     "SizeOverflow",
     "SnapshotTooOld",
     "SortedDict",
@@ -154,10 +159,12 @@ __all__ = [
     "Transaction",
     "UncleanHeap",
     "UncommittedChanges",
+    "UnknownRecord",
     "UnknownType",
     "VersionMismatch",
     "__version__",
     "arenas",
+    "asdict",
     "attach",
     "calloc",
     "checkpoint",
@@ -167,6 +174,7 @@ __all__ = [
     "detach",
     "dump",
     "errno",
+    "field",
     "findbase",
     "free",
     "getkey",
@@ -195,6 +203,7 @@ __all__ = [
     "register_enum",
     "register_error",
     "register_output",
+    "replace",
     "restore",
     "rollback",
     "setkey",
@@ -226,6 +235,7 @@ _LATER = {
     "arrays": ("PersistentArray",),
     "counter": ("PersistentCounter",),
     "sorted": ("PersistentSortedDict", "SortedDict"),
+    "records": ("BigInt", "Record", "UnknownRecord", "asdict", "field", "replace"),
     "objects": ("PersistentDeque", "PersistentDict", "PersistentList", "PersistentSet", "to_python"),
 }
 

@@ -33,6 +33,7 @@ __all__ = [
     "Overrun",
     "PickleNotAllowed",
     "ReadOnlyHeap",
+    "SchemaMismatch",
     "SizeOverflow",
     "SnapshotTooOld",
     "StaleObject",
@@ -214,6 +215,10 @@ class PickleNotAllowed(MheapError, ValueError):
 
 class UnknownType(MheapError, TypeError):
     """The value is of a type that is not registered in this process, or a zone that is not known here."""
+
+
+class SchemaMismatch(MheapError, TypeError):
+    """A record in the heap has a field that does not fit the one its class declares."""
 
 
 class StaleObject(MheapError, ReferenceError):

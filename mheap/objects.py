@@ -20,7 +20,7 @@ from _collections_abc import (
 )
 from _operator import eq, ge, gt, index, is_, le, lt
 
-from mheap._core import ArrayTwin, DequeTwin, DictTwin, ListTwin, SetTwin
+from mheap._core import ArrayTwin, DequeTwin, DictTwin, ListTwin, RecordTwin, SetTwin
 
 TYPE_CHECKING = False  # typing's own would be most of what the first heap.root costs
 if TYPE_CHECKING:
@@ -578,28 +578,52 @@ def _new_kind(twin: type, plain: type, kind: _Kind) -> None:
         _DICTS += (twin,)
 
 
+def _is_known(record: Any) -> bool:
+    """Is it of a class of its own, not of UnknownRecord?"""
+    return type(record).__mheap_shape__.cls is type(record)
+
+
+def _is_twin(value: Any) -> bool:
+    if isinstance(value, RecordTwin):
+        return not value._is_plain() and _is_known(value)
+    return type(value) in _TWINS
+
+
+def _for_json(value: Any) -> Any:
+    if isinstance(value, RecordTwin):
+        return dict(_fields(value))
+    return list(value) if type(value) in (set, deque) else value
+
+
+def _fields(record: RecordTwin) -> Iterator[tuple[str, Any]]:
+    return zip((row[0] for row in record._shape().rows), record._values(), strict=True)
+
+
 def _empty(twin: Any) -> Any:
     """A plain container of the twin's kind."""
+    if isinstance(twin, RecordTwin):
+        return twin.__class__.__new__(twin.__class__)
     return deque((), twin.maxlen) if type(twin) is PersistentDeque else _PLAIN[type(twin)]()
 
 
 def to_python(value: Any) -> Any:
-    """The plain copy of a persistent container, or of a tuple with such in it; anything else as it is.
+    """The plain copy of a persistent container or record, or of a tuple with such in it; anything else
+    as it is.
 
     Good as `json.dumps(..., default=mheap.to_python)`, for which a plain set or deque, that json
-    asks for when it meets one in such a copy, is made a list.
+    asks for when it meets one in such a copy, is made a list, and a plain record a dict.
     """
     if isinstance(value, ArrayTwin):
         return value.to_python()
-    if type(value) not in _TWINS and type(value) is not tuple:
-        return list(value) if type(value) in (set, deque) else value
+    if type(value) is not tuple and not _is_twin(value):
+        return _for_json(value)
     made: dict[int, tuple[Any, Any]] = {}
     pending: list[tuple[Any, Any]] = []
-    kept = iter(value)  # beside a writer, all of it is of one commit while there is an iterator
+    kept = _iter(value)  # beside a writer, all of it is of one commit while there is an iterator
 
     def container(item: Any) -> Any:
         is_array = isinstance(item, ArrayTwin)
-        if type(item) not in _TWINS and not is_array:
+        if not is_array and not _is_twin(item):
             return item
         known = made.get(id(item))
         if known is None and is_array:
@@ -620,6 +644,8 @@ def to_python(value: Any) -> Any:
                 copy[key] = convert(item)
         elif type(copy) is set:
             copy.update(twin)
+        elif isinstance(copy, RecordTwin):
+            copy._fill(tuple(map(convert, twin._values())))
         else:
             copy.extend(map(convert, twin))
     del kept
@@ -647,6 +673,8 @@ def _children(left: Any, right: Any) -> Iterable[tuple[Any, Any]] | None:
     kind = _kinds.get(type(left))
     if kind is not None and kind.pairs is not None and isinstance(right, kind.types):
         return kind.pairs(left, right)
+    if isinstance(left, RecordTwin):
+        return zip(left._values(), right._values(), strict=True)
     if len(left) != len(right):
         return None
     if not isinstance(left, _DICTS):
@@ -654,7 +682,20 @@ def _children(left: Any, right: Any) -> Iterable[tuple[Any, Any]] | None:
     return ((value, right.get(key, _MISSING)) for key, value in left.items())
 
 
+def _are_alike(left: RecordTwin, right: Any) -> bool:
+    """Records of one class that says nothing itself of when they are equal."""
+    from mheap.records import Record
+
+    return type(left) is type(right) and getattr(type(left), "__eq__", None) is Record.__eq__
+
+
+def _iter(value: Any) -> Iterator[Any]:
+    return iter(() if isinstance(value, RecordTwin) else value)
+
+
 def _same_kind(left: Any, right: Any) -> bool:
+    if isinstance(left, RecordTwin):
+        return _are_alike(left, right)
     kinds = (_DICTS, _LISTS, _DEQUES, (tuple,))
     return any(isinstance(left, kind) and isinstance(right, kind) for kind in kinds)
 
@@ -663,7 +704,7 @@ def _equal(left: Any, right: Any) -> bool:
     """Containers, or tuples, of one kind; a pair that is being compared already counts as equal."""
     pending = [(left, right)]
     met = {(id(left), id(right)): (left, right)}
-    kept = iter(left), iter(right)  # see to_python
+    kept = _iter(left), _iter(right)  # see to_python
     while pending:
         children = _children(*pending.pop())
         if children is None:
@@ -720,15 +761,29 @@ def _marks(twin: Any) -> tuple[str, str]:
         return "[", "]"
     if type(twin) is tuple:
         return "(", ")"
+    if isinstance(twin, RecordTwin):
+        if _is_known(twin):
+            return f"{type(twin).__qualname__}(", ")"
+        return f"<{twin._shape().name} ", ">"
     if type(twin) is PersistentSet:
         return ("{", "}") if twin else ("set(", ")")
     return "deque([", "])" if twin.maxlen is None else f"], maxlen={twin.maxlen})"
 
 
 def _written(twin: Any) -> Iterable[Any]:
+    if isinstance(twin, RecordTwin):
+        return _fields(twin)
     if type(twin) in _kinds:
         return _kinds[type(twin)].written(twin)
     return twin.items() if type(twin) is PersistentDict else twin
+
+
+def _prints_alike(value: Any) -> bool:
+    if not isinstance(value, RecordTwin):
+        return False
+    from mheap.records import Record, UnknownRecord
+
+    return getattr(type(value), "__repr__", None) in (Record.__repr__, UnknownRecord.__repr__)
 
 
 def _repr(value: Any) -> str:
@@ -742,14 +797,15 @@ def _repr(value: Any) -> str:
     def enter(twin: Any) -> None:
         opening, closing = _marks(twin)
         if id(twin) in active or length > most:
-            out.append("(...)" if type(twin) is tuple else "{...}" if "}" in closing else "[...]")
+            short = "(...)" if type(twin) is tuple else "{...}" if "}" in closing else "[...]"
+            out.append(f"{opening}...{closing}" if isinstance(twin, RecordTwin) else short)
             return
         active.add(id(twin))
         out.append(opening)
         stack.append((twin, iter(_written(twin)), opening, closing))
 
     def write(item: Any) -> int:
-        if type(item) in _TWINS or type(item) is tuple:
+        if type(item) in _TWINS or type(item) is tuple or _prints_alike(item):
             enter(item)
             return 2
         out.append(repr(item))
@@ -766,9 +822,9 @@ def _repr(value: Any) -> str:
             continue
         if out[-1] != opening:
             out.append(", ")
-        if isinstance(twin, _DICTS):
+        if isinstance(twin, _DICTS) or isinstance(twin, RecordTwin):
             key, item = item
-            out.append(f"{key!r}: ")
+            out.append(f"{key}=" if isinstance(twin, RecordTwin) else f"{key!r}: ")
             length += len(out[-1])
         length += 2 + write(item)
     return "".join(out)

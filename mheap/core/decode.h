@@ -9,7 +9,7 @@
 #include "classes.h"
 #include "layout.h"
 
-static inline uint32_t mh_field(uint64_t word, uint32_t shift, uint32_t bits) {
+static inline uint32_t mh_bits_of(uint64_t word, uint32_t shift, uint32_t bits) {
   return (uint32_t)(word >> shift & (((uint64_t)1 << bits) - 1));
 }
 
@@ -25,11 +25,11 @@ typedef struct mh_run_head {
 
 static inline mh_run_head mh_run_head_of(uint64_t word) {
   return (mh_run_head){
-      .kind = mh_field(word, 0, MH_HEAD_KIND_BITS),
-      .count = mh_field(word, MH_HEAD_COUNT_SHIFT, MH_HEAD_COUNT_BITS),
-      .class = mh_field(word, MH_HEAD_CLASS_SHIFT, MH_HEAD_CLASS_BITS),
-      .heap = mh_field(word, MH_HEAD_HEAP_SHIFT, MH_HEAD_HEAP_BITS),
-      .pages = mh_field(word, MH_HEAD_PAGES_SHIFT, MH_HEAD_PAGES_BITS),
+      .kind = mh_bits_of(word, 0, MH_HEAD_KIND_BITS),
+      .count = mh_bits_of(word, MH_HEAD_COUNT_SHIFT, MH_HEAD_COUNT_BITS),
+      .class = mh_bits_of(word, MH_HEAD_CLASS_SHIFT, MH_HEAD_CLASS_BITS),
+      .heap = mh_bits_of(word, MH_HEAD_HEAP_SHIFT, MH_HEAD_HEAP_BITS),
+      .pages = mh_bits_of(word, MH_HEAD_PAGES_SHIFT, MH_HEAD_PAGES_BITS),
       .rest = (uint32_t)(word >> (MH_HEAD_PAGES_SHIFT + MH_HEAD_PAGES_BITS)),
   };
 }
@@ -61,13 +61,13 @@ typedef struct mh_map_fields {
 
 static inline mh_map_fields mh_map_fields_of(uint64_t word) {
   return (mh_map_fields){
-      .kind = mh_field(word, 0, MH_MAP_KIND_BITS),
-      .arena = mh_field(word, MH_MAP_ARENA_SHIFT, MH_MAP_ARENA_BITS),
-      .hint = mh_field(word, MH_MAP_HINT_SHIFT, 2),
+      .kind = mh_bits_of(word, 0, MH_MAP_KIND_BITS),
+      .arena = mh_bits_of(word, MH_MAP_ARENA_SHIFT, MH_MAP_ARENA_BITS),
+      .hint = mh_bits_of(word, MH_MAP_HINT_SHIFT, 2),
       .epoch = (uint32_t)(word >> MH_MAP_EPOCH_SHIFT),
-      .heap = mh_field(word, MH_MAP_HEAP_SHIFT, MH_MAP_HEAP_BITS),
-      .pages = mh_field(word, MH_MAP_PAGES_SHIFT, MH_MAP_PAGES_BITS) + 1,
-      .count = mh_field(word, MH_MAP_COUNT_SHIFT, MH_MAP_COUNT_BITS),
+      .heap = mh_bits_of(word, MH_MAP_HEAP_SHIFT, MH_MAP_HEAP_BITS),
+      .pages = mh_bits_of(word, MH_MAP_PAGES_SHIFT, MH_MAP_PAGES_BITS) + 1,
+      .count = mh_bits_of(word, MH_MAP_COUNT_SHIFT, MH_MAP_COUNT_BITS),
   };
 }
 

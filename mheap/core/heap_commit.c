@@ -92,6 +92,7 @@ mheap_err mheap_rollback(mheap *heap) {
   mheap_err code = usable(&heap);
   if (!code) mh_region_uncollect(heap->region);
   if (!code) code = mh_rollback(heap->region, mh_error(heap));
+  if (!code) mh_region_forget_schemas(heap->region, false);
   return code ? code : reset(heap->region, mh_error(heap));
 }
 

@@ -128,7 +128,7 @@ typedef struct mh_superblock {
                                       next and the last two never come out of a record */
   uint64_t journal_size;       /* 416 bytes */
   uint64_t birth;              /* 424 next birth number for containers; starts at 1 */
-  uint64_t registry;           /* 432 reserved, zero: types known to the object layer */
+  uint64_t registry;           /* 432 offset of the list of schemas of records; 0: none yet */
   uint64_t journal_seed;       /* 440 `previous` of the first record; another after each checkpoint */
   uint64_t checkpoint;         /* 448 pages may be as new as this generation; more than `generation`
                                       while a checkpoint is under way. | MH_CHECKPOINT_FORCED */

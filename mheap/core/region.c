@@ -43,6 +43,7 @@ mh_region *mh_region_new(const char *name, const mheap_options *options, mheap_e
 }
 
 static void region_free(mh_region *region) {
+  mh_region_forget_schemas(region, true);
   mh_commits_drop(region);
   mh_reader_drop(region);
   mh_region_unmap(region);

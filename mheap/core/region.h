@@ -99,6 +99,8 @@ struct mh_region {
   struct mh_collector *collector; /* a collection under way: objects/collect.h; NULL: none */
   struct mheap *collected;        /* whose objects it is of */
   void (*forget_collector)(mh_region *region);
+  struct mh_schemas *schemas; /* what was read of them: objects/schema.h; NULL: nothing yet */
+  void (*forget_schemas)(mh_region *region, bool all);
   _Atomic uint32_t object_users; /* who may keep objects of this region in his own variables */
 
   pthread_mutex_t lock;    /* growth, the map, slices; the last lock in the order */
@@ -143,6 +145,10 @@ void mh_region_abandon(mh_region *region);
 /* A collection under way knows of objects that a rollback, or the end, takes away. */
 static inline void mh_region_uncollect(mh_region *region) {
   if (region->collector != NULL) region->forget_collector(region);
+}
+/* The same of schemas of records; `all`: the region ends, and nobody has one in his hand any more. */
+static inline void mh_region_forget_schemas(mh_region *region, bool all) {
+  if (region->schemas != NULL) region->forget_schemas(region, all);
 }
 /* Is the file as long as it should be? */
 mheap_err mh_region_is_whole(mh_region *region, mheap_error *error);

@@ -196,8 +196,8 @@ static mheap_err check_changing(const mh_superblock *s, uint64_t file_size, cons
       RULE(journal, journal_is_valid(s), "place of the journal",
            "0, or a slice behind the region"),
       RULE(journal_size, journal_fits(s), "size of the journal", "whole slices, if there is one"),
-      RULE(birth, s->birth != 0 && s->birth < (uint64_t)1 << 63, "birth number", "1 to 2^63 - 1"),
-      FIELD(mh_superblock, registry, 0, s->registry, "types (reserved)"),
+      RULE(birth, s->birth != 0 && s->birth < (uint64_t)1 << 62, "birth number", "1 to 2^62 - 1"),
+      RULE(registry, is_object(s->registry, s->size), "schemas of records", "0 or a block in the region"),
   };
   mheap_err failed = check_all(list, sizeof list / sizeof list[0], path, error);
   if (failed) return failed;

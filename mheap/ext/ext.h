@@ -21,7 +21,7 @@
 
 /* ---- module state ---------------------------------------------------------- */
 
-#define MHX_OBJECT_TYPES 32 /* room for the types of objects*.c */
+#define MHX_OBJECT_TYPES 48 /* room for the types of objects*.c */
 
 typedef struct mhx_state {
   PyTypeObject *heap_type;
@@ -40,6 +40,7 @@ typedef struct mhx_state {
   PyTypeObject *kind_call_type;   /* KindCall */
   PyTypeObject *kind_memory_type; /* what views of kinds' blocks are of */
   bool has_subproc; /* mhx_subprocs_begin was called */
+  uint64_t shapes; /* classes of records that were made */
   PyObject *object_types[MHX_OBJECT_TYPES]; /* objects*.c's own, any objects; visited and cleared for it */
 } mhx_state;
 

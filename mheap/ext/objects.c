@@ -1,5 +1,6 @@
 /* objects.c: see objects.h. The types, heap.root, detaching. */
 #include "objects_array.h"
+#include "objects_records.h"
 
 /* Twins are bases of Python classes and have a name in the module; iterators have none. `base`: its own;
    -1: object. */
@@ -24,6 +25,9 @@ int mhx_objects_init(PyObject *module) {
   if (add_type(module, MHX_ARRAY_BYTES, &mhx_array_bytes_spec, -1) < 0) return -1;
   if (add_type(module, MHX_SORTED_TWIN, &mhx_sorted_twin_spec, -1) < 0) return -1;
   if (add_type(module, MHX_SORTED_ITER, &mhx_sorted_iter_spec, -1) < 0) return -1;
+  if (add_type(module, MHX_RECORD_TWIN, &mhx_record_spec, -1) < 0) return -1;
+  if (add_type(module, MHX_SHAPE, &mhx_shape_spec, -1) < 0) return -1;
+  if (add_type(module, MHX_FIELD, &mhx_field_spec, -1) < 0) return -1;
   if (add_type(module, MHX_DEQUE_ITER, &mhx_deque_iter_spec, -1) < 0) return -1;
   if (add_type(module, MHX_DICT_ITER, &mhx_dict_iter_spec, -1) < 0) return -1;
   return add_type(module, MHX_LIST_ITER, &mhx_list_iter_spec, -1);

@@ -9,6 +9,7 @@
      objects_graph.c    storing plain containers
      objects_dict.c, _counter.c, _sorted.c, _iter.c, _items.c, _list.c, _set.c, _deque.c, _array.c
                         the types' methods
+     objects_record.c, _shape.c, _map.c   records (objects_records.h)
      readers.c            reading beside a writer
 
    Calls the object layer (core/objects) and ext.h. Belongs to the holder of the GIL: there is
@@ -19,6 +20,7 @@
 #define MHEAP_EXT_OBJECTS_H
 
 #include "ext.h"
+#include "objects/fields.h"
 #include "objects/objects.h"
 #include "reader.h"
 
@@ -53,6 +55,11 @@ enum {
   MHX_SORTED_TWIN,
   MHX_SORTED_ITER,
   MHX_SORTED, /* as MHX_COUNTER */
+  MHX_RECORD_TWIN, /* _core.RecordTwin, the base of all records */
+  MHX_SHAPE,
+  MHX_FIELD,
+  MHX_PLAN,        /* mheap.records.plan, and the next; NULL until needed */
+  MHX_FINISH,
 };
 
 extern PyType_Spec mhx_dict_twin_spec, mhx_list_twin_spec, mhx_set_twin_spec, mhx_deque_twin_spec;
@@ -62,6 +69,7 @@ extern PyType_Spec mhx_dict_iter_spec, mhx_list_iter_spec, mhx_deque_iter_spec;
 /* ---- twins ---- */
 
 typedef struct mhx_twin mhx_twin;
+typedef struct mhx_map mhx_map; /* objects_records.h */
 
 /* A container that a commit has without a reference: objects_orphans.c. */
 typedef struct mhx_orphan {
@@ -74,6 +82,9 @@ typedef struct mhx_space {
   PyObject *heap_obj; /* the Heap, which owns this */
   mhx_twin **twins;   /* hash table by offset and birth; borrowed: twins take themselves out */
   size_t room, used;  /* entries, a power of two; entries in use */
+  uint64_t number;    /* no other space of this process has it */
+  mhx_map **maps;     /* PyMem; of records, by the numbers of schemas */
+  size_t map_room;
   uint64_t undone;    /* rollbacks: iterators end at the next */
   size_t loose;       /* twins that are `loose` */
   mhx_orphan *orphans; /* PyMem */
@@ -89,6 +100,10 @@ typedef union mhx_of {
   mh_list list; /* also of a deque */
   mh_sorted sorted;
   mh_array array;
+  struct {
+    mh_fields fields;
+    const mhx_map *map; /* NULL: not looked at yet */
+  } record;
 } mhx_of;
 
 /* Of a dict, set, counter or sorted dict. */
@@ -168,6 +183,8 @@ static inline mhx_space *mhx_twin_space(mhx_twin *twin) {
 mheap_err mhx_of_at(mhx_space *space, mh_type type, uint64_t offset, mhx_of *of);
 /* The twin of the container that a reference leads to. New reference. */
 PyObject *mhx_twin_for(mhx_space *space, uint64_t word);
+/* The twin of the record that was born as `birth` at an offset. New reference. */
+PyObject *mhx_twin_born(mhx_space *space, uint64_t offset, uint64_t birth);
 /* The twin of a root that is not there. New reference. */
 PyObject *mhx_twin_nowhere(mhx_space *space);
 /* If the twin stands for a root that is not there, makes one. 0, or -1 with an exception. */
@@ -197,6 +214,8 @@ bool mhx_twin_type_is_ready(const mhx_state *state, mh_type type);
 int mhx_twin_type_make_ready(mhx_state *state, mh_type type);
 /* Of what `object` is a twin; 0: of nothing. */
 mh_type mhx_twin_type(mhx_space *space, PyObject *object);
+/* Frees what is known of the schemas of records. */
+void mhx_maps_forget(mhx_space *space);
 bool mhx_held(mh_space *space, uint64_t offset);
 /* The space goes; `ended`: its objects are gone already. */
 void mhx_twins_detach(mhx_space *space, bool ended);

@@ -116,7 +116,7 @@ static bool is_hashable(const reading *r, uint64_t word) {
 /* `number`: of the part that the item is of. Items do not move once there is room for all of one. */
 static int read_item(reading *r, size_t number, uint64_t word) {
   size_t child;
-  if (mh_word_is_compound(&r->space->core, word)) {
+  if (mh_word_is_compound(&r->space->core, word) || mh_word_tag(word) == MH_TAG_RECORD_REF) {
     if (add_part(r, word, &child) < 0) return -1;
     r->items[r->item_count++] = (uintptr_t)child << 1 | IS_PART;
     return 0;
@@ -128,10 +128,21 @@ static int read_item(reading *r, size_t number, uint64_t word) {
   return 0;
 }
 
+/* Its twin is made with all the rest. */
+static int read_record(reading *r, part *p) {
+  mh_fields fields;
+  if (mh_fields_at(&r->space->core, p->offset, &fields)) return mhx_failed(r->space);
+  p->type = MH_TYPE_RECORD;
+  p->kind = fields.birth;
+  p->unhashable = true;
+  return 0;
+}
+
 /* All words are read once: somebody may be writing. */
 static int read_part(reading *r, size_t number, uint64_t tag) {
   mh_compound of;
   mh_space *space = &r->space->core;
+  if (tag == MH_TAG_RECORD_REF) return read_record(r, &r->parts[number]);
   if (mh_compound_read(space, r->parts[number].offset | tag, &of)) return mhx_failed(r->space);
   if (mh_compound_check(space, &of)) return mhx_failed(r->space);
   if (reserve_items(r, of.count) < 0) return -1;
@@ -147,6 +158,7 @@ static int read_part(reading *r, size_t number, uint64_t tag) {
 
 static uint64_t tag_at(const reading *r, uint64_t offset) {
   mh_type type = mh_head_type(mh_read((uint64_t *)mh_at(r->space->core.region, offset)));
+  if (type == MH_TYPE_RECORD) return MH_TAG_RECORD_REF;
   return type == MH_TYPE_TUPLE ? MH_TAG_TUPLE_REF : MH_TAG_OTHER_REF;
 }
 
@@ -249,7 +261,13 @@ static PyObject *extended_of(const place *at, const part *p, PyObject *words) {
                                (unsigned long long)p->offset);
 }
 
+static PyObject *record_of(const reading *r, const place *at, const part *p) {
+  if (*mhx_objects_slot(at->heap_obj) != r->space) return mhx_raise_closed((mhx_handle *)at->heap_obj);
+  return mhx_twin_born(r->space, p->offset, p->kind);
+}
+
 static int build(const reading *r, const place *at, part *p) {
+  if (p->type == MH_TYPE_RECORD) return (p->object = record_of(r, at, p)) == NULL ? -1 : 0;
   PyObject *tuple = tuple_of(r, p);
   if (tuple == NULL || p->type == MH_TYPE_TUPLE) return (p->object = tuple) == NULL ? -1 : 0;
   p->object = p->type == MH_TYPE_FROZENSET ? PyFrozenSet_New(tuple) : extended_of(at, p, tuple);

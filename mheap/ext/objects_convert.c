@@ -128,7 +128,8 @@ PyObject *mhx_from_word(mhx_space *space, uint64_t word) {
     case MH_TAG_INT_REF: return int_of(space, word);
     case MH_TAG_DICT_REF:
     case MH_TAG_LIST_REF:
-    case MH_TAG_SET_REF: return mhx_twin_for(space, word);
+    case MH_TAG_SET_REF:
+    case MH_TAG_RECORD_REF: return mhx_twin_for(space, word);
     case MH_TAG_TUPLE_REF: return mhx_compound_of(space, word);
     case MH_TAG_OTHER_REF: return other_of(space, word);
     default: break;

@@ -12,9 +12,11 @@
    run now and then, and what tells the state of extended values; the heap is registered as in use
    meanwhile. */
 #include "objects_array.h"
+#include "objects_records.h"
 #include "objects_values.h"
 
 #define FIRST_ROOM 32
+#define AT_ONCE 8 /* levels of records that are filled where they are met */
 #define TICKS 8192 /* items between two looks at signals */
 
 /* A compound whose words are being found. */
@@ -41,6 +43,8 @@ typedef struct mhx_graph {
   size_t height, pile_room;
   uint64_t first_birth;
   unsigned ticks;
+  bool fills;     /* what was given is made */
+  unsigned nesting; /* of records that are filled at once */
 } mhx_graph;
 
 static bool pools(const mhx_graph *graph) { return graph->space->core.pool != NULL; }
@@ -98,7 +102,7 @@ static bool is_fresh(const mhx_graph *graph, uint64_t word) {
   if (mh_word_is_compound(&graph->space->core, word)) return true;
   if (!mh_word_is_ref(word) || !mh_is_container(&graph->space->core, word)) return false;
   const mh_container *container = mh_at(graph->space->core.region, mh_word_offset(word));
-  return container->birth >= graph->first_birth;
+  return mh_birth_of(&graph->space->core, container) >= graph->first_birth;
 }
 
 /* Drops a value that found no place; what was made here is discarded with all the rest. */
@@ -125,6 +129,7 @@ typedef struct shape {
   mh_type type;
   Py_ssize_t length;
   uint64_t limit; /* of a deque */
+  const mh_schema *schema; /* of a record */
 } shape;
 
 static mheap_err new_of(mh_space *space, const shape *of, uint64_t *word) {
@@ -134,6 +139,7 @@ static mheap_err new_of(mh_space *space, const shape *of, uint64_t *word) {
   switch (of->type) {
     case MH_TYPE_LIST: failed = mh_list_new(space, length, &made.list); break;
     case MH_TYPE_SORTED: failed = mh_sorted_new(space, &made.sorted); break;
+    case MH_TYPE_RECORD: failed = mh_fields_new(space, of->schema, &made.record.fields); break;
     case MH_TYPE_DEQUE: failed = mh_deque_new(space, length, of->limit, &made.list); break;
     default: failed = mh_table_owner_new(space, of->type, length, &made.dict);
   }
@@ -219,7 +225,7 @@ static void end(mhx_graph *graph) {
   }
   PyMem_Free(graph->frames);
   PyMem_Free(graph->pile);
-  for (size_t i = 0; i < graph->count; i++) Py_DECREF(graph->sources[i]);
+  for (size_t i = 0; i < graph->count; i++) Py_XDECREF(graph->sources[i]);
   for (size_t i = 0; i < graph->memo_room; i++) Py_XDECREF(graph->memo[i]);
   PyMem_Free(graph->sources);
   PyMem_Free(graph->todo);
@@ -246,6 +252,35 @@ static mheap_err look_at(mhx_twin *twin, shape *of) {
   return failed || of->type == MH_TYPE_LIST ? failed : mh_deque_limit(&twin->of.list, &of->limit);
 }
 
+static int fill_record(mhx_graph *graph, PyObject *source, uint64_t word);
+
+/* A record that only its container refers to, and we, is met once, and needs no memo. */
+static bool is_met_once(const mhx_graph *graph, PyObject *object) {
+  return graph->fills && !pools(graph) && graph->nesting < AT_ONCE && mhx_is_plain(object) && Py_REFCNT(object) <= 2;
+}
+
+static int make_at_once(mhx_graph *graph, PyObject *object, const mh_schema *schema, uint64_t *word) {
+  shape of = {.type = MH_TYPE_RECORD, .schema = schema};
+  if (reserve_made(graph) < 0) return -1;
+  if (new_of(&graph->space->core, &of, word)) return mhx_failed(graph->space);
+  graph->sources[graph->count] = NULL; /* nothing is left to be filled */
+  graph->made[graph->count++] = *word;
+  graph->nesting++;
+  int failed = fill_record(graph, object, *word);
+  graph->nesting--;
+  return failed;
+}
+
+/* A plain record, or another heap's. What says the class of that may run Python code. */
+static int record_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
+  mhx_shape *class = mhx_record_shape(object);
+  const mh_schema *schema = class == NULL ? NULL : mhx_schema_for(graph->space, class);
+  Py_XDECREF((PyObject *)class);
+  if (schema == NULL) return -1;
+  if (is_met_once(graph, object)) return make_at_once(graph, object, schema, word);
+  return make(graph, object, (shape){.type = MH_TYPE_RECORD, .schema = schema}, false, word);
+}
+
 /* A twin of this heap is shared; one of another heap is a container to copy. */
 static int twin_word(mhx_graph *graph, PyObject *object, mh_type type, uint64_t *word) {
   mhx_twin *twin = (mhx_twin *)object;
@@ -260,6 +295,7 @@ static int twin_word(mhx_graph *graph, PyObject *object, mh_type type, uint64_t 
     return retained(graph, *word);
   }
   if (type == MH_TYPE_ARRAY) return array_word(graph, object, word) < 0 ? -1 : 0;
+  if (type == MH_TYPE_RECORD) return record_word(graph, object, word);
   if (look_at(twin, &of)) return mhx_failed(space);
   return make(graph, object, of, false, word);
 }
@@ -297,6 +333,11 @@ static bool is_sized(PyObject *object, shape *of) {
   return true;
 }
 
+static bool is_record(const mhx_graph *graph, PyObject *object) {
+  PyObject **types = mhx_state_of_heap(graph->space->heap_obj)->object_types;
+  return PyObject_TypeCheck(object, (PyTypeObject *)types[MHX_RECORD_TWIN]);
+}
+
 /* What was copied already. 1; 0: it was not; -1. */
 static int known_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
   size_t at = memo_find(graph, object);
@@ -315,6 +356,7 @@ static int new_container(mhx_graph *graph, PyObject *object, uint64_t *word) {
   shape of;
   if (is_sized(object, &of)) return one(make(graph, object, of, false, word));
   if (is_plain_deque(graph, object)) return one(plain_deque_word(graph, object, word));
+  if (is_record(graph, object) && mhx_is_plain(object)) return one(record_word(graph, object, word));
   mh_type type = mhx_twin_type(graph->space, object);
   return type != 0 ? one(twin_word(graph, object, type, word)) : array_word(graph, object, word);
 }
@@ -564,7 +606,10 @@ static int fill_in_order(mhx_graph *graph, PyObject *source, mhx_of *set) {
 static int fill_compound(mhx_graph *graph, PyObject *source, uint64_t word) {
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(source); i++) {
     uint64_t item;
-    if (any_word(graph, PyTuple_GET_ITEM(source, i), &item) < 0) return -1;
+    PyObject *object = Py_NewRef(PyTuple_GET_ITEM(source, i)); /* as is_met_once expects */
+    int failed = any_word(graph, object, &item);
+    Py_DECREF(object);
+    if (failed < 0) return -1;
     mh_compound_set(&graph->space->core, word, (uint64_t)i, item);
     if (look_at_signals(graph) < 0) return -1;
   }
@@ -592,6 +637,41 @@ static int fill_entries(mhx_graph *graph, PyObject *source, mh_type type, uint64
   return fill_from_twin(graph, source, &of, NULL);
 }
 
+static int put_value(mhx_graph *graph, mh_fields *fields, const mh_field *field, PyObject *value) {
+  uint64_t word;
+  if (field->kind != MH_FIELD_WORD) word = mhx_field_bits(field->kind, value);
+  else if (any_word(graph, value, &word) < 0) return -1;
+  if (field->kind == MH_FIELD_BOOL) mh_fields_set_bool(fields, field->offset, word != 0);
+  else mh_fields_set_bits(fields, field->offset, word);
+  return 0;
+}
+
+/* What a plain record has at this moment: Python code may change it meanwhile. */
+static PyObject *slot_value(PyObject *source, const mhx_shape *class, Py_ssize_t index) {
+  PyObject *value = *mhx_slot(source, &class->fields[index]);
+  if (value != NULL) return Py_NewRef(value);
+  return PyErr_Format(PyExc_AttributeError, "%.200s.%U has no value", Py_TYPE(source)->tp_name,
+                      class->fields[index].name);
+}
+
+/* Each value is made and put in its place: the record is nobody else's yet, and its fields are zero. */
+static int fill_record(mhx_graph *graph, PyObject *source, uint64_t word) {
+  mh_fields fields;
+  if (mh_fields_at(&graph->space->core, mh_word_offset(word), &fields)) return mhx_failed(graph->space);
+  bool is_plain = mhx_is_plain(source);
+  PyObject *values = is_plain ? NULL : mhx_record_values(source);
+  mhx_shape *class = is_plain ? mhx_shape_of(Py_TYPE(source)) : NULL;
+  if (values == NULL && class == NULL) return -1;
+  int failed = 0;
+  for (uint32_t i = 0; failed == 0 && i < fields.schema->field_count; i++) {
+    PyObject *value = is_plain ? slot_value(source, class, i) : Py_NewRef(PyTuple_GET_ITEM(values, i));
+    failed = value == NULL ? -1 : put_value(graph, &fields, &fields.schema->fields[i], value);
+    Py_XDECREF(value);
+  }
+  Py_XDECREF(values);
+  return failed;
+}
+
 static int fill(mhx_graph *graph, PyObject *source, uint64_t word) {
   mh_space *space = &graph->space->core;
   uint64_t offset = mh_word_offset(word);
@@ -599,6 +679,7 @@ static int fill(mhx_graph *graph, PyObject *source, uint64_t word) {
   mh_list list;
   if (mh_type_is_compound(type)) return fill_compound(graph, source, word);
   if (type == MH_TYPE_ARRAY) return 0;
+  if (type == MH_TYPE_RECORD) return fill_record(graph, source, word);
   if (mh_type_has_table(type) || type == MH_TYPE_SORTED) return fill_entries(graph, source, type, offset);
   if (mh_items_owner_at(space, type, offset, &list)) return mhx_failed(graph->space);
   list.writable = true; /* it was made here */
@@ -636,7 +717,8 @@ static int fill_all(mhx_graph *graph) {
   put_off(graph, 0);
   while (graph->todo_count > 0) {
     size_t next = graph->todo[--graph->todo_count], before = graph->count;
-    if (fill(graph, graph->sources[next], graph->made[next]) < 0) return -1;
+    PyObject *source = graph->sources[next];
+    if (source != NULL && fill(graph, source, graph->made[next]) < 0) return -1;
     put_off(graph, before);
   }
   return 0;
@@ -649,6 +731,7 @@ static int copy(mhx_graph *graph, PyObject *const *objects, size_t count, mhx_wo
     if (look_at_signals(graph) < 0) return -1;
     if (any_word(graph, objects[words->count], &words->words[words->count]) < 0) return -1;
   }
+  graph->fills = true;
   return fill_all(graph);
 }
 

@@ -12,7 +12,7 @@ static bool has_no_reference(mhx_space *space, uint64_t offset, uint64_t birth) 
   const mh_container *container;
   if (mh_block_usable(&space->core, offset) < sizeof *container) return false;
   container = mh_at(space->core.region, offset);
-  return container->birth == birth && mh_head_count(container->head) == 0;
+  return mh_birth_of(&space->core, container) == birth && mh_head_count(container->head) == 0;
 }
 
 bool mhx_orphans_note(mhx_space *space, const mhx_twin *twin) {

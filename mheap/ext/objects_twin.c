@@ -3,7 +3,7 @@
    Invariant: a twin with a space is in that space's table, also if its object is gone: a rollback may
    bring that back, and the twin with it. A container whose references are all gone is freed when its twin
    dies, or when its heap is detached. */
-#include "objects.h"
+#include "objects_records.h"
 #include "objects/collect.h"
 #include "os.h"
 
@@ -82,7 +82,7 @@ static void forget(mhx_twin *twin) {
 bool mhx_held(mh_space *core, uint64_t offset) {
   mhx_space *space = (mhx_space *)core;
   const mh_container *container = mh_at(core->region, offset);
-  mhx_twin *twin = *find(space, offset, container->birth);
+  mhx_twin *twin = *find(space, offset, mh_birth_of(core, container));
   if (twin != NULL && !twin->loose) {
     twin->loose = true;
     space->loose++;
@@ -125,6 +125,8 @@ mhx_space *mhx_space_of(PyObject *heap_obj) {
   }
   mh_space_init(&space->core, heap);
   space->core.held = mhx_held;
+  static uint64_t numbers;
+  space->number = ++numbers;
   space->core.region->object_users++;
   space->heap_obj = heap_obj;
   *slot = space;
@@ -139,7 +141,8 @@ static void reap(mhx_space *space, const mhx_twin *twin) {
   if (twin->orphan && space->core.held != NULL && mhx_orphans_note(space, twin)) return;
   if (!mh_in_region(space->core.region, offset, sizeof *container)) return;
   container = mh_at(space->core.region, offset);
-  if (offset == 0 || container->birth != twin->of.dict.birth || mh_head_count(container->head) != 0) return;
+  if (offset == 0 || mh_birth_of(&space->core, container) != twin->of.dict.birth) return;
+  if (mh_head_count(container->head) != 0) return;
   mh_reap(&space->core, offset);
 }
 
@@ -157,10 +160,19 @@ void mhx_twins_detach(mhx_space *space, bool ended) {
   space->core.region->object_users--;
   PyMem_Free(space->twins);
   PyMem_Free(space->orphans);
+  mhx_maps_forget(space);
   PyMem_Free(space);
 }
 
 /* ---- twins ---- */
+
+/* What it knew of its table, or items, may be of another by now. */
+static void look_anew(mhx_twin *twin) {
+  const mh_dict *dict = &twin->of.dict;
+  mh_dict bare = {.space = dict->space, .offset = dict->offset, .birth = dict->birth, .type = dict->type};
+  memset(&twin->of, 0, sizeof twin->of);
+  twin->of.dict = bare;
+}
 
 static mhx_space *is_ended(const mhx_handle *handle) {
   const char *name = handle->label != NULL ? PyUnicode_AsUTF8(handle->label) : NULL;
@@ -177,6 +189,7 @@ mhx_space *mhx_twin_space_slow(mhx_twin *twin) {
   if (space == NULL || twin->space != NULL) return space;
   if (reserve(space) < 0) return NULL;
   twin->of.dict.space = &space->core;
+  look_anew(twin); /* it may be another attach's */
   if (*place_of(space, twin) == NULL) put(space, twin);
   return space;
 }
@@ -259,14 +272,59 @@ static PyObject *twin_make(mhx_space *space, mh_type type, uint64_t offset) {
   return (PyObject *)twin;
 }
 
+/* Finding the class, and making an object of it, may run Python code: then all is looked at anew. */
+static int look_at_record(mhx_space *space, uint64_t offset, uint64_t birth, mh_fields *fields) {
+  *fields = (mh_fields){.space = &space->core, .offset = offset, .birth = birth, .type = MH_TYPE_RECORD};
+  return mh_fields_look(fields) ? mhx_failed(space) : 0;
+}
+
+static mhx_twin *record_alloc(mhx_space *space, uint64_t offset, uint64_t birth) {
+  mh_fields fields;
+  if (look_at_record(space, offset, birth, &fields) < 0) return NULL;
+  const mhx_map *map = mhx_map_for(space, fields.schema->number, NULL);
+  if (map == NULL) return NULL;
+  PyTypeObject *type = (PyTypeObject *)Py_NewRef(map->shape->cls);
+  PyObject *heap_obj = Py_NewRef(space->heap_obj);
+  mhx_twin *twin = (mhx_twin *)type->tp_alloc(type, 0);
+  Py_DECREF(type);
+  if (twin == NULL) return Py_DECREF(heap_obj), NULL;
+  twin->heap_obj = heap_obj;
+  if (*mhx_objects_slot(heap_obj) == space) return twin;
+  mhx_raise_closed((mhx_handle *)heap_obj);
+  Py_DECREF(twin);
+  return NULL;
+}
+
+static PyObject *record_make(mhx_space *space, uint64_t offset, uint64_t birth) {
+  mh_fields fields;
+  mhx_twin *twin = record_alloc(space, offset, birth);
+  if (twin == NULL) return NULL;
+  mhx_twin **entry = find(space, offset, birth);
+  if (*entry != NULL) {
+    PyObject *other = Py_NewRef((PyObject *)*entry);
+    Py_DECREF(twin);
+    return other;
+  }
+  if (reserve(space) < 0 || look_at_record(space, offset, birth, &fields) < 0) return Py_DECREF(twin), NULL;
+  twin->of.record.fields = fields;
+  put(space, twin);
+  return (PyObject *)twin;
+}
+
+PyObject *mhx_twin_born(mhx_space *space, uint64_t offset, uint64_t birth) {
+  mhx_twin **entry = find(space, offset, birth);
+  return *entry != NULL ? Py_NewRef((PyObject *)*entry) : record_make(space, offset, birth);
+}
+
 PyObject *mhx_twin_for(mhx_space *space, uint64_t word) {
   const mh_container *container = mh_object_at(&space->core, word);
   if (container == NULL) return mhx_failed(space), NULL;
-  mh_type type = mh_head_type(mh_read(&container->head));
-  mhx_twin **entry = find(space, mh_word_offset(word), container->birth);
+  uint64_t birth = mh_birth_of(&space->core, container);
+  mhx_twin **entry = find(space, mh_word_offset(word), birth);
   if (*entry != NULL) return Py_NewRef((PyObject *)*entry);
   if (reserve(space) < 0) return NULL;
-  return twin_make(space, type, mh_word_offset(word));
+  if (mh_word_tag(word) == MH_TAG_RECORD_REF) return record_make(space, mh_word_offset(word), birth);
+  return twin_make(space, mh_head_type(mh_read(&container->head)), mh_word_offset(word));
 }
 
 PyObject *mhx_twin_nowhere(mhx_space *space) {
@@ -310,14 +368,6 @@ static bool is_there(mhx_space *space, const mhx_twin *twin) {
   return mh_container_is(&space->core, offset, twin->of.dict.type, twin->of.dict.birth);
 }
 
-/* What it knew of its table, or items, may be of another by now. */
-static void look_anew(mhx_twin *twin) {
-  const mh_dict *dict = &twin->of.dict;
-  mh_dict bare = {.space = dict->space, .offset = dict->offset, .birth = dict->birth, .type = dict->type};
-  memset(&twin->of, 0, sizeof twin->of);
-  twin->of.dict = bare;
-}
-
 void mhx_twins_look_anew(mhx_space *space) {
   for (size_t i = 0; i < space->room; i++)
     if (space->twins[i] != NULL) look_anew(space->twins[i]);
@@ -331,7 +381,10 @@ static void let_go(mhx_space *space, mhx_twin *twin) {
   if (twin->root) {
     twin->of.dict = mh_dict_nowhere(&space->core);
     put(space, twin);
-  } else twin->of.dict.birth = GONE;
+  } else {
+    look_anew(twin);
+    twin->of.dict.birth = GONE;
+  }
 }
 
 /* One of a root that was not there never will be. */
@@ -354,6 +407,7 @@ void mhx_twins_gone(mhx_space *space) {
 /* Taking one out moves later ones forward, to where they are looked at next. */
 void mhx_twins_rolled_back(mhx_space *space) {
   space->undone++;
+  mhx_maps_forget(space);
   for (size_t i = 0; i < space->room;) {
     mhx_twin *twin = space->twins[i];
     if (twin != NULL && !is_there(space, twin)) {
@@ -378,6 +432,8 @@ bool mhx_is_of(PyObject *object, const char *module_name, const char *name) {
 
 mh_type mhx_twin_type(mhx_space *space, PyObject *object) {
   PyObject **types = mhx_state_of_heap(space->heap_obj)->object_types;
+  if (PyObject_TypeCheck(object, (PyTypeObject *)types[MHX_RECORD_TWIN]))
+    return ((mhx_twin *)object)->heap_obj == NULL ? 0 : MH_TYPE_RECORD;
   for (size_t i = 0; i < TWIN_TYPES; i++)
     if ((PyObject *)Py_TYPE(object) == types[twin_types[i].index]) return twin_types[i].type;
   return 0;

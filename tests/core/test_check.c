@@ -232,7 +232,7 @@ static void each_field_of_the_superblock_is_checked(void) {
       {SUPER(journal), 1, "superblock", "journal", 1},
       {SUPER(journal_size), 1, "superblock", "journal", 1},
       {SUPER(birth), 0, "superblock", "birth", 1},
-      {SUPER(registry), 1, "superblock", "types", 1},
+      {SUPER(registry), 1, "superblock", "schemas", 1},
       {SUPER(reserved), 1, "superblock", "reserved", 1},
       {4088, 1, "superblock", "reserved", 1},
       {24576, 1, "superblock", "reserved", 1},

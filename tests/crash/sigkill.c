@@ -401,7 +401,7 @@ static void clear_bit(mheap *heap, uint64_t offset) {
   uint64_t head = header->slice[first - 1].head;
   uint64_t start = mh_segment_offset(slice / MH_SEGMENT_SLICES) + first * MH_SLICE;
   uint64_t block =
-      (offset - start) / mh_classes[mh_field(head, MH_HEAD_CLASS_SHIFT, MH_HEAD_CLASS_BITS)].size;
+      (offset - start) / mh_classes[mh_bits_of(head, MH_HEAD_CLASS_SHIFT, MH_HEAD_CLASS_BITS)].size;
   header->bitmaps[first].alloc[block / 64] &= ~((uint64_t)1 << block % 64);
 }
 

@@ -2,8 +2,10 @@
 #include "children.h"
 
 #include "array.h"
+#include "fields.h"
 #include "list.h"
 #include "node.h"
+#include "rows.h"
 #include "table.h"
 
 bool mh_type_is_known(mh_type type) {
@@ -26,10 +28,13 @@ bool mh_type_is_known(mh_type type) {
     case MH_TYPE_COUNTER:
     case MH_TYPE_SORTED:
     case MH_TYPE_ARRAY:
+    case MH_TYPE_RECORD:
+    case MH_TYPE_RECORDS:
     case MH_TYPE_TABLE:
     case MH_TYPE_ITEMS:
     case MH_TYPE_NODE:
-    case MH_TYPE_CELLS: return true;
+    case MH_TYPE_CELLS:
+    case MH_TYPE_FIELDS: return true;
   }
   return false;
 }
@@ -37,7 +42,8 @@ bool mh_type_is_known(mh_type type) {
 void mh_children_forget(mh_space *space, uint64_t offset) {
   uint64_t *head = mh_at(space->region, offset);
   mh_type type = mh_head_type(*head);
-  if (mh_type_is_owner(type)) mh_store(&((mh_container *)head)->part, 0);
+  if (type == MH_TYPE_RECORD) mh_store(&((mh_record_block *)head)->birth, 0);
+  else if (mh_type_is_owner(type)) mh_store(&((mh_container *)head)->part, 0);
   else mh_store(head, mh_head(mh_head_count(*head), type, 0));
   if (mh_type_has_word(type)) mh_store(&((mh_container *)head)->word, MH_WORD_ABSENT);
 }
@@ -50,7 +56,7 @@ static mheap_err of_table(mh_space *space, mh_children *children) {
   if (failed) return failed;
   children->part_bytes = mh_table_bytes(&table);
   children->words = (const uint64_t *)table.entries;
-  children->stride = children->values = sizeof(mh_entry) / sizeof(uint64_t);
+  children->stride = children->width = sizeof(mh_entry) / sizeof(uint64_t);
   children->end = counts.used;
   children->dying = counts.dying;
   return MHEAP_OK;
@@ -93,7 +99,7 @@ static mheap_err of_node(mh_space *space, uint64_t offset, mh_children *children
   if (usable < bytes) return mh_corrupt(space, offset, "the size of the block in use here", bytes, usable);
   children->words = (const uint64_t *)node.entries;
   children->stride = (node.level == 0 ? sizeof(mh_entry) : sizeof(mh_branch)) / sizeof(uint64_t);
-  children->values = node.level == 0 ? children->stride : 1;
+  children->width = node.level == 0 ? children->stride : 1;
   children->has_node = node.level > 0;
   children->end = MH_NODE_PLACES;
   children->gaps = ~(uint64_t)mh_order_places(node.order);
@@ -103,26 +109,61 @@ static mheap_err of_node(mh_space *space, uint64_t offset, mh_children *children
 /* Its top node, as if it were the only child. */
 static mheap_err of_sorted(const mh_container *container, mh_children *children) {
   children->words = &container->part;
-  children->values = 0;
+  children->width = 0;
   children->has_node = true;
   children->end = 1;
   return MHEAP_OK;
 }
 
+/* One element, which is its row. */
+static mheap_err of_record(mh_space *space, uint64_t offset, mh_children *children) {
+  mh_fields_place place;
+  mheap_err failed = mh_fields_place_of(space, offset, &place);
+  if (failed || place.row == 0) return failed;
+  uint64_t usable = mh_block_usable(space, offset), bytes = mh_fields_bytes(place.schema);
+  if (place.fields == 0 && usable < bytes)
+    return mh_corrupt(space, offset, "the size of the block in use here", bytes, usable);
+  children->part = place.fields;
+  children->part_bytes = place.fields == 0 ? 0 : sizeof(mh_record_block) + place.schema->bytes;
+  children->words = mh_at(space->region, place.row);
+  children->stride = place.schema->bytes / 8;
+  children->places = place.schema->places;
+  children->width = place.schema->place_count;
+  children->end = 1;
+  return MHEAP_OK;
+}
+
+static mheap_err of_rows(mh_space *space, mh_children *children) {
+  mh_rows rows;
+  mheap_err failed = mh_rows_open(space, children->part, &rows);
+  if (failed) return failed;
+  children->part_bytes = mh_rows_bytes(&rows);
+  children->words = (const uint64_t *)rows.block->data;
+  children->stride = rows.schema->bytes / 8;
+  children->places = rows.schema->places;
+  children->width = rows.schema->place_count;
+  children->end = rows.count;
+  return MHEAP_OK;
+}
+
 mheap_err mh_children_of_part(mh_space *space, mh_type container, uint64_t part, mh_children *children) {
-  *children = (mh_children){.stride = 1, .values = 1, .dying = UINT64_MAX, .part = part};
-  if (mh_type_has_table(container)) return of_table(space, children);
-  return container == MH_TYPE_ARRAY ? of_cells(space, children) : of_items(space, children);
+  *children = (mh_children){.stride = 1, .width = 1, .dying = UINT64_MAX, .part = part};
+  switch (container) {
+    case MH_TYPE_RECORDS: return of_rows(space, children);
+    case MH_TYPE_ARRAY: return of_cells(space, children);
+    default: return mh_type_has_table(container) ? of_table(space, children) : of_items(space, children);
+  }
 }
 
 mheap_err mh_children_read(mh_space *space, uint64_t offset, mh_children *children) {
   mh_type type = mh_head_type(mh_read(mh_at(space->region, offset)));
-  *children = (mh_children){.stride = 1, .values = 1, .dying = UINT64_MAX};
+  *children = (mh_children){.stride = 1, .width = 1, .dying = UINT64_MAX};
   if (type == MH_TYPE_NODE) return of_node(space, offset, children);
   if (!mh_type_is_owner(type)) return of_compound(space, offset, children);
   if (!mh_in_region(space->region, offset, sizeof(mh_container)))
     return mh_corrupt(space, offset, "a container beyond the region", mh_region_size(space->region), offset);
   const mh_container *container = mh_at(space->region, offset);
+  if (type == MH_TYPE_RECORD) return of_record(space, offset, children);
   if (type == MH_TYPE_SORTED) return of_sorted(container, children);
   uint64_t part = mh_read(&container->part);
   mheap_err failed = part == 0 ? MHEAP_OK : mh_children_of_part(space, type, part, children);

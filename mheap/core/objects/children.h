@@ -1,5 +1,5 @@
-/* children.h: what a block of the object layer refers to, of whatever type it is. Calls list.h, node.h,
-   table.h. Takes no lock.
+/* children.h: what a block of the object layer refers to, of whatever type it is. Calls fields.h,
+   list.h, node.h, rows.h, table.h. Takes no lock.
 
    The one place that has to know a new type: mh_type_has_children, and mh_children_read. What is read here is
    collected, freed and copied (collect.c, release.c, copy.c). */
@@ -14,19 +14,14 @@ typedef struct mh_children {
   uint64_t part, part_bytes; /* of a container: the block that belongs to it, and what it needs; 0: none */
   const uint64_t *words;     /* element 0 */
   uint64_t stride;           /* words of an element; one whose first word is ABSENT is none */
-  uint64_t values;           /* of these, values: the first */
+  const uint32_t *places;    /* of the values in an element, in words; NULL: the first are values */
+  uint64_t width;            /* values in an element */
   bool has_node;             /* the word behind them is the offset of a node */
   uint64_t first, end;       /* numbers of elements */
   uint64_t dying;            /* one that is to be taken as none, too */
   uint64_t gaps;             /* the same of up to 64, as bits */
   uint64_t word;             /* a value beside these; ABSENT: none */
 } mh_children;
-
-/* Is the element none? */
-static inline bool mh_children_lack(const mh_children *children, uint64_t number) {
-  if (number == children->dying || (children->gaps != 0 && (children->gaps >> number & 1) != 0)) return true;
-  return mh_read(children->words + number * children->stride) == MH_WORD_ABSENT;
-}
 
 static inline bool mh_type_is_part(mh_type type) { return type >= 0x80 && type < 0xc0; }
 static inline bool mh_type_is_owner(mh_type type) { return type >= 0x40 && type < 0x80; }
@@ -37,6 +32,21 @@ static inline bool mh_type_has_children(mh_type type) {
 }
 /* Is this known to be an object's or a part's? What is not may be of a later version. */
 bool mh_type_is_known(mh_type type);
+
+/* Value number k of element i. */
+static inline const uint64_t *mh_child(const mh_children *children, uint64_t i, uint64_t k) {
+  return children->words + i * children->stride + (children->places == NULL ? k : children->places[k]);
+}
+/* Is the element there? */
+static inline bool mh_children_have(const mh_children *children, uint64_t i) {
+  if (i == children->dying || (children->gaps != 0 && (children->gaps >> i & 1) != 0)) return false;
+  if (children->width == 0 && !children->has_node) return false;
+  return children->places != NULL || mh_read(mh_child(children, i, 0)) != MH_WORD_ABSENT;
+}
+/* Are the first values of elements keys? */
+static inline bool mh_children_have_keys(const mh_children *children) {
+  return children->places == NULL && children->stride > 1;
+}
 
 /* By one store (by two, if it has a value beside its part, before anything else is done) the object refers to
    nothing any more. So it is before what it referred to is counted down:

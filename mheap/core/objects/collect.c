@@ -119,10 +119,10 @@ static mheap_err each_word(mh_collector *c, mh_space *space, const mh_children *
   mheap_err failed = MHEAP_OK;
   while (c->next < end && !failed) {
     uint64_t number = c->next++;
-    const uint64_t *element = children->words + number * children->stride;
-    if (mh_children_lack(children, number)) continue;
-    for (uint64_t i = 0; i < children->values && !failed; i++) failed = fun(c, space, mh_read(&element[i]));
-    if (children->has_node && !failed) failed = node_fun(c, space, mh_read(&element[children->values]));
+    if (!mh_children_have(children, number)) continue;
+    for (uint64_t i = 0; i < children->width && !failed; i++)
+      failed = fun(c, space, mh_read(mh_child(children, number, i)));
+    if (children->has_node && !failed) failed = node_fun(c, space, mh_read(mh_child(children, number, children->width)));
   }
   return failed;
 }
@@ -348,19 +348,21 @@ static mheap_err begin(mh_space *space) {
   return c->marks == NULL ? MHEAP_ERR_NO_MEMORY : MHEAP_OK;
 }
 
-static mheap_err mark_root(mh_space *space, const uint64_t *field) {
+static mheap_err mark_root(mh_space *space, const uint64_t *field, mh_tag tag) {
   uint64_t offset = mh_read(field);
   if (offset == 0) return MHEAP_OK;
   if (offset % 16 != 0)
     return mh_corrupt(space, mh_offset(space->region, field), "the offset of a root", 0, offset);
-  return mark(space->region->collector, space, mh_word_ref(MH_TAG_DICT_REF, offset));
+  return mark(space->region->collector, space, mh_word_ref(tag, offset));
 }
 
 static mheap_err mark_roots(mh_space *space) {
   mheap *heap = space->heap;
-  mheap_err failed = mark_root(space, mh_root_field(heap));
-  if (failed) return failed;
-  if (heap->row == 0) return mark_root(space, &space->region->super->names);
+  const mh_superblock *super = space->region->super;
+  mheap_err failed = mark_root(space, mh_root_field(heap), MH_TAG_DICT_REF);
+  if (!failed && heap->row == 0) failed = mark_root(space, &super->names, MH_TAG_DICT_REF);
+  if (!failed && heap->row == 0) failed = mark_root(space, &super->registry, MH_TAG_LIST_REF);
+  if (failed || heap->row == 0) return failed;
   return mark(space->region->collector, space, mh_read(&mh_heap_row_of(heap)->name));
 }
 
@@ -389,7 +391,7 @@ void mh_collect_hold(mh_space *space, uint64_t offset, uint64_t birth) {
   if (mh_block_usable(space, offset) < sizeof(mh_container)) return;
   const mh_container *container = mh_at(space->region, offset);
   mh_type type = mh_head_type(mh_read(&container->head));
-  if (mh_read(&container->birth) != birth || !mh_type_is_owner(type)) return;
+  if (mh_birth_of(space, container) != birth || !mh_type_is_owner(type)) return;
   pthread_mutex_lock(&c->lock);
   if (mark_object(c, space, offset, type)) c->failed = MHEAP_ERR_NO_MEMORY;
   pthread_mutex_unlock(&c->lock);

@@ -8,9 +8,11 @@
      value      an 8-byte word: the lowest four bits are its tag, the rest its payload
      reference  a value whose payload is the offset of an object
      object     a block that begins with a head word: reference count, type, length
-     container  an object that holds values, or cells: dict, list, set, deque, counter, sorted dict, array
+     container  an object that holds values, or cells: dict, list, set, deque, counter, sorted dict,
+                array, record, record list
      part       a block that belongs to exactly one container: the table of a dict, set or counter,
-                the items of a list or deque, a node of a sorted dict, the cells of an array
+                the items of a list or deque, a node of a sorted dict, the cells of an array, the
+                rows of a record list, the fields of a migrated record
      absent     the word 0: no value here
 
    Single-store rule: each operation is published by one aligned store, and what that makes
@@ -43,7 +45,7 @@ typedef enum mh_tag {
   MH_TAG_LIST_REF = 10, /* MH_TYPE_LIST */
   MH_TAG_TUPLE_REF = 11,  /* MH_TYPE_TUPLE */
   MH_TAG_SET_REF = 12,    /* MH_TYPE_SET */
-  MH_TAG_RECORD_REF = 13, /* reserved */
+  MH_TAG_RECORD_REF = 13, /* MH_TYPE_RECORD */
   MH_TAG_RESERVED = 14,   /* reserved */
   MH_TAG_OTHER_REF = 15,  /* any other type: it stands in the object's head alone */
 } mh_tag;
@@ -82,10 +84,13 @@ typedef enum mh_type {
   MH_TYPE_COUNTER = 0x44,
   MH_TYPE_SORTED = 0x45,
   MH_TYPE_ARRAY = 0x46,
+  MH_TYPE_RECORD = 0x47,
+  MH_TYPE_RECORDS = 0x48,
   MH_TYPE_TABLE = 0x80, /* parts: 0x80 to 0xbf */
   MH_TYPE_ITEMS = 0x81,
   MH_TYPE_NODE = 0x82,
   MH_TYPE_CELLS = 0x83,
+  MH_TYPE_FIELDS = 0x84,
 } mh_type;
 
 /* A float that cannot be inline. */
@@ -327,13 +332,67 @@ typedef struct mh_cells_block {
   uint64_t count;        /*  8 rows in use */
   uint64_t capacity;     /* 16 rows */
   uint64_t stride;       /* 24 bytes a row */
-  uint64_t schema;       /* 32 by type; of an array: zero */
+  uint64_t schema;       /* 32 of a record list: the number of its schema; of an array: zero */
   uint64_t unused[3];    /* 40 zero */
   uint8_t data[];        /* 64 */
 } mh_cells_block;
 
 #define MH_CELLS_ALIGNMENT 64u
 #define MH_ARRAY_DIMENSIONS 32u
+
+/* ---- schemas -----------------------------------------------------------------
+   What the fields of records are. superblock.registry is the offset of a list of tuples, one a
+   schema, whose place in the list is its number:
+
+     name of the class, then for each field, in the order of the class: its name, its type; all str
+
+   A type is the name of a class, or several with " | " between them. It says how the field is
+   stored, in a row of bytes:
+
+     "int"     8 bytes, two's complement
+     "float"   8 bytes, binary64
+     "bool"    1 byte, 0 or 1
+     other     8 bytes, a value
+
+   First stand all fields of 8 bytes, then all of 1, both in the order of the class, from the row's
+   start without gaps; then zeros to a multiple of 8. A schema never changes and is never removed.
+
+   Stores, in order; * publishes
+     add      the tuple, complete, then as a list's append; the first: an empty list, * registry */
+#define MH_SCHEMAS_MAX 65536u       /* in a heap */
+#define MH_SCHEMA_FIELDS_MAX 4096u  /* in a schema */
+
+/* ---- record ------------------------------------------------------------------
+   One block, at least as long as a container, so that it has room for what freeing needs:
+
+     birth                      the number, the fields follow in this block
+     MH_BIRTH_MOVED | offset    of a block MH_TYPE_FIELDS, which has the number and the fields, by
+                                another schema; what stands behind `birth` here means nothing
+     MH_BIRTH_DYING | offset    being freed: the next such record; the fields follow
+     0                          being freed: refers to nothing
+
+   Stores, in order; * publishes
+     a field    * the field, by one store of its size; then the old value's count goes down
+     migrate    a new fields block, into which the old values are moved without being counted;
+                * birth; then the counts of values that have no field any more go down, and a
+                fields block there was before is freed */
+typedef struct mh_record_block {
+  uint64_t head;  /*  0 length: number of the schema */
+  uint64_t birth; /*  8 as above; in a fields block always the number */
+  uint64_t row[]; /* 16 the fields; of a record that has moved and is being freed: scratch */
+} mh_record_block;
+
+#define MH_BIRTH_MOVED ((uint64_t)1 << 63)
+#define MH_BIRTH_DYING ((uint64_t)1 << 62)
+
+/* ---- record list -------------------------------------------------------------
+   Rows of one schema, one behind the other, in a part that begins at a multiple of 64.
+
+   Stores, in order; * publishes
+     append in room            the new rows, * count
+     remove at the end         * count, then the counts of the rows' values go down
+     a field                   as of a record
+     anything else             a new block, * container.part, then the old is freed */
 
 /* ---- hashing -----------------------------------------------------------------
    Equal keys have equal hashes: 1 == 1.0 == True, -0.0 == 0. With s0, s1 = identity.hash_seed,
@@ -416,6 +475,8 @@ static_assert(sizeof(mh_table_block) == 32, "mh_table_block");
 MH_FREEZE(mh_items_block, range, 8);
 MH_FREEZE(mh_items_block, words, 16);
 MH_FREEZE(mh_container, word, 24);
+MH_FREEZE(mh_record_block, birth, 8);
+MH_FREEZE(mh_record_block, row, 16);
 MH_FREEZE(mh_cells_block, count, 8);
 MH_FREEZE(mh_cells_block, capacity, 16);
 MH_FREEZE(mh_cells_block, stride, 24);

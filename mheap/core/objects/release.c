@@ -5,8 +5,8 @@
    stack nor memory. A container enters the list when its count goes from 1 to 0, which
    happens once; its part is walked only while it is a block in use, and freed then. So the
    work is bounded by the blocks there are, whatever the file says. Compounds have a list of their
-   own, through `kind`. A sorted dict's nodes are freed on the way back from their leaves: it has no more steps
-   than there are levels. */
+   own, through `kind`, and records have, through `birth` (layout.h, "record"). A sorted dict's nodes are freed on
+   the way back from their leaves: it has no more steps than there are levels. */
 #include "children.h"
 #include "collect.h"
 #include "node.h"
@@ -14,10 +14,17 @@
 typedef struct mh_dead {
   mh_space *space;
   uint64_t first;       /* offset of a container; 0: none */
+  uint64_t records;     /* offset of a record; 0: none */
   uint64_t compounds;   /* offset of a compound; 0: none */
   uint64_t first_birth; /* containers born from here on are left alone */
   bool leave_compounds; /* values that are compounds are left alone, too: each is discarded in its turn */
 } mh_dead;
+
+/* A record has no room of its own, unless its fields are elsewhere: then it is the first word of those that
+   were here. */
+static uint64_t *chain_of(mh_container *container) {
+  return container->birth & MH_BIRTH_MOVED ? &container->part : &container->birth;
+}
 
 static void drop_any(mh_dead *dead, uint64_t word, bool is_key);
 
@@ -32,7 +39,14 @@ static void drop_word(mh_dead *dead, mh_container *container, uint64_t instead) 
 
 static void bury(mh_dead *dead, uint64_t offset) {
   mh_container *container = mh_at(dead->space->region, offset);
-  mh_mark(container); /* what only a handle kept had its last reference counted down long ago */
+  mh_mark_range(container, sizeof *container); /* what only a handle kept was counted down long ago */
+  if (mh_head_type(container->head) == MH_TYPE_RECORD) {
+    if (container->birth == 0) return; /* it was emptied: a kill left it */
+    *chain_of(container) = dead->records;
+    if (!(container->birth & MH_BIRTH_MOVED)) container->birth |= MH_BIRTH_DYING;
+    dead->records = offset;
+    return;
+  }
   container->birth = 0;
   uint64_t next = dead->first;
   dead->first = offset;
@@ -43,7 +57,7 @@ static void drop_container(mh_dead *dead, uint64_t offset) {
   mh_space *space = dead->space;
   if (mh_block_usable(space, offset) < sizeof(mh_container)) return;
   mh_container *container = mh_at(space->region, offset);
-  if (container->birth >= dead->first_birth) return;
+  if (mh_birth_of(space, container) >= dead->first_birth) return;
   uint32_t count = mh_head_count(container->head);
   if (count == 0 || count == MH_COUNT_STICKY) return;
   mh_store(&container->head, container->head - 1);
@@ -84,13 +98,12 @@ static void drop_any(mh_dead *dead, uint64_t word, bool is_key) {
   else if (is_key || !dead->leave_compounds) drop_compound(dead, mh_word_offset(word), head);
 }
 
-/* Keys are the first words of elements of two. */
 static void drop_children(mh_dead *dead, const mh_children *children) {
+  bool have_keys = mh_children_have_keys(children);
   for (uint64_t i = children->first; i < children->end; i++) {
-    const uint64_t *element = children->words + i * children->stride;
-    if (mh_children_lack(children, i)) continue;
-    for (uint64_t k = 0; k < children->values; k++)
-      drop_any(dead, element[k], children->stride > 1 && k == 0);
+    if (!mh_children_have(children, i)) continue;
+    for (uint64_t k = 0; k < children->width; k++)
+      drop_any(dead, *mh_child(children, i, k), have_keys && k == 0);
   }
 }
 
@@ -146,6 +159,18 @@ static void free_container(mh_dead *dead, uint64_t offset) {
   drop_part(dead, type, part);
 }
 
+/* A record's fields may lie in its own block. */
+static void free_record(mh_dead *dead, uint64_t offset) {
+  mh_children children;
+  mh_space *space = dead->space;
+  if (mh_children_read(space, offset, &children)) return;
+  mh_children_forget(space, offset);
+  if (children.part != 0 && mh_block_usable(space, children.part) < children.part_bytes) children.end = 0;
+  drop_children(dead, &children);
+  if (children.part != 0 && children.end != 0) mh_block_free(space, children.part);
+  mh_block_free(space, offset);
+}
+
 static void free_compound(mh_dead *dead, uint64_t offset) {
   mh_children children;
   if (mh_children_read(dead->space, offset, &children)) return;
@@ -154,9 +179,20 @@ static void free_compound(mh_dead *dead, uint64_t offset) {
   mh_block_free(dead->space, offset);
 }
 
+static void bury_next_record(mh_dead *dead) {
+  uint64_t offset = dead->records;
+  uint64_t *chain = chain_of(mh_at(dead->space->region, offset));
+  dead->records = *chain & ~MH_BIRTH_DYING;
+  free_record(dead, offset);
+}
+
 static void bury_all(mh_dead *dead) {
-  while (dead->first != 0 || dead->compounds != 0) {
+  while (dead->first != 0 || dead->compounds != 0 || dead->records != 0) {
     uint64_t offset = dead->first;
+    if (dead->records != 0) {
+      bury_next_record(dead);
+      continue;
+    }
     if (offset != 0) {
       dead->first = ((mh_container *)mh_at(dead->space->region, offset))->reserved;
       free_container(dead, offset);
@@ -199,7 +235,8 @@ void mh_discard(mh_space *space, const uint64_t *words, uint64_t count, uint64_t
   mh_dead dead = {.space = space, .first_birth = first_birth};
   for (uint64_t i = 0; i < count; i++) {
     dead.leave_compounds = true;
-    if (mh_is_container(space, words[i])) discard_container(&dead, mh_word_offset(words[i]));
+    if (mh_word_tag(words[i]) == MH_TAG_RECORD_REF) free_record(&dead, mh_word_offset(words[i]));
+    else if (mh_is_container(space, words[i])) discard_container(&dead, mh_word_offset(words[i]));
     else free_compound(&dead, mh_word_offset(words[i]));
     dead.leave_compounds = false;
     bury_all(&dead);

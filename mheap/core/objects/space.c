@@ -97,6 +97,14 @@ uint64_t mh_take_birth(mh_space *space) {
   return birth;
 }
 
+uint64_t mh_moved_birth(const mh_space *space, uint64_t stored) {
+  uint64_t offset = stored & ~MH_BIRTH_MOVED;
+  if (offset % 16 != 0 || !mh_in_region(space->region, offset, sizeof(mh_record_block))) return 0;
+  const mh_record_block *fields = mh_at(space->region, offset);
+  uint64_t birth = mh_read(&fields->birth);
+  return mh_head_type(mh_read(&fields->head)) == MH_TYPE_FIELDS && birth < MH_BIRTH_DYING ? birth : 0;
+}
+
 /* As mh_store, in a block that was marked when it was made. */
 static void put(uint64_t *word, uint64_t value) {
   atomic_store_explicit((_Atomic uint64_t *)word, value, memory_order_release);
@@ -129,7 +137,7 @@ mheap_err mh_container_at(mh_space *space, uint64_t offset, mh_type type, uint64
   if (!inside)
     return mh_corrupt(space, offset, "a container beyond the region", mh_region_size(space->region), offset);
   mh_container *container = mh_at(space->region, offset);
-  if (birth != 0 && (container->birth != birth || mh_head_type(container->head) != type))
+  if (birth != 0 && (mh_birth_of(space, container) != birth || mh_head_type(container->head) != type))
     return is_stale(space, offset);
   if (mh_head_type(container->head) != type)
     return mh_corrupt(space, offset, "the type of a container", type, mh_head_type(container->head));

@@ -88,13 +88,21 @@ static inline bool mh_is_container(const mh_space *space, uint64_t word) {
   if (mh_word_tag(word) < MH_TAG_DICT_REF) return false;
   return mh_type_is_container(mh_head_type(mh_read(mh_at(space->region, mh_word_offset(word)))));
 }
+/* The next number, for one container; spent before that exists. */
+uint64_t mh_take_birth(mh_space *space);
+uint64_t mh_moved_birth(const mh_space *space, uint64_t stored);
+/* The birth number of a container; that of a record may stand elsewhere. 0: it has none. */
+static inline uint64_t mh_birth_of(const mh_space *space, const mh_container *container) {
+  uint64_t birth = mh_read(&container->birth);
+  return birth & MH_BIRTH_MOVED ? mh_moved_birth(space, birth) : birth;
+}
 /* A new empty container with one reference. */
 mheap_err mh_container_new(mh_space *space, mh_type type, uint64_t *offset);
 /* The container born as `birth` is still at `offset`. */
 static inline bool mh_container_is(const mh_space *space, uint64_t offset, mh_type type, uint64_t birth) {
   if (!mh_in_region(space->region, offset, sizeof(mh_container))) return false;
   const mh_container *container = mh_at(space->region, offset);
-  return container->birth == birth && mh_head_type(container->head) == type;
+  return mh_birth_of(space, container) == birth && mh_head_type(container->head) == type;
 }
 /* The container at `offset`; with `birth` not 0, only that one: MHEAP_ERR_STALE if it is gone. */
 mheap_err mh_container_at(mh_space *space, uint64_t offset, mh_type type, uint64_t birth,

@@ -330,16 +330,17 @@ static void look_into(mh_walk *walk, uint64_t word) {
   if (!mh_is_container(&walk->space, word)) return;
   if (mh_blocks_usable(&walk->blocks, offset) < sizeof(mh_container)) return;
   const mh_container *container = mh_at(walk->space.region, offset);
-  if (container->birth == 0 || container->birth >= next)
+  uint64_t birth = mh_birth_of(&walk->space, container);
+  if (birth == 0 || birth >= next)
     mh_walk_found(walk, 1, offset + offsetof(mh_container, birth),
                   "the birth number of a container: expected 1 to %" PRIu64 ", found %" PRIu64, next - 1,
-                  container->birth);
-  uint64_t part = mh_read(&container->part);
+                  birth);
   mh_type type = mh_head_type(mh_read(&container->head));
-  if (type == MH_TYPE_ARRAY) {
-    mh_walk_array(walk, offset);
+  if (type == MH_TYPE_ARRAY || type == MH_TYPE_RECORD) {
+    (type == MH_TYPE_ARRAY ? mh_walk_array : mh_walk_record)(walk, offset);
     return;
   }
+  uint64_t part = mh_read(&container->part);
   uint64_t limit = limit_of(walk, type, container);
   if (type == MH_TYPE_SORTED) {
     mh_walk_sorted(walk, container, part);
@@ -347,6 +348,7 @@ static void look_into(mh_walk *walk, uint64_t word) {
   }
   if (part == 0) return;
   if (mh_type_has_table(type)) check_table(walk, type, part);
+  else if (type == MH_TYPE_RECORDS) mh_walk_rows(walk, part);
   else check_items(walk, part, limit);
 }
 
@@ -369,21 +371,24 @@ static void compare_counts(mh_walk *walk) {
   }
 }
 
-static void walk_from(mh_walk *walk, const uint64_t *field) {
+static void walk_from(mh_walk *walk, const uint64_t *field, mh_tag tag) {
   uint64_t offset = mh_read(field), place = mh_offset(walk->space.region, field);
   if (offset == 0) return;
   if (offset % 16 != 0) {
     mh_walk_found(walk, 1, place, "the offset of a root: expected a multiple of 16, found %" PRIu64, offset);
     return;
   }
-  mh_walk_visit(walk, mh_word_ref(MH_TAG_DICT_REF, offset), place);
+  mh_walk_visit(walk, mh_word_ref(tag, offset), place);
 }
 
 static void walk_from_roots(mh_walk *walk) {
   const mheap *heap = walk->space.heap;
-  walk_from(walk, mh_root_field(heap));
+  const mh_superblock *super = walk->space.region->super;
+  walk_from(walk, mh_root_field(heap), MH_TAG_DICT_REF);
   if (heap->row == 0) {
-    walk_from(walk, &walk->space.region->super->names);
+    walk_from(walk, &super->names, MH_TAG_DICT_REF);
+    walk_from(walk, &super->registry, MH_TAG_LIST_REF);
+    mh_walk_schemas(walk);
     return;
   }
   const uint64_t *name = &mh_heap_row_of(heap)->name;

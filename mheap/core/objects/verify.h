@@ -40,4 +40,11 @@ void mh_walk_sorted(mh_walk *walk, const mh_container *container, uint64_t part)
 /* verify_array.c: an array's description and cells. */
 void mh_walk_array(mh_walk *walk, uint64_t offset);
 
+/* ---- verify_records.c ---- */
+
+void mh_walk_record(mh_walk *walk, uint64_t offset);
+void mh_walk_rows(mh_walk *walk, uint64_t part);
+/* All schemas, also of records there are none of. */
+void mh_walk_schemas(mh_walk *walk);
+
 #endif

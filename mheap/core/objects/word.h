@@ -46,7 +46,7 @@ static inline uint64_t mh_head(uint32_t count, mh_type type, uint64_t length) {
 }
 
 static inline bool mh_type_is_container(mh_type type) {
-  return (type >= MH_TYPE_DICT && type <= MH_TYPE_SORTED) || type == MH_TYPE_ARRAY;
+  return type >= MH_TYPE_DICT && type <= MH_TYPE_RECORDS;
 }
 /* Has such a container a value beside its part, in container.word? */
 static inline bool mh_type_has_word(mh_type type) { return type == MH_TYPE_ARRAY; }
@@ -60,6 +60,7 @@ static inline uint64_t mh_container_ref(mh_type type, uint64_t offset) {
     case MH_TYPE_DICT: return offset | MH_TAG_DICT_REF;
     case MH_TYPE_LIST: return offset | MH_TAG_LIST_REF;
     case MH_TYPE_SET: return offset | MH_TAG_SET_REF;
+    case MH_TYPE_RECORD: return offset | MH_TAG_RECORD_REF;
     default: return offset | MH_TAG_OTHER_REF;
   }
 }
@@ -75,10 +76,11 @@ static inline bool mh_tag_holds(mh_tag tag, mh_type type) {
     case MH_TAG_LIST_REF: return type == MH_TYPE_LIST;
     case MH_TAG_TUPLE_REF: return type == MH_TYPE_TUPLE;
     case MH_TAG_SET_REF: return type == MH_TYPE_SET;
+    case MH_TAG_RECORD_REF: return type == MH_TYPE_RECORD;
     case MH_TAG_OTHER_REF:
       return type == MH_TYPE_BYTEARRAY || type == MH_TYPE_COMPLEX || type == MH_TYPE_FROZENSET ||
              type == MH_TYPE_EXTENDED || type == MH_TYPE_DEQUE || type == MH_TYPE_COUNTER ||
-             type == MH_TYPE_SORTED || type == MH_TYPE_ARRAY;
+             type == MH_TYPE_SORTED || type == MH_TYPE_ARRAY || type == MH_TYPE_RECORDS;
     default: return false;
   }
 }

@@ -1,0 +1,329 @@
+/* objects_map.c: see objects_records.h. Owns the maps of a space: made when a record of a schema, or a class
+   that is stored, is met first; thrown away by a rollback, which may take schemas back. */
+#include "objects_records.h"
+
+#include "objects/compound.h"
+
+/* ---- the maps of a space ---- */
+
+static void free_map(mhx_map *map) {
+  Py_DECREF(map->shape);
+  PyMem_Free(map);
+}
+
+/* Freeing a class runs Python code, which may make new ones. */
+void mhx_maps_forget(mhx_space *space) {
+  mhx_map **maps = space->maps;
+  size_t room = space->map_room;
+  space->maps = NULL;
+  space->map_room = 0;
+  for (size_t i = 0; i < room; i++)
+    for (mhx_map *map; (map = maps[i]) != NULL;) {
+      maps[i] = map->next;
+      free_map(map);
+    }
+  PyMem_Free(maps);
+}
+
+static int reserve(mhx_space *space, uint32_t number) {
+  if (number < space->map_room) return 0;
+  size_t room = 2 * (size_t)number + 16;
+  mhx_map **larger = PyMem_Realloc(space->maps, room * sizeof *larger);
+  if (larger == NULL) return PyErr_NoMemory(), -1;
+  memset(larger + space->map_room, 0, (room - space->map_room) * sizeof *larger);
+  space->maps = larger;
+  space->map_room = room;
+  return 0;
+}
+
+/* ---- what a schema says ---- */
+
+static PyObject *schema_words(mhx_space *space, uint32_t number, const mh_schema **schema) {
+  mh_compound tuple;
+  if (mh_schema_at(&space->core, number, schema)) return mhx_failed(space), NULL;
+  if (mh_compound_read(&space->core, (*schema)->word, &tuple)) return mhx_failed(space), NULL;
+  if (tuple.count != 2 * (uint64_t)(*schema)->field_count + 1) {
+    uint64_t wanted = 2 * (uint64_t)(*schema)->field_count + 1;
+    mh_corrupt(&space->core, tuple.offset, "the words of a schema", wanted, tuple.count);
+    return mhx_failed(space), NULL;
+  }
+  PyObject *words = PyTuple_New((Py_ssize_t)tuple.count);
+  for (uint64_t i = 0; words != NULL && i < tuple.count; i++) {
+    PyObject *text = mhx_from_word(space, mh_read(&tuple.words[i]));
+    if (text != NULL && !PyUnicode_CheckExact(text)) Py_CLEAR(text);
+    if (text != NULL) PyTuple_SET_ITEM(words, (Py_ssize_t)i, text);
+    else Py_CLEAR(words);
+  }
+  if (words == NULL && !PyErr_Occurred()) PyErr_SetString(PyExc_SystemError, "a schema of no str");
+  return words;
+}
+
+/* plan(words, shape or None, path) -> (shape, numbers of stored fields, -1: not stored) */
+static PyObject *ask_for_plan(mhx_space *space, PyObject *words, mhx_shape *shape) {
+  mhx_state *state = mhx_state_of_heap(space->heap_obj);
+  if (state->object_types[MHX_PLAN] == NULL) {
+    PyObject *module = PyImport_ImportModule("mheap.records");
+    PyObject *plan = module == NULL ? NULL : PyObject_GetAttrString(module, "_plan");
+    Py_XDECREF(module);
+    if (plan == NULL) return NULL;
+    Py_XSETREF(state->object_types[MHX_PLAN], plan);
+  }
+  PyObject *path = ((mhx_handle *)space->heap_obj)->path;
+  return PyObject_CallFunctionObjArgs(state->object_types[MHX_PLAN], words,
+                                      shape != NULL ? (PyObject *)shape : Py_None,
+                                      path != NULL ? path : Py_None, NULL);
+}
+
+/* ---- making one ---- */
+
+static int place_of(const mh_schema *schema, mh_field_kind wanted, Py_ssize_t source, mhx_place *place) {
+  if (source < 0) return *place = (mhx_place){.how = MHX_AS_DEFAULT}, 0;
+  if ((size_t)source >= schema->field_count) return PyErr_SetString(PyExc_SystemError, "a plan"), -1;
+  const mh_field *field = &schema->fields[source];
+  *place = (mhx_place){.offset = field->offset, .how = (mhx_how)field->kind};
+  if (wanted == MH_FIELD_FLOAT && field->kind == MH_FIELD_INT) place->how = MHX_INT_AS_FLOAT;
+  else if (wanted != MH_FIELD_WORD && wanted != field->kind)
+    return PyErr_SetString(PyExc_SystemError, "a plan"), -1;
+  return 0;
+}
+
+static bool is_kept(const mhx_map *map, uint32_t offset) {
+  for (Py_ssize_t i = 0; i < map->shape->count; i++)
+    if (map->places[i].how == MHX_AS_WORD && map->places[i].offset == offset) return true;
+  return false;
+}
+
+static bool is_own(const mhx_map *map, PyObject *words) {
+  const mhx_shape *shape = map->shape;
+  if (map->schema->field_count != (size_t)shape->count) return false;
+  if (PyUnicode_Compare(PyTuple_GET_ITEM(words, 0), shape->name) != 0) return false;
+  for (Py_ssize_t i = 0; i < shape->count; i++) {
+    if (PyUnicode_Compare(PyTuple_GET_ITEM(words, 2 * i + 1), shape->fields[i].name) != 0) return false;
+    if (PyUnicode_Compare(PyTuple_GET_ITEM(words, 2 * i + 2), shape->fields[i].type) != 0) return false;
+  }
+  return true;
+}
+
+static mhx_map *make_map(const mh_schema *schema, PyObject *words, PyObject *plan) {
+  PyObject *shape_obj, *sources;
+  if (!PyArg_ParseTuple(plan, "OO!", &shape_obj, &PyTuple_Type, &sources)) return NULL;
+  mhx_shape *shape = (mhx_shape *)shape_obj;
+  size_t places = (size_t)shape->count * sizeof(mhx_place);
+  mhx_map *map = PyMem_Calloc(1, sizeof *map + places + schema->place_count * sizeof(uint32_t));
+  if (map == NULL) return PyErr_NoMemory(), NULL;
+  map->shape = (mhx_shape *)Py_NewRef(shape_obj);
+  map->schema = schema;
+  map->lost = (uint32_t *)((char *)map->places + places);
+  int failed = PyTuple_GET_SIZE(sources) == shape->count ? 0 : -1;
+  for (Py_ssize_t i = 0; failed == 0 && i < shape->count; i++) {
+    Py_ssize_t source = PyLong_AsSsize_t(PyTuple_GET_ITEM(sources, i));
+    failed = place_of(schema, shape->fields[i].kind, source, &map->places[i]);
+  }
+  if (failed < 0) return free_map(map), NULL;
+  map->is_own = is_own(map, words);
+  for (uint32_t i = 0; i < schema->place_count; i++)
+    if (!is_kept(map, 8 * schema->places[i])) map->lost[map->lost_count++] = 8 * schema->places[i];
+  return map;
+}
+
+/* How many classes of records there were: one that comes may be what a schema was waiting for. */
+static uint64_t classes_of(mhx_space *space) { return mhx_state_of_heap(space->heap_obj)->shapes; }
+
+static const mhx_map *find_map(mhx_space *space, uint32_t number, const mhx_shape *shape) {
+  for (mhx_map *map = number < space->map_room ? space->maps[number] : NULL; map != NULL; map = map->next)
+    if (shape == NULL ? map->classes == classes_of(space) : map->shape == shape) return map;
+  return NULL;
+}
+
+/* A rollback may take the schema away meanwhile, and closing the heap all of it. */
+static mhx_map *new_map(mhx_space *space, uint32_t number, mhx_shape *shape) {
+  const mh_schema *schema;
+  PyObject *heap_obj = Py_NewRef(space->heap_obj), *words = schema_words(space, number, &schema);
+  uint64_t undone = space->undone;
+  PyObject *plan = words == NULL ? NULL : ask_for_plan(space, words, shape);
+  mhx_map *map = NULL;
+  if (plan != NULL && *mhx_objects_slot(heap_obj) != space) mhx_raise_closed((mhx_handle *)heap_obj);
+  else if (plan != NULL && space->undone != undone)
+    mhx_refuse(MHEAP_ERR_STALE, "the heap was rolled back while a record was read");
+  else if (plan != NULL) map = make_map(schema, words, plan);
+  Py_XDECREF(words);
+  Py_XDECREF(plan);
+  if (map != NULL && *mhx_objects_slot(heap_obj) != space) {
+    mhx_raise_closed((mhx_handle *)heap_obj);
+    free_map(map);
+    map = NULL;
+  }
+  Py_DECREF(heap_obj);
+  return map;
+}
+
+const mhx_map *mhx_map_for(mhx_space *space, uint32_t number, mhx_shape *shape) {
+  const mhx_map *found = find_map(space, number, shape);
+  if (found != NULL) return found;
+  mhx_map *made = new_map(space, number, shape);
+  if (made == NULL) return NULL;
+  mhx_map *known = (mhx_map *)find_map(space, number, made->shape);
+  if (known != NULL) free_map(made); /* freeing it frees no class: the other has it, too */
+  else if (reserve(space, number) < 0) return free_map(made), NULL;
+  else {
+    made->next = space->maps[number];
+    space->maps[number] = known = made;
+  }
+  if (shape == NULL) {
+    for (mhx_map *map = space->maps[number]; map != NULL; map = map->next) map->classes = 0;
+    known->classes = classes_of(space);
+  }
+  return known;
+}
+
+/* ---- storing a class ---- */
+
+static int describe(mhx_space *space, const mhx_shape *shape, uint64_t *word) {
+  mh_space *core = &space->core;
+  if (mh_compound_new(core, MH_TYPE_TUPLE, 0, 2 * (uint64_t)shape->count + 1, word)) return mhx_failed(space);
+  for (Py_ssize_t i = 0; i <= 2 * shape->count; i++) {
+    const mhx_field *field = i == 0 ? NULL : &shape->fields[(i - 1) / 2];
+    PyObject *text = i == 0 ? shape->name : i % 2 == 1 ? field->name : field->type;
+    uint64_t item;
+    if (mhx_scalar(space, text, &item) <= 0) return mh_release(core, *word), -1;
+    mh_compound_set(core, *word, (uint64_t)i, item);
+  }
+  return 0;
+}
+
+const mh_schema *mhx_schema_for(mhx_space *space, mhx_shape *shape) {
+  uint64_t word;
+  uint32_t number;
+  if (shape->space == space->number && shape->undone == space->undone) return shape->schema;
+  if (shape->count > MH_SCHEMA_FIELDS_MAX)
+    return PyErr_Format(PyExc_TypeError, "a record has at most %u fields", MH_SCHEMA_FIELDS_MAX), NULL;
+  if (mhx_shape_finish(shape) < 0 || describe(space, shape, &word) < 0) return NULL;
+  mheap_err failed = mh_schema_add(&space->core, word, &number);
+  if (failed) {
+    mhx_failed(space);
+    mh_release(&space->core, word);
+    return NULL;
+  }
+  if (mh_schema_at(&space->core, number, &shape->schema)) return mhx_failed(space), NULL;
+  shape->space = space->number;
+  shape->undone = space->undone;
+  return shape->schema;
+}
+
+/* ---- migrating ---- */
+
+/* A field of the new row. *made: its value has a reference that is not in the old one. */
+static int move_field(mhx_space *space, const mhx_place *from, mh_field_kind kind, const char *old, char *to,
+                      bool *made) {
+  uint64_t bits = 0;
+  *made = false;
+  if (from->how == MHX_AS_BOOL) bits = *(const uint8_t *)(old + from->offset) != 0;
+  else memcpy(&bits, old + from->offset, 8);
+  if (kind == MH_FIELD_BOOL) return *to = (char)bits, 0;
+  mheap_err failed = MHEAP_OK;
+  if (from->how == MHX_INT_AS_FLOAT) bits = mh_float_bits((double)(int64_t)bits);
+  if (kind == MH_FIELD_WORD && from->how == MHX_AS_BOOL) bits = bits ? MH_CONST_TRUE : MH_CONST_FALSE;
+  if (kind == MH_FIELD_WORD && from->how == MHX_AS_INT)
+    failed = mh_int_new(&space->core, (int64_t)bits, &bits);
+  if (kind == MH_FIELD_WORD && from->how == MHX_AS_FLOAT) failed = mh_float_new(&space->core, bits, &bits);
+  *made = kind == MH_FIELD_WORD && from->how != MHX_AS_WORD;
+  if (failed) return mhx_failed(space);
+  memcpy(to, &bits, 8);
+  return 0;
+}
+
+static void release_made(mhx_space *space, const mh_schema *schema, const char *row, const bool *made) {
+  for (uint32_t i = 0; i < schema->field_count; i++) {
+    uint64_t word;
+    if (!made[i]) continue;
+    memcpy(&word, row + schema->fields[i].offset, 8);
+    mh_release(&space->core, word);
+  }
+}
+
+/* `defaults`: of the fields that are not stored, words or bits, with a reference each. */
+static int move_all(mhx_space *space, mhx_twin *twin, const mh_schema *schema, const uint64_t *defaults) {
+  const mhx_map *map = twin->of.record.map;
+  mh_fields *fields = &twin->of.record.fields;
+  char *row = PyMem_Calloc(1, schema->bytes + schema->field_count + 1);
+  if (row == NULL) return PyErr_NoMemory(), -1;
+  bool *made = (bool *)(row + schema->bytes);
+  int failed = 0;
+  for (uint32_t i = 0; failed == 0 && i < schema->field_count; i++) {
+    const mh_field *field = &schema->fields[i];
+    char *to = row + field->offset;
+    if (map->places[i].how != MHX_AS_DEFAULT)
+      failed = move_field(space, &map->places[i], field->kind, mh_fields_field(fields, 0), to, &made[i]);
+    else if (field->kind == MH_FIELD_BOOL) *to = (char)defaults[i];
+    else memcpy(to, &defaults[i], 8);
+  }
+  if (failed == 0 && mh_fields_migrate(fields, schema, row, map->lost, map->lost_count))
+    failed = mhx_failed(space);
+  if (failed == 0) twin->of.record.map = NULL;
+  else release_made(space, schema, row, made);
+  PyMem_Free(row);
+  return failed;
+}
+
+/* What stands for each field: for one that is not stored its default; others need nothing. */
+static PyObject *list_defaults(const mhx_map *map, mhx_shape *shape) {
+  PyObject *list = PyList_New(shape->count);
+  if (list == NULL) return NULL;
+  for (Py_ssize_t i = 0; i < shape->count; i++)
+    PyList_SET_ITEM(list, i, Py_NewRef(map->places[i].how == MHX_AS_DEFAULT ? Py_Ellipsis : Py_None));
+  for (Py_ssize_t i = 0; i < shape->count; i++) { /* runs Python code: the map may go */
+    if (PyList_GET_ITEM(list, i) != Py_Ellipsis) continue;
+    PyObject *made = mhx_field_default(shape, i);
+    if (made == NULL || PyList_SetItem(list, i, made) < 0) return Py_DECREF(list), NULL;
+  }
+  return list;
+}
+
+static int store_defaults(mhx_space *space, const mhx_map *map, mhx_words *words) {
+  PyObject *list = list_defaults(map, map->shape);
+  int failed = list == NULL ? -1 : mhx_values(space, list, words);
+  Py_XDECREF(list);
+  return failed;
+}
+
+/* Values that are bits in the row were made as values, too: small ones mostly. */
+static int defaults_to_bits(mhx_space *space, mhx_shape *shape, const mhx_words *words, uint64_t *bits) {
+  for (Py_ssize_t i = 0; i < shape->count; i++) {
+    bits[i] = words->words[i];
+    if (shape->fields[i].kind == MH_FIELD_WORD || bits[i] == MH_CONST_NONE) continue;
+    PyObject *value = mhx_from_word(space, bits[i]);
+    if (value == NULL) return -1;
+    bits[i] = mhx_field_bits(shape->fields[i].kind, value);
+    Py_DECREF(value);
+  }
+  return 0;
+}
+
+static void release_bits(mhx_space *space, const mhx_shape *shape, const mhx_words *words) {
+  for (Py_ssize_t i = 0; i < shape->count; i++)
+    if (shape->fields[i].kind != MH_FIELD_WORD) mh_release(&space->core, words->words[i]);
+}
+
+int mhx_record_migrate(mhx_space *space, mhx_twin *twin) {
+  mhx_words words;
+  const mhx_map *map = twin->of.record.map;
+  mhx_shape *shape = (mhx_shape *)Py_NewRef((PyObject *)map->shape);
+  const mh_schema *schema = mhx_schema_for(space, shape);
+  int failed = schema == NULL || store_defaults(space, map, &words) < 0 ? -1 : 0;
+  if (failed == 0) {
+    uint64_t *bits = PyMem_Malloc(8 * (size_t)shape->count + 8);
+    if (bits == NULL) failed = (PyErr_NoMemory(), -1);
+    if (failed == 0) failed = mhx_record_open(space, twin); /* making defaults may have run Python code */
+    if (failed == 0 && twin->of.record.map->is_own) failed = 1;
+    if (failed == 0) failed = defaults_to_bits(space, shape, &words, bits);
+    if (failed == 0) failed = move_all(space, twin, schema, bits);
+    PyMem_Free(bits);
+    if (failed != 0) mhx_words_refused(space, &words);
+    else {
+      release_bits(space, shape, &words);
+      mhx_words_taken(&words);
+    }
+  }
+  Py_DECREF(shape);
+  return failed < 0 ? -1 : 0;
+}
