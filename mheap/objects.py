@@ -822,7 +822,7 @@ def _repr(value: Any) -> str:
             continue
         if out[-1] != opening:
             out.append(", ")
-        if isinstance(twin, _DICTS) or isinstance(twin, RecordTwin):
+        if isinstance(twin, (*_DICTS, RecordTwin)):
             key, item = item
             out.append(f"{key}=" if isinstance(twin, RecordTwin) else f"{key!r}: ")
             length += len(out[-1])

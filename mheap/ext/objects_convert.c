@@ -111,8 +111,12 @@ static PyObject *other_of(mhx_space *space, uint64_t word) {
     case MH_TYPE_COUNTER:
     case MH_TYPE_SORTED:
     case MH_TYPE_ARRAY: return late_twin(space, word, mh_head_type(*head));
-    default: return mhx_compound_of(space, word);
+    case MH_TYPE_FROZENSET:
+    case MH_TYPE_EXTENDED: return mhx_compound_of(space, word);
+    default: break;
   }
+  mh_corrupt(&space->core, mh_word_offset(word), "the type of an object", MH_TYPE_EXTENDED, mh_head_type(*head));
+  return mhx_failed(space), NULL;
 }
 
 PyObject *mhx_from_word(mhx_space *space, uint64_t word) {
