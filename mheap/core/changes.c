@@ -74,11 +74,18 @@ static uint32_t stretch_end(const uint64_t *now, const uint64_t *before, uint32_
   return end;
 }
 
+#define LINE 8 /* words that are compared at once where nothing changed, as nearly all of a page mostly is */
+
+/* The first changed word from `i` on, or `last`. */
+static uint32_t next_changed(const uint64_t *now, const uint64_t *before, uint32_t i, uint32_t last) {
+  while (i + LINE <= last && memcmp(&now[i], &before[i], LINE * sizeof *now) == 0) i += LINE;
+  while (i < last && now[i] == before[i]) i++;
+  return i;
+}
+
 static mheap_err visit_stretches(const search *s, uint64_t offset, words in, const uint64_t *now,
                                  const uint64_t *before, mheap_error *error) {
-  for (uint32_t i = in.from, end; i < in.end; i = end) {
-    end = i + 1;
-    if (now[i] == before[i]) continue;
+  for (uint32_t i = in.from, end; (i = next_changed(now, before, i, in.end)) < in.end; i = end) {
     end = stretch_end(now, before, i, in.end);
     mheap_err code = s->visitor->visit(s->visitor->arg, offset + 8 * i, &now[i], 8 * (end - i), error);
     if (code) return code;

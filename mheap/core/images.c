@@ -129,19 +129,37 @@ static int open_group(mh_images *images, const mh_images_group *group) {
   return failed ? failed : mh_os_commit(images->shadow + start, GROUP_BYTES);
 }
 
-mheap_err mh_images_of(mh_images *images, uint64_t offset, char **page, mheap_error *error) {
-  mh_images_group *group = group_of(images, offset);
-  *page = images->shadow + offset;
-  if (is_known(images, offset)) return MHEAP_OK;
+/* Pages of one group, none of them known, are known from now on. */
+static mheap_err learn(mh_images *images, uint64_t from, uint64_t to, mheap_error *error) {
+  mh_images_group *group = group_of(images, from);
   int failed = open_group(images, group);
   if (failed) return mh_fail_system(error, failed, images->path, "making room for pages of the last commit");
-  failed = read_pages(images, offset, offset + MH_PAGE, *page);
+  failed = read_pages(images, from, to, images->shadow + from);
   if (failed) return cannot_read(images, failed, error);
-  set(group->known, page_in(offset));
-  unset(group->placed, page_in(offset));
-  images->known++;
-  reach(images, offset + MH_PAGE);
+  for (uint64_t at = from; at < to; at += MH_PAGE) {
+    set(group->known, page_in(at));
+    unset(group->placed, page_in(at));
+  }
+  images->known += (to - from) / MH_PAGE;
+  reach(images, to);
   return MHEAP_OK;
+}
+
+mheap_err mh_images_of(mh_images *images, uint64_t offset, char **page, mheap_error *error) {
+  *page = images->shadow + offset;
+  return is_known(images, offset) ? MHEAP_OK : learn(images, offset, offset + MH_PAGE, error);
+}
+
+/* Neighbours are read at once. */
+static mheap_err learn_all(mh_images *images, uint64_t from, uint64_t to, mheap_error *error) {
+  mheap_err code = MHEAP_OK;
+  for (uint64_t end; from < to && !code; from = end) {
+    uint64_t last = min64(to, (from / GROUP_BYTES + 1) * GROUP_BYTES);
+    for (end = from; end < last && !is_known(images, end);) end += MH_PAGE;
+    if (end > from) code = learn(images, from, end, error);
+    else end += MH_PAGE;
+  }
+  return code;
 }
 
 #define MANY (16 * (uint64_t)MH_PAGE)
@@ -158,17 +176,14 @@ static bool has_buffer(mh_images *images) {
 
 mheap_err mh_images_look(mh_images *images, uint64_t from, uint64_t to, const char **pages, uint64_t *end,
                          mheap_error *error) {
-  char *page;
   *end = to = min64(to, from + AT_ONCE);
   if (to - from >= MANY && none_is_known(images, from, to) && has_buffer(images)) {
     *pages = images->buffer;
     int failed = read_pages(images, from, to, images->buffer);
     return failed ? cannot_read(images, failed, error) : MHEAP_OK;
   }
-  mheap_err code = MHEAP_OK;
   *pages = images->shadow + from;
-  for (; from < to && !code; from += MH_PAGE) code = mh_images_of(images, from, &page, error);
-  return code;
+  return learn_all(images, from, to, error);
 }
 
 void mh_images_note(mh_images *images, uint64_t offset) {

@@ -235,7 +235,11 @@ int mhx_dict_remove(mhx_twin *twin, PyObject *key);
 /* ---- converting ---- */
 
 /* What a value is in Python. New reference. */
-PyObject *mhx_from_word(mhx_space *space, uint64_t word);
+PyObject *mhx_from_any_word(mhx_space *space, uint64_t word);
+static inline PyObject *mhx_from_word(mhx_space *space, uint64_t word) {
+  if (mh_word_tag(word) == MH_TAG_INT) return PyLong_FromLongLong(mh_word_to_int(word));
+  return mhx_from_any_word(space, word);
+}
 
 PyObject *mhx_checked_key(mhx_space *space, uint64_t word);
 /* The same of a stored key: what can be no key is CorruptHeap here, and no TypeError of whoever hashes it. */
