@@ -89,3 +89,9 @@ OBJECTS: dict[tuple[str, str, str], dict[str, Limit]] = {
 }
 OBJECTS_OPEN_MS = {"mheap": Limit(0.3, " ms"), "mheap, restore": Limit(1.0, " ms")}
 OBJECTS_TENTH_MIB = Limit(3.0, " MiB")
+
+# MB of the heap file a second of the processor.
+COMPACT: dict[str, Limit] = {
+    "check": Limit(1000, " MB/s of the processor", at_least=True),
+    "compact": Limit(200, " MB/s of the processor", at_least=True),
+}
