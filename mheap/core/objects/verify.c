@@ -1,4 +1,5 @@
-/* verify.c: mh_objects_check. Calls set.h, deque.h, os.h for its own tables. Takes no lock.
+/* verify.c: mh_objects_check. Calls set.h, deque.h, ../block.h, os.h for its own
+   tables. Takes no lock.
 
    Owns, for the time of one walk: a counter for every 16 bytes of the region (pages that no
    object lies in are never touched), and the list of objects that hold others, which is the queue
@@ -15,6 +16,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "../block.h"
 #include "../os.h"
 #include "children.h"
 #include "code.h"
@@ -130,6 +132,29 @@ static bool is_plainly_whole(uint64_t head, uint64_t usable) {
 }
 
 /* The block it lies in, and what only its own bytes can tell. */
+/* Is there a block of another heap? */
+static bool is_of_another(mh_walk *walk, uint64_t offset, uint32_t *row) {
+  mheap *own = walk->space.heap->own;
+  mh_block block;
+  mheap_error ignored;
+  if (own == NULL || mh_heap_may_look(own) ||
+      mh_block_find(own, mh_at(walk->space.region, offset), &block, &ignored))
+    return false;
+  *row = block.heap;
+  return block.in_use && block.heap != own->row;
+}
+
+static void no_block(mh_walk *walk, uint64_t offset, uint64_t size, uint64_t usable) {
+  uint32_t row;
+  if (is_of_another(walk, offset, &row))
+    mh_walk_found(walk, 1, offset,
+                  "an object that heap %u refers to: expected one of its own, found heap %u's",
+                  walk->space.heap->row, row);
+  else
+    mh_walk_found(walk, 1, offset, "an object of %" PRIu64 " bytes: expected a block in use, found %" PRIu64,
+                  size, usable);
+}
+
 static void check_object(mh_walk *walk, uint64_t word) {
   uint64_t offset = mh_word_offset(word), size = sizeof(mh_container);
   uint64_t usable = mh_blocks_usable(&walk->blocks, offset);
@@ -139,9 +164,7 @@ static void check_object(mh_walk *walk, uint64_t word) {
     return;
   }
   mh_tag tag = mh_word_tag(word);
-  if (usable < size)
-    mh_walk_found(walk, 1, offset, "an object of %" PRIu64 " bytes: expected a block in use, found %" PRIu64,
-                  size, usable);
+  if (usable < size) no_block(walk, offset, size, usable);
   if (tag == MH_TAG_STR_REF || tag == MH_TAG_BYTES_REF) check_text(walk, word);
   if (tag == MH_TAG_INT_REF) check_limbs(walk, word);
 }
