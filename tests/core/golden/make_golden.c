@@ -47,8 +47,23 @@ static void make_values(const char *directory) {
   done(heap, directory, "values");
 }
 
+static void make_sealed(const char *directory) {
+  const mheap_dump_options options = {.named_by_content = true};
+  mheap *heap = make("to-seal", true);
+  golden_store_blocks(heap);
+  golden_store_objects(heap);
+  if (mheap_dump(heap, test_path("sealed"), &options) != MHEAP_OK) die(mheap_last_error(heap)->text);
+  mheap_abandon(heap);
+  pack(directory, "sealed");
+}
+
 /* With a name: that file alone, for one that came later. */
 int main(int argc, char **argv) {
+  if (argc == 3 && strcmp(argv[2], "sealed") == 0) {
+    make_sealed(argv[1]);
+    test_directory_remove();
+    return test_failures != 0;
+  }
   if (argc == 3 && strcmp(argv[2], "values") == 0) {
     make_values(argv[1]);
     test_directory_remove();
@@ -87,6 +102,7 @@ int main(int argc, char **argv) {
 
   make_arenas(argv[1]);
   make_values(argv[1]);
+  make_sealed(argv[1]);
 
   test_directory_remove();
   return test_failures != 0;
