@@ -120,6 +120,8 @@ static void a_restored_heap_is_changed_in_memory_alone(void) {
   strcpy(mheap_getkey(one, 0), "changed");
   for (int i = 0; i < 2000; i++) CHECK(mheap_malloc(one, 5000) != NULL);
   CHECK_STR(mheap_getkey(two, 0), "dumped");
+  CHECK_EQ(mheap_prefetch(one), MHEAP_OK);
+  CHECK_EQ(mheap_prefetch(two), MHEAP_OK);
   CHECK_STR(mheap_getkey(one, 0), "changed");
   CHECK_EQ(mheap_check(one, NULL, NULL, NULL), MHEAP_OK);
   CHECK_EQ(mheap_detach(one, NULL), MHEAP_OK);
