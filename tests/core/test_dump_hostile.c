@@ -134,6 +134,7 @@ static void try_all(bool sealed) {
   CHECK_EQ(p.results->crashed + p.results->hung + p.results->failures, 0);
   CHECK_EQ(image_differs(&p.bytes, p.fd), UINT64_MAX);
   CHECK(p.results->worked > p.count / 16 && trials_refused(p.results) > p.count / 16);
+  image_free(&p.bytes);
   close(p.fd);
 }
 
