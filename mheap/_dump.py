@@ -53,7 +53,14 @@ def dump(
         heap.close()
 
 
-def restore(path: _Path, *, allow_pickle: bool = False) -> Heap:
+def restore(
+    path: _Path,
+    *,
+    verify: bool = False,
+    populate: bool = False,
+    relocate: bool = False,
+    allow_pickle: bool = False,
+) -> Heap:
     """Attach the sealed file at a path to work with in memory, and return the Heap.
 
     It takes the same time whatever is in the file, and the memory of what is changed: pages are
@@ -61,11 +68,38 @@ def restore(path: _Path, *, allow_pickle: bool = False) -> Heap:
     away when the heap is closed. The file may be read-only. Any other heap file will do, too:
     writers are held off then, until the heap is closed.
 
+    verify    walk every stored structure first, which takes as long as reading all of it; what is
+              wrong raises CorruptHeap
+    populate  bring all pages into memory at once, instead of each when it is first read
+    relocate, allow_pickle  as for open()
+
     Raises FileNotFoundError, and what open() raises.
     """
     from mheap._attach import open
 
-    return open(path, mode="scratch", allow_pickle=allow_pickle)
+    heap = open(path, mode="scratch", relocate=relocate, allow_pickle=allow_pickle)
+    try:
+        if populate:
+            heap.prefetch()
+        if verify:
+            _verify(heap)
+    except BaseException:
+        heap.close()
+        raise
+    return heap
+
+
+def _verify(heap: Heap) -> None:
+    broken: list[_core.Finding] = []
+    heap.check(lambda finding: broken.append(finding) if finding.severity > 0 else None)
+    if not broken:
+        return
+    from mheap.errors import CorruptHeap
+
+    first, rest = broken[0], len(broken) - 1
+    more = f" (and {rest} more; see `mheap check`)" if rest else ""
+    text = f"{heap.path}: offset 0x{first.offset:x}: {first.what}: {first.text}{more}; restore a copy"
+    raise CorruptHeap(text, filename=heap.path)
 
 
 def _memory() -> Heap:

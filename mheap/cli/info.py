@@ -140,7 +140,8 @@ def _print_identity(report: dict[str, Any]) -> None:
     _line("file", report["file"])
     _line("uuid", report["uuid"])
     _line("format", f"version {report['version']}")
-    _line("created", created.strftime("%Y-%m-%d %H:%M:%S UTC"))
+    said = report["created_ns"] != 0  # a dump of a value does not say
+    _line("created", created.strftime("%Y-%m-%d %H:%M:%S UTC") if said else "not said")
     _line("state", _state_text(report))
     _line("generation", report["generation"])
     _line("crashes", report["epoch"])

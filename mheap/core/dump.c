@@ -221,9 +221,17 @@ static mheap_err set_map_word(mh_dumping *d, uint64_t segment, const mh_map_entr
   return MHEAP_OK;
 }
 
+/* Of heaps that are gone nothing in the dump has the row any more. */
+static void free_rows(mh_dumping *d) {
+  mh_heap_row *rows = (mh_heap_row *)(d->slab + MH_HEAPS_OFFSET);
+  for (uint32_t row = 2; row < MH_HEAPS; row++)
+    if (mh_heap_row_gone(d->region, row) != 0) memset(&rows[row], 0, sizeof rows[row]);
+}
+
 /* Its first page stays in d->slab. */
 static mheap_err put_tables(mh_dumping *d) {
   memcpy(d->slab, d->region->base, MH_MAP_OFFSET);
+  free_rows(d);
   memset(d->slab + MH_MAP_OFFSET, 0, MH_SLICE - MH_MAP_OFFSET);
   mheap_err code = each_segment(d, set_map_word);
   return code ? code : put(d, d->slab + MH_PAGE, MH_SLICE - MH_PAGE, MH_PAGE);
@@ -339,4 +347,17 @@ mheap_err mheap_dump(mheap *heap, const char *path, const mheap_dump_options *op
 mheap *mheap_restore(const char *path, mheap_error *error) {
   const mheap_options options = {.mode = MHEAP_MODE_SCRATCH};
   return mheap_open(path, &options, error);
+}
+
+mheap_err mheap_prefetch(mheap *heap) {
+  heap = mh_heap_of(heap);
+  if (heap == NULL) return MHEAP_ERR_NO_MEMORY;
+  mheap_err code = mh_heap_usable(heap);
+  if (!code) code = mh_region_is_whole(heap->region, mh_error(heap));
+  if (code) return code;
+  mh_region_begin_walk(heap->region);
+  int failed = mh_os_prefetch(heap->region->base, mh_region_size(heap->region));
+  mh_region_end_walk(heap->region);
+  if (!failed) return MHEAP_OK;
+  return mh_fail_system(mh_error(heap), failed, heap->region->path, "bringing the pages in");
 }

@@ -152,20 +152,34 @@ static int sync_unless_told(const mh_dump_file *file) {
   return file->options->not_durable ? 0 : mh_os_sync(file->fd);
 }
 
-static int publish(mh_dump_file *file, const void *first_page) {
+static int write_first(mh_dump_file *file, const void *first_page) {
   int failed = sync_unless_told(file);
   if (!failed) failed = mh_os_write(file->fd, first_page, MH_PAGE, 0);
-  if (!failed) failed = sync_unless_told(file);
-  if (!failed) failed = mh_os_rename(file->temporary, file->path, !file->options->keep_existing);
-  return failed;
+  return failed ? failed : sync_unless_told(file);
+}
+
+/* A file that came to be there meanwhile may be a writer's. Where a file system knows no renaming without
+   replacing, only those who keep what is there are refused. */
+static mheap_err take_name(mh_dump_file *file, mheap_error *error) {
+  bool known = file->replaced >= 0 && mh_os_same_file(file->replaced, file->path);
+  int failed = mh_os_rename(file->temporary, file->path, known);
+  bool others = failed != 0 && !known && !file->options->keep_existing;
+  if (others) {
+    if (file->replaced >= 0) mh_os_close(file->replaced);
+    mheap_err code = look_at_replaced(file, error);
+    if (code) return code;
+    failed = mh_os_rename(file->temporary, file->path, true);
+  }
+  return failed ? mh_fail_system(error, failed, file->path, "giving the dump its name") : MHEAP_OK;
 }
 
 mheap_err mh_dump_file_finish(mh_dump_file *file, const void *first_page, mheap_error *error) {
-  int failed = publish(file, first_page);
-  if (failed) {
-    mh_fail_system(error, failed, file->path, "finishing the dump");
+  int failed = write_first(file, first_page);
+  mheap_err code = failed ? mh_fail_system(error, failed, file->path, "finishing the dump") : MHEAP_OK;
+  if (!code) code = take_name(file, error);
+  if (code) {
     mh_dump_file_drop(file);
-    return error != NULL ? error->code : MHEAP_ERR_SYSTEM;
+    return code;
   }
   if (!file->options->not_durable) failed = mh_os_sync_name(file->path);
   close_all(file);

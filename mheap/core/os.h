@@ -117,6 +117,8 @@ int mh_os_move(void *from, void *to, uint64_t length);
    the kernel cannot do it, or they are not writable; other numbers where the faults would fail. */
 int mh_os_populate(void *address, uint64_t length);
 bool mh_os_can_populate(void);
+/* Brings pages in for reading, or where the kernel cannot do that at once, lets it begin. */
+int mh_os_prefetch(void *address, uint64_t length);
 /* Puts private memory with the same contents in place of what is mapped there. */
 int mh_os_own_copy(void *address, uint64_t length);
 /* Zeroed memory for the process's own tables, not from malloc; NULL when there is none.

@@ -34,6 +34,9 @@
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
 #endif
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -368,6 +371,12 @@ int mh_os_move(void *from, void *to, uint64_t length) {
 
 int mh_os_populate(void *address, uint64_t length) {
   return madvise(address, length, MADV_POPULATE_WRITE) == 0 ? 0 : errno;
+}
+
+int mh_os_prefetch(void *address, uint64_t length) {
+  if (madvise(address, length, MADV_POPULATE_READ) == 0) return 0;
+  if (errno != EINVAL) return errno;
+  return madvise(address, length, MADV_WILLNEED) == 0 ? 0 : errno;
 }
 
 bool mh_os_can_populate(void) {

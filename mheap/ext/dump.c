@@ -78,6 +78,29 @@ static PyObject *function_dump(PyObject *module, PyObject *const *args, Py_ssize
   return dump_to(handle, args[1], &options);
 }
 
+static PyObject *op_prefetch(mhx_handle *handle, PyObject *const *args) {
+  (void)args;
+  mhx_use use;
+  mheap *heap = mhx_use_begin(handle, &use);
+  if (heap == NULL) return NULL;
+  mheap_err result;
+  Py_BEGIN_ALLOW_THREADS
+  result = mheap_prefetch(heap);
+  Py_END_ALLOW_THREADS
+  PyObject *none = mhx_none_or_error(heap, result);
+  mhx_use_end(handle, &use);
+  return none;
+}
+
+MHX_METHOD_ONLY(prefetch, 0)
+
+PyDoc_STRVAR(
+    prefetch_doc,
+    "prefetch($self, /)\n--\n\n"
+    "Brings all pages of the heap into memory, and into this process, for reading.\n\n"
+    "What is read first is then as fast as what is read again. They stay shared. Other threads run\n"
+    "meanwhile. Raises HeapOSError, or NoMemory.");
+
 PyDoc_STRVAR(
     dump_doc,
     "dump($self, /, path, *, replace=True, durable=True)\n--\n\n"
@@ -91,6 +114,7 @@ PyDoc_STRVAR(
 
 PyMethodDef mhx_dump_methods[] = {
     {"dump", (PyCFunction)(void (*)(void))method_dump, METH_FASTCALL | METH_KEYWORDS, dump_doc},
+    MHX_METHOD(prefetch, prefetch_doc),
     {NULL, NULL, 0, NULL},
 };
 

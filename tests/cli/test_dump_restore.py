@@ -61,6 +61,12 @@ def test_a_heap_is_sealed_and_made_writable_again(run: Run, sample: Path, tmp_pa
     assert run("check", again).returncode == 0
 
 
+def test_a_dump_of_a_value_does_not_say_when_it_was_made(run: Run, tmp_path: Path) -> None:
+    mheap.dump({"a": [1]}, tmp_path / "value.heap")
+    assert "created       not said\n" in run("info", tmp_path / "value.heap").stdout
+    assert run("ls", tmp_path / "value.heap").stdout.split() == ["a", "list", "1", "item"]
+
+
 def test_a_file_that_is_there_stays(run: Run, sample: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.heap"
     out.write_text("mine")

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "dump_file.h"
 #include "heap.h"
 #include "os.h"
 #include "mheap/mheap.h"
@@ -120,6 +121,8 @@ static void a_restored_heap_is_changed_in_memory_alone(void) {
   strcpy(mheap_getkey(one, 0), "changed");
   for (int i = 0; i < 2000; i++) CHECK(mheap_malloc(one, 5000) != NULL);
   CHECK_STR(mheap_getkey(two, 0), "dumped");
+  CHECK_EQ(mheap_prefetch(one), MHEAP_OK);
+  CHECK_EQ(mheap_prefetch(two), MHEAP_OK);
   CHECK_STR(mheap_getkey(one, 0), "changed");
   CHECK_EQ(mheap_check(one, NULL, NULL, NULL), MHEAP_OK);
   CHECK_EQ(mheap_detach(one, NULL), MHEAP_OK);
@@ -256,6 +259,30 @@ static void a_file_is_replaced_unless_it_is_to_stay(void) {
   CHECK(stat(fresh, &st) == 0 && (st.st_mode & 0777) == (0666 & ~mask));
 }
 
+/* Between the beginning of a dump and its end. */
+static void a_file_that_comes_meanwhile_is_looked_at_too(void) {
+  const mheap_dump_options none = {0}, keep = {.keep_existing = true};
+  const char *path = test_path("meanwhile.heap"), *from = test_path("whole.heap");
+  static char page[4096];
+  mh_dump_file file;
+  mheap_error error;
+  CHECK_EQ(dump_memory(from, NULL, &error), MHEAP_OK);
+  int fd = open(from, O_RDONLY);
+  CHECK_EQ(read(fd, page, sizeof page), sizeof page);
+  close(fd);
+  for (int round = 0; round < 3; round++) {
+    unlink(path);
+    CHECK_EQ(mh_dump_file_begin(&file, path, round == 2 ? &keep : &none, &error), MHEAP_OK);
+    mheap *heap = open_in(path, MHEAP_MODE_LIVE);
+    if (round == 1) CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+    mheap_err code = mh_dump_file_finish(&file, page, &error);
+    CHECK_EQ(code, round == 0 ? MHEAP_ERR_BUSY : round == 1 ? MHEAP_OK : MHEAP_ERR_SYSTEM);
+    if (round != 1) CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+    CHECK_EQ(size_of(path) == 4096, round == 1);
+    CHECK_EQ(access(unfinished("meanwhile.heap"), F_OK), -1);
+  }
+}
+
 static void what_is_no_file_is_not_replaced(void) {
   mheap_error error;
   CHECK_EQ(dump_memory("/dev/null", NULL, &error), MHEAP_ERR_ARGUMENT);
@@ -328,6 +355,7 @@ TEST_MAIN(TEST(a_dump_of_a_live_heap), TEST(a_dump_of_what_is_not_committed),
           TEST(free_space_is_left_out), TEST(equal_heaps_named_by_content_are_equal_files),
           TEST(a_writable_copy_is_a_heap_of_its_own), TEST(what_a_writer_has_is_not_replaced),
           TEST(a_file_is_replaced_unless_it_is_to_stay), TEST(what_is_no_file_is_not_replaced),
+          TEST(a_file_that_comes_meanwhile_is_looked_at_too),
           TEST(what_a_killed_dump_left_is_begun_anew),
           TEST(an_unfinished_dump_is_no_heap_and_another_does_not_interfere),
           TEST(a_heap_of_several_regions_is_not_dumped))

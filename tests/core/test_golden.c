@@ -84,6 +84,21 @@ static void what_a_kill_left_is_settled(void) {
   close(fd);
 }
 
+static void a_dump_settles_what_a_kill_left(void) {
+  const mheap_dump_options options = {.not_durable = true};
+  mheap *heap = attach(unpack("arenas"), (mheap_options){.mode = MHEAP_MODE_READONLY});
+  REQUIRE(heap != NULL);
+  CHECK_EQ(mheap_dump(heap, test_path("settled"), &options), MHEAP_OK);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+  heap = attach(test_path("settled"), (mheap_options){.mode = MHEAP_MODE_SCRATCH});
+  REQUIRE(heap != NULL);
+  golden_check_arenas(heap);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+  int fd = open(test_path("settled"), O_RDONLY);
+  for (uint64_t row = 0; row < 8; row++) CHECK_EQ(file_word(fd, 12288 + 64 * row) & 1, row < 5);
+  close(fd);
+}
+
 static void an_empty_heap_is_empty(void) { check_file("empty", check_empty); }
 static void a_used_heap_holds_what_it_held(void) { check_file("used", check_used); }
 static void objects_are_what_they_were(void) { check_file("objects", golden_check_objects); }
@@ -92,6 +107,34 @@ static void arrays_are_what_they_were(void) { check_file("arrays", golden_check_
 static void named_heaps_are_there(void) { check_file("named", golden_check_named); }
 static void guarded_blocks_are_known_for_it(void) { check_file("guarded", golden_check_guarded); }
 static void kinds_are_there(void) { check_file("kinds", golden_check_kinds); }
+
+static void a_dump_holds_what_was_dumped(void) {
+  const char *path = unpack("sealed");
+  for (mheap_mode mode = MHEAP_MODE_READONLY; mode <= MHEAP_MODE_SCRATCH; mode++) {
+    mheap *heap = attach(path, (mheap_options){.mode = mode});
+    REQUIRE(heap != NULL);
+    check_used(heap);
+    CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+  }
+  mheap_error error = {0};
+  CHECK(mheap_open(path, NULL, &error) == NULL);
+  CHECK_EQ(error.code, MHEAP_ERR_READ_ONLY);
+}
+
+static void the_dump_of_version_1(void) {
+  int fd = open(unpack("sealed"), O_RDONLY);
+  uint8_t uuid[16], of_segment[16];
+  CHECK(pread(fd, uuid, 16, 48) == 16 && pread(fd, of_segment, 16, 65536 + 16) == 16);
+  CHECK(uuid[6] >> 4 == 8 && uuid[8] >> 6 == 2);
+  CHECK(memcmp(uuid, of_segment, 16) == 0);
+  CHECK_EQ(file_word(fd, 240), 0); /* created: not said */
+  for (uint64_t at = 256; at < 320; at += 8) CHECK_EQ(file_word(fd, at), 0); /* owner: nobody */
+  CHECK_EQ(file_word(fd, 320), 2);                                           /* state: sealed */
+  CHECK_EQ(file_word(fd, 328), lseek(fd, 0, SEEK_END));                      /* size: all of the file */
+  CHECK_EQ(file_word(fd, 352), (uint64_t)GOLDEN_BASE);
+  CHECK_EQ(file_word(fd, 408) | file_word(fd, 416) | file_word(fd, 440) | file_word(fd, 448), 0);
+  close(fd);
+}
 
 /* From another boot: what a machine crash leaves. */
 static void an_open_heap_is_salvaged(void) {
@@ -293,5 +336,6 @@ TEST_MAIN(TEST(an_empty_heap_is_empty), TEST(a_used_heap_holds_what_it_held),
           TEST(the_kinds_of_version_1), TEST(named_heaps_are_there), TEST(the_named_heaps_of_version_1),
           TEST(an_open_heap_is_salvaged), TEST(a_changed_byte_is_seen),
           TEST(the_superblock_of_version_1), TEST(arenas_and_heaps_are_where_they_were),
-          TEST(what_a_kill_left_is_settled), TEST(the_rows_of_version_1), TEST(the_owner_of_version_1),
+          TEST(what_a_kill_left_is_settled), TEST(a_dump_settles_what_a_kill_left), TEST(the_rows_of_version_1), TEST(the_owner_of_version_1),
+          TEST(a_dump_holds_what_was_dumped), TEST(the_dump_of_version_1),
           TEST(the_tables_of_version_1), TEST(the_segment_of_version_1))

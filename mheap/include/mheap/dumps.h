@@ -42,6 +42,11 @@ MHEAP_API mheap_err mheap_dump(mheap *heap, const char *path, const mheap_dump_o
    whatever is in it, and needs no right to write. */
 MHEAP_API mheap *mheap_restore(const char *path, mheap_error *error);
 
+/* Brings all of the region's pages into memory, and into this process, for reading: what is read first is
+   then as fast as what is read again. They stay shared. MHEAP_ERR_SYSTEM: the system refused, or there
+   is not the memory. */
+MHEAP_API mheap_err mheap_prefetch(mheap *heap);
+
 #ifdef __cplusplus
 }
 #endif

@@ -61,13 +61,31 @@ static void make_named(const char *directory) {
   done(heap, directory, "named");
 }
 
-/* With a name: that file alone, for one that came later. */
+static void make_sealed(const char *directory) {
+  const mheap_dump_options options = {.named_by_content = true};
+  mheap *heap = make("to-seal", true);
+  golden_store_blocks(heap);
+  golden_store_objects(heap);
+  if (mheap_dump(heap, test_path("sealed"), &options) != MHEAP_OK) die(mheap_last_error(heap)->text);
+  mheap_abandon(heap);
+  pack(directory, "sealed");
+}
+
+/* Those that came later can be made alone, by their names. */
+static const struct {
+  const char *name;
+  void (*make)(const char *directory);
+} later[] = {{"arrays", make_arrays}, {"named", make_named}, {"sealed", make_sealed}};
+
+static int make_alone(const char *directory, const char *name) {
+  for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
+    if (strcmp(later[i].name, name) == 0) later[i].make(directory);
+  test_directory_remove();
+  return test_failures != 0;
+}
+
 int main(int argc, char **argv) {
-  if (argc == 3 && strcmp(argv[2], "arrays") == 0) {
-    make_arrays(argv[1]);
-    test_directory_remove();
-    return test_failures != 0;
-  }
+  if (argc == 3) return make_alone(argv[1], argv[2]);
   if (argc == 3 && strcmp(argv[2], "values") == 0) {
     make_values(argv[1]);
     test_directory_remove();
@@ -113,6 +131,7 @@ int main(int argc, char **argv) {
   make_values(argv[1]);
   make_arrays(argv[1]);
   make_named(argv[1]);
+  make_sealed(argv[1]);
 
   test_directory_remove();
   return test_failures != 0;
