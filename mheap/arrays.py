@@ -410,12 +410,19 @@ class PersistentArray(ArrayTwin):
     def _append(self, row: Any) -> None:
         """append() of what the C half does not know."""
         numpy = _numpy()
-        if numpy is not None:
-            row = numpy.asarray(row, self.dtype)
-            if row.shape != self.shape[1:]:
-                raise ValueError(f"a row of this array has the shape {self.shape[1:]}, not {row.shape}")
-            row = row[None]
-        self.extend(row if numpy is not None else [row])
+        if numpy is None:
+            self.extend([row])
+            return
+        row = numpy.asarray(row, self.dtype, order="C")
+        if row.shape != self.shape[1:] or self.ndim == 0:
+            raise ValueError(f"a row of this array has the shape {self.shape[1:]}, not {row.shape}")
+        self._extend_with(row, 1)
+
+    def _extend_with(self, rows: Any, count: int) -> None:
+        if rows.nbytes == 0:
+            self.resize(len(self) + count)
+        else:
+            self._extend(rows.reshape(-1).view("u1"))
 
     def extend(self, rows: Any, /) -> None:
         """Stores copies of rows behind the last one."""
@@ -423,17 +430,14 @@ class PersistentArray(ArrayTwin):
         if numpy is None:
             self._extend(bytes(rows._bytes()) if type(rows) is PersistentArray else self._pack(rows))
             return
+        if type(rows) is PersistentArray:
+            rows = rows.to_python()  # it may be this one, of which there must be no view
         rows = numpy.asarray(rows, self.dtype, order="C")
         if rows.shape[1:] != self.shape[1:] or rows.ndim != self.ndim:
             if rows.size == 0 and rows.ndim == 1:  # of an empty list
                 return
             raise ValueError(f"rows of this array have the shape {('n', *self.shape[1:])}, not {rows.shape}")
-        if self.strides and self.strides[0] == 0:
-            self.resize(len(self) + len(rows))
-            return
-        if numpy.may_share_memory(rows, self._view()):
-            rows = rows.copy()
-        self._extend(rows.reshape(-1).view("u1"))
+        self._extend_with(rows, len(rows))
 
     # ---- copies ----
 

@@ -250,6 +250,22 @@ def test_a_number_is_appended_as_numpy_stores_it(heap: mheap.Heap, dtype: str) -
             assert np.asarray(stored)[1:].tobytes() == plain.tobytes()
 
 
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i8", "i4", "u1", "S3"])
+def test_a_row_is_appended_as_numpy_stores_it(heap: mheap.Heap, dtype: str) -> None:
+    rows: list[Any] = [[1, 2, 3], (4, 5, 6), [1.5, 2, True], np.array([7, 8, 9]), array.array("h", [1, 2, 3])]
+    for row in (*rows, [1, 2, 1 << 70], [1, None, 2], ["a", "b", "c"], range(3)):
+        stored, plain = heap.array((1, 3), dtype), np.zeros((1, 3), dtype)
+        try:
+            plain[0] = row
+        except Exception as error:
+            with pytest.raises(type(error)):
+                stored.append(row)
+            assert len(stored) == 1
+        else:
+            stored.append(row)
+            assert np.asarray(stored)[1:].tobytes() == plain.tobytes()
+
+
 def test_rows_of_another_shape_are_refused(heap: mheap.Heap) -> None:
     stored = heap.array((2, 3))
     for row in ([1, 2], [[1, 2, 3]], 5, [1, 2, 3, 4]):
@@ -598,23 +614,24 @@ with mheap.open(sys.argv[1], mode="readonly") as reader:
     a = reader.root["a"]
     seen = set()
     print("ready", flush=True)
-    while not seen or max(seen) < 300:
+    while len(seen) < 20:
         view = np.asarray(a)
         assert len(set(view.tolist())) == 1 and len(view) == 1000 + view[0], (len(view), view[:3])
         seen.add(int(view[0]))
         del view  # or it keeps the commit
-    assert len(seen) > 5
 """
     atomic.root["a"] = a = atomic.put_array(np.zeros(1000, "i8"))
     atomic.commit()
     process = subprocess.Popen([sys.executable, "-c", code, str(atomic.path)], stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
-    for i in range(1, 301):
+    i = 0
+    while process.poll() is None:
+        i += 1
         a.append(0)
         a[:] = i
         atomic.commit(durable=False)
-    assert process.wait(30) == 0
+    assert process.returncode == 0
     process.stdout.close()
 
 
