@@ -132,6 +132,9 @@ def _fields(text: str) -> Any:
     def check(fields: Any, level: int) -> None:
         if not isinstance(fields, list) or level > _MOST_LEVELS:
             raise ValueError("no list of fields")
+        names = [field[0] for field in fields if isinstance(field, tuple) and field and field[0] != ""]
+        if len(set(names)) < len(names):
+            raise ValueError("two fields have one name")
         for field in fields:
             if not isinstance(field, tuple) or len(field) not in (2, 3):
                 raise ValueError("a field is a tuple of two or three")
@@ -192,6 +195,17 @@ def _code_of(text: str, native: bool) -> str | None:
     return prefix + ({"l": "q", "L": "Q"}.get(code, code) if prefix else code)
 
 
+def _size_of(fields: Any) -> int:
+    total = 0
+    for _, kind, *shape in fields:
+        plain = _simple(kind) if isinstance(kind, str) else None
+        size = plain[1] if plain is not None else _size_of(kind)
+        for length in shape[0] if shape else ():
+            size *= index(length)
+        total += size
+    return total
+
+
 def _struct_of(fields: Any) -> str | None:
     pieces = []
     for name, kind, *shape in fields:
@@ -207,16 +221,18 @@ def _struct_of(fields: Any) -> str | None:
     return "T{" + "".join(pieces) + "}"
 
 
-def _format_of(text: str) -> bytes | None:
+def _format_of(text: str, itemsize: int) -> bytes | None:
     """The format of a buffer of such items, for the C half; None: a buffer cannot say what they are."""
-    if _simple(text) is not None:
+    plain = _simple(text)
+    if plain is not None:
         code = _code_of(text, text[0] in "<|" and sys.byteorder == "little")
-    else:
-        try:
-            code = _struct_of(_fields(text))
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            code = None
-    return None if code is None else code.encode()
+        return code.encode() if code is not None and plain[1] == itemsize else None
+    try:
+        fields = _fields(text)
+        code = _struct_of(fields) if _size_of(fields) == itemsize else None
+        return None if code is None else code.encode()
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
 
 
 # ---- what is stored ----
@@ -345,8 +361,9 @@ class PersistentArray(ArrayTwin):
         numpy = _numpy()
         if numpy is None:
             return memoryview(self)
-        data = self._bytes()
-        return numpy.ndarray(self.shape, self.dtype, data)
+        dtype = self.dtype  # first: a view in a traceback keeps the heap
+        data = self._bytes()  # before the shape: from here on all is of one commit
+        return numpy.ndarray(self.shape, dtype, data)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         if dtype is not None and _numpy().dtype(dtype) != self.dtype:
@@ -359,6 +376,7 @@ class PersistentArray(ArrayTwin):
     def __array_interface__(self) -> dict[str, Any]:
         if _simple(self._type) is None:  # numpy goes on to the buffer, or __array__
             raise AttributeError("__array_interface__")
+        _ = self.dtype  # which is looked at
         data = self._bytes()
         return {"version": 3, "shape": self.shape, "typestr": self._type, "data": data, "strides": None}
 

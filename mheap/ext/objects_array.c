@@ -128,7 +128,9 @@ static int make_format(mhx_array *array) {
   if (array->format != NULL) return 0;
   PyObject *type = whole_type_of((PyObject *)array, NULL);
   PyObject *module = type == NULL ? NULL : PyImport_ImportModule("mheap.arrays");
-  PyObject *format = module == NULL ? NULL : PyObject_CallMethod(module, "_format_of", "O", type);
+  PyObject *format = module == NULL ? NULL
+                                    : PyObject_CallMethod(module, "_format_of", "OK", type,
+                                                          (unsigned long long)array->form.itemsize);
   Py_XDECREF(type);
   Py_XDECREF(module);
   if (format == NULL) return -1;

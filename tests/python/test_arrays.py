@@ -21,6 +21,7 @@ import pytest
 from forks import in_child
 
 import mheap
+from mheap._core import _array_new
 from mheap.arrays import PersistentArray
 
 DTYPES: list[Any] = [
@@ -401,6 +402,96 @@ def test_it_is_no_key(heap: mheap.Heap) -> None:
         hash(stored)
     with pytest.raises(TypeError, match="unhashable"):
         heap.root[stored] = 1
+
+
+def test_one_that_a_rollback_took_away_is_stale_though_its_place_was_taken(tmp_path: Path) -> None:
+    with mheap.open(tmp_path / "h") as heap:
+        heap.root["x"] = 1
+        heap.commit()
+        heap.root["x"] = np.arange(3)
+        stored = heap.root["x"]
+        heap.rollback()
+        heap.root["y"] = np.arange(3)
+        works: list[Any] = [len, repr, iter, copy.copy, pickle.dumps, np.asarray, np.sum, list, memoryview]
+        works += [lambda a: a[0], lambda a: a.append(1), lambda a: a.extend([1]), lambda a: a.resize(9)]
+        works += [lambda a: a == a, lambda a: a.shape, lambda a: a.dtype, lambda a: heap.root.update(z=a)]
+        for work in works:
+            with pytest.raises(mheap.StaleObject, match="gone"):
+                work(stored)
+        assert heap.root["y"].tolist() == [0, 1, 2]
+        heap.rollback()
+
+
+def test_threads_share_one(heap: mheap.Heap) -> None:
+    heap.root["a"] = shared = heap.array(0, "i8")
+    errors: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for i in range(300):
+                try:
+                    shared.append(number * 1000 + i)
+                except BufferError:  # another has a view
+                    with shared_lock:
+                        shared.append(number * 1000 + i)
+                with shared_lock:
+                    assert shared[-1] >= 0
+                    assert len(shared.tolist()) > 0
+        except BaseException as error:
+            errors.append(error)
+
+    shared_lock = threading.Lock()
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert sorted(shared.tolist()) == [number * 1000 + i for number in range(4) for i in range(300)]
+
+
+# ---- hostile files ----
+
+HOSTILE = [
+    ("|O", 8),
+    ("O", 8),
+    ("object", 8),
+    ("<O8", 8),
+    ("[('a', '|O')]", 8),
+    ("[('a', [('b', 'O')])]", 8),
+    ("<f8", 4),
+    ("<f8", 16),
+    ("[('a', '<f8')]", 4),
+    ("[('a', '<f8', (1 << 40,))]", 8),
+    ("[('a', '<f8', (-3,))]", 8),
+    ("[('a', '<f8', 'x')]", 8),
+    ("[('a', '<f8'), ('a', '<i4')]", 12),
+    ("[" * 300 + "]" * 300, 8),
+    ("[('a', " * 30 + "'<f8'" + ")]" * 30, 8),
+    ("__import__('os').abort()", 8),
+    ("[(1, '<f8')]", 8),
+    ("[('a',)]", 8),
+    ("[]", 8),
+    ("", 1),
+    ("<M8[xyz]", 8),
+    ("<U99999999999999999999", 8),
+    ("[('a', '<f8')]" + " " * 70_000, 8),
+    ("\ud800", 8),
+]
+
+
+@pytest.mark.parametrize(("kind", "itemsize"), HOSTILE)
+def test_a_type_that_no_array_has_is_no_danger(heap: mheap.Heap, kind: str, itemsize: int) -> None:
+    stored = _array_new(heap, kind, itemsize, (3,), None)
+    heap.root["a"] = stored
+    works: list[Any] = [repr, list, np.asarray, lambda a: a.dtype, lambda a: a[0], lambda a: a.tolist()]
+    works += [copy.copy, pickle.dumps, lambda a: a.__array_interface__, lambda a: a.append(1), np.sum]
+    for work in works:
+        with pytest.raises((mheap.CorruptHeap, AttributeError, BufferError)):
+            work(stored)
+    with pytest.raises(BufferError):
+        memoryview(stored)
+    assert bytes(stored._bytes()) == bytes(3 * itemsize)
 
 
 # ---- copies ----
