@@ -132,6 +132,9 @@ def _fields(text: str) -> Any:
     def check(fields: Any, level: int) -> None:
         if not isinstance(fields, list) or level > _MOST_LEVELS:
             raise ValueError("no list of fields")
+        names = [field[0] for field in fields if isinstance(field, tuple) and field and field[0] != ""]
+        if len(set(names)) < len(names):
+            raise ValueError("two fields have one name")
         for field in fields:
             if not isinstance(field, tuple) or len(field) not in (2, 3):
                 raise ValueError("a field is a tuple of two or three")
@@ -192,6 +195,17 @@ def _code_of(text: str, native: bool) -> str | None:
     return prefix + ({"l": "q", "L": "Q"}.get(code, code) if prefix else code)
 
 
+def _size_of(fields: Any) -> int:
+    total = 0
+    for _, kind, *shape in fields:
+        plain = _simple(kind) if isinstance(kind, str) else None
+        size = plain[1] if plain is not None else _size_of(kind)
+        for length in shape[0] if shape else ():
+            size *= index(length)
+        total += size
+    return total
+
+
 def _struct_of(fields: Any) -> str | None:
     pieces = []
     for name, kind, *shape in fields:
@@ -207,16 +221,18 @@ def _struct_of(fields: Any) -> str | None:
     return "T{" + "".join(pieces) + "}"
 
 
-def _format_of(text: str) -> bytes | None:
+def _format_of(text: str, itemsize: int) -> bytes | None:
     """The format of a buffer of such items, for the C half; None: a buffer cannot say what they are."""
-    if _simple(text) is not None:
+    plain = _simple(text)
+    if plain is not None:
         code = _code_of(text, text[0] in "<|" and sys.byteorder == "little")
-    else:
-        try:
-            code = _struct_of(_fields(text))
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            code = None
-    return None if code is None else code.encode()
+        return code.encode() if code is not None and plain[1] == itemsize else None
+    try:
+        fields = _fields(text)
+        code = _struct_of(fields) if _size_of(fields) == itemsize else None
+        return None if code is None else code.encode()
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
 
 
 # ---- what is stored ----
@@ -345,8 +361,9 @@ class PersistentArray(ArrayTwin):
         numpy = _numpy()
         if numpy is None:
             return memoryview(self)
-        data = self._bytes()
-        return numpy.ndarray(self.shape, self.dtype, data)
+        dtype = self.dtype  # first: a view in a traceback keeps the heap
+        data = self._bytes()  # before the shape: from here on all is of one commit
+        return numpy.ndarray(self.shape, dtype, data)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         if dtype is not None and _numpy().dtype(dtype) != self.dtype:
@@ -359,6 +376,7 @@ class PersistentArray(ArrayTwin):
     def __array_interface__(self) -> dict[str, Any]:
         if _simple(self._type) is None:  # numpy goes on to the buffer, or __array__
             raise AttributeError("__array_interface__")
+        _ = self.dtype  # which is looked at
         data = self._bytes()
         return {"version": 3, "shape": self.shape, "typestr": self._type, "data": data, "strides": None}
 
@@ -410,12 +428,19 @@ class PersistentArray(ArrayTwin):
     def _append(self, row: Any) -> None:
         """append() of what the C half does not know."""
         numpy = _numpy()
-        if numpy is not None:
-            row = numpy.asarray(row, self.dtype)
-            if row.shape != self.shape[1:]:
-                raise ValueError(f"a row of this array has the shape {self.shape[1:]}, not {row.shape}")
-            row = row[None]
-        self.extend(row if numpy is not None else [row])
+        if numpy is None:
+            self.extend([row])
+            return
+        row = numpy.asarray(row, self.dtype, order="C")
+        if row.shape != self.shape[1:] or self.ndim == 0:
+            raise ValueError(f"a row of this array has the shape {self.shape[1:]}, not {row.shape}")
+        self._extend_with(row, 1)
+
+    def _extend_with(self, rows: Any, count: int) -> None:
+        if rows.nbytes == 0:
+            self.resize(len(self) + count)
+        else:
+            self._extend(rows.reshape(-1).view("u1"))
 
     def extend(self, rows: Any, /) -> None:
         """Stores copies of rows behind the last one."""
@@ -423,17 +448,14 @@ class PersistentArray(ArrayTwin):
         if numpy is None:
             self._extend(bytes(rows._bytes()) if type(rows) is PersistentArray else self._pack(rows))
             return
+        if type(rows) is PersistentArray:
+            rows = rows.to_python()  # it may be this one, of which there must be no view
         rows = numpy.asarray(rows, self.dtype, order="C")
         if rows.shape[1:] != self.shape[1:] or rows.ndim != self.ndim:
             if rows.size == 0 and rows.ndim == 1:  # of an empty list
                 return
             raise ValueError(f"rows of this array have the shape {('n', *self.shape[1:])}, not {rows.shape}")
-        if self.strides and self.strides[0] == 0:
-            self.resize(len(self) + len(rows))
-            return
-        if numpy.may_share_memory(rows, self._view()):
-            rows = rows.copy()
-        self._extend(rows.reshape(-1).view("u1"))
+        self._extend_with(rows, len(rows))
 
     # ---- copies ----
 

@@ -38,9 +38,17 @@ def is_array(value: object) -> bool:
     return isinstance(value, ArrayTwin) and value.shape != ()
 
 
-def plain_row(row: Any) -> Any:
-    """A row of an array, or an item: a list of lists, or a Python scalar."""
-    return row.tolist() if hasattr(row, "tolist") else row
+def row_of(array: Any, at: int) -> Any:
+    """A row of an array, or an item, copied: a list of lists, or a Python scalar."""
+    try:
+        row = array[at]
+        return row.tolist() if hasattr(row, "tolist") else row
+    except (NotImplementedError, BufferError):
+        raise click.ClickException(f"numpy is needed to show items of type {array._type}") from None
+
+
+def rows_of(array: Any) -> Iterator[Any]:
+    return (row_of(array, at) for at in range(len(array)))
 
 
 def steps(path: str) -> list[str]:
@@ -86,7 +94,7 @@ def _child(value: Any, step: str) -> tuple[Any, ...]:
         try:
             if isinstance(value, Set):
                 return tuple(islice(value, int(step), int(step) + 1))
-            return (plain_row(value[int(step)]) if is_array(value) else value[int(step)],)
+            return (row_of(value, int(step)) if is_array(value) else value[int(step)],)
         except (IndexError, ValueError, OverflowError):
             return ()
     return ()

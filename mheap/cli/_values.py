@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from mheap.cli._paths import is_array, is_container, plain_row, type_name
+from mheap.cli._paths import is_array, is_container, rows_of, type_name
 
 Write = Callable[[str], Any]
 
@@ -62,19 +62,18 @@ def preview(value: Any) -> str:
 def _array_preview(value: Any) -> str:
     """Its type, its shape, and the first items."""
     head = f"{value._type} {value.shape}"
-    shown = [literal(item) for item in islice(_items(value), FEW)]
+    try:
+        shown = [literal(item) for item in islice(_items(value), FEW)]
+    except click.ClickException:  # without numpy, of types that only numpy knows
+        return head
     cut = "…" if value.size > FEW else ""
     text = f"{head} {', '.join(shown)}{cut}"
     return text if len(text) <= 2 * PREVIEW else f"{text[: 2 * PREVIEW]}…"
 
 
-def _rows(value: Any) -> Iterator[Any]:
-    return map(plain_row, value)
-
-
 def _items(value: Any) -> Iterator[Any]:
     """One behind the other, without making a list of them all."""
-    stack = [_rows(value)]
+    stack = [rows_of(value)]
     while stack:
         item = next(stack[-1], stack)
         if item is stack:
@@ -131,7 +130,7 @@ class Form:
 
 
 def _limited(value: Any, limit: int | None) -> Iterator[Any]:
-    return islice(_rows(value) if is_array(value) else iter(value), limit)
+    return islice(rows_of(value) if is_array(value) else iter(value), limit)
 
 
 def _is_cut(value: Any, limit: int | None) -> bool:

@@ -13,7 +13,7 @@ import click
 
 import mheap
 from mheap.cli._heaps import file_argument, heap_option, json_option, limit_option, opened, root_of
-from mheap.cli._paths import PATH_HELP, follow, is_array, is_container, plain_row, step_of, type_name
+from mheap.cli._paths import PATH_HELP, follow, is_array, is_container, rows_of, step_of, type_name
 from mheap.cli._values import json_scalar, literal, preview
 
 _HELP = f"""List a container of FILE, a line an entry: its key (as a step of a PATH), its type, and its
@@ -33,7 +33,7 @@ _LONG = 1000
 
 def _entries(value: Any) -> Iterator[tuple[Any, Any]]:
     if is_array(value):
-        return enumerate(map(plain_row, value))
+        return enumerate(rows_of(value))
     return iter(value.items()) if isinstance(value, Mapping) else enumerate(value)
 
 

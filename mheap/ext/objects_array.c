@@ -17,7 +17,7 @@ typedef struct mhx_array {
   PyObject *type;     /* str; NULL: not read yet, as all below */
   PyObject *format;   /* bytes, or None: buffers of it have none; NULL: not made yet */
   mh_array_form form;
-  char scalar;        /* of the items of a dimension that append() stores by itself; 0: none */
+  char scalar;        /* of items in one or two dimensions, that append() stores by itself; 0: of none */
 } mhx_array;
 
 /* What belongs to a buffer that is out. */
@@ -38,7 +38,7 @@ static char scalar_of(const mhx_array *array) {
   static const char *const names[] = {"<f8 d", "<f4 f", "<i8 q", "<i4 i", "<u8 Q", "<i2 h", "|i1 b", "|u1 B"};
   for (size_t i = 0; i < Py_ARRAY_LENGTH(names); i++) {
     char name[4] = {names[i][0], names[i][1], names[i][2], 0};
-    if (array->form.dimensions == 1 && PyUnicode_CompareWithASCIIString(array->type, name) == 0)
+    if (PyUnicode_CompareWithASCIIString(array->type, name) == 0 && array->form.dimensions - 1u < 2)
       return names[i][4];
   }
   return 0;
@@ -128,7 +128,9 @@ static int make_format(mhx_array *array) {
   if (array->format != NULL) return 0;
   PyObject *type = whole_type_of((PyObject *)array, NULL);
   PyObject *module = type == NULL ? NULL : PyImport_ImportModule("mheap.arrays");
-  PyObject *format = module == NULL ? NULL : PyObject_CallMethod(module, "_format_of", "O", type);
+  PyObject *format = module == NULL ? NULL
+                                    : PyObject_CallMethod(module, "_format_of", "OK", type,
+                                                          (unsigned long long)array->form.itemsize);
   Py_XDECREF(type);
   Py_XDECREF(module);
   if (format == NULL) return -1;
@@ -385,13 +387,26 @@ static int pack(char scalar, PyObject *value, unsigned char bytes[8]) {
   return isfinite(narrow) || !isfinite(number); /* of what it has no room for numpy warns */
 }
 
+#define MOST_PACKED 512 /* bytes of a row */
+
+/* A number, or a list or tuple of as many as a row has. */
+static int pack_row(const mhx_array *array, PyObject *row, unsigned char bytes[MOST_PACKED + 8]) {
+  if (array->scalar == 0) return 0;
+  if (array->form.dimensions == 1) return pack(array->scalar, row, bytes);
+  if (!(PyList_CheckExact(row) || PyTuple_CheckExact(row)) || array->form.stride > MOST_PACKED) return 0;
+  Py_ssize_t count = PySequence_Fast_GET_SIZE(row);
+  if ((uint64_t)count != array->form.shape[0]) return 0;
+  for (Py_ssize_t i = 0; i < count; i++, bytes += array->form.itemsize)
+    if (!pack(array->scalar, PySequence_Fast_GET_ITEM(row, i), bytes)) return 0;
+  return 1;
+}
+
 static PyObject *append(PyObject *self, PyObject *row) {
   mhx_array *array = (mhx_array *)self;
-  unsigned char bytes[8];
+  unsigned char bytes[MOST_PACKED + 8];
   mhx_space *space = describe(array);
   if (space == NULL) return NULL;
-  if (array->scalar == 0 || !pack(array->scalar, row, bytes))
-    return PyObject_CallMethod(self, "_append", "O", row);
+  if (!pack_row(array, row, bytes)) return PyObject_CallMethod(self, "_append", "(O)", row);
   space = may_have(array, 1, 0);
   return space == NULL ? NULL : none_or(space, mh_array_extend(&array->twin.of.array, bytes, 1));
 }

@@ -210,7 +210,7 @@ static int make_array(mhx_graph *graph, PyObject *object, PyObject *parts, uint6
 static int array_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
   if (!PyObject_CheckBuffer(object)) return 0;
   PyObject *module = PyImport_ImportModule("mheap.arrays");
-  PyObject *parts = module == NULL ? NULL : PyObject_CallMethod(module, "_parts", "O", object);
+  PyObject *parts = module == NULL ? NULL : PyObject_CallMethod(module, "_parts", "(O)", object);
   Py_XDECREF(module);
   if (parts == NULL || parts == Py_None) return Py_XDECREF(parts), parts == NULL ? -1 : 0;
   int failed = make_array(graph, object, parts, word);

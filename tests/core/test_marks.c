@@ -57,6 +57,47 @@ static void change_list(kit *kit) {
   }
 }
 
+/* Memory whose address is out: what is stored there is not marked by anybody. */
+static void stores_to_memory_that_is_out_are_found(void) {
+  const char *path = test_path("out.heap");
+  kit kit = open_kit(path);
+  REQUIRE(kit.heap != NULL);
+  mh_dict root = kit_root(&kit);
+  mh_array array = {0};
+  mh_cells cells;
+  mh_array_form form = {.itemsize = 1, .dimensions = 1, .type = mh_word_text(MH_TAG_STR, "|u1", 3)};
+  CHECK(mh_array_stride(&form, 1000000));
+  CHECK_EQ(mh_array_new(&kit.space, &form, 1000000, NULL, &array), MHEAP_OK);
+  kit_set(&root, 1, mh_container_ref(MH_TYPE_ARRAY, array.offset));
+  CHECK_EQ(mheap_commit(kit.heap, false), MHEAP_OK);
+  CHECK_EQ(mh_array_cells(&array, true, &cells), MHEAP_OK);
+  mh_out out = {.address = cells.data, .length = cells.count};
+  mh_out_begin(&out);
+  CHECK(!mh_out_lock(kit.space.region->base, kit.space.region->span));
+  CHECK(mh_out_lock(kit.space.region->base, 4096));
+  mh_out_unlock();
+  for (unsigned i = 1; i <= 3; i++) {
+    cells.data[i * 300000] = (unsigned char)i;
+    CHECK_EQ(mheap_commit(kit.heap, false), MHEAP_OK);
+  }
+  cells.data[5] = 5;
+  mh_out_end(&out);
+  CHECK(mh_out_lock(kit.space.region->base, kit.space.region->span));
+  mh_out_unlock();
+  CHECK_EQ(mheap_commit(kit.heap, false), MHEAP_OK);
+  CHECK(!kit.space.region->named_base);
+  CHECK_EQ(mheap_detach(kit.heap, NULL), MHEAP_OK);
+  kit = open_kit(path);
+  REQUIRE(kit.heap != NULL);
+  uint64_t word = 0;
+  root = kit_root(&kit);
+  CHECK_EQ(kit_get(&root, 1, &word), MHEAP_OK);
+  CHECK_EQ(mh_array_at(&kit.space, mh_word_offset(word), &array), MHEAP_OK);
+  CHECK_EQ(mh_array_cells(&array, false, &cells), MHEAP_OK);
+  CHECK_EQ(cells.data[5] + cells.data[300000] + cells.data[600000] + cells.data[900000], 11);
+  CHECK_EQ(mheap_detach(kit.heap, NULL), MHEAP_OK);
+}
+
 static void changes_of_objects_are_found(void) {
   const char *path = test_path("a.heap");
   kit kit = open_kit(path);
@@ -136,6 +177,7 @@ static void runs_are_those_that_a_plain_walk_finds(void) {
   mh_marked_remove(&marked);
 }
 
-TEST_MAIN(TEST(runs_are_those_that_a_plain_walk_finds), TEST(changes_of_objects_are_found),
+TEST_MAIN(TEST(stores_to_memory_that_is_out_are_found),
+          TEST(runs_are_those_that_a_plain_walk_finds), TEST(changes_of_objects_are_found),
           TEST(heaps_share_marks),
           TEST(a_store_that_is_not_marked_is_caught))

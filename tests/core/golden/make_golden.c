@@ -75,7 +75,8 @@ static void make_sealed(const char *directory) {
 static const struct {
   const char *name;
   void (*make)(const char *directory);
-} later[] = {{"arrays", make_arrays}, {"named", make_named}, {"sealed", make_sealed}};
+} later[] = {{"values", make_values}, {"arenas", make_arenas}, {"arrays", make_arrays},
+             {"named", make_named},   {"sealed", make_sealed}};
 
 static int make_alone(const char *directory, const char *name) {
   for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
@@ -86,21 +87,6 @@ static int make_alone(const char *directory, const char *name) {
 
 int main(int argc, char **argv) {
   if (argc == 3) return make_alone(argv[1], argv[2]);
-  if (argc == 3 && strcmp(argv[2], "values") == 0) {
-    make_values(argv[1]);
-    test_directory_remove();
-    return test_failures != 0;
-  }
-  if (argc == 3 && strcmp(argv[2], "named") == 0) {
-    make_named(argv[1]);
-    test_directory_remove();
-    return test_failures != 0;
-  }
-  if (argc == 3 && strcmp(argv[2], "arenas") == 0) {
-    make_arenas(argv[1]);
-    test_directory_remove();
-    return test_failures != 0;
-  }
   if (argc != 2) die("usage: make_golden DIRECTORY");
   done(make("empty", false), argv[1], "empty");
 
