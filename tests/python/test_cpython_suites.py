@@ -1,4 +1,4 @@
-"""CPython's own tests of dict, list, set, deque and Counter, and of mappings in general, run against their persistent twins.
+"""CPython's own tests of dict, list, set, deque, Counter and mappings, run against persistent twins.
 
 The modules of the installed `test` package are executed with the type's name, its literals, or
 the attribute that names the type under test, made to store a plain container in a heap and read
