@@ -86,7 +86,8 @@ def _child(value: Any, step: str) -> tuple[Any, ...]:
     if isinstance(value, Mapping):
         for key in _candidates(step):
             try:
-                return (value[key],)
+                if key in value:  # a counter has a 0 for any other
+                    return (value[key],)
             except (KeyError, TypeError, RecursionError):
                 continue
         return _child_by_text(value, step) if _CALL.fullmatch(step) else ()

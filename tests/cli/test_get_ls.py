@@ -9,7 +9,7 @@ import json
 import re
 import subprocess
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -89,6 +89,22 @@ def test_sets_and_deques(run: Run, tmp_path: Path) -> None:
     lines = [line.split() for line in run("ls", path, "s").stdout.splitlines()]
     assert lines == [["0", "str", "'a'"], ["1", "float", "2.5"], ["2", "int", "3"]]
     assert json.loads(run("ls", "--json", path, "d").stdout)["type"] == "deque"
+
+
+def test_counters_and_sorted_dicts(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "counts.heap"
+    with mheap.open(path) as heap:
+        heap.root["c"] = Counter("abba")
+        heap.root["d"] = mheap.SortedDict({3: [Counter()], 1: "one", 2.5: None})
+        heap.commit()
+    assert run("get", path, "").stdout == ("{'c': {'a': 2, 'b': 2}, 'd': {1: 'one', 2.5: None, 3: [{}]}}\n")
+    assert run("get", path, "d/2.5").stdout == "None\n"
+    assert run("get", path, "c/b").stdout == "2\n"
+    assert run("get", path, "c/x").returncode == 1
+    assert run("get", path, "d", "--limit", "1").stdout == "{1: 'one', ...}\n"
+    lines = [line.split() for line in run("ls", path).stdout.splitlines()]
+    assert lines == [["c", "counter", "2", "items"], ["d", "sorteddict", "3", "items"]]
+    assert json.loads(run("get", "--json", path, "c").stdout) == {"a": 2, "b": 2}
 
 
 def test_get_raw_writes_the_bytes_alone(run: Run, sample: Path) -> None:

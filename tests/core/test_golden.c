@@ -5,6 +5,7 @@
 #include "golden/golden.h"
 #include "golden/golden_arrays.h"
 #include "golden/golden_named.h"
+#include "golden/golden_sorted.h"
 #include "golden/golden_values.h"
 #include "image.h"
 
@@ -105,6 +106,7 @@ static void objects_are_what_they_were(void) { check_file("objects", golden_chec
 static void values_are_what_they_were(void) { check_file("values", golden_check_values); }
 static void arrays_are_what_they_were(void) { check_file("arrays", golden_check_arrays); }
 static void named_heaps_are_there(void) { check_file("named", golden_check_named); }
+static void sorted_dicts_and_counters_are_what_they_were(void) { check_file("sorted", golden_check_sorted); }
 static void guarded_blocks_are_known_for_it(void) { check_file("guarded", golden_check_guarded); }
 static void kinds_are_there(void) { check_file("kinds", golden_check_kinds); }
 
@@ -330,12 +332,13 @@ static void the_segment_of_version_1(void) {
 }
 
 TEST_MAIN(TEST(an_empty_heap_is_empty), TEST(a_used_heap_holds_what_it_held),
-          TEST(objects_are_what_they_were), TEST(values_are_what_they_were),
-          TEST(arrays_are_what_they_were),
+          TEST(objects_are_what_they_were), TEST(values_are_what_they_were), TEST(arrays_are_what_they_were),
+          TEST(sorted_dicts_and_counters_are_what_they_were),
           TEST(guarded_blocks_are_known_for_it), TEST(kinds_are_there),
           TEST(the_kinds_of_version_1), TEST(named_heaps_are_there), TEST(the_named_heaps_of_version_1),
           TEST(an_open_heap_is_salvaged), TEST(a_changed_byte_is_seen),
           TEST(the_superblock_of_version_1), TEST(arenas_and_heaps_are_where_they_were),
-          TEST(what_a_kill_left_is_settled), TEST(a_dump_settles_what_a_kill_left), TEST(the_rows_of_version_1), TEST(the_owner_of_version_1),
+          TEST(what_a_kill_left_is_settled), TEST(a_dump_settles_what_a_kill_left),
+          TEST(the_rows_of_version_1), TEST(the_owner_of_version_1),
           TEST(a_dump_holds_what_was_dumped), TEST(the_dump_of_version_1),
           TEST(the_tables_of_version_1), TEST(the_segment_of_version_1))

@@ -114,6 +114,43 @@ static inline void use_compound(used *u, mh_space *space, uint64_t word, unsigne
   for (uint64_t i = 0; i < of.count && u->visits++ < 20000; i++) use_value(u, space, of.words[i], depth);
 }
 
+static inline void use_sorted(used *u, mh_sorted *sorted, unsigned depth) {
+  mh_entry entry;
+  mh_key key;
+  uint64_t value;
+  mh_spot spot, found;
+  u->sum += mh_sorted_length(sorted, &value);
+  if (mh_sorted_seek_index(sorted, 0, &spot) != MHEAP_OK) return;
+  while (u->visits++ < 20000 && mh_sorted_next(sorted, &spot, &entry) == MHEAP_OK) {
+    use_value(u, sorted->space, entry.key, depth);
+    use_value(u, sorted->space, entry.value, depth);
+    if (mh_key_of_word(sorted->space, entry.key, &key) != MHEAP_OK) continue;
+    u->sum += mh_sorted_get(sorted, &key, &value);
+    if (mh_sorted_seek(sorted, &key, true, &found) == MHEAP_OK)
+      u->sum += mh_sorted_index(sorted, &found, &value);
+  }
+  while (u->visits++ < 20000 && mh_sorted_previous(sorted, &spot, &entry) == MHEAP_OK) u->sum++;
+}
+
+/* Takes out every second entry, and stores others between them. */
+static inline void use_change_sorted(mh_sorted *sorted) {
+  mh_entry entry;
+  mh_key key;
+  mh_spot spot;
+  for (uint64_t i = 0; i < 120; i++) {
+    if (mh_sorted_seek_index(sorted, i, &spot) || mh_sorted_next(sorted, &spot, &entry)) break;
+    mh_sorted_delete_index(sorted, i, &entry);
+  }
+  for (int i = 0; i < 60; i++) {
+    mh_key_float(sorted->space, &key, mh_float_bits(i * 3 + 0.25));
+    mh_sorted_set(sorted, &key, mh_word_int(i));
+  }
+  for (int i = 0; i < 300; i += 2) {
+    mh_key_int(sorted->space, &key, i);
+    mh_sorted_delete(sorted, &key);
+  }
+}
+
 /* A complex, a bytearray, or a compound. */
 static inline void use_other(used *u, mh_space *space, uint64_t word, unsigned depth) {
   uint64_t real, imag, size;
@@ -150,10 +187,23 @@ static inline void use_array(used *u, mh_space *space, uint64_t offset) {
   mh_array_resize(&array, cells.count / 2);
 }
 
+/* A container that has no tag of its own. */
+static inline void use_rare(used *u, mh_space *space, uint64_t offset, unsigned depth) {
+  mh_dict counter;
+  mh_list list;
+  mh_sorted sorted;
+  uint64_t limit;
+  if (mh_table_owner_at(space, MH_TYPE_COUNTER, offset, &counter) == MHEAP_OK) use_dict(u, &counter, depth);
+  if (mh_sorted_at(space, offset, &sorted) == MHEAP_OK) use_sorted(u, &sorted, depth);
+  if (mh_deque_at(space, offset, &list) != MHEAP_OK) return;
+  if (mh_deque_limit(&list, &limit) == MHEAP_OK) u->sum += limit;
+  use_list(u, &list, depth);
+}
+
 static inline void use_value(used *u, mh_space *space, uint64_t word, unsigned depth) {
   mh_dict dict;
   mh_list list;
-  uint64_t offset = mh_word_offset(word), limit;
+  uint64_t offset = mh_word_offset(word);
   switch (mh_word_tag(word)) {
     case MH_TAG_DICT_REF:
       if (depth > 0 && mh_dict_at(space, offset, &dict) == MHEAP_OK) use_dict(u, &dict, depth - 1);
@@ -172,9 +222,7 @@ static inline void use_value(used *u, mh_space *space, uint64_t word, unsigned d
         break;
       }
       use_array(u, space, offset);
-      if (mh_deque_at(space, offset, &list) != MHEAP_OK) break;
-      if (mh_deque_limit(&list, &limit) == MHEAP_OK) u->sum += limit;
-      use_list(u, &list, depth - 1);
+      use_rare(u, space, offset, depth - 1);
       break;
     default: use_scalar(u, space, word);
   }
@@ -259,6 +307,12 @@ static inline void use_objects(used *u, bool change) {
   if (!change) return;
   if (u->sum % 3 == 0) mheap_collect_objects(u->heap, NULL);
   use_store_objects(&space, &root);
+  mh_key_text(&space, &key, MH_TAG_STR_REF, 1, "sorted", 6);
+  uint64_t word;
+  mh_sorted sorted;
+  if (mh_dict_get(&root, &key, &word) == MHEAP_OK && mh_object_at(&space, word) != NULL &&
+      mh_sorted_at(&space, mh_word_offset(word), &sorted) == MHEAP_OK)
+    use_change_sorted(&sorted);
   mh_key_text(&space, &key, MH_TAG_STR_REF, 1, "list", 4);
   mh_dict_delete(&root, &key);
   for (int i = 0; i < 40; i++) {

@@ -243,6 +243,37 @@ static uint64_t digest_array(audit *a, mh_space *space, uint64_t offset) {
   return digest;
 }
 
+static void explain_nodes(audit *a, mh_space *space, uint64_t offset, unsigned level) {
+  mh_node node = {0};
+  explain(a, offset, "a node");
+  if (mh_node_open(space, offset, level, &node) != MHEAP_OK) return;
+  for (unsigned i = 0; level > 0 && i < node.count; i++) {
+    const mh_branch *branch = mh_node_branch(&node, i);
+    const audit_block *key = audit_find(a, mh_word_offset(branch->key));
+    if (mh_word_is_ref(branch->key) && (key == NULL || !key->explained)) digest_word(a, space, branch->key);
+    explain_nodes(a, space, branch->child, level - 1);
+  }
+}
+
+/* How the entries lie in nodes is nobody's business. Keys of branches are those of entries, or were. */
+static uint64_t digest_sorted(audit *a, mh_space *space, uint64_t offset) {
+  mh_sorted sorted;
+  mh_spot spot = {0};
+  mh_entry entry;
+  uint64_t digest = MH_TYPE_SORTED, length, count = 0;
+  mheap_err code = mh_sorted_at(space, offset, &sorted);
+  if (!code) code = mh_sorted_length(&sorted, &length);
+  if (!code) code = mh_sorted_seek_index(&sorted, 0, &spot);
+  mh_spot start = spot;
+  for (; !code && (code = mh_sorted_next(&sorted, &spot, &entry)) == MHEAP_OK; count++)
+    digest = mix(mix(digest, digest_word(a, space, entry.key)), digest_word(a, space, entry.value));
+  if (start.levels > 0) explain_nodes(a, space, start.node[start.levels - 1], start.levels - 1);
+  if (code != MHEAP_ERR_NOT_FOUND) audit_complain(a, "a sorted dict: %s", mheap_last_error(a->heap)->text);
+  else if (count != length)
+    audit_complain(a, "a sorted dict of %" PRIu64 " entries says %" PRIu64, count, length);
+  return digest;
+}
+
 static uint64_t digest_text(mh_space *space, uint64_t word) {
   mh_text text;
   uint64_t digest = 3;
@@ -274,6 +305,7 @@ static uint64_t digest_word(audit *a, mh_space *space, uint64_t word) {
     case MH_TYPE_DICT:
     case MH_TYPE_SET:
     case MH_TYPE_COUNTER: return digest_dict(a, space, mh_head_type(*block), offset);
+    case MH_TYPE_SORTED: return digest_sorted(a, space, offset);
     case MH_TYPE_LIST:
     case MH_TYPE_DEQUE: return digest_list(a, space, mh_head_type(*block), offset);
     case MH_TYPE_ARRAY: return digest_array(a, space, offset);

@@ -1,5 +1,5 @@
-/* scenarios_objects.c: scenarios of objects: dicts, lists, sets, counters, deques, sorted dicts and named roots. See
-   scenarios.h. */
+/* scenarios_objects.c: scenarios of objects: dicts, lists, sets, counters, deques, sorted dicts and named
+   roots. See scenarios.h. */
 #include "objects/collect.h"
 #include "objects/compound.h"
 #include "objects/objects.h"
@@ -257,6 +257,111 @@ static void count(stage *s, const char *name) {
 static void count_again(stage *s) { count(s, "an element of some length 3"); }
 static void count_new(stage *s) { count(s, "an element of some length 9"); }
 
+/* ---- sorted dicts: keys are texts, so that their references are seen ---- */
+
+static mh_key numbered_key(int i, char name[40]) {
+  snprintf(name, 40, "%05d is the key of an entry", i);
+  return key_of(name);
+}
+static mh_sorted the_sorted(stage *s) {
+  mh_sorted found;
+  root_of(s);
+  must(s, mh_sorted_at(&space, stored("sorted"), &found), "the sorted dict");
+  return found;
+}
+static void insert_number(stage *s, int i) {
+  char name[40];
+  mh_sorted found = the_sorted(s);
+  mh_key key = numbered_key(i, name);
+  must(s, mh_sorted_set(&found, &key, i % 2 == 0 ? mh_word_int(i) : text_of(s, name)), "sorted set");
+}
+static void delete_number(stage *s, int i) {
+  char name[40];
+  mh_sorted found = the_sorted(s);
+  mh_key key = numbered_key(i, name);
+  must(s, mh_sorted_delete(&found, &key), "sorted delete");
+}
+static void sorted_of(stage *s, int count, int step) {
+  mh_sorted made;
+  root_of(s);
+  must(s, mh_sorted_new(&space, &made), "sorted dict");
+  set(s, "sorted", mh_container_ref(MH_TYPE_SORTED, made.offset));
+  for (int i = 0; i < count; i++) insert_number(s, i * step % 1009);
+}
+static void sorted_of_0(stage *s) { sorted_of(s, 0, 1); }
+static void sorted_of_1(stage *s) { sorted_of(s, 1, 1); }
+static void sorted_of_5(stage *s) { sorted_of(s, 5, 1); }
+static void sorted_of_15(stage *s) { sorted_of(s, 15, 2); } /* a full leaf */
+static void sorted_of_16(stage *s) { sorted_of(s, 16, 1); } /* a leaf of 14, one of 2 */
+
+static mh_node node_at(stage *s, unsigned level) {
+  mh_spot spot;
+  mh_node node;
+  mh_sorted found = the_sorted(s);
+  must(s, mh_sorted_seek_index(&found, 0, &spot), "seek");
+  if (spot.levels <= level) stage_fail("the tree has not so many levels", s->heap);
+  must(s, mh_node_open(&space, spot.node[level], level, &node), "node");
+  return node;
+}
+/* Inserts in front until the first leaf, and the first node above it, are full: the next splits all. */
+static void full_to_the_top(stage *s) {
+  sorted_of(s, 0, 1);
+  int next = 20000;
+  for (; next > 19700; next--) insert_number(s, next);
+  for (;;) {
+    mh_node leaf = node_at(s, 0), above = node_at(s, 1);
+    if (leaf.count == MH_NODE_PLACES && above.count + 2 > MH_NODE_PLACES) return;
+    insert_number(s, next--);
+  }
+}
+static void insert_at_front(stage *s) {
+  unsigned before = node_at(s, 2).count;
+  insert_number(s, 1);
+  if (node_at(s, 2).count != before + 1) stage_fail("the node above the leaf was not split", s->heap);
+}
+/* Leaves of 5, 6 and 12, of which the first two become one. */
+static void sparse_leaves(stage *s) {
+  sorted_of(s, 40, 1);
+  for (int i = 5; i < 14; i++) delete_number(s, i);
+  for (int i = 20; i < 28; i++) delete_number(s, i);
+}
+/* Leaves of 5 and 2, which become one, without a node above. */
+static void sparse_pair(stage *s) {
+  sorted_of_16(s);
+  for (int i = 5; i < 14; i++) delete_number(s, i);
+}
+static void branch_of_one(stage *s) {
+  sorted_of_16(s);
+  delete_number(s, 15);
+}
+static void insert_sorted_first(stage *s) { insert_number(s, 3); }
+static void insert_sorted(stage *s) { insert_number(s, 7); }
+static void insert_last(stage *s) { insert_number(s, 900); }
+static void replace_sorted(stage *s) {
+  char name[40];
+  mh_sorted found = the_sorted(s);
+  mh_key key = numbered_key(1, name);
+  must(s, mh_sorted_set(&found, &key, text_of(s, "another value, as long")), "sorted set");
+}
+static void delete_sorted_0(stage *s) { delete_number(s, 0); }
+static void delete_sorted_3(stage *s) { delete_number(s, 3); }
+static void delete_and_merge(stage *s) {
+  delete_number(s, 3);
+  if (node_at(s, 1).count != 2) stage_fail("no leaves were merged", s->heap);
+}
+static void delete_and_lose_the_top(stage *s) {
+  delete_number(s, 3);
+  if (node_at(s, 0).offset != ((mh_container *)mh_at(space.region, the_sorted(s).offset))->part)
+    stage_fail("the top is still there", s->heap);
+}
+static void delete_sorted_14(stage *s) { delete_number(s, 14); }
+static void clear_sorted(stage *s) {
+  mh_sorted found = the_sorted(s);
+  must(s, mh_sorted_clear(&found), "clear");
+}
+static void sorted_of_300(stage *s) { sorted_of(s, 300, 7); }
+static void drop_sorted(stage *s) { remove_key(s, "sorted"); }
+
 static void insert_inline(stage *s) {
   root_of(s);
   set(s, "short", mh_word_int(1));
@@ -407,6 +512,19 @@ const scenario object_scenarios[] = {
     {"deque_append_left_drops_last", bounded_deque, push_left, false, false},
     {"deque_pop_left", deque_of_5, pop_left, false, false},
     {"deque_rotate", deque_of_5, rotate, false, false},
+    {"sorted_insert_first", sorted_of_0, insert_sorted_first, false, false},
+    {"sorted_insert", sorted_of_5, insert_sorted, false, false},
+    {"sorted_insert_splits_the_top", sorted_of_15, insert_sorted, false, false},
+    {"sorted_insert_in_a_tree", sorted_of_16, insert_last, false, false},
+    {"sorted_insert_splits_all_levels", full_to_the_top, insert_at_front, false, false},
+    {"sorted_replace", sorted_of_16, replace_sorted, false, false},
+    {"sorted_delete_the_only_one", sorted_of_1, delete_sorted_0, false, false},
+    {"sorted_delete", sorted_of_5, delete_sorted_3, false, false},
+    {"sorted_delete_merges", sparse_leaves, delete_and_merge, false, false},
+    {"sorted_delete_merges_the_top", sparse_pair, delete_and_lose_the_top, false, false},
+    {"sorted_delete_a_leaf_and_the_top", branch_of_one, delete_sorted_14, false, false},
+    {"sorted_clear", sorted_of_16, clear_sorted, false, false},
+    {"sorted_is_dropped", sorted_of_300, drop_sorted, false, false},
     {"root_is_named", named, set_long_root, false, false},
     {"root_first_named", no_root, set_root, false, false},
     {"root_removed", named, remove_root, false, false},

@@ -5,8 +5,8 @@
 
      byte 0   bits 0-1 the file, bit 2 checksums are made right, bit 3 it was open,
               bit 4 it is made longer by a power of two, bit 5 the file with arenas instead,
-              bit 6 that with values of all types, both that with arrays, bit 7 the rest of the
-              input is the file
+              bits 5-6 if not zero one of the other files instead, by bits 0-1 too, bit 7 the rest of
+              the input is the file
      byte 1   bits 0-1 the mode, bits 2-3 the turn (see use.h), bits 4-7 the power of two
      then     patches of 11 bytes: which word, what to do with it, a value
 
@@ -18,8 +18,8 @@
 #include "../core/image.h"
 #include "../core/use.h"
 
-static const char *const names[] = {"objects", "guarded", "used", "empty", "arenas", "values", "arrays"};
-enum { IMAGES = 7, ARENAS = 4, VALUES = 5, ARRAYS = 6 };
+static const char *const names[] = {"objects", "guarded", "used", "empty", "arenas", "values", "arrays", "sorted"};
+enum { IMAGES = sizeof names / sizeof names[0], FIRST_OTHER = 4 };
 static image images[IMAGES];
 static int file;
 static bool control;
@@ -69,6 +69,7 @@ static const window windows[] = {
     {5 * MH_SLICE, 128},
     {6 * MH_SLICE, 128},
     {7 * MH_SLICE, 128},
+    {8 * MH_SLICE, 128},          /* where a sorted dict has its upper nodes */
 };
 
 static uint64_t place_of(unsigned number) {
@@ -105,8 +106,8 @@ static void make_longer(unsigned power, uint64_t *size) {
 }
 
 static const image *image_for(uint8_t bits) {
-  if ((bits & 96) == 96) return &images[ARRAYS];
-  return &images[bits & 64 ? VALUES : bits & 32 ? ARENAS : bits & 3];
+  unsigned other = bits >> 5 & 3, number = 4 * (other - 1) + (bits & 3);
+  return &images[other == 0 ? bits & 3u : FIRST_OTHER + number % (IMAGES - FIRST_OTHER)];
 }
 
 static void make_file(const uint8_t *data, size_t length) {

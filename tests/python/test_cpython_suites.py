@@ -1,4 +1,4 @@
-"""CPython's own tests of dict, list, set, deque and Counter, run against their persistent twins.
+"""CPython's own tests of dict, list, set, deque, Counter and mappings, run against persistent twins.
 
 The modules of the installed `test` package are executed with the type's name, its literals, or
 the attribute that names the type under test, made to store a plain container in a heap and read
@@ -76,6 +76,10 @@ class Counter(metaclass=_Factory):
     plain, twin = collections.Counter, mheap.PersistentCounter
 
 
+class Sorted(metaclass=_Factory):
+    plain, twin = mheap.SortedDict, mheap.PersistentSortedDict
+
+
 # ---- the suites ----
 
 
@@ -123,6 +127,7 @@ def _set_up() -> dict[str, types.ModuleType]:
         "test_set": suite("test_set"),
         "test_deque": suite("test_deque"),
         "test_collections": suite("test_collections"),
+        "mapping_tests": suite("mapping_tests"),
     }
     suites["test_dict"].__dict__["dict"] = Dict
     suites["test_dict"].GeneralMappingTests.type2test = Dict
@@ -133,6 +138,7 @@ def _set_up() -> dict[str, types.ModuleType]:
     suites["test_deque"].__dict__["deque"] = Deque
     suites["test_deque"].TestSequence.type2test = Deque
     suites["test_collections"].__dict__["Counter"] = Counter
+    suites["mapping_tests"].BasicTestMappingProtocol.type2test = Sorted
     return suites
 
 

@@ -38,6 +38,11 @@ _NEW = Reason("makes an iterator by calling its type", r"TypeError: cannot creat
 _NO_DICT = Reason("expects an instance of dict: a twin is none", r"is not an instance of <class 'dict'>")
 _UNBOUND = Reason("calls methods of Counter itself, which knows no other type", r"NotImplemented")
 _NAMED = Reason("evaluates the text, which names the twin's type", r"'PersistentCounter' is not defined")
+_POSITION = Reason("expects that popitem takes no argument: this one a position", r"dictionary is empty")
+_PLAIN = Reason(
+    "expects a copy of the same type: it is a plain dict", r"is not an instance of <class .*Sorted"
+)
+_TEXT = Reason("expects the text of a dict", r"AssertionError: 'PersistentSortedDict")
 _SKIPPED = Reason("CPython skips it, too", r"Exhausted deque iterator")
 
 # Whole classes that are not run.
@@ -153,4 +158,17 @@ TESTS = {
     "test_collections.TestCounter.test_helper_function": _SUBCLASS,
     "test_collections.TestCounter.test_inplace_operations": _UNBOUND,
     "test_collections.TestCounter.test_multiset_operations": _UNBOUND,
+    "mapping_tests.BasicTestMappingProtocol.test_popitem": _POSITION,
+    "mapping_tests.TestMappingProtocol.test_popitem": _POSITION,
+    "mapping_tests.TestMappingProtocol.test_copy": _PLAIN,
+    "mapping_tests.TestMappingProtocol.test_fromkeys": _FROMKEYS,
+    "mapping_tests.TestHashMappingProtocol.test_copy": _PLAIN,
+    "mapping_tests.TestHashMappingProtocol.test_eq": _KEYS,
+    "mapping_tests.TestHashMappingProtocol.test_fromkeys": _FROMKEYS,
+    "mapping_tests.TestHashMappingProtocol.test_getitem": _KEYS,
+    "mapping_tests.TestHashMappingProtocol.test_pop": _KEYS,
+    "mapping_tests.TestHashMappingProtocol.test_popitem": _POSITION,
+    "mapping_tests.TestHashMappingProtocol.test_repr": _TEXT,
+    "mapping_tests.TestHashMappingProtocol.test_repr_deep": _DEPTH,
+    "mapping_tests.TestHashMappingProtocol.test_setdefault": _KEYS,
 }

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 import mheap
 
 if TYPE_CHECKING:
-    from collections import deque
+    from collections import Counter, deque
+    from collections.abc import Iterator
     from typing import Any, Literal
 
     from typing_extensions import assert_type
 
     from mheap.arrays import PersistentArray
+    from mheap.counter import PersistentCounter
     from mheap.objects import PersistentDeque, PersistentDict, PersistentSet
     from mheap.roots import Roots
+    from mheap.sorted import PersistentSortedDict
 
 
 def attaching(path: Path) -> None:
@@ -75,6 +78,23 @@ def arrays(heap: mheap.Heap) -> None:
     assert_type(len(memoryview(a)), int)
     assert_type(a == a, bool)
     assert_type(a.resize(4), None)
+
+
+def counters_and_sorted_dicts(c: PersistentCounter, d: PersistentSortedDict) -> None:
+    assert_type(c.most_common(2), list[tuple[Any, Any]])
+    assert_type(c + c, Counter[Any])
+    assert_type(c.copy(), Counter[Any])
+    c += c
+    assert_type(c, PersistentCounter)
+    assert_type(d.peekitem(), tuple[Any, Any])
+    assert_type(d.popitem(0), tuple[Any, Any])
+    assert_type(d.irange(1, 5, (True, False), reverse=True), Iterator[Any])
+    assert_type(d.bisect_left(1), int)
+    assert_type(d.keys().index(1), int)
+    assert_type(d.copy(), dict[Any, Any])
+    d |= {1: 2}
+    assert_type(d, PersistentSortedDict)
+    assert_type(mheap.SortedDict({1: 2}), mheap.SortedDict)
 
 
 class Point:

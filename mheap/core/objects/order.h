@@ -22,6 +22,22 @@ static inline int mh_order_inline(uint64_t left, uint64_t right) {
   return (a > b) - (a < b);
 }
 
+/* Text of one byte a character, both; false: it takes a closer look. */
+static inline bool mh_order_texts(mh_space *space, const mh_key *key, uint64_t stored, int *order) {
+  uint64_t offset = mh_word_offset(stored);
+  if (mh_word_tag(stored) != key->tag || key->kind != 1) return false;
+  if (!mh_in_region(space->region, offset, 16)) return false;
+  const mh_text_block *block = mh_at(space->region, offset);
+  uint64_t head = mh_read(&block->head), length = mh_head_length(head);
+  mh_type type = key->tag == MH_TAG_STR_REF ? MH_TYPE_STR1 : MH_TYPE_BYTES;
+  if (mh_head_type(head) != type || length == MH_LENGTH_ESCAPE ||
+      !mh_in_region(space->region, offset, sizeof(uint64_t) + length))
+    return false;
+  int differ = memcmp(key->data, &block->text, key->length < length ? key->length : length);
+  *order = differ != 0 ? differ : (key->length > length) - (key->length < length);
+  return true;
+}
+
 static inline mheap_err mh_order(mh_space *space, const mh_key *key, uint64_t stored, int *order) {
   if (key->form == MH_KEY_NUMBER && mh_word_tag(stored) == MH_TAG_INT &&
       key->number.form == MH_NUMBER_SMALL) {
@@ -34,6 +50,7 @@ static inline mheap_err mh_order(mh_space *space, const mh_key *key, uint64_t st
     *order = mh_order_inline(key->word, stored);
     return MHEAP_OK;
   }
+  if (key->form == MH_KEY_TEXT && mh_order_texts(space, key, stored, order)) return MHEAP_OK;
   return mh_order_slowly(space, key, stored, order);
 }
 

@@ -6,7 +6,7 @@
    happens once; its part is walked only while it is a block in use, and freed then. So the
    work is bounded by the blocks there are, whatever the file says. Compounds have a list of their
    own, through `kind`, and records have, through `birth` (layout.h, "record"). A sorted dict's nodes are freed on
-   the way back from their leaves: it has no more steps than there are levels. */
+   the way back from their leaves, which has as many steps as there are levels. */
 #include "children.h"
 #include "collect.h"
 #include "node.h"
@@ -119,7 +119,7 @@ static void drop_node(mh_dead *dead, uint64_t offset) {
   mh_block_free(dead->space, offset);
 }
 
-/* Each node when all below it are gone. One that is referred to twice is no block in use the second time. */
+/* Each node when all below it are gone. One that is referred to again is no block in use by then. */
 static void drop_tree(mh_dead *dead, uint64_t top) {
   mh_node nodes[MH_NODE_LEVELS];
   unsigned next[MH_NODE_LEVELS] = {0}, level;

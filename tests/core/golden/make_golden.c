@@ -9,6 +9,7 @@
 #include "golden.h"
 #include "golden_arrays.h"
 #include "golden_named.h"
+#include "golden_sorted.h"
 #include "golden_values.h"
 #include "image.h"
 
@@ -71,12 +72,18 @@ static void make_sealed(const char *directory) {
   pack(directory, "sealed");
 }
 
+static void make_sorted(const char *directory) {
+  mheap *heap = make("sorted", false);
+  golden_store_sorted(heap);
+  done(heap, directory, "sorted");
+}
+
 /* Those that came later can be made alone, by their names. */
 static const struct {
   const char *name;
   void (*make)(const char *directory);
 } later[] = {{"values", make_values}, {"arenas", make_arenas}, {"arrays", make_arrays},
-             {"named", make_named},   {"sealed", make_sealed}};
+             {"named", make_named},   {"sealed", make_sealed}, {"sorted", make_sorted}};
 
 static int make_alone(const char *directory, const char *name) {
   for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
@@ -118,6 +125,7 @@ int main(int argc, char **argv) {
   make_arrays(argv[1]);
   make_named(argv[1]);
   make_sealed(argv[1]);
+  make_sorted(argv[1]);
 
   test_directory_remove();
   return test_failures != 0;
