@@ -101,7 +101,16 @@ if TYPE_CHECKING:
     from mheap._commits import Dirty
     from mheap._values import Pickled, register, register_enum
     from mheap.objects import PersistentDeque, PersistentDict, PersistentList, PersistentSet, to_python
-    from mheap.records import BigInt, Record, UnknownRecord, asdict, field, replace
+    from mheap.records import (
+        BigInt,
+        PersistentRecordList,
+        Record,
+        RecordList,
+        UnknownRecord,
+        asdict,
+        field,
+        replace,
+    )
 
 __all__ = [
     "SMALL_SIZE_MAX",
@@ -135,12 +144,14 @@ __all__ = [
     "PersistentDeque",
     "PersistentDict",
     "PersistentList",
+    "PersistentRecordList",
     "PersistentSet",
     "PickleNotAllowed",
     "Pickled",
     "ProcessInfo",
     "ReadOnlyHeap",
     "Record",
+    "RecordList",
     "SchemaMismatch",
     "SizeOverflow",
     "SnapshotTooOld",
@@ -211,13 +222,18 @@ __all__ = [
 ]
 
 
+_RECORDS = frozenset(
+    ("BigInt", "PersistentRecordList", "Record", "RecordList", "UnknownRecord", "asdict", "field", "replace")
+)
+
+
 def __getattr__(name: str) -> object:
     """Modules, and the names of mheap.objects: imported when they are first asked for."""
     if name in ("PersistentDeque", "PersistentDict", "PersistentList", "PersistentSet", "to_python"):
         from mheap import objects
 
         return getattr(objects, name)
-    if name in ("BigInt", "Record", "UnknownRecord", "asdict", "field", "replace"):
+    if name in _RECORDS:
         from mheap import records
 
         return getattr(records, name)

@@ -17,6 +17,8 @@ int mhx_objects_init(PyObject *module) {
   if (add_type(module, MHX_SET_TWIN, &mhx_set_twin_spec) < 0) return -1;
   if (add_type(module, MHX_DEQUE_TWIN, &mhx_deque_twin_spec) < 0) return -1;
   if (add_type(module, MHX_RECORD_TWIN, &mhx_record_spec) < 0) return -1;
+  if (add_type(module, MHX_ROWS_TWIN, &mhx_rows_twin_spec) < 0) return -1;
+  if (add_type(module, MHX_COLUMN, &mhx_column_spec) < 0) return -1;
   if (add_type(module, MHX_SHAPE, &mhx_shape_spec) < 0) return -1;
   if (add_type(module, MHX_FIELD, &mhx_field_spec) < 0) return -1;
   if (add_type(module, MHX_DEQUE_ITER, &mhx_deque_iter_spec) < 0) return -1;

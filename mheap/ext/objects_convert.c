@@ -77,7 +77,8 @@ static PyObject *other_of(mhx_space *space, uint64_t word) {
   switch (mh_head_type(*head)) {
     case MH_TYPE_COMPLEX: return complex_of(space, word);
     case MH_TYPE_BYTEARRAY: return bytearray_of(space, word);
-    case MH_TYPE_DEQUE: return mhx_twin_for(space, word);
+    case MH_TYPE_DEQUE:
+    case MH_TYPE_RECORDS: return mhx_twin_for(space, word);
     default: return mhx_compound_of(space, word);
   }
 }

@@ -168,6 +168,7 @@ void mhx_twins_detach(mhx_space *space) {
 
 /* What it knew of its table, or items, may be of another by now. */
 static void look_anew(mhx_twin *twin) {
+  twin->changes++; /* rows of a record list are places in what it was */
   const mh_dict *dict = &twin->of.dict;
   mh_dict bare = {.space = dict->space, .offset = dict->offset, .birth = dict->birth, .type = dict->type};
   memset(&twin->of, 0, sizeof twin->of);
@@ -283,6 +284,31 @@ static PyObject *record_make(mhx_space *space, uint64_t offset, uint64_t birth) 
   return (PyObject *)twin;
 }
 
+/* Importing the type may run Python code, too. */
+static PyObject *rows_make(mhx_space *space, uint64_t offset, uint64_t birth) {
+  mh_row_list list;
+  mhx_state *state = mhx_state_of_heap(space->heap_obj);
+  PyObject *heap_obj = Py_NewRef(space->heap_obj);
+  int failed = 0;
+  if (state->object_types[MHX_RECORD_LIST] == NULL)
+    failed = find_type(state, MHX_RECORD_LIST, "mheap.records", "PersistentRecordList");
+  if (failed == 0 && *mhx_objects_slot(heap_obj) != space) {
+    mhx_raise_closed((mhx_handle *)heap_obj);
+    failed = -1;
+  }
+  Py_DECREF(heap_obj);
+  if (failed < 0) return NULL;
+  mhx_twin **entry = find(space, offset, birth);
+  if (*entry != NULL) return Py_NewRef((PyObject *)*entry);
+  if (reserve(space) < 0) return NULL;
+  if (mh_row_list_at(&space->core, offset, &list)) return mhx_failed(space), NULL;
+  mhx_twin *twin = twin_alloc(space, MHX_RECORD_LIST);
+  if (twin == NULL) return NULL;
+  twin->of.rows.list = list;
+  put(space, twin);
+  return (PyObject *)twin;
+}
+
 PyObject *mhx_twin_born(mhx_space *space, uint64_t offset, uint64_t birth) {
   mhx_twin **entry = find(space, offset, birth);
   return *entry != NULL ? Py_NewRef((PyObject *)*entry) : record_make(space, offset, birth);
@@ -296,7 +322,9 @@ PyObject *mhx_twin_for(mhx_space *space, uint64_t word) {
   if (*entry != NULL) return Py_NewRef((PyObject *)*entry);
   if (reserve(space) < 0) return NULL;
   if (mh_word_tag(word) == MH_TAG_RECORD_REF) return record_make(space, mh_word_offset(word), birth);
-  return twin_make(space, mh_head_type(mh_read(&container->head)), mh_word_offset(word));
+  mh_type type = mh_head_type(mh_read(&container->head));
+  if (type == MH_TYPE_RECORDS) return rows_make(space, mh_word_offset(word), birth);
+  return twin_make(space, type, mh_word_offset(word));
 }
 
 PyObject *mhx_twin_nowhere(mhx_space *space) {
@@ -377,7 +405,8 @@ void mhx_twins_rolled_back(mhx_space *space) {
 mh_type mhx_twin_type(mhx_space *space, PyObject *object) {
   PyObject **types = mhx_state_of_heap(space->heap_obj)->object_types;
   if (PyObject_TypeCheck(object, (PyTypeObject *)types[MHX_RECORD_TWIN]))
-    return ((mhx_twin *)object)->heap_obj == NULL ? 0 : MH_TYPE_RECORD;
+    return mhx_is_plain(object) || mhx_is_row(object) ? 0 : MH_TYPE_RECORD;
+  if (PyObject_TypeCheck(object, (PyTypeObject *)types[MHX_ROWS_TWIN])) return MH_TYPE_RECORDS;
   for (size_t i = 0; i < TWIN_TYPES; i++)
     if ((PyObject *)Py_TYPE(object) == types[twin_types[i].index]) return twin_types[i].type;
   return 0;

@@ -294,7 +294,8 @@ typedef struct mh_record_block {
 #define MH_BIRTH_DYING ((uint64_t)1 << 62)
 
 /* ---- record list -------------------------------------------------------------
-   Rows of one schema, one behind the other, in a part that begins at a multiple of 64.
+   Rows of one schema, one behind the other, in a part that begins at a multiple of 64, and is there also
+   if there are none. What is behind those in use means nothing.
 
    Stores, in order; * publishes
      append in room            the new rows, * count
@@ -302,14 +303,16 @@ typedef struct mh_record_block {
      a field                   as of a record
      anything else             a new block, * container.part, then the old is freed */
 typedef struct mh_cells_block {
-  uint64_t head;      /*  0 length 0. Constant, as the next but one and all that follow */
-  uint64_t count;     /*  8 rows in use */
-  uint64_t capacity;  /* 16 rows */
-  uint64_t stride;    /* 24 bytes a row */
-  uint64_t schema;    /* 32 of a record list: the number of its schema; else by type */
-  uint64_t unused[3]; /* 40 zero */
-  uint64_t data[];    /* 64 */
+  uint64_t head;         /*  0 length 0. Constant, as all below but count */
+  uint64_t count;        /*  8 rows in use */
+  uint64_t capacity;     /* 16 rows */
+  uint64_t stride;       /* 24 bytes a row */
+  uint64_t schema;       /* 32 by type; of a record list: the number of its schema */
+  uint64_t unused[3];    /* 40 zero */
+  uint8_t data[];        /* 64 */
 } mh_cells_block;
+
+#define MH_CELLS_ALIGNMENT 64u
 
 /* ---- hashing -----------------------------------------------------------------
    Equal keys have equal hashes: 1 == 1.0 == True, -0.0 == 0. With s0, s1 = identity.hash_seed,
@@ -396,7 +399,9 @@ MH_FREEZE(mh_cells_block, count, 8);
 MH_FREEZE(mh_cells_block, capacity, 16);
 MH_FREEZE(mh_cells_block, stride, 24);
 MH_FREEZE(mh_cells_block, schema, 32);
+MH_FREEZE(mh_cells_block, unused, 40);
 MH_FREEZE(mh_cells_block, data, 64);
+static_assert(sizeof(mh_cells_block) == MH_CELLS_ALIGNMENT, "mh_cells_block");
 static_assert(MH_TYPE_SHIFT == MH_COUNT_BITS, "head");
 
 #endif
