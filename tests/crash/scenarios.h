@@ -28,7 +28,8 @@ typedef struct scenario {
   bool detaches;
 } scenario;
 
-extern const scenario raw_scenarios[], object_scenarios[], heap_scenarios[]; /* the last has no name */
+extern const scenario raw_scenarios[], object_scenarios[], record_scenarios[],
+    heap_scenarios[]; /* the last has no name */
 
 void stage_fail(const char *what, const mheap *heap) __attribute__((noreturn));
 

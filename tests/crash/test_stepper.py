@@ -13,9 +13,7 @@ from pathlib import Path
 import pytest
 from c_tools import run
 
-SOURCES = [
-    Path(__file__).with_name(name) for name in ("scenarios.c", "scenarios_objects.c", "scenarios_heaps.c")
-]
+SOURCES = [Path(__file__).with_name(f"scenarios{part}.c") for part in ("", "_objects", "_records", "_heaps")]
 NAMES = [
     name for source in SOURCES for name in re.findall(r'^    \{"(\w+)",', source.read_text(), re.MULTILINE)
 ]
@@ -29,6 +27,10 @@ CONTROLS = [
     "list_append",
     "set_add_gets_slots",
     "deque_append_drops_first",
+    "record_sets_a_value",
+    "record_migrates",
+    "rows_append",
+    "rows_insert",
     "attach_a_new_file",
     "arena_is_reserved_and_committed",
     "heap_is_made_in_an_arena",
