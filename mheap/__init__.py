@@ -105,7 +105,16 @@ if TYPE_CHECKING:
     from mheap.arrays import PersistentArray
     from mheap.counter import PersistentCounter
     from mheap.objects import PersistentDeque, PersistentDict, PersistentList, PersistentSet, to_python
-    from mheap.records import BigInt, Record, UnknownRecord, asdict, field, replace
+    from mheap.records import (
+        BigInt,
+        PersistentRecordList,
+        Record,
+        RecordList,
+        UnknownRecord,
+        asdict,
+        field,
+        replace,
+    )
     from mheap.sorted import PersistentSortedDict, SortedDict
 
 __all__ = [
@@ -144,6 +153,7 @@ __all__ = [
     "PersistentDeque",
     "PersistentDict",
     "PersistentList",
+    "PersistentRecordList",
     "PersistentSet",
     "PersistentSortedDict",
     "PickleNotAllowed",
@@ -151,6 +161,7 @@ __all__ = [
     "ProcessInfo",
     "ReadOnlyHeap",
     "Record",
+    "RecordList",
     "SchemaMismatch",
     "SizeOverflow",
     "SnapshotTooOld",
@@ -235,7 +246,16 @@ _LATER = {
     "arrays": ("PersistentArray",),
     "counter": ("PersistentCounter",),
     "sorted": ("PersistentSortedDict", "SortedDict"),
-    "records": ("BigInt", "Record", "UnknownRecord", "asdict", "field", "replace"),
+    "records": (
+        "BigInt",
+        "PersistentRecordList",
+        "Record",
+        "RecordList",
+        "UnknownRecord",
+        "asdict",
+        "field",
+        "replace",
+    ),
     "objects": ("PersistentDeque", "PersistentDict", "PersistentList", "PersistentSet", "to_python"),
 }
 

@@ -20,7 +20,7 @@ from _collections_abc import (
 )
 from _operator import eq, ge, gt, index, is_, le, lt
 
-from mheap._core import ArrayTwin, DequeTwin, DictTwin, ListTwin, RecordTwin, SetTwin
+from mheap._core import ArrayTwin, DequeTwin, DictTwin, ListTwin, RecordTwin, RowsTwin, SetTwin
 
 TYPE_CHECKING = False  # typing's own would be most of what the first heap.root costs
 if TYPE_CHECKING:
@@ -580,13 +580,17 @@ def _new_kind(twin: type, plain: type, kind: _Kind) -> None:
 
 def _is_known(record: Any) -> bool:
     """Is it of a class of its own, not of UnknownRecord?"""
+    if isinstance(record, RowsTwin):
+        from mheap.records import UnknownRecord
+
+        return record._shape().cls is not UnknownRecord
     return type(record).__mheap_shape__.cls is type(record)
 
 
 def _is_twin(value: Any) -> bool:
     if isinstance(value, RecordTwin):
         return not value._is_plain() and _is_known(value)
-    return type(value) in _TWINS
+    return type(value) in _TWINS or isinstance(value, RowsTwin)
 
 
 def _for_json(value: Any) -> Any:
@@ -603,6 +607,10 @@ def _empty(twin: Any) -> Any:
     """A plain container of the twin's kind."""
     if isinstance(twin, RecordTwin):
         return twin.__class__.__new__(twin.__class__)
+    if isinstance(twin, RowsTwin):
+        from mheap.records import RecordList
+
+        return RecordList(twin._shape().cls) if _is_known(twin) else []
     return deque((), twin.maxlen) if type(twin) is PersistentDeque else _PLAIN[type(twin)]()
 
 
@@ -647,7 +655,7 @@ def to_python(value: Any) -> Any:
         elif isinstance(copy, RecordTwin):
             copy._fill(tuple(map(convert, twin._values())))
         else:
-            copy.extend(map(convert, twin))
+            copy.extend([convert(item) for item in twin])
     del kept
     return plain
 
@@ -764,7 +772,8 @@ def _marks(twin: Any) -> tuple[str, str]:
     if isinstance(twin, RecordTwin):
         if _is_known(twin):
             return f"{type(twin).__qualname__}(", ")"
-        return f"<{twin._shape().name} ", ">"
+        name = twin._shape().name  # a file's
+        return f"<{name if name.isprintable() else ascii(name)} ", ">"
     if type(twin) is PersistentSet:
         return ("{", "}") if twin else ("set(", ")")
     return "deque([", "])" if twin.maxlen is None else f"], maxlen={twin.maxlen})"

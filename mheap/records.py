@@ -14,15 +14,18 @@ from __future__ import annotations
 
 import builtins
 import sys
+from _collections_abc import MutableSequence
+from _operator import eq
+from _operator import index as _index
 from _weakref import ref
 
-from mheap._core import FieldDescriptor, RecordShape, RecordTwin
+from mheap._core import FieldDescriptor, RecordShape, RecordTwin, RowsTwin, _record_list
 from mheap.errors import SchemaMismatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from typing import Any, ClassVar, TypeAlias, TypeVar
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Any, ClassVar, SupportsIndex, TypeAlias, TypeVar
 
     from typing_extensions import Self, dataclass_transform
 
@@ -39,7 +42,16 @@ else:
         """An int of any size: what to declare a field as that 64 bits are too few for."""
 
 
-__all__ = ["BigInt", "Record", "UnknownRecord", "asdict", "field", "replace"]
+__all__ = [
+    "BigInt",
+    "PersistentRecordList",
+    "Record",
+    "RecordList",
+    "UnknownRecord",
+    "asdict",
+    "field",
+    "replace",
+]
 
 _WORD, _INT, _FLOAT, _BOOL = range(4)
 _RAW = {int: _INT, float: _FLOAT, bool: _BOOL}
@@ -143,6 +155,7 @@ def _accepted(classes: list[type]) -> tuple[type, ...]:
 
     twins: dict[type, type] = {dict: objects.PersistentDict, list: objects.PersistentList}
     twins.update({set: objects.PersistentSet, objects._DEQUES[0]: objects.PersistentDeque})
+    twins[RecordList] = PersistentRecordList
     found: list[type] = []
     for cls in classes:
         found.append(int if cls is BigInt else cls)
@@ -489,6 +502,243 @@ def replace(record: _R, /, **changes: Any) -> _R:
     if not isinstance(record, Record):
         raise TypeError(f"a Record is needed, not {type(record).__name__}")
     return type(record)(**{**dict(_items(record)), **changes})
+
+
+# ---- record lists ----
+
+
+def _record_of(cls: Any, value: Any) -> Any:
+    """A plain record of the class, of a record of it, a mapping or the values in order."""
+    if type(value) is cls:
+        return value if value._is_plain() else value.__copy__()
+    if isinstance(value, RecordTwin):
+        raise TypeError(f"a list of {cls.__name__} does not hold a {type(value).__name__}")
+    if isinstance(value, (tuple, list)):
+        return cls(*value)
+    if hasattr(value, "keys"):
+        return cls(**{key: value[key] for key in value.keys()})  # noqa: SIM118 (any mapping)
+    raise TypeError(
+        f"a list of {cls.__name__} holds records, tuples and mappings, not {type(value).__name__}"
+    )
+
+
+class RecordList(list["_R"]):
+    """A list of records of one class, to be stored in a heap as rows of one block.
+
+    RecordList(User, records); each is a User, a tuple of its values, or a mapping. This one is
+    plain; what is read from a heap is a PersistentRecordList. RecordList[User](records) is the same.
+    """
+
+    __slots__ = ("cls",)
+    cls: type[_R]
+
+    def __class_getitem__(cls, of: Any) -> Any:
+        return _Alias(of) if isinstance(of, RecordType) else cls  # type: ignore[arg-type]
+
+    def __init__(self, cls: type[_R], records: Iterable[Any] = (), /) -> None:
+        if not isinstance(cls, RecordType) or cls is Record:
+            raise TypeError(f"a class derived from mheap.Record is needed, not {cls!r}")
+        if not cls.__mheap_shape__.rows:
+            raise TypeError(f"{cls.__name__} has no fields, so there are no rows of it")
+        self.cls = cls
+        super().__init__(_record_of(cls, record) for record in records)
+
+    def _shape(self) -> RecordShape:
+        return self.cls.__mheap_shape__
+
+    def append(self, record: Any, /) -> None:
+        super().append(_record_of(self.cls, record))
+
+    def extend(self, records: Iterable[Any], /) -> None:
+        super().extend([_record_of(self.cls, record) for record in records])
+
+    def insert(self, place: SupportsIndex, record: Any, /) -> None:
+        super().insert(place, _record_of(self.cls, record))
+
+    def __iadd__(self, records: Iterable[Any]) -> Self:  # type: ignore[override, misc]
+        self.extend(records)
+        return self
+
+    def __setitem__(self, place: Any, value: Any) -> None:
+        if isinstance(place, slice):
+            super().__setitem__(place, [_record_of(self.cls, record) for record in value])
+        else:
+            super().__setitem__(place, _record_of(self.cls, value))
+
+    def __copy__(self) -> RecordList[_R]:
+        return RecordList(self.cls, self)
+
+    copy = __copy__
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return RecordList, (self.cls,), None, iter(self)
+
+    def __repr__(self) -> str:
+        return f"RecordList({self.cls.__qualname__}, {super().__repr__()})"
+
+
+class _Alias:
+    """RecordList[User]: makes lists of that, and is RecordList to annotations."""
+
+    __origin__ = RecordList
+
+    def __init__(self, of: type[Record]) -> None:
+        self.__args__ = (of,)
+
+    def __call__(self, records: Iterable[Any] = (), /) -> RecordList[Any]:
+        return RecordList(self.__args__[0], records)
+
+    def __repr__(self) -> str:
+        return f"mheap.RecordList[{self.__args__[0].__qualname__}]"
+
+
+class PersistentRecordList(RowsTwin, MutableSequence["Any"]):
+    """A list of records of one class that lies in a heap as rows of one block.
+
+    It has the methods of list. An item is a row: a record of the class that stands for a place in the list;
+    its attributes are those in the heap. Removing or inserting before the end, and sorting, copy the rows,
+    and rows that were read before raise StaleObject then. column() gives the values of a field
+    without copying.
+    """
+
+    __slots__ = ()
+
+    @property
+    def cls(self) -> type:
+        """The class of the records."""
+        return self._shape().cls
+
+    def column(self, name: str) -> Any:
+        """The values of a field of all records, where they are in the heap: a numpy array, or without numpy
+        a memoryview; of int, float or bool. Nothing is copied, so what is stored to it is in the heap.
+
+        Records that are appended later are not in it. While one is out, what would move the rows raises
+        BufferError, and the heap cannot be closed. Read-only in a heap that is only read."""
+        names = [row[0] for row in self._shape().rows]
+        if name not in names:
+            raise AttributeError(f"{self._shape().name} has no field {name!r}")
+        column = memoryview(self._column(names.index(name)))
+        try:
+            import numpy
+        except ImportError:
+            return column
+        return numpy.asarray(column)
+
+    def _plain(self, records: Iterable[Any]) -> list[Any]:
+        cls: Any = self.cls
+        if not isinstance(cls, RecordType):
+            raise TypeError(f"the class {self._shape().name} is not known here: its records are only read")
+        return [_record_of(cls, record) for record in records]
+
+    def append(self, record: Any, /) -> None:
+        self._splice(len(self), 0, self._plain((record,)))
+
+    def extend(self, records: Iterable[Any], /) -> None:
+        plain = self._plain(records)
+        self._splice(len(self), 0, plain)
+
+    def insert(self, place: SupportsIndex, record: Any, /) -> None:
+        first, _, _ = slice(place, None).indices(len(self))
+        self._splice(first, 0, self._plain((record,)))
+
+    def pop(self, place: SupportsIndex = -1, /) -> Any:
+        if not len(self):
+            raise IndexError("pop from empty list")
+        number = _place(self, place)
+        record = copy_of(self[number])
+        self._splice(number, 1, [])
+        return record
+
+    def clear(self) -> None:
+        self._splice(0, len(self), [])
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            get = super().__getitem__
+            return [get(number) for number in range(*place.indices(len(self)))]
+        return super().__getitem__(place)
+
+    def __setitem__(self, place: Any, value: Any) -> None:
+        if not isinstance(place, slice):
+            self._splice(_place(self, place), 1, self._plain((value,)))
+            return
+        first, last, step = place.indices(len(self))
+        plain = self._plain(value)
+        if step == 1:
+            self._splice(first, max(0, last - first), plain)
+            return
+        numbers = range(first, last, step)
+        if len(numbers) != len(plain):
+            raise ValueError(f"{len(plain)} records for a slice of {len(numbers)}")
+        for number, record in zip(numbers, plain, strict=True):
+            self._splice(number, 1, [record])
+
+    def __delitem__(self, place: Any) -> None:
+        if not isinstance(place, slice):
+            self._splice(_place(self, place), 1, [])
+            return
+        first, last, step = place.indices(len(self))
+        if step == 1:
+            self._splice(first, max(0, last - first), [])
+            return
+        gone = set(range(first, last, step))
+        plain = [copy_of(record) for number, record in enumerate(self) if number not in gone]
+        self._splice(0, len(self), plain)
+
+    def __iadd__(self, records: Iterable[Any]) -> PersistentRecordList:
+        self.extend(records)
+        return self
+
+    def reverse(self) -> None:
+        self._permute(list(range(len(self) - 1, -1, -1)))
+
+    def sort(self, *, key: Callable[[Any], Any], reverse: bool = False) -> None:
+        """Sorts in place, stably, by a key of each record: in one operation."""
+        keys = [key(record) for record in self]
+        self._permute(sorted(range(len(keys)), key=keys.__getitem__, reverse=reverse))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, (list, PersistentRecordList)):
+            return NotImplemented
+        return len(self) == len(other) and all(map(eq, self, other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def to_python(self) -> Any:
+        """A plain RecordList, with plain copies of everything in it."""
+        from mheap.objects import to_python
+
+        return to_python(self)
+
+    def __copy__(self) -> list[Any]:
+        return [copy_of(record) for record in self]
+
+    copy = __copy__
+
+    def __deepcopy__(self, memo: object) -> Any:
+        return self.to_python()
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return RecordList, (self.cls,), None, iter(self.__copy__())
+
+    def __repr__(self) -> str:
+        return f"RecordList({self._shape().name.rpartition(':')[2]}, [{', '.join(map(repr, self))}])"
+
+
+def copy_of(record: Any) -> Any:
+    """A plain record with the values of a row."""
+    return record.__copy__()
+
+
+def _place(records: PersistentRecordList, place: SupportsIndex) -> int:
+    number = _index(place)
+    length = len(records)
+    if not -length <= number < length:
+        raise IndexError("record list index out of range")
+    return number + length if number < 0 else number
+
+
+_record_list(RecordList)
 
 
 # ---- for the C half ----

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import islice
 from typing import Any
 
 import click
 
-from mheap._core import ArrayTwin
+from mheap._core import ArrayTwin, RecordTwin
 
 PATH_HELP = r"""PATH leads from the root to a value: keys and positions with "/" between them, as in
 users/ada/3. A "/" inside a key is written \/ and a backslash \\. A step matches the str key that is
@@ -30,6 +30,8 @@ class NoSuchPath(click.ClickException):
 
 def is_container(value: object) -> bool:
     values = (str, bytes, bytearray, range, frozenset)
+    if isinstance(value, RecordTwin):
+        return True
     return is_array(value) or (isinstance(value, (Mapping, Sequence, Set)) and not isinstance(value, values))
 
 
@@ -49,6 +51,22 @@ def row_of(array: Any, at: int) -> Any:
 
 def rows_of(array: Any) -> Iterator[Any]:
     return (row_of(array, at) for at in range(len(array)))
+
+
+def is_mapping(value: object) -> bool:
+    """Has it names: a mapping or a record?"""
+    return isinstance(value, (Mapping, RecordTwin))
+
+
+def items_of(value: Any) -> Iterable[tuple[Any, Any]]:
+    """Keys or names, and their values."""
+    if not isinstance(value, RecordTwin):
+        return value.items()  # type: ignore[no-any-return]
+    return zip((row[0] for row in value._shape().rows), value._values(), strict=True)
+
+
+def size_of(value: Any) -> int:
+    return len(value._shape().rows) if isinstance(value, RecordTwin) else len(value)
 
 
 def steps(path: str) -> list[str]:
@@ -83,6 +101,8 @@ def _child_by_text(value: Mapping[Any, Any], step: str) -> tuple[Any, ...]:
 
 def _child(value: Any, step: str) -> tuple[Any, ...]:
     """What a step leads to, as a tuple of one, or empty."""
+    if isinstance(value, RecordTwin):
+        return tuple(item for name, item in items_of(value) if name == step)
     if isinstance(value, Mapping):
         for key in _candidates(step):
             try:
@@ -117,6 +137,9 @@ def type_name(value: object) -> str:
     """What a value is called: the persistent dict is a ``dict``, and so on."""
     if value is None:
         return "None"
+    if isinstance(value, RecordTwin):
+        stored = value._shape().name
+        return stored if stored.isprintable() else ascii(stored)
     name: str = getattr(value, "kind", type(value).__name__)
     return name.removeprefix("Persistent").lower() if name.startswith("Persistent") else name
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Set
 from itertools import islice
 from typing import Any
 
 import click
 
-from mheap.cli._paths import is_array, is_container, rows_of, type_name
+from mheap._core import RecordTwin
+from mheap.cli._paths import is_array, is_container, is_mapping, items_of, rows_of, size_of, type_name
 
 Write = Callable[[str], Any]
 
@@ -50,7 +51,7 @@ def preview(value: Any) -> str:
     if is_array(value):
         return _array_preview(value)
     if is_container(value):
-        count = len(value)
+        count = size_of(value)
         return f"{count} item{'' if count == 1 else 's'}"
     if isinstance(value, (str, bytes)) and len(value) > PREVIEW:
         unit = "characters" if isinstance(value, str) else "bytes"
@@ -134,16 +135,23 @@ def _limited(value: Any, limit: int | None) -> Iterator[Any]:
 
 
 def _is_cut(value: Any, limit: int | None) -> bool:
-    return limit is not None and len(value) > limit
+    return limit is not None and size_of(value) > limit
+
+
+def _name_text(value: Any, name: Any) -> str:
+    """What stands before the value of a key, or of a field."""
+    if isinstance(value, RecordTwin):
+        return f"{name if name.isprintable() else literal(name)}="
+    return f"{literal(name)}: "
 
 
 def _python_pieces(value: Any, limit: int | None) -> Iterator[str | tuple[Any]]:
-    mapping = isinstance(value, Mapping)
+    mapping = is_mapping(value)
     between = ""
-    for item in _limited(value.items() if mapping else value, limit):
+    for item in _limited(items_of(value) if mapping else value, limit):
         yield between
         if mapping:
-            yield f"{literal(item[0])}: "
+            yield _name_text(value, item[0])
         yield (item[1] if mapping else item,)
         between = ", "
     if _is_cut(value, limit):
@@ -153,7 +161,9 @@ def _python_pieces(value: Any, limit: int | None) -> Iterator[str | tuple[Any]]:
 def _python_marks(value: Any) -> tuple[str, str]:
     if is_array(value):
         return "array([", f"], shape={value.shape}, dtype={value._type!r})"
-    if isinstance(value, Mapping):
+    if isinstance(value, RecordTwin):
+        return f"<{type_name(value)} ", ">"
+    if is_mapping(value):
         return "{", "}"
     if isinstance(value, Set):
         return ("{", "}") if value else ("set(", ")")
@@ -194,15 +204,19 @@ def _json_pair_pieces(items: Iterator[tuple[Any, Any]]) -> Iterator[str | tuple[
         between = ", "
 
 
+def _names(value: Any) -> Iterator[Any]:
+    return (name for name, _ in items_of(value)) if isinstance(value, RecordTwin) else iter(value)
+
+
 def _json_form(value: Any, limit: int | None) -> tuple[str, Form]:
     if is_array(value):
         end = f'], "dtype": {json.dumps(value._type)}, "shape": {json.dumps(value.shape)}}}'
         return '{"$array": [', Form(end, _json_list_pieces(_limited(value, limit)))
-    if not isinstance(value, Mapping):
+    if not is_mapping(value):
         return "[", Form("]", _json_list_pieces(_limited(value, limit)))
-    if all(isinstance(key, str) and not key.startswith("$") for key in _limited(value, limit)):
-        return "{", Form("}", _json_object_pieces(_limited(value.items(), limit)))
-    return '{"$items": [', Form("]}", _json_pair_pieces(_limited(value.items(), limit)))
+    if all(isinstance(key, str) and not key.startswith("$") for key in _limited(_names(value), limit)):
+        return "{", Form("}", _json_object_pieces(_limited(items_of(value), limit)))
+    return '{"$items": [', Form("]}", _json_pair_pieces(_limited(items_of(value), limit)))
 
 
 def write_value(
@@ -242,7 +256,9 @@ def write_value(
 
 
 def _python_again(value: Any) -> str:
-    return "{...}" if isinstance(value, Mapping) else "(...)" if isinstance(value, tuple) else "[...]"
+    if isinstance(value, RecordTwin):
+        return f"<{type_name(value)} ...>"
+    return "{...}" if is_mapping(value) else "(...)" if isinstance(value, tuple) else "[...]"
 
 
 def _json_again(value: Any) -> str:

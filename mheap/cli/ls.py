@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -13,7 +13,18 @@ import click
 
 import mheap
 from mheap.cli._heaps import file_argument, heap_option, json_option, limit_option, opened, root_of
-from mheap.cli._paths import PATH_HELP, follow, is_array, is_container, rows_of, step_of, type_name
+from mheap.cli._paths import (
+    PATH_HELP,
+    follow,
+    is_array,
+    is_container,
+    is_mapping,
+    items_of,
+    rows_of,
+    size_of,
+    step_of,
+    type_name,
+)
 from mheap.cli._values import json_scalar, literal, preview
 
 _HELP = f"""List a container of FILE, a line an entry: its key (as a step of a PATH), its type, and its
@@ -34,13 +45,13 @@ _LONG = 1000
 def _entries(value: Any) -> Iterator[tuple[Any, Any]]:
     if is_array(value):
         return enumerate(rows_of(value))
-    return iter(value.items()) if isinstance(value, Mapping) else enumerate(value)
+    return iter(items_of(value)) if is_mapping(value) else enumerate(value)
 
 
 def _print_lines(value: Any, limit: int | None) -> None:
     for key, item in islice(_entries(value), limit):
         sys.stdout.write(f"{step_of(key, value):<24}  {type_name(item):<5}  {preview(item)}\n")
-    hidden = len(value) - limit if limit is not None else 0
+    hidden = size_of(value) - limit if limit is not None else 0
     if hidden > 0:
         print(f"mheap: {hidden} more (--limit)", file=sys.stderr)
 
@@ -52,7 +63,7 @@ def _json_entry(value: Any, key: Any, item: Any) -> str:
         more = f'"dtype": {json.dumps(item._type)}, "shape": {json.dumps(item.shape)}'
         return f'{head}, "length": {len(item)}, {more}}}'
     if is_container(item):
-        return f'{head}, "length": {len(item)}}}'
+        return f'{head}, "length": {size_of(item)}}}'
     if isinstance(item, (str, bytes)) and len(item) > _LONG:
         return f'{head}, "length": {len(item)}, "preview": {json.dumps(preview(item))}}}'
     return f'{head}, "value": {json_scalar(item)}}}'
@@ -79,7 +90,7 @@ def _print_json(
     file: str, path: str, value: Any, limit: int | None, heaps: list[tuple[str, int | None]] | None
 ) -> None:
     write = sys.stdout.write
-    head = {"file": file, "path": path, "type": type_name(value), "length": len(value)}
+    head = {"file": file, "path": path, "type": type_name(value), "length": size_of(value)}
     if heaps is not None:
         head["heaps"] = [{"name": name, "length": length} for name, length in heaps]
     write(json.dumps(head)[:-1] + ', "entries": [')

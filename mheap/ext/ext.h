@@ -305,6 +305,7 @@ extern PyMethodDef mhx_compact_functions[];
 extern PyMethodDef mhx_dump_methods[], mhx_dump_functions[];
 extern PyMethodDef mhx_fill_functions[];
 extern PyMethodDef mhx_arrays_methods[], mhx_arrays_functions[];
+extern PyMethodDef mhx_rows_functions[];
 
 /* ---- an exception that is set while something else is done ---------------------------------- */
 

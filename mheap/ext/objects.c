@@ -26,6 +26,8 @@ int mhx_objects_init(PyObject *module) {
   if (add_type(module, MHX_SORTED_TWIN, &mhx_sorted_twin_spec, -1) < 0) return -1;
   if (add_type(module, MHX_SORTED_ITER, &mhx_sorted_iter_spec, -1) < 0) return -1;
   if (add_type(module, MHX_RECORD_TWIN, &mhx_record_spec, -1) < 0) return -1;
+  if (add_type(module, MHX_ROWS_TWIN, &mhx_rows_twin_spec, -1) < 0) return -1;
+  if (add_type(module, MHX_COLUMN, &mhx_column_spec, -1) < 0) return -1;
   if (add_type(module, MHX_SHAPE, &mhx_shape_spec, -1) < 0) return -1;
   if (add_type(module, MHX_FIELD, &mhx_field_spec, -1) < 0) return -1;
   if (add_type(module, MHX_DEQUE_ITER, &mhx_deque_iter_spec, -1) < 0) return -1;

@@ -22,6 +22,7 @@
 #include "ext.h"
 #include "objects/fields.h"
 #include "objects/objects.h"
+#include "objects/rows.h"
 #include "reader.h"
 
 /* ---- for the rest of the binding ---- */
@@ -59,7 +60,10 @@ enum {
   MHX_SHAPE,
   MHX_FIELD,
   MHX_PLAN,        /* mheap.records.plan, and the next; NULL until needed */
-  MHX_FINISH,
+  MHX_ROWS_TWIN,   /* _core.RowsTwin */
+  MHX_COLUMN,
+  MHX_PLAIN_RECORD_LIST, /* mheap.RecordList, once it was imported */
+  MHX_RECORD_LIST, /* mheap.records.PersistentRecordList; NULL until needed */
 };
 
 extern PyType_Spec mhx_dict_twin_spec, mhx_list_twin_spec, mhx_set_twin_spec, mhx_deque_twin_spec;
@@ -104,6 +108,16 @@ typedef union mhx_of {
     mh_fields fields;
     const mhx_map *map; /* NULL: not looked at yet */
   } record;
+  struct {
+    mh_row_list list;
+    const mhx_map *map; /* as above */
+  } rows;
+  struct { /* of a row: heap_obj is the twin of its list */
+    mh_space *space;  /* NULL */
+    uint64_t index;
+    uint64_t changes; /* of the list's twin, when this was made */
+    mh_type type;     /* RECORDS */
+  } row;
 } mhx_of;
 
 /* Of a dict, set, counter or sorted dict. */
@@ -124,6 +138,7 @@ struct mhx_twin {
   PyObject *weakrefs;
   bool loose;         /* once it was all that kept its container */
   bool orphan;        /* the same at the last commit, or one that failed since */
+  uint32_t exports;   /* columns of a record list that are out */
   bool root;          /* of the heap's root: a rollback that takes it away makes this stand for none */
   uint64_t changes;   /* by this process: to a deque all, to other containers at least removals */
   mhx_of of;

@@ -110,7 +110,8 @@ static PyObject *other_of(mhx_space *space, uint64_t word) {
     case MH_TYPE_DEQUE: return mhx_twin_for(space, word);
     case MH_TYPE_COUNTER:
     case MH_TYPE_SORTED:
-    case MH_TYPE_ARRAY: return late_twin(space, word, mh_head_type(*head));
+    case MH_TYPE_ARRAY:
+    case MH_TYPE_RECORDS: return late_twin(space, word, mh_head_type(*head));
     case MH_TYPE_FROZENSET:
     case MH_TYPE_EXTENDED: return mhx_compound_of(space, word);
     default: break;

@@ -140,6 +140,7 @@ static mheap_err new_of(mh_space *space, const shape *of, uint64_t *word) {
     case MH_TYPE_LIST: failed = mh_list_new(space, length, &made.list); break;
     case MH_TYPE_SORTED: failed = mh_sorted_new(space, &made.sorted); break;
     case MH_TYPE_RECORD: failed = mh_fields_new(space, of->schema, &made.record.fields); break;
+    case MH_TYPE_RECORDS: failed = mh_row_list_new(space, of->schema, length, &made.rows.list); break;
     case MH_TYPE_DEQUE: failed = mh_deque_new(space, length, of->limit, &made.list); break;
     default: failed = mh_table_owner_new(space, of->type, length, &made.dict);
   }
@@ -281,6 +282,15 @@ static int record_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
   return make(graph, object, (shape){.type = MH_TYPE_RECORD, .schema = schema}, false, word);
 }
 
+/* A plain record list, or another heap's. */
+static int rows_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
+  PyObject *class = PyObject_CallMethod(object, "_shape", NULL);
+  shape of = {.type = MH_TYPE_RECORDS, .length = class == NULL ? -1 : PyObject_Size(object)};
+  if (of.length >= 0) of.schema = mhx_schema_for(graph->space, (mhx_shape *)class);
+  Py_XDECREF(class);
+  return of.schema == NULL ? -1 : make(graph, object, of, false, word);
+}
+
 /* A twin of this heap is shared; one of another heap is a container to copy. */
 static int twin_word(mhx_graph *graph, PyObject *object, mh_type type, uint64_t *word) {
   mhx_twin *twin = (mhx_twin *)object;
@@ -296,6 +306,7 @@ static int twin_word(mhx_graph *graph, PyObject *object, mh_type type, uint64_t 
   }
   if (type == MH_TYPE_ARRAY) return array_word(graph, object, word) < 0 ? -1 : 0;
   if (type == MH_TYPE_RECORD) return record_word(graph, object, word);
+  if (type == MH_TYPE_RECORDS) return rows_word(graph, object, word);
   if (look_at(twin, &of)) return mhx_failed(space);
   return make(graph, object, of, false, word);
 }
@@ -338,6 +349,12 @@ static bool is_record(const mhx_graph *graph, PyObject *object) {
   return PyObject_TypeCheck(object, (PyTypeObject *)types[MHX_RECORD_TWIN]);
 }
 
+/* mheap.RecordList: it was imported, if there is one. */
+static bool is_plain_rows(const mhx_graph *graph, PyObject *object) {
+  PyObject *type = mhx_state_of_heap(graph->space->heap_obj)->object_types[MHX_PLAIN_RECORD_LIST];
+  return type != NULL && (PyObject *)Py_TYPE(object) == type;
+}
+
 /* What was copied already. 1; 0: it was not; -1. */
 static int known_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
   size_t at = memo_find(graph, object);
@@ -356,7 +373,9 @@ static int new_container(mhx_graph *graph, PyObject *object, uint64_t *word) {
   shape of;
   if (is_sized(object, &of)) return one(make(graph, object, of, false, word));
   if (is_plain_deque(graph, object)) return one(plain_deque_word(graph, object, word));
-  if (is_record(graph, object) && mhx_is_plain(object)) return one(record_word(graph, object, word));
+  if (is_record(graph, object) && (mhx_is_plain(object) || mhx_is_row(object)))
+    return one(record_word(graph, object, word));
+  if (is_plain_rows(graph, object)) return one(rows_word(graph, object, word));
   mh_type type = mhx_twin_type(graph->space, object);
   return type != 0 ? one(twin_word(graph, object, type, word)) : array_word(graph, object, word);
 }
@@ -672,6 +691,53 @@ static int fill_record(mhx_graph *graph, PyObject *source, uint64_t word) {
   return failed;
 }
 
+/* A row's values are made in place: nobody sees what is behind the last row. */
+static int add_row(mhx_graph *graph, mh_row_list *list, PyObject *record) {
+  mh_rows rows;
+  uint64_t item;
+  mhx_shape *class = mhx_record_shape(record);
+  const mh_schema *schema = class == NULL ? NULL : mhx_schema_for(graph->space, class);
+  Py_XDECREF((PyObject *)class);
+  PyObject *values = schema == NULL ? NULL : mhx_record_values(record);
+  if (values == NULL) return -1;
+  int failed = mh_row_list_rows(list, true, &rows) ? mhx_failed(graph->space) : 0;
+  if (failed == 0 && rows.schema != schema)
+    failed = (PyErr_SetString(PyExc_TypeError, "a record list holds records of its class alone"), -1);
+  char *row = failed < 0 ? NULL : PyMem_Calloc(1, rows.schema->bytes);
+  uint32_t done = 0;
+  for (; row != NULL && failed == 0 && done < rows.schema->field_count; done += failed == 0) {
+    const mh_field *field = &rows.schema->fields[done];
+    PyObject *value = PyTuple_GET_ITEM(values, done);
+    if (field->kind != MH_FIELD_WORD) item = mhx_field_bits(field->kind, value);
+    else failed = any_word(graph, value, &item);
+    if (failed == 0) memcpy(row + field->offset, &item, field->kind == MH_FIELD_BOOL ? 1 : 8);
+  }
+  Py_DECREF(values);
+  if (row == NULL) return failed < 0 ? -1 : (PyErr_NoMemory(), -1);
+  uint64_t at = rows.count;
+  if (failed == 0 && mh_rows_splice(list, at, 0, row, 1)) failed = mhx_failed(graph->space);
+  for (uint32_t i = 0; failed < 0 && i < done; i++) {
+    memcpy(&item, row + rows.schema->fields[i].offset, 8);
+    if (rows.schema->fields[i].kind == MH_FIELD_WORD) drop(graph, item);
+  }
+  PyMem_Free(row);
+  return failed;
+}
+
+static int fill_rows(mhx_graph *graph, PyObject *source, uint64_t offset) {
+  mh_row_list list;
+  if (mh_row_list_at(&graph->space->core, offset, &list)) return mhx_failed(graph->space);
+  PyObject *iter = PyObject_GetIter(source), *record;
+  bool failed = iter == NULL;
+  while (!failed && (record = PyIter_Next(iter)) != NULL) {
+    failed = !is_record(graph, record) || add_row(graph, &list, record) < 0 || look_at_signals(graph) < 0;
+    Py_DECREF(record);
+  }
+  Py_XDECREF(iter);
+  if (failed && !PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "a record list of what is no record");
+  return failed || PyErr_Occurred() ? -1 : 0;
+}
+
 static int fill(mhx_graph *graph, PyObject *source, uint64_t word) {
   mh_space *space = &graph->space->core;
   uint64_t offset = mh_word_offset(word);
@@ -680,6 +746,7 @@ static int fill(mhx_graph *graph, PyObject *source, uint64_t word) {
   if (mh_type_is_compound(type)) return fill_compound(graph, source, word);
   if (type == MH_TYPE_ARRAY) return 0;
   if (type == MH_TYPE_RECORD) return fill_record(graph, source, word);
+  if (type == MH_TYPE_RECORDS) return fill_rows(graph, source, offset);
   if (mh_type_has_table(type) || type == MH_TYPE_SORTED) return fill_entries(graph, source, type, offset);
   if (mh_items_owner_at(space, type, offset, &list)) return mhx_failed(graph->space);
   list.writable = true; /* it was made here */

@@ -327,3 +327,112 @@ int mhx_record_migrate(mhx_space *space, mhx_twin *twin) {
   Py_DECREF(shape);
   return failed < 0 ? -1 : 0;
 }
+
+/* ---- all rows of a record list ---- */
+
+typedef struct conversion {
+  mhx_space *space;
+  const mhx_map *map;
+  const mh_schema *schema;
+  const uint64_t *next; /* value of the next field that is not stored */
+  uint64_t *made;       /* PyMem; values that were made of bits */
+  size_t made_count;
+} conversion;
+
+static PyObject *list_all_defaults(const mhx_map *map, mhx_shape *shape, uint64_t count) {
+  PyObject *once = list_defaults(map, shape), *all = PyList_New(0);
+  bool failed = once == NULL || all == NULL;
+  for (uint64_t i = 0; !failed && i < count; i++)
+    for (Py_ssize_t k = 0; !failed && k < shape->count; k++) {
+      if (PyList_GET_ITEM(once, k) == Py_None) continue;
+      PyObject *value = mhx_field_default(shape, k);
+      failed = value == NULL || PyList_Append(all, value) < 0;
+      Py_XDECREF(value);
+    }
+  Py_XDECREF(once);
+  if (failed) Py_CLEAR(all);
+  return all;
+}
+
+static int convert_field(conversion *c, uint32_t index, const char *old, char *to) {
+  const mh_field *field = &c->schema->fields[index];
+  bool made;
+  uint64_t bits;
+  if (c->map->places[index].how != MHX_AS_DEFAULT) {
+    if (move_field(c->space, &c->map->places[index], field->kind, old, to, &made) < 0) return -1;
+    if (made) memcpy(&c->made[c->made_count++], to, 8);
+    return 0;
+  }
+  bits = *c->next++;
+  if (field->kind != MH_FIELD_WORD) {
+    PyObject *value = mhx_from_word(c->space, bits);
+    if (value == NULL) return -1;
+    bits = mhx_field_bits(field->kind, value);
+    Py_DECREF(value);
+  }
+  memcpy(to, &bits, field->kind == MH_FIELD_BOOL ? 1 : 8);
+  return 0;
+}
+
+static int convert_rows(conversion *c, mhx_twin *list, const mh_rows *rows) {
+  uint64_t bytes = c->schema->bytes, fields = c->schema->field_count;
+  char *data = PyMem_Calloc(rows->count + 1, bytes);
+  c->made = PyMem_Calloc(rows->count + 1, 8 * fields);
+  int failed = data == NULL || c->made == NULL ? (PyErr_NoMemory(), -1) : 0;
+  for (uint64_t i = 0; failed == 0 && i < rows->count; i++)
+    for (uint32_t k = 0; failed == 0 && k < fields; k++) {
+      char *to = data + i * bytes + c->schema->fields[k].offset;
+      failed = convert_field(c, k, (const char *)mh_row_at(rows, i), to);
+    }
+  if (failed == 0 &&
+      mh_rows_migrate(&list->of.rows.list, c->schema, data, c->map->lost, c->map->lost_count))
+    failed = mhx_failed(c->space);
+  for (size_t i = 0; failed < 0 && i < c->made_count; i++) mh_release(&c->space->core, c->made[i]);
+  PyMem_Free(data);
+  PyMem_Free(c->made);
+  return failed;
+}
+
+/* Values of fields that are bits in the rows are in nothing's hands but ours. */
+static void release_all_bits(conversion *c, const mhx_words *words) {
+  size_t at = 0;
+  while (at < words->count)
+    for (uint32_t k = 0; k < c->schema->field_count && at < words->count; k++) {
+      if (c->map->places[k].how != MHX_AS_DEFAULT) continue;
+      if (c->schema->fields[k].kind != MH_FIELD_WORD) mh_release(&c->space->core, words->words[at]);
+      at++;
+    }
+}
+
+/* Making defaults may have run Python code, by which anything may have changed. */
+static int is_as_before(mhx_space *space, mhx_twin *list, const mhx_map *map, uint64_t undone,
+                        const mh_rows *before) {
+  mh_rows rows;
+  if (mh_row_list_rows(&list->of.rows.list, true, &rows)) return mhx_failed(space);
+  if (space->undone == undone && list->of.rows.map == map && rows.block == before->block &&
+      rows.count == before->count)
+    return 0;
+  mhx_refuse(MHEAP_ERR_STALE, "the list of records changed while its records were brought up to date");
+  return -1;
+}
+
+int mhx_rows_convert(mhx_space *space, mhx_twin *list, const mh_rows *rows) {
+  const mhx_map *map = list->of.rows.map;
+  uint64_t undone = space->undone;
+  mhx_words words;
+  mhx_shape *shape = (mhx_shape *)Py_NewRef((PyObject *)map->shape);
+  conversion c = {.space = space, .map = map, .schema = mhx_schema_for(space, shape)};
+  PyObject *defaults = c.schema == NULL ? NULL : list_all_defaults(map, shape, rows->count);
+  int failed = defaults == NULL || mhx_values(space, defaults, &words) < 0 ? -1 : 0;
+  Py_XDECREF(defaults);
+  Py_DECREF((PyObject *)shape); /* the map has one, too, while it is there */
+  if (failed < 0) return -1;
+  failed = is_as_before(space, list, map, undone, rows);
+  c.next = words.words;
+  if (failed == 0) failed = convert_rows(&c, list, rows);
+  if (failed < 0) return mhx_words_refused(space, &words);
+  release_all_bits(&c, &words);
+  mhx_words_taken(&words);
+  list->of.rows.map = NULL;
+  return 0;
+}

@@ -46,7 +46,23 @@ static PyObject *read_field(PyObject *self, Py_ssize_t index) {
 
 MHX_WHOLE_OBJECT(read_field, (PyObject *self, Py_ssize_t index), (self, index))
 
+/* What tells whether a read was of one commit. */
+static PyObject *read_through(PyObject *self) {
+  return mhx_is_row(self) ? ((mhx_twin *)self)->heap_obj : self;
+}
+
+static PyObject *read_row(PyObject *self, Py_ssize_t index) {
+  for (;;) {
+    PyObject *value = mhx_row_read(self, index);
+    int torn = mhx_torn(read_through(self));
+    if (torn == 0) return value;
+    Py_XDECREF(value);
+    if (torn < 0) return NULL;
+  }
+}
+
 static PyObject *get_value(PyObject *self, mhx_shape *shape, Py_ssize_t index) {
+  if (mhx_is_row(self)) return read_row(self, index);
   if (!mhx_is_plain(self)) return whole_read_field(self, index);
   const mhx_field *field = &shape->fields[index];
   PyObject *value = field->slot != 0 ? *mhx_slot(self, field) : NULL;
@@ -102,7 +118,8 @@ static int set_value(PyObject *self, mhx_shape *shape, Py_ssize_t index, PyObjec
     Py_XSETREF(*mhx_slot(self, field), fit);
     return 0;
   }
-  int failed = store_field((mhx_twin *)self, field->kind, index, fit);
+  int failed = mhx_is_row(self) ? mhx_row_store(self, shape, index, fit)
+                                : store_field((mhx_twin *)self, field->kind, index, fit);
   Py_DECREF(fit);
   return failed;
 }
@@ -291,6 +308,7 @@ mhx_shape *mhx_record_shape(PyObject *self) {
     Py_XINCREF((PyObject *)shape);
     return shape;
   }
+  if (mhx_is_row(self)) return mhx_row_shape(self);
   mhx_space *space = mhx_twin_space((mhx_twin *)self);
   if (space == NULL || mhx_record_open(space, (mhx_twin *)self) < 0) return NULL;
   return (mhx_shape *)Py_NewRef((PyObject *)((mhx_twin *)self)->of.record.map->shape);
@@ -301,7 +319,9 @@ static PyObject *values_of(PyObject *self) {
   if (shape == NULL) return NULL;
   PyObject *values = PyTuple_New(shape->count);
   for (Py_ssize_t i = 0; values != NULL && i < shape->count; i++) {
-    PyObject *value = mhx_is_plain(self) ? get_value(self, shape, i) : read_field(self, i);
+    PyObject *value = mhx_is_plain(self) ? get_value(self, shape, i)
+                      : mhx_is_row(self) ? mhx_row_read(self, i)
+                                         : read_field(self, i);
     if (value == NULL) Py_CLEAR(values);
     else PyTuple_SET_ITEM(values, i, value);
   }
@@ -313,7 +333,7 @@ static PyObject *values_of(PyObject *self) {
 PyObject *mhx_record_values(PyObject *self) {
   for (;;) {
     PyObject *values = values_of(self);
-    int torn = mhx_is_plain(self) ? 0 : mhx_torn(self);
+    int torn = mhx_is_plain(self) ? 0 : mhx_torn(read_through(self));
     if (torn == 0) return values;
     Py_XDECREF(values);
     if (torn < 0) return NULL;
@@ -351,7 +371,8 @@ static PyObject *record_is_plain(PyObject *self, PyObject *unused) {
 
 /* The text of a plain record is as long as it is. */
 static PyObject *record_most_text(PyObject *self, PyObject *unused) {
-  return mhx_is_plain(self) ? PyLong_FromSsize_t(PY_SSIZE_T_MAX) : mhx_twin_most_text(self, unused);
+  if (mhx_is_plain(self)) return PyLong_FromSsize_t(PY_SSIZE_T_MAX);
+  return mhx_twin_most_text(read_through(self), unused);
 }
 
 static PyMethodDef record_methods[] = {

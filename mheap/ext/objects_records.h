@@ -3,14 +3,16 @@
      objects_shape.c    what the fields of a class are: checking and converting values
      objects_map.c      the fields of a class in a heap: schemas by number, and records of old ones
      objects_record.c   records: RecordTwin and its attributes
+     objects_rows.c     record lists: RowsTwin, and its rows
 
    A record in Python is of a class derived from _core.RecordTwin: either plain, its values in slots,
-   heap_obj NULL; or the twin of a record in a heap, its slots empty. */
+   heap_obj NULL; or the twin of a record in a heap, its slots empty; or a row of a record list. */
 #ifndef MHEAP_EXT_OBJECTS_RECORDS_H
 #define MHEAP_EXT_OBJECTS_RECORDS_H
 
 #include "objects.h"
 #include "objects/fields.h"
+#include "objects/rows.h"
 
 /* ---- shapes ---- */
 
@@ -37,6 +39,7 @@ typedef struct mhx_shape {
   const mh_schema *schema;
 } mhx_shape;
 
+extern PyType_Spec mhx_rows_twin_spec, mhx_column_spec;
 extern PyType_Spec mhx_shape_spec, mhx_field_spec, mhx_record_spec;
 
 /* The shape of a class of records; borrowed. NULL with an exception. */
@@ -85,6 +88,20 @@ const mhx_map *mhx_map_for(mhx_space *space, uint32_t number, mhx_shape *shape);
 const mh_schema *mhx_schema_for(mhx_space *space, mhx_shape *shape);
 /* Makes the record one of its class's own schema. 0, or -1 with an exception. */
 int mhx_record_migrate(mhx_space *space, mhx_twin *twin);
+
+/* The same of all rows, which were just looked at. */
+int mhx_rows_convert(mhx_space *space, mhx_twin *list, const mh_rows *rows);
+
+/* ---- rows ---- */
+
+static inline bool mhx_is_row(PyObject *record) {
+  const mhx_twin *twin = (mhx_twin *)record;
+  return twin->heap_obj != NULL && twin->of.row.type == MH_TYPE_RECORDS;
+}
+PyObject *mhx_row_read(PyObject *row, Py_ssize_t index);
+/* What mhx_field_fit made. 0, or -1 with an exception. */
+int mhx_row_store(PyObject *row, mhx_shape *shape, Py_ssize_t index, PyObject *fit);
+mhx_shape *mhx_row_shape(PyObject *row);
 
 /* ---- records ---- */
 

@@ -168,6 +168,7 @@ void mhx_twins_detach(mhx_space *space, bool ended) {
 
 /* What it knew of its table, or items, may be of another by now. */
 static void look_anew(mhx_twin *twin) {
+  twin->changes++; /* rows of a record list are places in what it was */
   const mh_dict *dict = &twin->of.dict;
   mh_dict bare = {.space = dict->space, .offset = dict->offset, .birth = dict->birth, .type = dict->type};
   memset(&twin->of, 0, sizeof twin->of);
@@ -208,6 +209,7 @@ static const struct {
     {MH_TYPE_COUNTER, MHX_COUNTER, "mheap.counter", "PersistentCounter", true},
     {MH_TYPE_SORTED, MHX_SORTED, "mheap.sorted", "PersistentSortedDict", true},
     {MH_TYPE_ARRAY, MHX_ARRAY, "mheap.arrays", "PersistentArray", true},
+    {MH_TYPE_RECORDS, MHX_RECORD_LIST, "mheap.records", "PersistentRecordList", true},
     {MH_TYPE_DICT, MHX_DICT, "mheap.objects", "PersistentDict", false}, /* last: says that all are there */
 };
 #define TWIN_TYPES (sizeof twin_types / sizeof twin_types[0])
@@ -255,6 +257,7 @@ static mhx_twin *twin_alloc(mhx_space *space, int index) {
 mheap_err mhx_of_at(mhx_space *space, mh_type type, uint64_t offset, mhx_of *of) {
   if (type == MH_TYPE_SORTED) return mh_sorted_at(&space->core, offset, &of->sorted);
   if (type == MH_TYPE_ARRAY) return mh_array_at(&space->core, offset, &of->array);
+  if (type == MH_TYPE_RECORDS) return mh_row_list_at(&space->core, offset, &of->rows.list);
   if (mh_type_has_table(type)) return mh_table_owner_at(&space->core, type, offset, &of->dict);
   return mh_items_owner_at(&space->core, type, offset, &of->list);
 }
@@ -324,7 +327,8 @@ PyObject *mhx_twin_for(mhx_space *space, uint64_t word) {
   if (*entry != NULL) return Py_NewRef((PyObject *)*entry);
   if (reserve(space) < 0) return NULL;
   if (mh_word_tag(word) == MH_TAG_RECORD_REF) return record_make(space, mh_word_offset(word), birth);
-  return twin_make(space, mh_head_type(mh_read(&container->head)), mh_word_offset(word));
+  mh_type type = mh_head_type(mh_read(&container->head));
+  return twin_make(space, type, mh_word_offset(word));
 }
 
 PyObject *mhx_twin_nowhere(mhx_space *space) {
@@ -433,7 +437,8 @@ bool mhx_is_of(PyObject *object, const char *module_name, const char *name) {
 mh_type mhx_twin_type(mhx_space *space, PyObject *object) {
   PyObject **types = mhx_state_of_heap(space->heap_obj)->object_types;
   if (PyObject_TypeCheck(object, (PyTypeObject *)types[MHX_RECORD_TWIN]))
-    return ((mhx_twin *)object)->heap_obj == NULL ? 0 : MH_TYPE_RECORD;
+    return mhx_is_plain(object) || mhx_is_row(object) ? 0 : MH_TYPE_RECORD;
+  if (PyObject_TypeCheck(object, (PyTypeObject *)types[MHX_ROWS_TWIN])) return MH_TYPE_RECORDS;
   for (size_t i = 0; i < TWIN_TYPES; i++)
     if ((PyObject *)Py_TYPE(object) == types[twin_types[i].index]) return twin_types[i].type;
   return 0;

@@ -344,6 +344,39 @@ def test_ls_lists_them(run: Run, others: Path) -> None:
     assert json.loads(run("ls", others, "tuple", "--json").stdout)["type"] == "tuple"
 
 
+def test_records_are_shown_by_what_the_file_says_of_them(run: Run, tmp_path: Path) -> None:
+    class Person(mheap.Record, name="shop:Person"):
+        name: str
+        friends: list[object]
+
+    path = tmp_path / "records.heap"
+    with mheap.open(path) as heap:
+        heap.root["ada"] = Person("ada", [])
+        heap.root["all"] = mheap.RecordList(Person, [("bob", [1]), ("eve", [])])
+        heap.root["ada"].friends.append(heap.root["ada"])
+        heap.commit()
+    assert run("get", path, "ada").stdout == "<shop:Person name='ada', friends=[<shop:Person ...>]>\n"
+    assert run("get", path, "ada/name").stdout == "ada\n"
+    assert run("get", "--json", path, "all").stdout == (
+        '[{"name": "bob", "friends": [1]}, {"name": "eve", "friends": []}]\n'
+    )
+    assert run("get", path, "all/1").stdout == "<shop:Person name='eve', friends=[]>\n"
+    assert run("ls", path).stdout.split() == [
+        "ada",
+        "shop:Person",
+        "2",
+        "items",
+        "all",
+        "recordlist",
+        "2",
+        "items",
+    ]
+    assert run("ls", path, "ada").stdout.split() == ["name", "str", "'ada'", "friends", "list", "1", "item"]
+    entries = json.loads(run("ls", "--json", path, "ada").stdout)["entries"]
+    assert [(entry["key"], entry["type"]) for entry in entries] == [("name", "str"), ("friends", "list")]
+    assert run("check", path).returncode == 0
+
+
 # ---- named heaps ----
 
 

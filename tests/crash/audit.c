@@ -5,7 +5,9 @@
 #include <stdarg.h>
 
 #include "objects/compound.h"
+#include "objects/fields.h"
 #include "objects/objects.h"
+#include "objects/rows.h"
 #include "objects/value.h"
 
 /* ---- complaints ---- */
@@ -294,6 +296,39 @@ static uint64_t digest_compound(audit *a, mh_space *space, uint64_t word) {
   return digest;
 }
 
+/* Fields by their places: what they mean is the schema's, whose number counts. */
+static uint64_t digest_row(audit *a, mh_space *space, const mh_schema *schema, const void *row) {
+  uint64_t digest = mix(5, schema->number);
+  for (uint32_t i = 0; i < schema->field_count; i++) {
+    uint64_t value = 0;
+    const mh_field *field = &schema->fields[i];
+    memcpy(&value, (const char *)row + field->offset, field->kind == MH_FIELD_BOOL ? 1 : 8);
+    digest = mix(digest, field->kind == MH_FIELD_WORD ? digest_word(a, space, value) : value);
+  }
+  return digest;
+}
+
+static uint64_t digest_record(audit *a, mh_space *space, uint64_t offset) {
+  mh_fields record;
+  if (mh_fields_at(space, offset, &record) != MHEAP_OK)
+    return audit_complain(a, "a record: %s", mheap_last_error(a->heap)->text), 0;
+  if (record.stored != record.birth) explain(a, record.row - sizeof(mh_record_block), "a record's fields");
+  return digest_row(a, space, record.schema, mh_fields_field(&record, 0));
+}
+
+static uint64_t digest_rows(audit *a, mh_space *space, uint64_t offset) {
+  mh_row_list list;
+  mh_rows rows;
+  uint64_t digest = MH_TYPE_RECORDS;
+  const mh_container *container = mh_at(space->region, offset);
+  explain(a, container->part, "rows");
+  if (mh_row_list_at(space, offset, &list) != MHEAP_OK || mh_row_list_rows(&list, false, &rows) != MHEAP_OK)
+    return audit_complain(a, "a record list: %s", mheap_last_error(a->heap)->text), 0;
+  for (uint64_t i = 0; i < rows.count; i++)
+    digest = mix(digest, digest_row(a, space, rows.schema, mh_row_at(&rows, i)));
+  return digest;
+}
+
 static uint64_t digest_word(audit *a, mh_space *space, uint64_t word) {
   if (!mh_word_is_ref(word)) return word;
   uint64_t offset = mh_word_offset(word);
@@ -308,6 +343,8 @@ static uint64_t digest_word(audit *a, mh_space *space, uint64_t word) {
     case MH_TYPE_SORTED: return digest_sorted(a, space, offset);
     case MH_TYPE_LIST:
     case MH_TYPE_DEQUE: return digest_list(a, space, mh_head_type(*block), offset);
+    case MH_TYPE_RECORD: return digest_record(a, space, offset);
+    case MH_TYPE_RECORDS: return digest_rows(a, space, offset);
     case MH_TYPE_ARRAY: return digest_array(a, space, offset);
     case MH_TYPE_BYTES:
     case MH_TYPE_STR1:
@@ -341,6 +378,9 @@ uint64_t audit_objects(audit *a) {
   mh_space space = {0};
   mh_space_init(&space, a->heap);
   uint64_t names = space.region->super->names, digest = digest_named(a, digest_root(a, &space));
+  /* Schemas stay, whatever becomes of who added them. */
+  uint64_t registry = space.region->super->registry;
+  if (registry != 0) digest_word(a, &space, mh_word_ref(MH_TAG_LIST_REF, registry));
   if (names == 0) return digest;
   uint64_t of_names = digest_word(a, &space, mh_word_ref(MH_TAG_DICT_REF, names));
   return of_names == EMPTY_DICT ? digest : mix(digest, of_names);

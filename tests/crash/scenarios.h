@@ -29,8 +29,8 @@ typedef struct scenario {
 } scenario;
 
 /* The last of each has no name. */
-extern const scenario raw_scenarios[], object_scenarios[], array_scenarios[], heap_scenarios[],
-    named_scenarios[];
+extern const scenario raw_scenarios[], object_scenarios[], array_scenarios[], record_scenarios[],
+    heap_scenarios[], named_scenarios[];
 
 void stage_fail(const char *what, const mheap *heap) __attribute__((noreturn));
 

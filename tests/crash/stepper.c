@@ -194,7 +194,8 @@ static void use_places(audit *a) {
 /* What is not given back when every block is freed has leaked. */
 static void empty_heap(audit *a) {
   mheap_setkey(a->heap, 7, NULL); /* what would lead nowhere */
-  a->heap->region->super->root = a->heap->region->super->names = 0;
+  mh_superblock *super = a->heap->region->super;
+  super->root = super->names = super->registry = 0;
   for (size_t i = 0; i < a->count; i++) audit_free(a, &a->blocks[i]);
   audit_drop_places(a);
   if (mheap_collect(a->heap, true) != MHEAP_OK)
@@ -435,8 +436,8 @@ static bool is_wanted(const scenario *sc, int count, char **names) {
 }
 
 int main(int argc, char **argv) {
-  const scenario *const tables[] = {raw_scenarios, object_scenarios, array_scenarios, heap_scenarios,
-                                    named_scenarios};
+  const scenario *const tables[] = {raw_scenarios,    object_scenarios, array_scenarios,
+                                    record_scenarios, heap_scenarios,   named_scenarios};
   bool list = argc == 2 && strcmp(argv[1], "-l") == 0;
   purpose what = JUDGE;
   unsigned run = 0, failed = 0;

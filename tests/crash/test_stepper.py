@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from c_tools import run
 
-SCENARIOS = ("", "_objects", "_arrays", "_heaps", "_named")
+SCENARIOS = ("", "_objects", "_arrays", "_records", "_heaps", "_named")
 SOURCES = [Path(__file__).with_name(f"scenarios{of}.c") for of in SCENARIOS]
 NAMES = [
     name for source in SOURCES for name in re.findall(r'^    \{"(\w+)",', source.read_text(), re.MULTILINE)
@@ -35,6 +35,10 @@ CONTROLS = [
     "array_append",
     "array_append_grows",
     "array_is_given_up",
+    "record_sets_a_value",
+    "record_migrates",
+    "rows_append",
+    "rows_insert",
     "attach_a_new_file",
     "arena_is_reserved_and_committed",
     "heap_is_made_in_an_arena",

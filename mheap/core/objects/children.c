@@ -138,7 +138,7 @@ static mheap_err of_rows(mh_space *space, mh_children *children) {
   mheap_err failed = mh_rows_open(space, children->part, &rows);
   if (failed) return failed;
   children->part_bytes = mh_rows_bytes(&rows);
-  children->words = (const uint64_t *)rows.block->data;
+  children->words = (const uint64_t *)(const void *)rows.block->data;
   children->stride = rows.schema->bytes / 8;
   children->places = rows.schema->places;
   children->width = rows.schema->place_count;

@@ -103,10 +103,7 @@ void mh_fields_set_bits(mh_fields *record, uint32_t offset, uint64_t bits) {
 }
 
 void mh_fields_set_bool(mh_fields *record, uint32_t offset, bool value) {
-  uint8_t *byte = mh_fields_field(record, offset);
-  mh_mark(byte);
-  atomic_store_explicit((_Atomic uint8_t *)byte, value, memory_order_release);
-  atomic_signal_fence(memory_order_seq_cst);
+  mh_store_byte(mh_fields_field(record, offset), value);
 }
 
 mheap_err mh_fields_set_word(mh_fields *record, uint32_t offset, uint64_t word) {

@@ -386,7 +386,8 @@ typedef struct mh_record_block {
 #define MH_BIRTH_DYING ((uint64_t)1 << 62)
 
 /* ---- record list -------------------------------------------------------------
-   Rows of one schema, one behind the other, in a part that begins at a multiple of 64.
+   Rows of one schema, one behind the other, in a part that begins at a multiple of 64, and is there also
+   if there are none. What is behind those in use means nothing.
 
    Stores, in order; * publishes
      append in room            the new rows, * count

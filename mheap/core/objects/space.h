@@ -116,6 +116,11 @@ static inline void mh_store(uint64_t *word, uint64_t value) {
   mh_publish(word, value);
   atomic_signal_fence(memory_order_seq_cst);
 }
+static inline void mh_store_byte(uint8_t *byte, uint8_t value) {
+  mh_mark(byte);
+  atomic_store_explicit((_Atomic uint8_t *)byte, value, memory_order_release);
+  atomic_signal_fence(memory_order_seq_cst);
+}
 static inline void mh_store_slot(uint32_t *slot, uint32_t value) {
   mh_mark(slot);
   atomic_store_explicit((_Atomic uint32_t *)slot, value, memory_order_release);
