@@ -172,7 +172,11 @@ PyObject *mhx_twin_most_text(PyObject *self, PyObject *unused);
 /* ---- converting ---- */
 
 /* What a value is in Python. New reference. */
-PyObject *mhx_from_word(mhx_space *space, uint64_t word);
+PyObject *mhx_from_any_word(mhx_space *space, uint64_t word);
+static inline PyObject *mhx_from_word(mhx_space *space, uint64_t word) {
+  if (mh_word_tag(word) == MH_TAG_INT) return PyLong_FromLongLong(mh_word_to_int(word));
+  return mhx_from_any_word(space, word);
+}
 
 /* A key with the memory it may need. */
 typedef struct mhx_key {

@@ -95,7 +95,7 @@ static PyObject *other_of(mhx_space *space, uint64_t word) {
   }
 }
 
-PyObject *mhx_from_word(mhx_space *space, uint64_t word) {
+PyObject *mhx_from_any_word(mhx_space *space, uint64_t word) {
   switch (mh_word_tag(word)) {
     case MH_TAG_INT: return PyLong_FromLongLong(mh_word_to_int(word));
     case MH_TAG_CONST: return constant_of(space, word);
