@@ -162,11 +162,20 @@ void mhx_twins_detach(mhx_space *space) {
 
 /* ---- twins ---- */
 
+/* What it knew of its table, or items, may be of another by now. */
+static void look_anew(mhx_twin *twin) {
+  const mh_dict *dict = &twin->of.dict;
+  mh_dict bare = {.space = dict->space, .offset = dict->offset, .birth = dict->birth, .type = dict->type};
+  memset(&twin->of, 0, sizeof twin->of);
+  twin->of.dict = bare;
+}
+
 /* The heap was attached anew (after a fork, or because detaching failed), or is closed. */
 mhx_space *mhx_twin_space_slow(mhx_twin *twin) {
   mhx_space *space = mhx_space_of(twin->heap_obj);
   if (space == NULL || twin->space != NULL) return space;
   if (reserve(space) < 0) return NULL;
+  look_anew(twin); /* others may have changed the heap, and it may be mapped elsewhere */
   twin->of.dict.space = &space->core;
   if (*place_of(space, twin) == NULL) put(space, twin);
   return space;
@@ -279,14 +288,6 @@ static bool is_there(mhx_space *space, const mhx_twin *twin) {
   if (offset == 0) return true;
   if (mh_block_usable(&space->core, offset) < sizeof(mh_container)) return false;
   return mh_container_is(&space->core, offset, twin->of.dict.type, twin->of.dict.birth);
-}
-
-/* What it knew of its table, or items, may be of another by now. */
-static void look_anew(mhx_twin *twin) {
-  const mh_dict *dict = &twin->of.dict;
-  mh_dict bare = {.space = dict->space, .offset = dict->offset, .birth = dict->birth, .type = dict->type};
-  memset(&twin->of, 0, sizeof twin->of);
-  twin->of.dict = bare;
 }
 
 void mhx_twins_look_anew(mhx_space *space) {
