@@ -189,8 +189,8 @@ mhx_space *mhx_twin_space_slow(mhx_twin *twin) {
   mhx_space *space = mhx_space_of(twin->heap_obj);
   if (space == NULL || twin->space != NULL) return space;
   if (reserve(space) < 0) return NULL;
+  look_anew(twin); /* others may have changed the heap, and it may be mapped elsewhere */
   twin->of.dict.space = &space->core;
-  look_anew(twin); /* it may be another attach's */
   if (*place_of(space, twin) == NULL) put(space, twin);
   return space;
 }

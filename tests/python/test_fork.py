@@ -78,6 +78,38 @@ def test_the_child_reads_on_once_the_parent_is_done(heap_path: Path) -> None:
     os.close(child_saw_it_busy)
 
 
+def test_what_a_child_knew_of_objects_is_looked_at_anew(heap_path: Path) -> None:
+    heap = mheap.open(heap_path)
+    heap.root.update(items=[1, 2, 3], table={"one": 1})
+    items, table = heap.root["items"], heap.root["table"]
+    items.append(items.pop())
+    table["two"] = 2
+    heap.commit()
+    parent_is_done, done = os.pipe()
+    child = os.fork()
+    if child == 0:
+        failed = 1
+        try:
+            os.close(done)
+            os.read(parent_is_done, 1)
+            assert list(items) == [*range(1000), 3]
+            assert items[-1] == 3
+            assert len(table) == 1002
+            assert table["999"] == 999
+            failed = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(failed)
+    items[:2] = range(1000)
+    table.update((str(number), number) for number in range(1000))
+    heap.commit()
+    heap.close()
+    os.close(done)
+    os.close(parent_is_done)
+    assert os.waitpid(child, 0)[1] == 0
+
+
 def test_a_reader_stays_a_reader(heap_path: Path) -> None:
     address = filled(heap_path)
     with mheap.open(heap_path, mode="readonly") as heap:
