@@ -1,7 +1,8 @@
 /* children.h: what a block of the object layer refers to, of whatever type it is. Calls list.h, table.h.
    Takes no lock.
 
-   The one place that has to know a new type: mh_type_has_children, and mh_children_read. */
+   The one place that has to know a new type: mh_type_has_children, and mh_children_read. What is read here is
+   collected, freed and copied (collect.c, release.c, copy.c). */
 #ifndef MHEAP_OBJECTS_CHILDREN_H
 #define MHEAP_OBJECTS_CHILDREN_H
 

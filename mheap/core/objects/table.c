@@ -58,14 +58,21 @@ mheap_err mh_table_open(mh_space *space, uint64_t offset, mh_table *table) {
   return MHEAP_OK;
 }
 
+static uint64_t before_entries(uint64_t capacity) {
+  bool tagged = capacity <= MH_TABLE_TAGGED;
+  return sizeof(mh_table_block) + (tagged ? 0 : (uint64_t)SLOT_BYTES << log2_for(capacity));
+}
+
+uint64_t mh_table_room(uint64_t capacity) { return before_entries(capacity) + sizeof(mh_entry) * capacity; }
+
 mheap_err mh_table_new(mh_space *space, uint64_t capacity, mh_table *table) {
   if (capacity > MH_TABLE_CAPACITY_MAX)
     return mh_fail(mh_error(space->heap), MHEAP_ERR_OVERFLOW, "a dict or set holds at most %u entries",
                    MH_TABLE_CAPACITY_MAX);
   bool tagged = capacity <= MH_TABLE_TAGGED;
   unsigned log2 = log2_for(capacity);
-  uint64_t before = sizeof(mh_table_block) + (tagged ? 0 : (uint64_t)SLOT_BYTES << log2), offset;
-  uint64_t room = (mheap_good_size(before + sizeof(mh_entry) * capacity) - before) / sizeof(mh_entry);
+  uint64_t before = before_entries(capacity), offset;
+  uint64_t room = (mheap_good_size(mh_table_room(capacity)) - before) / sizeof(mh_entry);
   uint64_t most = tagged ? MH_TABLE_TAGGED : (((uint64_t)1 << log2) * 2 - 1) / 3;
   if (room > capacity) capacity = room < most ? room : most;
   mheap_err failed = mh_block_new(space, before + sizeof(mh_entry) * capacity, &offset);
@@ -153,6 +160,15 @@ mheap_err mh_table_link(const mh_table *table, uint64_t hash, uint32_t index, ui
   if (free == NULL || removed == WORN_OUT) return MHEAP_ERR_FULL;
   mh_store_slot(free, ((uint32_t)(hash >> 32) & ~low) | (index + MH_SLOT_FIRST));
   return MHEAP_OK;
+}
+
+uint64_t mh_table_link_first(const mh_table *table, uint64_t hash, uint32_t index) {
+  if (table->slots == NULL) return set_tag(table, hash, index), 0;
+  uint64_t at = hash & table->mask, probes = 1;
+  uint32_t low = ((uint32_t)1 << table->shift) - 1;
+  for (; table->slots[at] != MH_SLOT_EMPTY; probes++) at = (at + 1) & table->mask;
+  mh_store_slot(&table->slots[at], ((uint32_t)(hash >> 32) & ~low) | (index + MH_SLOT_FIRST));
+  return probes;
 }
 
 /* A removed slot that no probe has to pass is an empty one again. */

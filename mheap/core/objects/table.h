@@ -21,7 +21,8 @@ typedef struct mh_table {
 /* Reads and checks the geometry of the table at `offset`. */
 mheap_err mh_table_open(mh_space *space, uint64_t offset, mh_table *table);
 
-/* Makes an unpublished empty table with room for at least `capacity` entries. */
+/* Makes an unpublished empty table with room for at least `capacity` entries; what it needs, bytes. */
+uint64_t mh_table_room(uint64_t capacity);
 mheap_err mh_table_new(mh_space *space, uint64_t capacity, mh_table *table);
 
 /* Bytes that a table of this geometry needs. */
@@ -58,6 +59,8 @@ mheap_err mh_table_find(mh_space *space, const mh_table *table, const mh_key *ke
 /* Stores the way from the hash to the entry. MHEAP_ERR_FULL, silently: the slots are worn
    out by removals, make a new table. */
 mheap_err mh_table_link(const mh_table *table, uint64_t hash, uint32_t index, uint32_t used);
+/* The same in a table from which nothing was ever removed. Returns the slots it had to look at. */
+uint64_t mh_table_link_first(const mh_table *table, uint64_t hash, uint32_t index);
 /* Takes that way out again, for an entry that is dead by now. */
 void mh_table_unlink(const mh_table *table, uint64_t hash, uint32_t index);
 

@@ -1,0 +1,41 @@
+/* copy.h: the objects of one region, copied into another, packed: what no root leads to is left behind.
+
+   Objects are made in the order in which a program comes by them that reads a container from its first
+   element to its last and goes into each value at once: a container, its part, then for each element the key,
+   the value and all it leads to. Blocks of a size class are handed out in the order of their places, so of
+   each class the objects lie in that order.
+
+   Who refers to what stays as it is, birth numbers too; counts are made anew, as are tables, which have
+   neither dead entries nor more room than they need, and items. The hash seeds must be the same.
+
+   Iterative: 32 bytes of memory for each level of containers in containers, but none where the next level
+   is the last thing in its container; and what moved.h says.
+
+   What a new type has to provide is in children.h, and that is all that a copy needs: its parts are copied as
+   they are, word for word, unless copy_part (copy.c) knows how to make a smaller one. What holds offsets that
+   are no values, or values that are not among its children, has to be made anew there.
+
+   Calls children.h, moved.h, table.h, list.h. Takes no lock: nobody may change either region meanwhile. */
+#ifndef MHEAP_OBJECTS_COPY_H
+#define MHEAP_OBJECTS_COPY_H
+
+#include "space.h"
+
+typedef struct mh_copied {
+  uint64_t objects;
+  uint64_t blocks;  /* of objects and parts */
+  uint64_t bytes;   /* of those, in the region copied from */
+  uint64_t classes[MHEAP_CLASSES]; /* blocks of each class that are needed, and whole slices of larger ones */
+  uint64_t slices;
+} mh_copied;
+
+/* Now and then, with what is copied so far. */
+typedef void mh_copy_progress(void *arg, const mh_copied *copied);
+
+/* Copies the objects that superblock.root leads to, and makes them those of `to`, which has none. With `to`
+   NULL it only looks what that would come to. MHEAP_ERR_CORRUPT: what can be reached contradicts itself.
+   On failure `to` holds a part of them, and no root. Errors are set on the heap of `from`. */
+mheap_err mh_copy_objects(mh_space *from, mh_space *to, mh_copied *copied, mh_copy_progress *progress,
+                          void *arg);
+
+#endif
