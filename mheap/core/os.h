@@ -66,6 +66,18 @@ int mh_os_seek_data(int fd, uint64_t from, uint64_t end, uint64_t *start, uint64
 /* Are there blocks (among the first extents) that a copy made by reflink shares? */
 bool mh_os_shares_blocks(int fd);
 
+/* ---- a file that takes the place of another (os_linux_replace.c) ---- */
+
+/* A new file, writable, that only its maker may open, in the directory of `path`: without a name, so that it
+   goes with its maker, or where that cannot be (*named) by this name, EEXIST where there is one. */
+int mh_os_create_beside(const char *path, int *fd, bool *named);
+/* Gives a file without a name this one. EEXIST: there is one. */
+int mh_os_give_name(int fd, const char *path);
+/* At once: whoever opens `to` gets the one file or the other. */
+int mh_os_rename(const char *from, const char *to);
+/* Owner, permissions, access lists and attributes of users. */
+int mh_os_copy_access(int from, int to);
+
 /* ---- locks: of open file descriptions, on any bytes; advisory ---- */
 
 int mh_os_lock(int fd, uint64_t byte, bool exclusive); /* EAGAIN: somebody else has it */

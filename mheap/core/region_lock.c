@@ -50,6 +50,18 @@ static int try_all(mh_region *region, const want *list, int count) {
 
 bool mh_region_lock_unused(int fd) { return mh_os_lock(fd, WRITER, true) == 0; }
 
+int mh_region_lock_alone(int fd, double timeout) {
+  double deadline = mh_os_monotonic() + timeout, pause = 0.0005;
+  int failed;
+  while ((failed = mh_os_lock(fd, WRITER, true)) == EAGAIN) {
+    double left = deadline - mh_os_monotonic();
+    if (timeout >= 0 && left <= 0) return failed;
+    if (pause < 0.05) pause *= 2;
+    mh_os_sleep(timeout >= 0 && left < pause ? left : pause);
+  }
+  return failed;
+}
+
 bool mh_region_lock_writer(int fd) { return mh_os_locked_range(fd, WRITER, 1); }
 
 int mh_region_pin(int fd, uint64_t generation) { return mh_os_lock(fd, PINS + generation, false); }

@@ -23,6 +23,8 @@ void mh_region_unlock_file(mh_region *region);
 /* Of a file that no region of the caller's has open: takes it for as long as fd is open, if no
    writer has it. */
 bool mh_region_lock_unused(int fd);
+/* The same, waiting up to `timeout` seconds (< 0: for ever). EAGAIN: it is in use. */
+int mh_region_lock_alone(int fd, double timeout);
 /* Has a writer, or who excludes one, the file open? */
 bool mh_region_lock_writer(int fd);
 /* Lets an atomic writer see that a reader keeps a generation. */

@@ -261,7 +261,8 @@ static mheap_err copy_object(copy *c, uint64_t word, uint64_t head, uint64_t *ma
   set_count(c, *made, 1);
   bool is_shared = mh_head_count(head) != 1;
   if (is_shared && !mh_moved_put(&c->moved, offset, c->to == NULL ? offset : *made)) return no_memory(c);
-  if (++c->copied->objects % PROGRESS_OBJECTS == 0 && c->progress != NULL) c->progress(c->arg, c->copied);
+  if (++c->copied->objects % PROGRESS_OBJECTS == 0 && c->progress != NULL && !c->progress(c->arg, c->copied))
+    return MHEAP_ERR_SYSTEM;
   return enter(c, next);
 }
 

@@ -527,6 +527,7 @@ MHEAP_API mheap_err mheap_mtrace(mheap *heap, FILE *file);
 #endif
 
 #include "mheap/commits.h"
+#include "mheap/compact.h"
 #include "mheap/extended.h"
 #include "mheap/kinds.h"
 #include "mheap/subprocs.h"
