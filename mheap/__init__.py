@@ -98,6 +98,7 @@ if TYPE_CHECKING:
     from mheap import arenas, kinds, subprocs
     from mheap._collect import Collected
     from mheap._commits import Dirty
+    from mheap._compact import Compacted, Extent, compact
     from mheap._values import Pickled, register, register_enum
     from mheap.objects import PersistentDeque, PersistentDict, PersistentList, PersistentSet, to_python
 
@@ -107,9 +108,11 @@ __all__ = [
     "ClassStats",
     "ClosedHeap",
     "Collected",
+    "Compacted",
     "CorruptHeap",
     "Dirty",
     "DoubleFree",
+    "Extent",
     "Finding",
     "ForkedHandle",
     "Heap",
@@ -152,6 +155,7 @@ __all__ = [
     "checkpoint",
     "collect",
     "commit",
+    "compact",
     "detach",
     "errno",
     "findbase",
@@ -220,6 +224,10 @@ def __getattr__(name: str) -> object:
         from mheap import _collect
 
         return _collect.Collected
+    if name in ("Compacted", "Extent", "compact"):
+        from mheap import _compact
+
+        return getattr(_compact, name)
     if name in ("arenas", "kinds", "subprocs"):
         import importlib
 

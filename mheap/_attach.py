@@ -205,10 +205,10 @@ def _create(name: str, timeout: float, opened: Callable[[float], Heap]) -> Heap:
     except MheapError:
         raise
     except OSError as error:
-        raise _cannot_lock(name, lock, error) from None
+        raise cannot_lock(name, lock, error, "create") from None
 
 
-def _cannot_lock(name: str, lock: str, error: OSError) -> MheapError:
+def cannot_lock(name: str, lock: str, error: OSError, what_for: str) -> MheapError:
     import errno
 
     from mheap.errors import HeapFull, HeapOSError, ReadOnlyHeap
@@ -216,7 +216,7 @@ def _cannot_lock(name: str, lock: str, error: OSError) -> MheapError:
     number = error.errno or errno.EIO
     special = {errno.ENOSPC: HeapFull, errno.EDQUOT: HeapFull, errno.EROFS: ReadOnlyHeap}
     kind = special.get(number) or HeapOSError.of(number)
-    text = f"{name}: locking {lock} to create the heap: {os.strerror(number)} (errno {number})"
+    text = f"{name}: locking {lock} to {what_for} the heap: {os.strerror(number)} (errno {number})"
     return kind(text, errno=number, filename=name)
 
 

@@ -1,7 +1,8 @@
 """The command ``mheap``: what is in a heap file, and is it sound.
 
-One file a subcommand, imported when it is used. Nothing here writes to a heap, but for ``run`` and
-``recover --apply``: files are attached read-only, also beside a live writer (which is said on stderr).
+One file a subcommand, imported when it is used. Nothing here writes to a heap, but for ``run``,
+``recover --apply`` and ``compact``: files are attached read-only, also beside a live writer (which is said
+on stderr).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ _COMMANDS = {
     "ls": "What a container of a heap holds.",
     "get": "One value of a heap.",
     "check": "Whether every stored structure of a heap is sound.",
+    "compact": "The heap packed into a smaller file, which replaces it.",
     "recover": "What is in a heap's journal, brought into its pages.",
     "run": "A program whose malloc mheap serves.",
     "config": "What a compiler needs to know to use the C library.",

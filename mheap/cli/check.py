@@ -4,37 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import click
 
 import mheap
 from mheap.cli._heaps import error_fields, file_argument, json_option, opened
-
-Progress = Callable[[int, int], None]
-
-
-@contextmanager
-def _progress(file: str) -> Iterator[Progress | None]:
-    """A bar on stderr, if that is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
-    ) as bar:
-        task = bar.add_task(file, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+from mheap.cli._progress import progress
 
 
 class _Report:
@@ -81,8 +56,8 @@ class _JsonReport(_Report):
 def _walk(file: str, report: _Report) -> mheap.MheapError | None:
     """All findings; the error, if any, that kept the heap from being attached or walked."""
     try:
-        with opened(file) as heap, _progress(file) as progress:
-            heap.check(report.finding, progress)
+        with opened(file) as heap, progress(file) as bar:
+            heap.check(report.finding, bar)
     except mheap.MheapError as error:
         return error
     return None

@@ -287,6 +287,7 @@ extern PyMethodDef mhx_commits_methods[], mhx_commits_functions[];
 extern PyMethodDef mhx_readers_methods[], mhx_readers_functions[];
 extern PyMethodDef mhx_journal_functions[];
 extern PyMethodDef mhx_values_functions[];
+extern PyMethodDef mhx_compact_functions[];
 
 /* ---- an exception that is set while something else is done ---------------------------------- */
 

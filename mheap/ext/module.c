@@ -11,7 +11,7 @@ static int add_functions(PyObject *module) {
                            mhx_view_functions,    mhx_heaps_functions,    mhx_arenas_functions,
                            mhx_kinds_functions,   mhx_extended_functions, mhx_stats_print_functions,
                            mhx_subprocs_functions, mhx_commits_functions, mhx_readers_functions,
-                           mhx_journal_functions, mhx_values_functions};
+                           mhx_journal_functions, mhx_values_functions, mhx_compact_functions};
   for (size_t i = 0; i < Py_ARRAY_LENGTH(tables); i++)
     if (PyModule_AddFunctions(module, tables[i]) < 0) return -1;
   return 0;
