@@ -418,6 +418,17 @@ class Machine(RuleBasedStateMachine):
         self.leave()
         self.heap = mheap.open(self.path, mode=self.mode)
 
+    @rule()
+    def compact(self) -> None:
+        """Garbage is gone, and counts are right again."""
+        self.leave()
+        done = mheap.compact(self.path)
+        assert done.moved
+        assert done.after.blocks <= done.before.blocks
+        self.heap = mheap.open(self.path, mode=self.mode)
+        assert self.heap.check()
+        self.litter = False
+
     @invariant()
     def it_is_as_the_model_is(self) -> None:
         assert self.heap.root == self.plain

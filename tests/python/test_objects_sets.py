@@ -523,6 +523,12 @@ class Machine(RuleBasedStateMachine):
         self.leave()
         self.heap = mheap.open(self.path, mode=self.mode)
 
+    @rule()
+    def compact(self) -> None:
+        self.leave()
+        assert mheap.compact(self.path).moved
+        self.heap = mheap.open(self.path, mode=self.mode)
+
     def leave(self) -> None:
         self.heap.close()
 
