@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "areas.h"
+#include "arena.h"
 #include "classes.h"
 #include "heap.h"
 #include "map.h"
@@ -253,6 +254,19 @@ static mheap_err attach_new(compaction *c) {
   return MHEAP_OK;
 }
 
+/* Space in one go: growth step by step leaves it in pieces. Where there is not so much, less may be needed;
+   what is not is cut off in the end. */
+static void make_room(compaction *c) {
+  mh_region *region = c->to->region;
+  uint64_t old = mh_region_size(region), size = c->done->before.bytes_used / MH_SLICE * MH_SLICE;
+  if (size > region->span) size = region->span;
+  if (size <= old) return;
+  pthread_mutex_lock(&region->lock);
+  mheap_err failed = mh_arena_extend(region, size, NULL);
+  pthread_mutex_unlock(&region->lock);
+  if (!failed) mh_region_back(region, old, size - old, NULL);
+}
+
 /* What the next writer goes on from. */
 static void store_numbers(const mh_superblock *old, mh_superblock *super) {
   mh_publish(&super->birth, old->birth);
@@ -267,6 +281,7 @@ static mheap_err copy_objects(compaction *c) {
   mh_space_init(&to, c->to);
   mheap_err failed = mh_space_writable(&to);
   if (failed) return error_of(c, c->to, failed);
+  make_room(c);
   failed = mh_copy_objects(&from, &to, &copied, copied_some, c);
   if (c->given_up) return gave_up(c);
   c->done->after.objects = copied.objects;
