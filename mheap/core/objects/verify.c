@@ -1,9 +1,12 @@
 /* verify.c: mh_objects_check. Calls set.h, deque.h, os.h for its own tables. Takes no lock.
 
    Owns, for the time of one walk: a counter for every 16 bytes of the region (pages that no
-   object lies in are never touched), and the list of objects seen, which is also the queue of
-   those to be looked into. Each object is looked into once, so a walk costs what the objects
-   cost, whatever they refer to.
+   object lies in are never touched), and the list of objects that hold others, which is the queue
+   of those to be looked into. Each object is looked into once, so a walk costs what the objects
+   cost, whatever they refer to. Counts are compared in the end, in the order of places.
+
+   What is asked of every object is asked quickly first: what is plainly right is passed by, and
+   only what is not is gone into for the sake of what there is to say of it.
 
    Somebody may be writing meanwhile: a word is read once, then checked, then used. */
 #include "verify.h"
@@ -13,6 +16,7 @@
 #include <stdio.h>
 
 #include "../os.h"
+#include "children.h"
 #include "code.h"
 #include "compound.h"
 #include "objects.h"
@@ -20,6 +24,9 @@
 #define OBJECT "object"
 #define LONG_KEY 4096 /* characters from which a key that was seen before is not hashed again */
 #define MOST_CODES ((uint64_t)1 << 24) /* words of codes that are hashed however small the heap is */
+#define AHEAD 8 /* objects, and entries, that memory is asked for before they are looked at */
+#define LARGE 16384 /* slots */
+#define SHORT 64    /* characters */
 #define MOST_PROBES 1000 /* a slot's share of all probes, on average, that no fair table comes near */
 
 /* ---- findings ---- */
@@ -108,14 +115,29 @@ static void check_inline(mh_walk *walk, uint64_t word, uint64_t place) {
     mh_walk_found(walk, 1, place, "an inline text: unused bytes or length are wrong, found 0x%" PRIx64, word);
 }
 
+/* Is it one of those of which nothing but its length can be wrong, and is that right? */
+static bool is_plainly_whole(uint64_t head, uint64_t usable) {
+  uint64_t length = mh_head_length(head);
+  switch (mh_head_type(head)) {
+    case MH_TYPE_FLOAT: return usable >= sizeof(mh_float_block);
+    case MH_TYPE_STR1:
+    case MH_TYPE_BYTES: return length > MH_INLINE_MAX && length < MH_LENGTH_ESCAPE && 8 + length <= usable;
+    case MH_TYPE_TUPLE:
+    case MH_TYPE_FROZENSET:
+    case MH_TYPE_EXTENDED: return sizeof(mh_compound_block) + 8 * length <= usable;
+    default: return mh_type_is_container(mh_head_type(head)) && usable >= sizeof(mh_container);
+  }
+}
+
 /* The block it lies in, and what only its own bytes can tell. */
 static void check_object(mh_walk *walk, uint64_t word) {
   uint64_t offset = mh_word_offset(word), size = sizeof(mh_container);
+  uint64_t usable = mh_blocks_usable(&walk->blocks, offset);
+  if (is_plainly_whole(mh_read(mh_at(walk->space.region, offset)), usable)) return;
   if (!mh_is_container(&walk->space, word) && mh_object_size(&walk->space, word, &size)) {
     mh_walk_error(walk);
     return;
   }
-  uint64_t usable = mh_block_usable(&walk->space, offset);
   mh_tag tag = mh_word_tag(word);
   if (usable < size)
     mh_walk_found(walk, 1, offset, "an object of %" PRIu64 " bytes: expected a block in use, found %" PRIu64,
@@ -129,14 +151,17 @@ bool mh_walk_visit(mh_walk *walk, uint64_t word, uint64_t place) {
     check_inline(walk, word, place);
     return true;
   }
-  if (mh_object_at(&walk->space, word) == NULL) {
+  const uint64_t *object = mh_object_at(&walk->space, word);
+  if (object == NULL) {
     mh_walk_error(walk);
     return false;
   }
   if (mh_word_offset(word) >= walk->size) return false;
   uint32_t *count = count_of(walk, mh_word_offset(word));
   if (*count < UINT32_MAX) ++*count;
-  if (*count == 1 && remember(walk, word)) check_object(walk, word);
+  if (*count > 1) return true;
+  walk->touched[mh_word_offset(word) / MH_SEGMENT] = 1;
+  if (!mh_type_has_children(mh_head_type(mh_read(object))) || remember(walk, word)) check_object(walk, word);
   return true;
 }
 
@@ -151,6 +176,26 @@ static bool is_crowded(const mh_table *table) {
     probes += run;
   }
   return probes / MOST_PROBES > table->mask || run > table->mask;
+}
+
+/* Brings in the slot at which looking up a key will begin, of a table that no cache holds. What the key is
+   has not been looked at yet: of one that is not plainly a short text nothing is done. */
+static void ask_for_slot(const mh_walk *walk, const mh_table *table, const mh_table_counts *counts,
+                         uint32_t index) {
+  if (table->mask < LARGE || index >= counts->used) return;
+  const mh_region *region = walk->space.region;
+  uint64_t word = mh_read(&table->entries[index].key), offset = mh_word_offset(word), hash;
+  mh_tag tag = mh_word_tag(word);
+  if (tag == MH_TAG_STR || tag == MH_TAG_BYTES) hash = mh_hash_word(&walk->space, word);
+  else if (tag == MH_TAG_INT) hash = mh_hash_number(&walk->space, mh_word_to_int(word));
+  else if (tag != MH_TAG_STR_REF || !mh_in_region(region, offset, sizeof(mh_text_block) + SHORT)) return;
+  else {
+    const mh_text_block *text = mh_at(region, offset);
+    uint64_t head = mh_read(&text->head), length = mh_head_length(head);
+    if (mh_head_type(head) != MH_TYPE_STR1 || length == 0 || length > SHORT) return;
+    hash = mh_hash_text(&walk->space, &text->text, length);
+  }
+  __builtin_prefetch(&table->slots[hash & table->mask]);
 }
 
 static bool is_long_and_known(mh_walk *walk, uint64_t word) {
@@ -205,6 +250,7 @@ static void check_entries(mh_walk *walk, mh_type owner, const mh_table *table,
     if (!mh_table_is_live(table, counts, i)) continue;
     uint64_t place = mh_offset(walk->space.region, &table->entries[i]), key = mh_read(&table->entries[i].key);
     live++;
+    if (look_up) ask_for_slot(walk, table, counts, i + AHEAD);
     bool is_key = mh_walk_visit(walk, key, place);
     check_value(walk, owner, mh_read(&table->entries[i].value), place + offsetof(mh_entry, value));
     if (look_up && is_key) look_up = check_lookup(walk, table, i, key);
@@ -216,11 +262,12 @@ static void check_entries(mh_walk *walk, mh_type owner, const mh_table *table,
 
 bool mh_walk_part(mh_walk *walk, uint64_t offset, uint64_t bytes) {
   if (offset >= walk->size) return false;
-  uint64_t usable = mh_block_usable(&walk->space, offset);
+  uint64_t usable = mh_blocks_usable(&walk->blocks, offset);
   if (usable < bytes)
     mh_walk_found(walk, 1, offset,
                   "a part of %" PRIu64 " bytes: expected a block in use of as many, found %" PRIu64, bytes,
                   usable);
+  walk->touched[offset / MH_SEGMENT] = 1;
   if (++*count_of(walk, offset) == 1) return true;
   mh_walk_found(walk, 1, offset, "a table or items block with two owners");
   return false;
@@ -271,7 +318,7 @@ static void check_compound(mh_walk *walk, uint64_t word) {
   mh_compound of;
   if (mh_compound_read(&walk->space, word, &of) || mh_compound_check(&walk->space, &of)) mh_walk_error(walk);
   if (mh_compound_read(&walk->space, word, &of)) return;
-  if (mh_block_usable(&walk->space, of.offset) < sizeof(mh_compound_block) + 8 * of.count) return;
+  if (mh_blocks_usable(&walk->blocks, of.offset) < sizeof(mh_compound_block) + 8 * of.count) return;
   for (uint64_t i = 0; i < of.count && !walk->failed; i++)
     mh_walk_visit(walk, mh_read(&of.words[i]), mh_offset(walk->space.region, &of.words[i]));
 }
@@ -283,7 +330,7 @@ static void look_into(mh_walk *walk, uint64_t word) {
     return;
   }
   if (!mh_is_container(&walk->space, word)) return;
-  if (mh_block_usable(&walk->space, offset) < sizeof(mh_container)) return;
+  if (mh_blocks_usable(&walk->blocks, offset) < sizeof(mh_container)) return;
   const mh_container *container = mh_at(walk->space.region, offset);
   if (container->birth == 0 || container->birth >= next)
     mh_walk_found(walk, 1, offset + offsetof(mh_container, birth),
@@ -297,13 +344,23 @@ static void look_into(mh_walk *walk, uint64_t word) {
   else check_items(walk, part, limit);
 }
 
-static void compare_count(mh_walk *walk, uint64_t word) {
-  uint64_t offset = mh_word_offset(word);
+/* A part has none: that it has one owner was seen to. */
+static void compare_count(mh_walk *walk, uint64_t offset) {
   uint32_t counted = *count_of(walk, offset);
-  uint32_t stored = mh_head_count(*(uint64_t *)mh_at(walk->space.region, offset));
-  if (stored == MH_COUNT_STICKY || stored == counted) return;
+  uint64_t head = mh_read(mh_at(walk->space.region, offset));
+  uint32_t stored = mh_head_count(head);
+  if (stored == MH_COUNT_STICKY || stored == counted || mh_type_is_part(mh_head_type(head))) return;
   mh_walk_found(walk, stored < counted, offset, "the reference count of an object: expected %u, found %u",
                 counted, stored);
+}
+
+static void compare_counts(mh_walk *walk) {
+  for (uint64_t segment = 0; segment < walk->touched_bytes; segment++) {
+    uint64_t offset = segment * MH_SEGMENT, end = offset + MH_SEGMENT;
+    if (!walk->touched[segment]) continue;
+    for (; offset < end && offset < walk->size; offset += 16)
+      if (*count_of(walk, offset) != 0) compare_count(walk, offset);
+  }
 }
 
 static void walk_from(mh_walk *walk, const uint64_t *field) {
@@ -319,21 +376,39 @@ static void walk_from(mh_walk *walk, const uint64_t *field) {
 static void walk_all(mh_walk *walk) {
   walk_from(walk, &walk->space.region->super->root);
   walk_from(walk, &walk->space.region->super->names);
-  for (uint64_t i = 0; i < walk->seen_count && !walk->failed; i++) look_into(walk, walk->seen[i]);
-  for (uint64_t i = 0; i < walk->seen_count && !walk->failed; i++) compare_count(walk, walk->seen[i]);
+  for (uint64_t i = 0; i < walk->seen_count && !walk->failed; i++) {
+    if (i + AHEAD < walk->seen_count)
+      __builtin_prefetch(mh_at(walk->space.region, mh_word_offset(walk->seen[i + AHEAD])));
+    look_into(walk, walk->seen[i]);
+  }
+  if (!walk->failed) compare_counts(walk);
+}
+
+static bool open_tables(mh_walk *walk) {
+  walk->size = mh_region_size(walk->space.region);
+  walk->counts_bytes = walk->size / 16 * sizeof *walk->counts;
+  walk->counts = mh_os_table(walk->counts_bytes);
+  if (walk->counts != NULL) mh_os_advise_huge(walk->counts, walk->counts_bytes); /* fewer faults; or none */
+  walk->touched_bytes = walk->size / MH_SEGMENT + 1;
+  walk->touched = mh_os_table(walk->touched_bytes);
+  walk->seen = mh_os_table(8 * walk->seen_room);
+  bool opened = mh_blocks_open(&walk->blocks, &walk->space);
+  return opened && walk->counts != NULL && walk->touched != NULL && walk->seen != NULL;
+}
+
+static void close_tables(mh_walk *walk) {
+  if (walk->counts != NULL) mh_os_table_free(walk->counts, walk->counts_bytes);
+  if (walk->touched != NULL) mh_os_table_free(walk->touched, walk->touched_bytes);
+  if (walk->seen != NULL) mh_os_table_free(walk->seen, 8 * walk->seen_room);
+  mh_blocks_close(&walk->blocks);
 }
 
 mheap_err mh_objects_check(mheap *heap, mheap_finding_fun *report, void *arg) {
   mh_walk walk = {.report = report, .arg = arg, .seen_room = 8192};
   mh_space_init(&walk.space, heap);
-  walk.size = mh_region_size(walk.space.region);
-  walk.counts_bytes = walk.size / 16 * sizeof *walk.counts;
-  walk.counts = mh_os_table(walk.counts_bytes);
-  walk.seen = mh_os_table(8 * walk.seen_room);
-  if (walk.counts == NULL || walk.seen == NULL) walk.failed = MHEAP_ERR_NO_MEMORY;
-  else walk_all(&walk);
-  if (walk.counts != NULL) mh_os_table_free(walk.counts, walk.counts_bytes);
-  if (walk.seen != NULL) mh_os_table_free(walk.seen, 8 * walk.seen_room);
+  if (open_tables(&walk)) walk_all(&walk);
+  else walk.failed = MHEAP_ERR_NO_MEMORY;
+  close_tables(&walk);
   if (walk.failed) return mh_fail(mh_error(heap), walk.failed, "no memory to check the objects with");
   return walk.broken > 0 ? MHEAP_ERR_CORRUPT : MHEAP_OK;
 }

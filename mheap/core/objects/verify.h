@@ -2,6 +2,7 @@
 #ifndef MHEAP_OBJECTS_VERIFY_H
 #define MHEAP_OBJECTS_VERIFY_H
 
+#include "blocks.h"
 #include "objects.h"
 
 typedef struct mh_walk {
@@ -12,7 +13,10 @@ typedef struct mh_walk {
   uint32_t *counts; /* references found, by offset / 16 */
   uint64_t size;    /* of the region when the walk began, which it may outgrow */
   uint64_t counts_bytes;
-  uint64_t *seen; /* references, each object once */
+  uint8_t *touched; /* by offset / MH_SEGMENT: is a count there that is not 0? */
+  uint64_t touched_bytes;
+  mh_blocks blocks; /* to be asked in place of mh_block_usable */
+  uint64_t *seen; /* references to what holds others, each once */
   uint64_t seen_count, seen_room;
   uint64_t coded;   /* words of the codes of keys */
   mheap_err failed; /* of the walk itself */
