@@ -3,6 +3,7 @@
 
 #include "../classes.h"
 #include "../os.h"
+#include "blocks.h"
 #include "children.h"
 #include "code.h"
 #include "list.h"
@@ -32,6 +33,7 @@ typedef struct copy {
   mh_copy_progress *progress;
   void *arg;
   mh_moved moved;
+  mh_blocks blocks; /* of the region copied from */
   uint64_t coded; /* words of the codes of keys */
   level now;      /* left 0: of no object */
   level *levels;  /* those that wait for it */
@@ -78,7 +80,7 @@ static void count_block(copy *c, uint64_t size) {
 
 /* The block at `offset` has these bytes: once, so that what is copied is never more than there is. */
 static mheap_err take(copy *c, uint64_t offset, uint64_t bytes) {
-  uint64_t usable = mh_block_usable(c->from, offset);
+  uint64_t usable = mh_blocks_usable(&c->blocks, offset);
   if (usable < bytes) return mh_corrupt(c->from, offset, "an object in a block in use", bytes, usable);
   c->copied->bytes += usable;
   return MHEAP_OK;
@@ -341,7 +343,9 @@ mheap_err mh_copy_objects(mh_space *from, mh_space *to, mh_copied *copied, mh_co
                           void *arg) {
   copy c = {.from = from, .to = to, .copied = copied, .progress = progress, .arg = arg};
   *copied = (mh_copied){0};
-  mheap_err failed = mh_moved_open(&c.moved, mh_region_size(from->region)) ? copy_root(&c) : no_memory(&c);
+  bool opened = mh_moved_open(&c.moved, mh_region_size(from->region));
+  mheap_err failed = mh_blocks_open(&c.blocks, from) && opened ? copy_root(&c) : no_memory(&c);
+  mh_blocks_close(&c.blocks);
   if (c.levels != NULL) mh_os_table_free(c.levels, levels_bytes(c.room));
   mh_moved_close(&c.moved);
   return failed;
