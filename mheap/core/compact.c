@@ -242,6 +242,18 @@ static void make_superblock(const mh_superblock *old, mh_superblock *super) {
   mh_superblock_sum(&super->identity);
 }
 
+/* What the kernel calls the new file tells nobody which heap it is about. */
+static mheap_err about_new(compaction *c) {
+  mheap_error why = *c->error;
+  char name[MH_OS_PATH_MAX];
+  mh_os_path(c->replacement.fd, name, sizeof name);
+  size_t length = strncmp(why.text, name, strlen(name)) == 0 ? strlen(name) : 0;
+  mh_fail(c->error, why.code, "%s: the new file beside it: %s", c->path,
+          why.text + length + strspn(why.text + length, ": "));
+  c->error->sys = why.sys;
+  return why.code;
+}
+
 static mheap_err attach_new(compaction *c) {
   const mheap_options live = {.mode = MHEAP_MODE_LIVE, .must_exist = true};
   mh_superblock super;
@@ -249,7 +261,7 @@ static mheap_err attach_new(compaction *c) {
   int failed = mh_os_write(c->replacement.fd, &super, sizeof super, 0);
   if (failed) return system_failed(c, failed, "writing the new file");
   c->to = mheap_attach(c->replacement.fd, &live, c->error);
-  if (c->to == NULL) return c->error->code;
+  if (c->to == NULL) return about_new(c);
   mh_region_set_path(c->to->region, c->path);
   return MHEAP_OK;
 }
@@ -301,7 +313,7 @@ static mheap_err finish_new(compaction *c) {
 static mheap_err check_new(compaction *c) {
   const mheap_options reading = {.mode = MHEAP_MODE_READONLY};
   mheap *heap = mheap_attach(c->replacement.fd, &reading, c->error);
-  if (heap == NULL) return c->error->code;
+  if (heap == NULL) return about_new(c);
   mh_region_set_path(heap->region, c->path);
   mheap_err failed = mheap_check(heap, NULL, checked_some, c);
   if (!failed) failed = measure(heap, &c->done->after);
