@@ -406,7 +406,11 @@ def kills(path: Path, begin: Callable[[Path], None]) -> tuple[int, int]:
 
 
 def test_being_killed_leaves_the_old_file_or_the_new_one(path: Path) -> None:
-    killed, bad = kills(path, lambda path: [mheap.compact(path) for _ in range(50)] and None)
+    def compact(path: Path) -> None:
+        for _ in range(50):
+            mheap.compact(path)
+
+    killed, bad = kills(path, compact)
     assert killed > 10
     assert bad == 0
 
