@@ -65,3 +65,9 @@ COMMIT_RAW_MS = Limit(10.0, " ms a GiB")
 REFRESH_US = Limit(20.0, " us")
 READONLY_READS = Limit(1.1, "x the writer's own")
 ATOMIC_HEAP = Limit(1.05, "x live")
+
+# MB of the heap file a second of the processor.
+COMPACT: dict[str, Limit] = {
+    "check": Limit(1000, " MB/s of the processor", at_least=True),
+    "compact": Limit(200, " MB/s of the processor", at_least=True),
+}

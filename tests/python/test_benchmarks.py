@@ -138,6 +138,19 @@ def test_huge_pages_are_measured_beside_small_ones() -> None:
             assert row["ratio_to_small"] == 1
 
 
+def test_compacting_is_measured_beside_copying(tmp_path: Path) -> None:
+    document = run_json("compact.py", "--disk", str(tmp_path))
+    rows, walks = document["rows"], document["walks"]
+    assert {(row["heap"], row["step"]) for row in rows} == {
+        (heap, step) for heap in ("as filled", "aged") for step in ("copy", "check", "dry run", "compact")
+    }
+    for row in rows:
+        assert row["seconds"] > 0
+        assert row["ratio_to_copy"] > 0
+    assert walks[1]["mb_after"] < walks[1]["mb_before"] / 1.5
+    assert run("compact.py", "--quick", "--disk", str(tmp_path)).count("aged") == 5
+
+
 @needs_cc
 def test_commits_are_measured_beside_other_stores(tmp_path: Path) -> None:
     document = run_json("commits.py", "--disk", str(tmp_path), "--tmpfs", str(tmp_path))
