@@ -17,7 +17,7 @@
 #include "map.h"
 #include "objects/children.h"
 #include "objects/copy.h"
-#include "objects/dict.h"
+#include "objects/objects.h"
 #include "os.h"
 #include "region_space.h"
 #include "region_lock.h"
@@ -393,6 +393,7 @@ static mheap_err trim(compaction *c) {
   mheap *heap = mheap_open(c->path, &live, c->error);
   if (heap == NULL) return c->error->code;
   mheap_err failed = mheap_collect_objects(heap, NULL);
+  if (!failed) failed = mh_objects_mend(heap);
   if (!failed) failed = mheap_collect(heap, true);
   if (!failed) failed = count_objects(heap, &c->done->after.objects);
   if (!failed) failed = measure(heap, &c->done->after);

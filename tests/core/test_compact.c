@@ -287,6 +287,35 @@ static void heaps_and_arenas_are_not_moved(void) {
   stays_in_place(path, "arenas");
 }
 
+/* Counts that a kill left too high keep what nothing refers to any more: both ways put them right. */
+static void counts_are_right_afterwards(void) {
+  for (int raw = 0; raw < 2; raw++) {
+    const char *path = test_path(raw ? "counts-raw.heap" : "counts.heap");
+    kit kit = kit_in(path, MHEAP_MODE_LIVE);
+    mh_dict root = kit_root(&kit);
+    uint64_t few = kit_value(&kit.space, 1), many = kit_value(&kit.space, 2);
+    kit_set(&root, 0, few);
+    kit_set(&root, 1, many);
+    *(uint64_t *)mh_at(kit.space.region, mh_word_offset(few)) += 3;
+    *(uint64_t *)mh_at(kit.space.region, mh_word_offset(many)) |= MH_COUNT_STICKY;
+    ((uint64_t *)mh_at(kit.space.region, root.offset))[0] += 1;
+    if (raw) CHECK(mheap_malloc(kit.heap, 10) != NULL);
+    CHECK_EQ(kit_check(&kit).notes, 2);
+    close_it(kit.heap);
+    mheap_compacted done;
+    CHECK_EQ(compact(path, &done), MHEAP_OK);
+    CHECK_EQ(done.moved, !raw);
+    kit = kit_in(path, MHEAP_MODE_READONLY);
+    kit_is_sound(&kit);
+    root = kit_root(&kit);
+    for (unsigned i = 0; i < 2; i++) {
+      CHECK_EQ(kit_get(&root, i, &few), MHEAP_OK);
+      CHECK_EQ(kit_count(&kit.space, few), 1);
+    }
+    close_it(kit.heap);
+  }
+}
+
 /* The end is cut off, garbage collected, and free slices are given back to the disk. */
 static void in_place_free_space_is_given_back(void) {
   const mheap_mode modes[] = {MHEAP_MODE_LIVE, MHEAP_MODE_ATOMIC};
@@ -501,7 +530,8 @@ TEST_MAIN(TEST(the_new_file_is_smaller_and_holds_the_same), TEST(who_it_is_stays
           TEST(owner_permissions_and_attributes_stay), TEST(of_a_link_what_it_leads_to_is_replaced),
           TEST(what_the_journal_holds_is_not_lost), TEST(a_heap_whose_writer_was_killed_is_compacted),
           TEST(an_empty_heap_stays_an_empty_heap), TEST(what_others_may_point_to_is_not_moved),
-          TEST(heaps_and_arenas_are_not_moved), TEST(in_place_free_space_is_given_back),
+          TEST(heaps_and_arenas_are_not_moved), TEST(counts_are_right_afterwards),
+          TEST(in_place_free_space_is_given_back),
           TEST(a_writer_keeps_its_file), TEST(readers_of_the_old_file_go_on),
           TEST(in_place_a_reader_is_in_the_way), TEST(sealed_and_damaged_files_are_refused),
           TEST(what_is_made_is_checked), TEST(who_gives_up_changes_nothing), TEST(what_is_no_heap_is_refused),

@@ -20,4 +20,9 @@ void mh_names_unlock(void);
    error if the walk could not be made. `report` may be NULL. */
 mheap_err mh_objects_check(mheap *heap, mheap_finding_fun *report, void *arg);
 
+/* Lowers the counts of references that are too high, which a kill leaves, to what they should be. Nobody may
+   hold an object but by references in the heap, or use its objects meanwhile. MHEAP_ERR_CORRUPT: something
+   contradicts itself; no count was changed. */
+mheap_err mh_objects_mend(mheap *heap);
+
 #endif

@@ -354,12 +354,20 @@ static void compare_count(mh_walk *walk, uint64_t offset) {
                 counted, stored);
 }
 
-static void compare_counts(mh_walk *walk) {
+/* Lowered to what was counted, by one store. A count that is said never to change is one that is too high. */
+static void mend_count(mh_walk *walk, uint64_t offset) {
+  uint32_t counted = *count_of(walk, offset);
+  uint64_t *head = mh_at(walk->space.region, offset);
+  if (mh_type_is_part(mh_head_type(*head)) || mh_head_count(*head) <= counted) return;
+  mh_store(head, (*head & ~(uint64_t)MH_COUNT_STICKY) | counted);
+}
+
+static void each_count(mh_walk *walk, void (*fun)(mh_walk *walk, uint64_t offset)) {
   for (uint64_t segment = 0; segment < walk->touched_bytes; segment++) {
     uint64_t offset = segment * MH_SEGMENT, end = offset + MH_SEGMENT;
     if (!walk->touched[segment]) continue;
     for (; offset < end && offset < walk->size; offset += 16)
-      if (*count_of(walk, offset) != 0) compare_count(walk, offset);
+      if (*count_of(walk, offset) != 0) fun(walk, offset);
   }
 }
 
@@ -381,7 +389,7 @@ static void walk_all(mh_walk *walk) {
       __builtin_prefetch(mh_at(walk->space.region, mh_word_offset(walk->seen[i + AHEAD])));
     look_into(walk, walk->seen[i]);
   }
-  if (!walk->failed) compare_counts(walk);
+  if (!walk->failed) each_count(walk, compare_count);
 }
 
 static bool open_tables(mh_walk *walk) {
@@ -403,12 +411,31 @@ static void close_tables(mh_walk *walk) {
   mh_blocks_close(&walk->blocks);
 }
 
-mheap_err mh_objects_check(mheap *heap, mheap_finding_fun *report, void *arg) {
+static mheap_err look_at_all(mheap *heap, mheap_finding_fun *report, void *arg, bool mend) {
   mh_walk walk = {.report = report, .arg = arg, .seen_room = 8192};
   mh_space_init(&walk.space, heap);
   if (open_tables(&walk)) walk_all(&walk);
   else walk.failed = MHEAP_ERR_NO_MEMORY;
+  if (mend && !walk.failed && walk.broken == 0) each_count(&walk, mend_count);
   close_tables(&walk);
   if (walk.failed) return mh_fail(mh_error(heap), walk.failed, "no memory to check the objects with");
   return walk.broken > 0 ? MHEAP_ERR_CORRUPT : MHEAP_OK;
+}
+
+mheap_err mh_objects_check(mheap *heap, mheap_finding_fun *report, void *arg) {
+  return look_at_all(heap, report, arg, false);
+}
+
+static void keep_first(void *arg, const mheap_finding *finding) {
+  mheap *heap = arg;
+  if (finding->severity > 0 && mh_error(heap)->code != MHEAP_ERR_CORRUPT)
+    mh_fail(mh_error(heap), MHEAP_ERR_CORRUPT, "%s: offset 0x%" PRIx64 ": %s; no count was changed",
+            heap->region->path, finding->offset, finding->text);
+}
+
+mheap_err mh_objects_mend(mheap *heap) {
+  mheap_err failed = mh_heap_writable(heap);
+  if (failed) return failed;
+  mh_error_clear(mh_error(heap));
+  return look_at_all(heap, keep_first, heap, true);
 }

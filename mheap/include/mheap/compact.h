@@ -42,9 +42,9 @@ typedef struct mheap_compacted {
    of it keep it. Space for both is needed meanwhile.
 
    Where there are raw blocks, numbered or named roots, arenas, kinds or more heaps, nothing is moved, since
-   somebody may know their addresses or offsets: then garbage is collected, the end of the file cut off, and
-   free space inside it given back to the disk, in place. That needs the file to itself: MHEAP_ERR_BUSY
-   beside a reader.
+   somebody may know their addresses or offsets: then garbage is collected, counts are put right, the end of
+   the file is cut off, and free space inside it given back to the disk, in place. That needs the file to
+   itself: MHEAP_ERR_BUSY beside a reader.
 
    On failure the file is as it was, and no other is left. MHEAP_ERR_BUSY: somebody has it open for writing;
    MHEAP_ERR_READ_ONLY: it is sealed; MHEAP_ERR_CORRUPT: it contradicts itself, see mheap_check;
