@@ -5,6 +5,7 @@
 
 #include "mheap/mheap.h"
 #include "objects/compound.h"
+#include "objects/copy.h"
 #include "objects/objects.h"
 #include "test.h"
 
@@ -216,6 +217,21 @@ static inline void use_store_objects(mh_space *space, mh_dict *dict) {
   }
 }
 
+/* Into memory; what is made of lies may be checked, and go again. */
+static inline void use_copy(used *u, mh_space *space) {
+  mh_space to = {0};
+  mh_copied copied;
+  mh_copy_objects(space, NULL, &copied, NULL, NULL);
+  mheap *heap = mheap_attach(-1, &(mheap_options){.max_size = 1 << 26}, NULL);
+  if (heap == NULL) return;
+  mh_space_init(&to, heap);
+  memcpy(to.seed, space->seed, sizeof to.seed);
+  mh_copy_objects(space, &to, &copied, NULL, NULL);
+  u->sum += copied.objects;
+  mheap_check(heap, use_finding, NULL, u);
+  mheap_detach(heap, NULL);
+}
+
 static inline void use_objects(used *u, bool change) {
   mh_space space = {0};
   mh_dict root = {0};
@@ -223,6 +239,7 @@ static inline void use_objects(used *u, bool change) {
   mh_space_init(&space, u->heap);
   if (mh_root(&space, change, &root) != MHEAP_OK) return;
   use_dict(u, &root, 4);
+  use_copy(u, &space);
   if (!change) return;
   if (u->sum % 3 == 0) mheap_collect_objects(u->heap, NULL);
   use_store_objects(&space, &root);
