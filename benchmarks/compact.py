@@ -72,11 +72,13 @@ def age(path: Path, entries: int) -> None:
 
 
 def walk(path: Path) -> float:
-    """Seconds to read everything once, without a cache of the processor's knowing it."""
+    """Seconds of the processor to come by everything once."""
     with mheap.open(path, mode="readonly") as heap:
-        start = perf_counter()
-        heap.root["users"].to_python()
-        return perf_counter() - start
+        used = processor()
+        for user in heap.root["users"].values():
+            for _ in user:
+                pass
+        return processor() - used
 
 
 def copy(path: Path, to: Path) -> None:
@@ -191,7 +193,9 @@ def show(rows: list[Row], walks: list[Walk], options: argparse.Namespace) -> Non
         ]
         for walk in walks
     ]
-    print_table("all of it read once", ["heap", "MB", "ms before", "ms after", "ratio"], cells)
+    print_table(
+        "all of it read once", ["heap", "MB", "ms of the processor before", "ms after", "ratio"], cells
+    )
 
 
 def arguments() -> argparse.Namespace:
