@@ -4,6 +4,7 @@
    check.c             the driver, findings, keys
    check_superblock.c  the superblock and its tables
    check_kind.c        kinds in the heap table
+   check_named.c       named heaps in it, and heaps of objects
    check_map.c         the segment map
    check_segment.c     segment headers, slice descriptors, bitmaps
 
@@ -72,6 +73,9 @@ bool mh_check_heap_used(mh_check *check, uint64_t row);
 
 /* ---- check_kind.c ---- */
 void mh_check_kind_row(mh_check *check, uint64_t row);
+
+/* ---- check_named.c ---- */
+void mh_check_named_row(mh_check *check, uint64_t row);
 
 /* ---- check_map.c ---- */
 void mh_check_directory(mh_check *check, uint64_t unused);

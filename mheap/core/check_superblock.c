@@ -88,17 +88,6 @@ bool mh_check_heap_used(mh_check *check, uint64_t row) {
   return row < MH_HEAPS && (mh_read(&heap_row(check, row)->head) & MH_HEAP_USED) != 0;
 }
 
-/* The main heap has a heap of objects, and nothing else does yet. */
-static void check_objects_row(mh_check *check, uint64_t row, uint64_t objects) {
-  const uint64_t flags = MH_HEAP_USED | MH_HEAP_OBJECTS;
-  bool valid = row == 0 && objects > 1 && objects <= MH_HEAPS &&
-               (mh_read(&heap_row(check, objects - 1)->head) & flags) == flags;
-  if (valid || (row != 0 && objects == 0)) return;
-  mh_check_found(check, 1, mh_offset(check->region, &heap_row(check, row)->objects), "heap",
-                 "row %" PRIu64 ": expected the row of a heap of objects plus 1, found 0x%" PRIx64, row,
-                 objects);
-}
-
 void mh_check_heap_row(mh_check *check, uint64_t row) {
   const uint64_t known = MH_HEAP_USED | MH_HEAP_DESTROYABLE | MH_HEAP_GUARDED | 0xff00 /* tag */ |
                          (row > 0 ? MH_HEAP_OBJECTS : 0) |
@@ -108,7 +97,7 @@ void mh_check_heap_row(mh_check *check, uint64_t row) {
   mh_check_kind_row(check, row);
   if (head == 0 && row == 0)
     mh_check_found(check, 1, at, "heap", "the main heap's row: expected it in use, found it free");
-  check_objects_row(check, row, mh_read(&heap->objects));
+  mh_check_named_row(check, row);
   if (head == 0) return;
   if ((head & ~known) != 0 || !(head & MH_HEAP_USED))
     mh_check_found(check, 1, at, "heap",

@@ -51,7 +51,8 @@ static bool has_objects(const mheap *heap, uint64_t *row) {
   *row = mh_read(&rows[heap->row].objects) - 1;
   const uint64_t flags = MH_HEAP_USED | MH_HEAP_OBJECTS;
   return *row < MH_HEAPS && *row != heap->row && (mh_read(&rows[*row].head) & flags) == flags &&
-         mh_heap_row_gone(heap->region, (uint32_t)*row) == 0;
+         mh_heap_row_gone(heap->region, (uint32_t)*row) == 0 &&
+         mh_heap_objects_owner(heap->region, (uint32_t)*row) == heap->row;
 }
 
 static mheap *handle_new(mh_region *region, mheap_error *error) {
@@ -89,13 +90,14 @@ static mheap *spare_handle(mh_region *region) {
     return heap;
   }
   region->spare_heaps = heap->next;
-  heap->gone = heap->hooked = false;
-  heap->made = 0;
+  heap->gone = heap->hooked = heap->objects = false;
+  heap->own = NULL;
+  heap->made = heap->birth = 0;
   memset(&heap->counts, 0, sizeof heap->counts);
   return heap;
 }
 
-mheap *mh_handle_make(mh_region *region, uint32_t row, mheap_error *error) {
+static mheap *make_one(mh_region *region, uint32_t row, mheap_error *error) {
   const mh_heap_row *stored = (const mh_heap_row *)mh_at(region, MH_HEAPS_OFFSET) + row;
   uint64_t only = mh_read(&stored->arena);
   if (only > MH_ARENAS || (only > 1 && region->ranges[only - 1].end == 0)) {
@@ -109,6 +111,19 @@ mheap *mh_handle_make(mh_region *region, uint32_t row, mheap_error *error) {
   }
   heap->only = (uint32_t)only;
   handle_use(heap, region, row);
+  return heap;
+}
+
+mheap *mh_handle_make(mh_region *region, uint32_t row, mheap_error *error) {
+  mheap_error ignored;
+  uint64_t objects;
+  mheap *heap = make_one(region, row, error);
+  bool of_kind = heap != NULL && (mh_heap_row_head(region, row) & MH_HEAP_KIND) != 0;
+  if (heap == NULL || of_kind || !has_objects(heap, &objects)) return heap;
+  heap->own = make_one(region, (uint32_t)objects, &ignored);
+  if (heap->own == NULL) return heap;
+  heap->own->objects = true;
+  heap->birth = mh_read(&mh_heap_row_of(heap)->birth);
   return heap;
 }
 

@@ -23,7 +23,8 @@ struct mheap {
   _Atomic(mh_lane *) lanes; /* all lanes of this heap in this process, by lane->next; only added to */
   pthread_mutex_t lock;     /* lanes' list, hooks; before region->lock */
   _Atomic(struct mh_subproc *) serves; /* whose main heap this is; NULL: nobody's */
-  mheap *own;          /* the heap of its objects' blocks; NULL: this is one, or its row is damaged */
+  mheap *own;          /* the heap of its objects' blocks; NULL: it has none, or its row is damaged */
+  uint64_t birth;      /* of a named heap, as in its row; 0: it has no name */
   mheap *next;         /* handles on the same region */
   uint32_t kind_arena; /* which of the kind's arenas it belongs to, from 0 */
   _Atomic(struct mheap_kind *) kind; /* whose heap it is (kind.h); NULL: no kind's, or not known yet */
@@ -145,6 +146,30 @@ void mh_heap_destroy(mheap *heap);
 static inline bool mh_heap_row_visible(uint64_t head) {
   return (head & MH_HEAP_USED) != 0 && (head & (MH_HEAP_DESTROYED | MH_HEAP_DELETED | MH_HEAP_OBJECTS)) == 0;
 }
+
+/* Or one that would be, but for a name that is damaged. */
+static inline bool mh_heap_is_named(const mheap *heap) { return heap->row != 0 && heap->own != NULL; }
+/* Is it the named heap that it was? Not if it was destroyed, whatever has its row by now. */
+static inline bool mh_heap_is_there(const mheap *heap) {
+  const mh_heap_row *row = mh_heap_row_of(heap);
+  return !heap->gone && mh_heap_row_visible(mh_read(&row->head)) && mh_read(&row->birth) == heap->birth;
+}
+
+/* ---- named heaps (heaps.c; objects/named.c has the public functions) ---- */
+
+/* Stores the name of a heap whose row is not published yet, and that is not there for anybody else. */
+typedef mheap_err mh_name_fun(mheap *heap, void *arg);
+/* A heap with objects of its own, in the arena of row `only` minus 1 (0: any). The caller holds the handles'
+   lock. NULL, with *error: nothing was made. */
+mheap *mh_heap_new_with_objects(mh_region *region, int tag, uint32_t only, mh_name_fun *name, void *arg,
+                                mheap_error *error);
+/* The row of the heap whose objects' blocks this row holds: the first that says so; MH_HEAPS: nobody's. */
+uint32_t mh_heap_objects_owner(const mh_region *region, uint32_t row);
+/* What the arguments of mheap_new mean: *only is the row of the arena plus 1, or 0. */
+mheap_err mh_heap_choose_place(mheap *heap, mheap_arena arena, mh_region **region, uint32_t *only,
+                               mheap_error *error);
+/* Refuses a tag that is none. */
+mheap_err mh_heap_tag_is_valid(const mh_region *region, int tag, mheap_error *error);
 
 /* Finishes what destroyed and deleted heaps left when their process was killed (heaps.c). The caller
    holds the handles' lock and region->lock. */

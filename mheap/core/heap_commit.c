@@ -13,6 +13,7 @@
 #include "os.h"
 #include "reader.h"
 #include "recover.h"
+#include "registry.h"
 #include "region_lock.h"
 
 static mheap_err usable(mheap **heap) {
@@ -55,11 +56,19 @@ uint64_t mheap_generation(const mheap *heap) {
 
 bool mh_heap_is_committed(const mheap *heap) { return mh_commits_have(heap->region, heap->made); }
 
+/* Of a reader, who went on to a commit in which it is destroyed: what has its rows then gets other handles. */
+static void lose_named(mheap *heap) {
+  heap->gone = heap->own->gone = true;
+  mh_registry_give_row(heap->region, heap);
+  mh_registry_give_row(heap->region, heap->own);
+}
+
 /* One that was made since is as if it had been destroyed; its row may be another's again. */
 static void reset_heap(mheap *heap) {
   mh_lanes_reset(heap);
   if (!mh_heap_is_committed(heap)) mh_handle_drop(heap);
-  else if (heap->row > 1 && !mh_heap_row_visible(mh_heap_row_head(heap->region, heap->row)))
+  else if (mh_heap_is_named(heap) && !mh_heap_is_there(heap)) lose_named(heap);
+  else if (heap->row > 1 && !heap->objects && !mh_heap_row_visible(mh_heap_row_head(heap->region, heap->row)))
     heap->gone = true;
 }
 

@@ -136,9 +136,27 @@ static void settle_row(mh_region *region, uint32_t row) {
   free_head(region, row);
 }
 
+uint32_t mh_heap_objects_owner(const mh_region *region, uint32_t row) {
+  for (uint32_t i = 0; i < MH_HEAPS; i++) {
+    bool is_there = i == 0 || mh_heap_row_visible(mh_heap_row_head(region, i));
+    if (is_there && i != row && mh_read(&row_at(region, i)->objects) == (uint64_t)row + 1) return i;
+  }
+  return MH_HEAPS;
+}
+
+/* Objects of a heap whose making, or end, a kill cut off. One that is being made has a handle. */
+static bool is_nobodys(const mh_region *region, uint32_t row) {
+  const uint64_t flags = MH_HEAP_USED | MH_HEAP_OBJECTS;
+  if ((mh_heap_row_head(region, row) & flags) != flags || mh_handle_find(region, row) != NULL) return false;
+  return mh_heap_objects_owner(region, row) == MH_HEAPS;
+}
+
 void mh_heaps_settle(mh_region *region) {
-  for (uint32_t row = FIRST_ROW; row < MH_HEAPS; row++)
+  for (uint32_t row = FIRST_ROW; row < MH_HEAPS; row++) {
+    mh_heap_row *stored = row_at(region, row);
+    if (is_nobodys(region, row)) mh_publish(&stored->head, stored->head | MH_HEAP_DESTROYED);
     if (mh_heap_row_gone(region, row)) settle_row(region, row);
+  }
 }
 
 static uint32_t free_row(mh_region *region) {
@@ -150,6 +168,30 @@ static uint32_t free_row(mh_region *region) {
     if (mh_heap_row_head(region, row) == 0) return row;
   atomic_store_explicit(&region->rows_taken, true, memory_order_relaxed);
   return MH_HEAPS;
+}
+
+/* ---- one that goes ---- */
+
+static void mark_row(mh_region *region, uint32_t row, uint64_t flag) {
+  mh_heap_row *stored = row_at(region, row);
+  pthread_mutex_lock(&region->lock);
+  mh_publish(&stored->head, stored->head | flag);
+  pthread_mutex_unlock(&region->lock);
+}
+
+static void settle(mh_region *region, uint32_t row) {
+  pthread_mutex_lock(&region->lock);
+  settle_row(region, row);
+  pthread_mutex_unlock(&region->lock);
+}
+
+/* What it handed out was of its region, and of the region's main heap. */
+static void keep_counts(mheap *heap) {
+  mheap *main = mh_handle_find(heap->region, 0);
+  if (main == NULL) return;
+  pthread_mutex_lock(&main->lock);
+  mh_counts_give(main, heap, false);
+  pthread_mutex_unlock(&main->lock);
 }
 
 /* ---- making ---- */
@@ -183,24 +225,73 @@ static void drop_row(mh_region *region, uint32_t row) {
   pthread_mutex_unlock(&region->lock);
 }
 
-static mheap *new_in(mh_region *region, const mh_heap_row *like, mheap_error *error) {
+/* With the handles' lock. */
+static mheap *make_in(mh_region *region, uint64_t rocompat, const mh_heap_row *like, mheap_error *error) {
   uint32_t row;
   mheap *made = NULL;
-  mh_handles_lock();
   pthread_mutex_lock(&region->lock);
-  mheap_err code = mh_region_require(region, MH_ROCOMPAT_ARENAS, error);
+  mheap_err code = mh_region_require(region, MH_ROCOMPAT_ARENAS | rocompat, error);
   if (!code) code = make_row(region, like, &row, error);
   pthread_mutex_unlock(&region->lock);
   if (!code) made = mh_handle_make(region, row, error);
   if (!code && made == NULL) drop_row(region, row);
   if (made != NULL) made->made = mh_commits_now(region);
+  return made;
+}
+
+static mheap *new_in(mh_region *region, const mh_heap_row *like, mheap_error *error) {
+  mh_handles_lock();
+  mheap *made = make_in(region, 0, like, error);
   mh_handles_unlock();
   return made;
 }
 
+/* ---- with objects of its own ---- */
+
+/* Nothing of it was published, or it is destroyed already. */
+static void end_row(mheap *heap) {
+  mh_region *region = heap->region;
+  mark_row(region, heap->row, MH_HEAP_DESTROYED);
+  keep_counts(heap);
+  mh_lanes_drop(heap);
+  settle(region, heap->row);
+  mh_handle_drop(heap);
+}
+
+static void publish_named(mheap *heap, uint64_t head) {
+  mh_heap_row *stored = mh_heap_row_of(heap);
+  heap->birth = stored->birth;
+  pthread_mutex_lock(&heap->region->lock);
+  mh_publish(&stored->objects, (uint64_t)heap->own->row + 1);
+  mh_publish(&stored->head, head);
+  pthread_mutex_unlock(&heap->region->lock);
+}
+
+mheap *mh_heap_new_with_objects(mh_region *region, int tag, uint32_t only, mh_name_fun *name, void *arg,
+                                mheap_error *error) {
+  const uint64_t head = MH_HEAP_USED | MH_HEAP_DESTROYABLE | (uint64_t)tag << MH_HEAP_TAG_SHIFT;
+  const mh_heap_row objects = {.head = head | MH_HEAP_OBJECTS, .arena = only}, unpublished = {.arena = only};
+  mheap *own = make_in(region, MH_ROCOMPAT_NAMED, &objects, error);
+  if (own == NULL) return NULL;
+  own->objects = true;
+  mheap *made = make_in(region, MH_ROCOMPAT_NAMED, &unpublished, error);
+  if (made != NULL) {
+    made->own = own;
+    if (name(made, arg) == MHEAP_OK) {
+      publish_named(made, head);
+      return made;
+    }
+    *error = *mh_error(made);
+    mh_handle_drop(made);
+    drop_row(region, made->row);
+  }
+  end_row(own);
+  return NULL;
+}
+
 /* The region and arena that the arguments of mheap_new mean. */
-static mheap_err choose_place(mheap *heap, mheap_arena arena, mh_region **region, uint32_t *only,
-                              mheap_error *error) {
+mheap_err mh_heap_choose_place(mheap *heap, mheap_arena arena, mh_region **region, uint32_t *only,
+                               mheap_error *error) {
   uint32_t row = 0;
   *region = heap->region;
   *only = 0;
@@ -218,6 +309,11 @@ static mheap *new_elsewhere(mh_region *region, const mh_heap_row *like, mheap_er
   return mh_parts_new_home(region, like->head, error);
 }
 
+mheap_err mh_heap_tag_is_valid(const mh_region *region, int tag, mheap_error *error) {
+  if (tag >= 0 && tag <= 255) return MHEAP_OK;
+  return mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: tag %d is not from 0 to 255", region->path, tag);
+}
+
 mheap *mh_heap_new(mheap *heap, int tag, bool allow_destroy, mheap_arena arena) {
   mheap *asked = heap;
   mh_region *region;
@@ -225,11 +321,10 @@ mheap *mh_heap_new(mheap *heap, int tag, bool allow_destroy, mheap_arena arena) 
   heap = mh_heap_of(heap);
   if (heap == NULL) return NULL;
   mheap_error *error = mh_error(heap);
-  mheap_err code = choose_place(heap, arena, &region, &only, error);
+  mheap_err code = mh_heap_choose_place(heap, arena, &region, &only, error);
   if (!code && asked != NULL && region != heap->region)
     code = mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: arena %d is not in it", heap->region->path, arena);
-  if (!code && (tag < 0 || tag > 255))
-    code = mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: tag %d is not from 0 to 255", region->path, tag);
+  if (!code) code = mh_heap_tag_is_valid(region, tag, error);
   mheap *main = code ? NULL : mh_handle_find(region, 0);
   if (main == NULL) return NULL;
   code = mh_heap_writable(main);
@@ -281,38 +376,14 @@ static mheap_err may_go(mheap *heap, uint64_t needed, mheap_error **error) {
   return code;
 }
 
-static void mark_row(mh_region *region, uint32_t row, uint64_t flag) {
-  mh_heap_row *stored = row_at(region, row);
-  pthread_mutex_lock(&region->lock);
-  mh_publish(&stored->head, stored->head | flag);
-  pthread_mutex_unlock(&region->lock);
-}
-
-static void settle(mh_region *region, uint32_t row) {
-  pthread_mutex_lock(&region->lock);
-  settle_row(region, row);
-  pthread_mutex_unlock(&region->lock);
-}
-
-/* What it handed out was of its region, and of the region's main heap. */
-static void keep_counts(mheap *heap) {
-  mheap *main = mh_handle_find(heap->region, 0);
-  if (main == NULL) return;
-  pthread_mutex_lock(&main->lock);
-  mh_counts_give(main, heap, false);
-  pthread_mutex_unlock(&main->lock);
-}
-
 void mh_heap_destroy(mheap *heap) {
   mh_region *region = heap->region;
-  uint32_t row = heap->row;
   mh_guard_spoil_all(heap);
+  if (region->collected == heap) mh_region_uncollect(region);
   mh_handles_lock();
-  mark_row(region, row, MH_HEAP_DESTROYED);
-  keep_counts(heap);
-  mh_lanes_drop(heap);
-  settle(region, row);
-  mh_handle_drop(heap);
+  mark_row(region, heap->row, MH_HEAP_DESTROYED); /* with its objects: they are nobody's then */
+  if (heap->own != NULL) end_row(heap->own);
+  end_row(heap);
   mh_handles_unlock();
 }
 
@@ -363,6 +434,10 @@ static void delete(mheap *heap) {
 mheap_err mheap_delete(mheap *heap) {
   mheap_error *error;
   mheap_err code = may_go(heap, 0, &error);
+  if (!code && mh_heap_is_named(heap))
+    code = mh_fail(error, MHEAP_ERR_ARGUMENT,
+                   "%s: heap %u has a name and objects, which no other heap can take over: destroy it",
+                   heap->region->path, heap->row);
   return code ? code : end(heap, delete);
 }
 

@@ -52,7 +52,9 @@
 #define MH_ROCOMPAT_LANES ((uint64_t)1 << 1)        /* reserved: several writing processes, slab owners */
 #define MH_ROCOMPAT_ARENAS ((uint64_t)1 << 2)       /* other arenas than the first, or other heaps than
                                                        the first two, are or were there */
-#define MH_ROCOMPAT_KNOWN MH_ROCOMPAT_ARENAS
+#define MH_ROCOMPAT_NAMED ((uint64_t)1 << 3)        /* heaps with names, and objects of their own, are or were
+                                                       there: who destroys a heap must know that it has two rows */
+#define MH_ROCOMPAT_KNOWN (MH_ROCOMPAT_ARENAS | MH_ROCOMPAT_NAMED)
 
 typedef enum mh_state { /* mh_superblock.state */
   MH_STATE_CLEAN = 0,   /* detached in order; everything was synced */
@@ -149,13 +151,14 @@ typedef struct mh_superblock {
 typedef struct mh_heap_row {
   uint64_t head;        /*  0 MH_HEAP_USED | flags | tag << 8; 0: the row is free. The publishing word */
   uint64_t arena;       /*  8 row of the only arena it takes slices from, plus 1; 0: any shared one */
-  uint64_t name;        /* 16 of a kind's first heap: offset of its name (mh_kind_name), a block of its */
-  uint64_t root;        /* 24 reserved, zero: offset of its root object */
+  uint64_t name;        /* 16 of a kind's first heap: offset of its name (mh_kind_name), a block of its.
+                              Of a named heap: a value (objects/layout.h), bytes, its block one of its objects' */
+  uint64_t root;        /* 24 of a named heap: offset of its root dict; 0: none yet */
   uint64_t objects;     /* 32 row of the heap that holds its objects' blocks, plus 1; 0: it has none */
   uint64_t kind;        /* 40 MH_HEAP_KIND: row of the kind's first heap, plus 1; 0: it is being made */
   uint64_t policy;      /* 48 of a kind's first heap: MH_KIND_*; 0: the kind is being made, or is gone.
                               The kind's publishing word */
-  uint64_t reserved;    /* 56 zero */
+  uint64_t birth;       /* 56 of a named heap: number from superblock.birth, no other heap's; else zero */
 } mh_heap_row;
 #define MH_HEAP_USED ((uint64_t)1)
 #define MH_HEAP_DESTROYABLE ((uint64_t)2) /* may be destroyed with all its blocks */
@@ -172,6 +175,20 @@ typedef struct mh_heap_row {
 #define MH_KIND_POLICY ((uint64_t)3)
 #define MH_KIND_CONSERVATIVE ((uint64_t)4) /* free pages go back at once */
 #define MH_KIND_NAME_MAX 255
+
+/* A named heap is two rows: its own, with MH_HEAP_DESTROYABLE and a name, and one with MH_HEAP_OBJECTS for its
+   objects, which `objects` leads to. No other row has that name, or leads there; its references never lead
+   to another heap's objects.
+
+   Stores, in order; * publishes
+     make      the objects' row: arena, head. The name's block there. Its own row: arena, name, birth, objects,
+               * head
+     root      an empty dict among its objects, * root
+     destroy   * MH_HEAP_DESTROYED in its own head, the same in that of its objects; then what of each is
+               told to its runs, and the rows are free, the objects' first
+
+   A heap of objects that no heap which is there leads to is what a kill left between two of these: it counts
+   as destroyed, and is freed where a row is wanted or mheap_collect goes over the region. */
 
 typedef struct mh_kind_name { /* the block that a kind's row names */
   uint64_t length;            /*  0 1 to MH_KIND_NAME_MAX */
@@ -399,6 +416,7 @@ MH_FREEZE(mh_heap_row, root, 24);
 MH_FREEZE(mh_heap_row, objects, 32);
 MH_FREEZE(mh_heap_row, kind, 40);
 MH_FREEZE(mh_heap_row, policy, 48);
+MH_FREEZE(mh_heap_row, birth, 56);
 MH_FREEZE(mh_kind_name, bytes, 8);
 static_assert(sizeof(mh_heap_row) == 64, "mh_heap_row");
 MH_FREEZE(mh_arena_row, start, 8);

@@ -97,6 +97,7 @@ struct mh_region {
   uint64_t births;            /* no container of a lower number is made any more, whatever is rolled back */
   struct mh_reader *reader;   /* mode READONLY, beside an atomic writer: see reader.h */
   struct mh_collector *collector; /* a collection under way: objects/collect.h; NULL: none */
+  struct mheap *collected;        /* whose objects it is of */
   void (*forget_collector)(mh_region *region);
   _Atomic uint32_t object_users; /* who may keep objects of this region in his own variables */
 

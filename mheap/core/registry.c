@@ -185,6 +185,11 @@ void mh_registry_remove_heap(mh_region *region, mheap *heap) {
   pthread_mutex_unlock(&lock);
 }
 
+void mh_registry_give_row(mh_region *region, mheap *heap) {
+  mheap *expected = heap;
+  atomic_compare_exchange_strong(&region->handles[heap->row], &expected, NULL);
+}
+
 void mh_registry_forget_lanes(void) {
   pthread_mutex_lock(&lock);
   for (mh_region *region = regions; region != NULL; region = region->next)

@@ -12,6 +12,8 @@ mheap_err mh_registry_add(mh_region *region, mheap_error *error);
 void mh_registry_remove(mh_region *region);
 void mh_registry_add_heap(mh_region *region, mheap *heap);
 void mh_registry_remove_heap(mh_region *region, mheap *heap);
+/* It stays a handle of the region, but its row may get another. */
+void mh_registry_give_row(mh_region *region, mheap *heap);
 /* The region that is number `index` of the list now; NULL: it has fewer. For looking around. */
 mh_region *mh_registry_nth(unsigned index);
 

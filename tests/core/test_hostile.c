@@ -283,7 +283,7 @@ static const field superblock_fields[] = {
     ROW("heap 0", MH_HEAPS_OFFSET, 0, mh_heap_row, name),
     ROW("heap 0", MH_HEAPS_OFFSET, 0, mh_heap_row, root),
     ROW("heap 0", MH_HEAPS_OFFSET, 0, mh_heap_row, objects),
-    ROW("heap 0", MH_HEAPS_OFFSET, 0, mh_heap_row, reserved),
+    ROW("heap 0", MH_HEAPS_OFFSET, 0, mh_heap_row, birth),
     ROW("heap 1", MH_HEAPS_OFFSET, 1, mh_heap_row, objects),
     ROW("heap 1", MH_HEAPS_OFFSET, 1, mh_heap_row, head),
     ROW("heap 1", MH_HEAPS_OFFSET, 1, mh_heap_row, arena),

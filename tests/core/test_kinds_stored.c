@@ -156,7 +156,7 @@ static void check_names_what_is_wrong_with_a_kind(void) {
       {offsetof(mh_heap_row, name), 48, 1, "name: expected a block in use"},
       {offsetof(mh_heap_row, name), 1 << 20, 1, "name: expected a block in use"},
       {offsetof(mh_heap_row, kind), 200, 1, "row of the first heap of its kind"},
-      {offsetof(mh_heap_row, reserved), 1, 1, "expected 0, found 0x1"},
+      {offsetof(mh_heap_row, birth), 1, 1, "expected 0, found 0x1"},
   };
   CHECK_EQ(findings_with(&p, 0, 0, 0).broken, 0);
   CHECK_EQ(findings_with(&p, 0, 0, 0).notes, 0);

@@ -23,6 +23,7 @@ typedef struct pile {
 typedef enum phase { MARKING, EMPTYING, FREEING } phase;
 
 struct mh_collector {
+  mh_space *space; /* of the heap whose objects it is of */
   uint64_t number;
   phase phase;
   pthread_mutex_t lock;
@@ -259,6 +260,7 @@ static void forget(mh_region *region) {
   mh_collector *c = region->collector;
   if (c == NULL) return;
   region->collector = NULL;
+  region->collected = NULL;
   for (pile *one; (one = c->piles) != NULL;) {
     c->piles = one->below;
     mh_os_table_free(one, sizeof *one);
@@ -275,10 +277,15 @@ static void forget_now(mh_region *region) {
 }
 
 /* What gives up its references is finished: nobody else would. */
-static void stop(mh_space *space, mh_collected *collected) {
-  mh_collector *c = space->region->collector;
-  if (c != NULL && c->phase == EMPTYING && c->at != 0) give_up_some(c, space, UINT64_MAX, collected);
-  forget(space->region);
+static void stop(mh_region *region, mh_collected *collected) {
+  mh_collector *c = region->collector;
+  if (c != NULL && c->phase == EMPTYING && c->at != 0) give_up_some(c, c->space, UINT64_MAX, collected);
+  forget(region);
+}
+
+/* NULL: none is under way in this heap. */
+static mh_collector *collector_of(const mh_space *space) {
+  return mh_collects(space) ? space->region->collector : NULL;
 }
 
 static mheap_err begin(mh_space *space) {
@@ -287,10 +294,12 @@ static mheap_err begin(mh_space *space) {
   mh_collector *c = mh_os_table(sizeof *c);
   if (c == NULL) return MHEAP_ERR_NO_MEMORY;
   pthread_mutex_init(&c->lock, NULL);
+  c->space = space;
   c->number = ++numbers;
   c->limit = mh_region_size(region);
   c->marks = mh_os_table(marks_bytes(c));
   region->collector = c;
+  region->collected = space->heap;
   region->forget_collector = forget_now;
   return c->marks == NULL ? MHEAP_ERR_NO_MEMORY : MHEAP_OK;
 }
@@ -303,16 +312,23 @@ static mheap_err mark_root(mh_space *space, const uint64_t *field) {
   return mark(space->region->collector, space, mh_word_ref(MH_TAG_DICT_REF, offset));
 }
 
+static mheap_err mark_roots(mh_space *space) {
+  mheap *heap = space->heap;
+  mheap_err failed = mark_root(space, mh_root_field(heap));
+  if (failed) return failed;
+  if (heap->row == 0) return mark_root(space, &space->region->super->names);
+  return mark(space->region->collector, space, mh_read(&mh_heap_row_of(heap)->name));
+}
+
 mheap_err mh_collect_begin(mh_space *space) {
   mh_collected by_another = {0};
   mheap_err failed = mh_space_writable(space);
   if (failed) return failed;
   mh_names_lock();
-  stop(space, &by_another);
+  stop(space->region, &by_another);
   failed = begin(space);
   if (failed) mh_fail(mh_error(space->heap), failed, "no memory to collect garbage with");
-  if (!failed) failed = mark_root(space, &space->region->super->root);
-  if (!failed) failed = mark_root(space, &space->region->super->names);
+  if (!failed) failed = mark_roots(space);
   if (failed) forget(space->region);
   mh_names_unlock();
   return failed;
@@ -324,7 +340,7 @@ static void mark_between(mh_space *space, mh_collector *c, uint64_t word) {
 }
 
 void mh_collect_hold(mh_space *space, uint64_t offset, uint64_t birth) {
-  mh_collector *c = space->region->collector;
+  mh_collector *c = collector_of(space);
   if (c == NULL || c->phase != MARKING || birth == 0 || has_mark(c, offset)) return;
   if (mh_block_usable(space, offset) < sizeof(mh_container)) return;
   const mh_container *container = mh_at(space->region, offset);
@@ -336,11 +352,11 @@ void mh_collect_hold(mh_space *space, uint64_t offset, uint64_t birth) {
 }
 
 void mh_collect_wait(mh_space *space, bool wait) {
-  if (space->region->collector != NULL) space->region->collector->waits = wait;
+  if (mh_collects(space)) space->region->collector->waits = wait;
 }
 
 bool mh_collect_waits(const mh_space *space) {
-  return space->region->collector != NULL && space->region->collector->waits;
+  return mh_collects(space) && space->region->collector->waits;
 }
 
 static bool is_idle(const mh_collector *c) {
@@ -361,24 +377,24 @@ mheap_err mh_collect_step(mh_space *space, double seconds, mh_collected *collect
   mheap_err failed = mh_space_writable(space);
   if (failed) return failed;
   mh_names_lock();
-  mh_collector *c = space->region->collector;
+  mh_collector *c = collector_of(space);
   if (c == NULL || space->heap->own == NULL) collected->done = true;
   while (!failed && !collected->done) {
     failed = go_on(c, space, collected);
     if (mh_os_monotonic() >= end || is_idle(c)) break;
   }
-  if (failed || collected->done) forget(space->region);
+  if (c != NULL && (failed || collected->done)) forget(space->region);
   mh_names_unlock();
   return failed;
 }
 
 uint64_t mh_collect_number(const mh_space *space) {
-  return space->region->collector == NULL ? 0 : space->region->collector->number;
+  return mh_collects(space) ? space->region->collector->number : 0;
 }
 
 void mh_collect_stop(mh_space *space, mh_collected *collected) {
   mh_names_lock();
-  stop(space, collected);
+  if (mh_collects(space)) stop(space->region, collected);
   mh_names_unlock();
 }
 
@@ -390,17 +406,33 @@ static mheap_err in_use(mheap *heap) {
                  heap->region->path);
 }
 
-mheap_err mheap_collect_objects(mheap *heap, mheap_collected *collected) {
+static mheap_err collect_one(mheap *heap, mh_collected *got) {
   mh_space space = {0};
+  mh_space_init(&space, heap);
+  mheap_err failed = mh_collect_begin(&space);
+  got->done = false;
+  return failed ? failed : mh_collect_step(&space, FOR_EVER, got);
+}
+
+static mheap_err collect_named(mheap *main, mh_collected *got) {
+  mheap_err failed = MHEAP_OK;
+  uint32_t row = 0;
+  for (mheap *heap; (heap = mh_named_next(main->region, &row, &failed, mh_error(main))) != NULL && !failed;) {
+    failed = collect_one(heap, got);
+    if (failed) *mh_error(main) = *mh_error(heap);
+  }
+  return failed;
+}
+
+mheap_err mheap_collect_objects(mheap *heap, mheap_collected *collected) {
   mh_collected got = {0};
   heap = mh_heap_of(heap);
   if (heap == NULL) return MHEAP_ERR_NO_MEMORY;
   mheap_err failed = mh_heap_writable(heap);
   if (!failed) failed = mh_region_is_whole(heap->region, mh_error(heap));
   if (!failed && heap->region->object_users > 0) failed = in_use(heap);
-  mh_space_init(&space, heap);
-  if (!failed) failed = mh_collect_begin(&space);
-  if (!failed) failed = mh_collect_step(&space, FOR_EVER, &got);
+  if (!failed) failed = collect_one(heap, &got);
+  if (!failed && heap->row == 0) failed = collect_named(heap, &got);
   if (collected != NULL) *collected = (mheap_collected){got.objects, got.bytes};
   return failed;
 }

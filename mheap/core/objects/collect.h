@@ -39,7 +39,8 @@ typedef struct mh_collected {
   bool done;
 } mh_collected;
 
-/* Begins one, instead of another that is under way. No objects may be there that are not published yet.
+/* Begins one, instead of another that is under way in the region. It is of this heap's objects alone, and the
+   space stays until it ends. No objects may be there that are not published yet.
    Then the caller names the containers that the process holds, before anything is changed; or, if they are
    many, makes it wait for that: then one that the process lets go is named then, and the others some
    time. What it comes to hold meanwhile, through those, need not be named. */
@@ -60,7 +61,8 @@ void mh_collect_stop(mh_space *space, mh_collected *collected);
 /* ---- for space.c, release.c and whoever moves words ---- */
 
 static inline bool mh_collects(const mh_space *space) {
-  return __builtin_expect(space->region->collector != NULL, false);
+  const mh_region *region = space->region;
+  return __builtin_expect(region->collector != NULL, false) && region->collected == space->heap;
 }
 void mh_collect_born(mh_space *space, uint64_t offset);
 void mh_collect_freed(mh_space *space, uint64_t offset);

@@ -14,7 +14,7 @@ static pthread_mutex_t names_lock = PTHREAD_MUTEX_INITIALIZER;
 void mh_names_lock(void) { pthread_mutex_lock(&names_lock); }
 void mh_names_unlock(void) { pthread_mutex_unlock(&names_lock); }
 
-/* The dict whose offset stands in `*field` of the superblock. */
+/* The dict whose offset stands in `*field` of the superblock, or of a row of the heap table. */
 static mheap_err stored_dict(mh_space *space, uint64_t *field, bool create, mh_dict *dict) {
   uint64_t offset = mh_read(field);
   if (offset != 0) return mh_dict_at(space, offset, dict);
@@ -25,8 +25,28 @@ static mheap_err stored_dict(mh_space *space, uint64_t *field, bool create, mh_d
   return failed;
 }
 
+static mheap_err is_gone(const mheap *heap) {
+  return mh_fail(mh_error(heap), MHEAP_ERR_STALE, "%s: heap %u: it was destroyed", heap->region->path, heap->row);
+}
+
+uint64_t *mh_root_field(const mheap *heap) {
+  return heap->row == 0 ? &heap->region->super->root : &mh_heap_row_of(heap)->root;
+}
+
+/* No other heap's object may be taken for the root. */
+static mheap_err is_its_own(mh_space *space, const uint64_t *field) {
+  uint64_t offset = mh_read(field);
+  if (offset == 0 || mh_block_usable(space, offset) >= sizeof(mh_container)) return MHEAP_OK;
+  return mh_corrupt(space, mh_offset(space->region, field), "the root of a heap, one of its objects", 0, offset);
+}
+
 mheap_err mh_root(mh_space *space, bool create, mh_dict *dict) {
-  return stored_dict(space, &space->region->super->root, create, dict);
+  const mheap *heap = space->heap;
+  uint64_t *field = mh_root_field(heap);
+  if (heap->row == 0) return stored_dict(space, field, create, dict);
+  if (!mh_heap_is_there(heap)) return is_gone(heap);
+  mheap_err failed = is_its_own(space, field);
+  return failed ? failed : stored_dict(space, field, create, dict);
 }
 
 /* ---- named roots ---- */
@@ -36,11 +56,20 @@ static mheap_err bad_name(mheap *heap, const char *what) {
                  NAME_MAX_BYTES, what);
 }
 
+/* They are their region's; what a named heap has is its own. */
+static mheap_err not_of_a_named_one(mheap *heap) {
+  if (!mh_heap_is_named(heap)) return MHEAP_OK;
+  return mh_fail(mh_error(heap), MHEAP_ERR_ARGUMENT,
+                 "%s: heap %u has no named roots: they are its region's main heap's", heap->region->path,
+                 heap->row);
+}
+
 /* Names are stored as bytes: they come and go as UTF-8. */
 static mheap_err open_names(mheap **heap, const char *name, size_t length, mh_space *space, mh_key *key) {
   *heap = mh_heap_of(*heap);
   if (*heap == NULL) return MHEAP_ERR_NO_MEMORY;
   mheap_err failed = mh_heap_usable(*heap);
+  if (!failed) failed = not_of_a_named_one(*heap);
   if (failed) return failed;
   if (name == NULL || length == 0 || length > NAME_MAX_BYTES) return bad_name(*heap, "of another length");
   if (!mh_is_utf8(name, length)) return bad_name(*heap, "other bytes");
@@ -146,6 +175,7 @@ mheap_err mheap_visit_roots(mheap *heap,
   heap = mh_heap_of(heap);
   if (heap == NULL) return MHEAP_ERR_NO_MEMORY;
   mheap_err failed = mh_heap_usable(heap);
+  if (!failed) failed = not_of_a_named_one(heap);
   if (failed) return failed;
   mh_space space = {0};
   char name[NAME_MAX_BYTES + 1];

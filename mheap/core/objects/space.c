@@ -75,7 +75,7 @@ uint64_t mh_next_birth(const mh_space *space) {
 
 /* A number is used once, so it is spent before the container exists; in this process also if a rollback
    takes the container back, so that a handle on that is not taken for one on the next. */
-static uint64_t take_birth(mh_space *space) {
+uint64_t mh_take_birth(mh_space *space) {
   uint64_t birth = mh_next_birth(space);
   space->region->births = birth + 1;
   mh_store(&space->region->super->birth, birth + 1);
@@ -93,7 +93,7 @@ mheap_err mh_container_new(mh_space *space, mh_type type, uint64_t *offset) {
   mheap_err failed = mh_block_new(space, sizeof(mh_container), offset);
   if (failed) return failed;
   mh_container *container = mh_at(space->region, *offset);
-  uint64_t birth = take_birth(space);
+  uint64_t birth = mh_take_birth(space);
   put(&container->head, 0);
   container->part = container->reserved = 0;
   container->birth = birth;

@@ -66,6 +66,8 @@ void mh_discard(mh_space *space, const uint64_t *words, uint64_t count, uint64_t
 
 /* ---- containers ---- */
 
+/* Spends a number: no container and no named heap has it but the caller's. */
+uint64_t mh_take_birth(mh_space *space);
 /* The number that the next container will have; all that were made so far have lower ones. */
 uint64_t mh_next_birth(const mh_space *space);
 /* Does the reference, which mh_object_at followed before, lead to a container? */

@@ -316,14 +316,24 @@ static void walk_from(mh_walk *walk, const uint64_t *field) {
   mh_walk_visit(walk, mh_word_ref(MH_TAG_DICT_REF, offset), place);
 }
 
+static void walk_from_roots(mh_walk *walk) {
+  const mheap *heap = walk->space.heap;
+  walk_from(walk, mh_root_field(heap));
+  if (heap->row == 0) {
+    walk_from(walk, &walk->space.region->super->names);
+    return;
+  }
+  const uint64_t *name = &mh_heap_row_of(heap)->name;
+  mh_walk_visit(walk, mh_read(name), mh_offset(walk->space.region, name));
+}
+
 static void walk_all(mh_walk *walk) {
-  walk_from(walk, &walk->space.region->super->root);
-  walk_from(walk, &walk->space.region->super->names);
+  walk_from_roots(walk);
   for (uint64_t i = 0; i < walk->seen_count && !walk->failed; i++) look_into(walk, walk->seen[i]);
   for (uint64_t i = 0; i < walk->seen_count && !walk->failed; i++) compare_count(walk, walk->seen[i]);
 }
 
-mheap_err mh_objects_check(mheap *heap, mheap_finding_fun *report, void *arg) {
+static mheap_err check_one(mheap *heap, mheap_finding_fun *report, void *arg) {
   mh_walk walk = {.report = report, .arg = arg, .seen_room = 8192};
   mh_space_init(&walk.space, heap);
   walk.size = mh_region_size(walk.space.region);
@@ -336,4 +346,18 @@ mheap_err mh_objects_check(mheap *heap, mheap_finding_fun *report, void *arg) {
   if (walk.seen != NULL) mh_os_table_free(walk.seen, 8 * walk.seen_room);
   if (walk.failed) return mh_fail(mh_error(heap), walk.failed, "no memory to check the objects with");
   return walk.broken > 0 ? MHEAP_ERR_CORRUPT : MHEAP_OK;
+}
+
+/* Each heap by itself: what it refers to in another's is in no block of its own. */
+mheap_err mh_objects_check(mheap *heap, mheap_finding_fun *report, void *arg) {
+  mheap *main = mh_handle_find(heap->region, 0);
+  mheap_err stopped = MHEAP_OK, failed = check_one(main, report, arg);
+  uint32_t row = 0;
+  if (failed && failed != MHEAP_ERR_CORRUPT) *mh_error(heap) = *mh_error(main);
+  for (mheap *one; (one = mh_named_next(heap->region, &row, &stopped, mh_error(heap))) != NULL;) {
+    mheap_err found = check_one(one, report, arg);
+    if (found && found != MHEAP_ERR_CORRUPT) *mh_error(heap) = *mh_error(one);
+    if (found && failed != MHEAP_ERR_NO_MEMORY) failed = found;
+  }
+  return failed ? failed : stopped;
 }

@@ -334,6 +334,26 @@ typedef struct mheap_heap_info {
 } mheap_heap_info;
 MHEAP_API mheap_err mheap_get_heap_info(mheap *heap, mheap_heap_info *info);
 
+/* ---- heaps with names ---------------------------------------------------------------
+
+   A heap may have a name, by which it is found after the next attach, and then has objects of its own: a
+   root dict (Python's heap.root) and what hangs on it, and garbage that is collected by itself. Each is two
+   of the region's 126 heaps, so there are 63 at most. mheap_destroy frees it with all of its blocks and
+   objects at once; mheap_delete refuses it. Files and memory that mheap_attach made have named heaps, the
+   memory of a subprocess and arenas outside a file have not.
+   Versions of mheap before this was added read such a file, and do not write it. */
+#define MHEAP_HEAP_NAME 255 /* bytes of a name */
+
+/* Makes one, in the region of `heap`. name: UTF-8 without zeros, 1 to MHEAP_HEAP_NAME bytes. tag, arena: as
+   for mheap_new, for its blocks and its objects. NULL: MHEAP_ERR_ARGUMENT (also if there is one of that name),
+   MHEAP_ERR_FULL, … No other call on the region's objects may be under way. */
+MHEAP_API mheap *mheap_new_named(mheap *heap, const char *name, size_t length, int tag, mheap_arena arena);
+/* The one of that name. NULL: MHEAP_ERR_NOT_FOUND. */
+MHEAP_API mheap *mheap_find_named(mheap *heap, const char *name, size_t length);
+/* Its name, with a zero behind it; length, which may be NULL, is without that. MHEAP_ERR_NOT_FOUND: the heap
+   has none. */
+MHEAP_API mheap_err mheap_get_name(mheap *heap, char name[MHEAP_HEAP_NAME + 1], size_t *length);
+
 /* ---- roots --------------------------------------------------------------------- */
 
 #define MHEAP_KEYS 1024
@@ -369,7 +389,7 @@ typedef struct mheap_collected {
 } mheap_collected;
 
 /* Frees objects that no root leads to: those that refer to one another in a circle, and what a killed
-   process had in hand. Blocks of mheap_malloc are none of them. `collected` may be NULL. No other call on the
+   process had in hand. Of a main heap's named heaps, too; of a named heap its own alone. Blocks of mheap_malloc are none of them. `collected` may be NULL. No other call on the
    heap's objects and named roots may be under way but mheap_getroot and mheap_setroot.
    MHEAP_ERR_BUSY: Python uses the objects in this process, and knows what it has of them: Heap.collect()
    there.
