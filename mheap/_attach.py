@@ -145,6 +145,11 @@ def find(main: Heap, number: int, tag: int) -> Heap:
     raise NotFound(f"{main!r}: there is no heap {number} of tag {tag} in it any more", filename=main.path)
 
 
+def find_named(main: Heap, name: str) -> Heap:
+    """The named heap of a region that was pickled."""
+    return main.named[name]
+
+
 def _open(
     name: str,
     mode: _Mode,

@@ -1,5 +1,5 @@
-/* check_named.c: named heaps: what their rows of the heap table say, and heaps of objects that nobody has. See
-   check.h; the fields are in layout.h. What is in their objects, objects/verify.c looks at. */
+/* check_named.c: named heaps: what their rows of the heap table say, and heaps of objects that nobody has.
+   See check.h; the fields are in layout.h. What is in their objects, objects/verify.c looks at. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -28,7 +28,8 @@ static bool has_objects(mh_check *check, uint64_t row) {
 static void check_objects_row(mh_check *check, uint64_t row) {
   const uint64_t flags = MH_HEAP_USED | MH_HEAP_OBJECTS, *at = &row_at(check, row)->objects;
   uint64_t objects = mh_read(at), least = row == 0 ? 1 : FIRST_ROW;
-  if (objects > least && objects <= MH_HEAPS && (mh_read(&row_at(check, objects - 1)->head) & flags) == flags &&
+  if (objects > least && objects <= MH_HEAPS &&
+      (mh_read(&row_at(check, objects - 1)->head) & flags) == flags &&
       mh_heap_row_gone(check->region, (uint32_t)objects - 1) == 0 &&
       mh_heap_objects_owner(check->region, (uint32_t)objects - 1) == row)
     return;
@@ -65,11 +66,13 @@ static void check_name(mh_check *check, uint64_t row) {
   const char *is = NULL;
   if (!name_of(check, row, &text)) is = "none";
   else if (text.length == 0 || text.length > MHEAP_HEAP_NAME) is = "another length";
-  else if (!mh_is_utf8(text.data, text.length) || memchr(text.data, 0, text.length) != NULL) is = "other bytes";
+  else if (!mh_is_utf8(text.data, text.length) || memchr(text.data, 0, text.length) != NULL)
+    is = "other bytes";
   else if (is_another_ones(check, row, &text)) is = "another heap's";
   if (is != NULL)
     mh_check_found(check, 1, mh_offset(check->region, at), WHAT,
-                   "row %" PRIu64 ": name of the heap: expected UTF-8 of 1 to %d bytes, found %s (0x%" PRIx64 ")",
+                   "row %" PRIu64 ": name of the heap: expected UTF-8 of 1 to %d bytes, found %s (0x%" PRIx64
+                   ")",
                    row, MHEAP_HEAP_NAME, is, mh_read(at));
 }
 
@@ -80,8 +83,8 @@ static void check_birth(mh_check *check, uint64_t row) {
   uint64_t birth = mh_read(at), next = mh_read(&check->region->super->birth);
   if (birth != 0 && birth < next) return;
   mh_check_found(check, 1, mh_offset(check->region, at), WHAT,
-                 "row %" PRIu64 ": birth number of a named heap: expected 1 to %" PRIu64 ", found %" PRIu64, row,
-                 next - 1, birth);
+                 "row %" PRIu64 ": birth number of a named heap: expected 1 to %" PRIu64 ", found %" PRIu64,
+                 row, next - 1, birth);
 }
 
 static void check_named(mh_check *check, uint64_t row) {
@@ -91,7 +94,8 @@ static void check_named(mh_check *check, uint64_t row) {
   check_birth(check, row);
   if (!(head & MH_HEAP_DESTROYABLE))
     mh_check_found(check, 1, mh_offset(check->region, &row_at(check, row)->head), WHAT,
-                   "row %" PRIu64 ": a named heap: expected that it can be destroyed, found 0x%" PRIx64, row, head);
+                   "row %" PRIu64 ": a named heap: expected that it can be destroyed, found 0x%" PRIx64, row,
+                   head);
 }
 
 static void check_nobodys(mh_check *check, uint64_t row) {

@@ -56,7 +56,8 @@ uint64_t mheap_generation(const mheap *heap) {
 
 bool mh_heap_is_committed(const mheap *heap) { return mh_commits_have(heap->region, heap->made); }
 
-/* Of a reader, who went on to a commit in which it is destroyed: what has its rows then gets other handles. */
+/* Of a reader, who went on to a commit in which it is destroyed: what has its rows then gets other
+   handles. */
 static void lose_named(mheap *heap) {
   heap->gone = heap->own->gone = true;
   mh_registry_give_row(heap->region, heap);

@@ -52,8 +52,8 @@
 #define MH_ROCOMPAT_LANES ((uint64_t)1 << 1)        /* reserved: several writing processes, slab owners */
 #define MH_ROCOMPAT_ARENAS ((uint64_t)1 << 2)       /* other arenas than the first, or other heaps than
                                                        the first two, are or were there */
-#define MH_ROCOMPAT_NAMED ((uint64_t)1 << 3)        /* heaps with names, and objects of their own, are or were
-                                                       there: who destroys a heap must know that it has two rows */
+#define MH_ROCOMPAT_NAMED ((uint64_t)1 << 3)        /* heaps with names, and objects of their own, are or
+                                                       were there: destroying one takes two rows */
 #define MH_ROCOMPAT_KNOWN (MH_ROCOMPAT_ARENAS | MH_ROCOMPAT_NAMED)
 
 typedef enum mh_state { /* mh_superblock.state */
@@ -152,7 +152,7 @@ typedef struct mh_heap_row {
   uint64_t head;        /*  0 MH_HEAP_USED | flags | tag << 8; 0: the row is free. The publishing word */
   uint64_t arena;       /*  8 row of the only arena it takes slices from, plus 1; 0: any shared one */
   uint64_t name;        /* 16 of a kind's first heap: offset of its name (mh_kind_name), a block of its.
-                              Of a named heap: a value (objects/layout.h), bytes, its block one of its objects' */
+                              Of a named heap: a value (objects/layout.h), bytes, among its objects */
   uint64_t root;        /* 24 of a named heap: offset of its root dict; 0: none yet */
   uint64_t objects;     /* 32 row of the heap that holds its objects' blocks, plus 1; 0: it has none */
   uint64_t kind;        /* 40 MH_HEAP_KIND: row of the kind's first heap, plus 1; 0: it is being made */
@@ -176,13 +176,13 @@ typedef struct mh_heap_row {
 #define MH_KIND_CONSERVATIVE ((uint64_t)4) /* free pages go back at once */
 #define MH_KIND_NAME_MAX 255
 
-/* A named heap is two rows: its own, with MH_HEAP_DESTROYABLE and a name, and one with MH_HEAP_OBJECTS for its
-   objects, which `objects` leads to. No other row has that name, or leads there; its references never lead
-   to another heap's objects.
+/* A named heap is two rows: its own, with MH_HEAP_DESTROYABLE and a name, and one with MH_HEAP_OBJECTS for
+   its objects, which `objects` leads to. No other row has that name, or leads there; its references never
+   lead to another heap's objects.
 
    Stores, in order; * publishes
-     make      the objects' row: arena, head. The name's block there. Its own row: arena, name, birth, objects,
-               * head
+     make      the objects' row: arena, head. The name's block there. Its own row: arena, name, birth,
+               objects, * head
      root      an empty dict among its objects, * root
      destroy   * MH_HEAP_DESTROYED in its own head, the same in that of its objects; then what of each is
                told to its runs, and the rows are free, the objects' first

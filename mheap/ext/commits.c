@@ -41,10 +41,10 @@ static void let_others_run(void *arg) { *(PyThreadState **)arg = PyEval_SaveThre
 static mheap_err commit_now(mhx_handle *main, mheap *heap, bool durable) {
   PyThreadState *saved = NULL;
   const mh_commit_wait wait = {let_others_run, &saved};
-  size_t orphans = mhx_objects_committing((PyObject *)main);
+  mhx_objects_committing(main);
   mheap_err result = mh_heap_commit(heap, durable, &wait);
   if (saved != NULL) PyEval_RestoreThread(saved);
-  if (result == MHEAP_OK) mhx_objects_committed((PyObject *)main, orphans);
+  if (result == MHEAP_OK) mhx_objects_committed(main);
   return result;
 }
 
@@ -126,10 +126,11 @@ static void told_nothing(mhx_handle *main) {
   for (mhx_handle *other = main->others; other != NULL; other = other->other) other->undone = false;
 }
 
-static mheap_err rollback_now(mhx_handle *main, mheap *heap) {
+mheap_err mhx_rollback_all(mhx_handle *main) {
+  mheap *heap = main->heap;
   mark_uncommitted(main);
   mheap_err result = mheap_rollback(heap);
-  if (result == MHEAP_OK) mhx_objects_rolled_back((PyObject *)main);
+  if (result == MHEAP_OK) mhx_objects_rolled_back(main);
   else told_nothing(main);
   if (main->views > 0) mh_heap_raw(heap); /* what is stored through them is looked for */
   return result;
@@ -140,7 +141,7 @@ static int rollback_inside(mhx_handle *main) {
   if (may_roll_back(main) < 0 || mhx_wait_for_others(main) < 0) return -1;
   mheap *heap = atomic_heap(main) != NULL ? mhx_use_begin(main, &use) : NULL;
   if (heap == NULL) return -1;
-  int failed = rollback_now(main, heap) == MHEAP_OK ? 0 : mhx_raise(heap);
+  int failed = mhx_rollback_all(main) == MHEAP_OK ? 0 : mhx_raise(heap);
   mhx_use_end(main, &use);
   if (!failed) close_undone(main);
   return failed;

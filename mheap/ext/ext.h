@@ -92,6 +92,9 @@ typedef struct mhx_handle {
   struct mhx_handle *other;  /* the next of them */
   uint32_t number;          /* row of the heap table */
   int tag;
+  uint64_t birth;           /* of a named heap: no other's, whatever its row; else 0 */
+  PyObject *label;          /* its name, a str; NULL: it has none */
+  bool ended;               /* the heap was destroyed, or undone: what was in it is stale */
   bool resident;
   bool is_default;          /* resident: the main heap of a subprocess … */
   mheap_subproc subproc;    /* … this one */
@@ -184,6 +187,9 @@ extern PyType_Spec mhx_transaction_spec;
 /* commits.c: before a main handle is detached: warns of what is not committed. 0, or -1: the warning is an
    error, and raised. May run Python code. */
 int mhx_warn_uncommitted(mhx_handle *main);
+/* commits.c: undoes what was not committed, and tells the twins. Handles of heaps that were made since are
+   `undone`. The caller has a use of the main heap. */
+mheap_err mhx_rollback_all(mhx_handle *main);
 /* commits.c: a Dirty. New reference; NULL with an exception. */
 PyObject *mhx_dirty(mhx_handle *handle);
 /* Heap.collect (objects_collect.c). */
@@ -197,6 +203,8 @@ int mhx_end_with(mhx_handle *main, bool failed);
 /* readers.c: a view of a heap that is only read keeps the commit it shows. 0, or -1 with an exception. */
 int mhx_keep_for_view(mhx_handle *handle);
 void mhx_release_for_view(mhx_handle *handle);
+/* The same of the newest commit, unless one is kept already. */
+int mhx_keep_newest(mhx_handle *main);
 
 /* ---- all attached handles ------------------------------------------------------- */
 
@@ -282,6 +290,7 @@ extern PyMethodDef mhx_subprocs_functions[];
 extern PyMethodDef mhx_heap_functions[];
 extern PyMethodDef mhx_extended_functions[], mhx_stats_print_functions[];
 extern PyMethodDef mhx_heaps_methods[], mhx_heaps_functions[];
+extern PyMethodDef mhx_named_methods[];
 extern PyMethodDef mhx_arenas_functions[];
 extern PyMethodDef mhx_commits_methods[], mhx_commits_functions[];
 extern PyMethodDef mhx_readers_methods[], mhx_readers_functions[];
@@ -311,15 +320,19 @@ static inline void mhx_pending_restore(mhx_pending *self) {
 int mhx_objects_init(PyObject *module);
 /* The root dict's twin. NULL and an exception. */
 PyObject *mhx_root(PyObject *heap_obj);
-/* Before a commit looks for changes, and once it is done, with what the first call returned. */
-size_t mhx_objects_committing(PyObject *heap_obj);
-void mhx_objects_committed(PyObject *heap_obj, size_t count);
-/* Before mhx_objects_detach of an atomic heap that nobody else uses. */
-void mhx_objects_leave(PyObject *heap_obj);
-/* What was not committed is undone: the twins find out. */
-void mhx_objects_rolled_back(PyObject *heap_obj);
+/* Of a main heap and its region's other heaps: before a commit looks for changes, and once it is done. */
+void mhx_objects_committing(mhx_handle *main);
+void mhx_objects_committed(mhx_handle *main);
+/* The same, before mhx_objects_detach of an atomic heap that nobody else uses. */
+void mhx_objects_leave(mhx_handle *main);
+/* The same: what was not committed is undone, and the twins find out. */
+void mhx_objects_rolled_back(mhx_handle *main);
 /* The heap is about to go, or (in a forked child) must not be touched any more. */
 void mhx_objects_detach(PyObject *heap_obj);
+/* The same, of a main heap and its region's other heaps. */
+void mhx_objects_detach_all(mhx_handle *main);
+/* The heap is gone, with its objects: their twins are stale. */
+void mhx_objects_ended(mhx_handle *handle);
 
 /* ---- parts that belong to one file each ------------------------------------------------ */
 
@@ -377,6 +390,10 @@ const char *mhx_mode_name(mheap_mode mode);
 PyObject *mhx_heap_in(mhx_handle *main, mheap *heap);
 /* … or of memory. New reference; NULL with an exception. */
 PyObject *mhx_heap_object(mhx_state *state, mheap *heap);
+/* named.c: tells a handle the name of its heap, if it has one. 0, or -1 with an exception. */
+int mhx_named_begin(mhx_handle *handle);
+/* named.c: is it the heap that this handle was of, not another that has its row? */
+bool mhx_named_is_same(const mhx_handle *handle, mheap *heap);
 /* heaps.c: looks up the heap of a handle anew, in a forked child. 0, or -1 with an exception. */
 int mhx_find_again(mhx_handle *handle);
 /* heaps.c: refuses what belongs to the main heap alone. 0, or -1 with an exception. */

@@ -203,7 +203,7 @@ static int cast_adrift(mhx_handle *handle) {
                "parent's memory: release them first");
     return -1;
   }
-  mhx_objects_detach((PyObject *)handle);
+  mhx_objects_detach_all(handle);
   mheap *heap = handle->heap;
   set_adrift(handle);
   for (mhx_handle *other = handle->others; other != NULL; other = other->other) set_adrift(other);
@@ -441,8 +441,8 @@ int mhx_detach(mhx_handle *handle) {
   /* In this order: calls under way use what the objects' side has, too. */
   if (may_detach(handle) < 0 || mhx_wait_until_idle(handle) < 0) return -1;
   if (handle->mode == MHEAP_MODE_ATOMIC && handle->heap != NULL && !is_inherited(handle))
-    mhx_objects_leave((PyObject *)handle);
-  mhx_objects_detach((PyObject *)handle);
+    mhx_objects_leave(handle);
+  mhx_objects_detach_all(handle);
   mheap_error lost;
   bool whole = end_traces(handle, &lost);
   int failed = handle->heap != NULL ? detach_core(handle) : 0;
@@ -455,7 +455,7 @@ int mhx_detach(mhx_handle *handle) {
 
 void mhx_give_up(mhx_handle *handle) {
   PyErr_WriteUnraisable((PyObject *)handle);
-  mhx_objects_detach((PyObject *)handle);
+  mhx_objects_detach_all(handle);
   mheap *heap = handle->main == NULL && !handle->resident ? handle->heap : NULL;
   close_all(handle);
   if (heap != NULL) mheap_abandon(heap);

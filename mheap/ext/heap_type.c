@@ -52,6 +52,7 @@ static void dealloc(PyObject *self) {
   Py_CLEAR(handle->main);
   Py_CLEAR(handle->path);
   Py_CLEAR(handle->name);
+  Py_CLEAR(handle->label);
   type->tp_free(self);
   Py_DECREF(type);
 }
@@ -60,7 +61,10 @@ static void dealloc(PyObject *self) {
 static PyObject *full_name(const mhx_handle *handle) {
   PyObject *name = handle->path == Py_None ? Py_NewRef(handle->name) : PyObject_Repr(handle->path);
   if (name == NULL || handle->main == NULL) return name;
-  PyObject *full = PyUnicode_FromFormat("%U, heap %u (tag %d)", name, (unsigned)handle->number, handle->tag);
+  PyObject *full = handle->label != NULL
+                       ? PyUnicode_FromFormat("%U, heap %R", name, handle->label)
+                       : PyUnicode_FromFormat("%U, heap %u (tag %d)", name, (unsigned)handle->number,
+                                              handle->tag);
   Py_DECREF(name);
   return full;
 }
@@ -183,7 +187,9 @@ static PyObject *attach_function(const char *name) {
 
 /* Its main heap, which may not be pickled, and which one. */
 static PyObject *reduce_other(mhx_handle *handle) {
-  PyObject *find = attach_function("find");
+  PyObject *find = attach_function(handle->label != NULL ? "find_named" : "find");
+  if (find != NULL && handle->label != NULL)
+    return Py_BuildValue("(N(OO))", find, (PyObject *)handle->main, handle->label);
   if (find == NULL) return NULL;
   return Py_BuildValue("(N(OIi))", find, (PyObject *)handle->main, (unsigned)handle->number, handle->tag);
 }
@@ -247,18 +253,38 @@ static PyObject *get_roots(PyObject *self, void *unused) {
   return roots;
 }
 
+static PyObject *get_main_of(PyObject *self) {
+  mhx_handle *handle = (mhx_handle *)self;
+  return handle->main != NULL ? (PyObject *)handle->main : self;
+}
+
 static PyObject *get_root(PyObject *self, void *unused) {
   (void)unused;
-  if (mhx_live((mhx_handle *)self) == NULL || mhx_only_main((mhx_handle *)self) < 0) return NULL;
+  mhx_handle *handle = (mhx_handle *)self;
+  if (mhx_live(handle) == NULL || (handle->label == NULL && mhx_only_main(handle) < 0)) return NULL;
   return mhx_root(self);
+}
+
+static PyObject *get_name(PyObject *self, void *unused) {
+  (void)unused;
+  PyObject *label = ((mhx_handle *)self)->label;
+  return Py_NewRef(label != NULL ? label : Py_None);
+}
+
+static PyObject *get_named(PyObject *self, void *unused) {
+  (void)unused;
+  if (mhx_live((mhx_handle *)self) == NULL) return NULL;
+  PyObject *module = PyImport_ImportModule("mheap._named");
+  PyObject *named = module != NULL ? PyObject_CallMethod(module, "Named", "O", get_main_of(self)) : NULL;
+  Py_XDECREF(module);
+  return named;
 }
 
 /* ---- which heap of its region ---- */
 
 static PyObject *get_main(PyObject *self, void *unused) {
   (void)unused;
-  mhx_handle *handle = (mhx_handle *)self;
-  return Py_NewRef(handle->main != NULL ? (PyObject *)handle->main : self);
+  return Py_NewRef(get_main_of(self));
 }
 
 static PyObject *get_heap_number(PyObject *self, void *unused) {
@@ -307,8 +333,12 @@ static PyGetSetDef properties[] = {
      NULL},
     {"uuid", get_uuid, NULL, "The heap's identity, for ever: a str of 36 characters.", NULL},
     {"roots", get_roots, NULL, "Named roots for raw blocks: a MutableMapping from name to address.", NULL},
-    {"root", get_root, NULL, "The root object: a persistent dict, made when something is first put into it.",
+    {"root", get_root, NULL,
+     "The root object: a persistent dict, made when something is first put into it. A named heap has its\n"
+     "own.",
      NULL},
+    {"named", get_named, NULL, "The region's named heaps: a Mapping from name to Heap. See new().", NULL},
+    {"name", get_name, NULL, "The name that new() gave the heap, a str; None: it has none.", NULL},
     {"main", get_main, NULL, "The main heap of the region; a main heap's is itself.", NULL},
     {"number", get_heap_number, NULL,
      "Of the heap in its region, for as long as it exists; the main heap's is 0.", NULL},
@@ -347,11 +377,12 @@ PyDoc_STRVAR(collect_doc,
 "Frees objects that nothing leads to, then gives empty slabs back to the heap.\n\n"
 "Most objects are freed as soon as nothing refers to them. Left are those that refer to one another\n"
 "in a circle, and what a killed process had in hand. What heap.root and Python variables lead to\n"
-"stays. With `force` also pages go to the system and the file: its tail is cut off and holes are\n"
-"punched, unless a reader is attached.\n\n"
+"stays. A main heap's named heaps are collected, too, behind it; of a named heap it alone is. With\n"
+"`force` also pages go to the system and the file: its tail is cut off and holes are punched, unless\n"
+"a reader is attached.\n\n"
 "It goes in steps, between which other threads and signal handlers run; one takes about max_pause\n"
 "seconds at most. What became garbage after the first step may stay until the next collection.\n"
-"With `steps` it makes so many and returns; the next call with `steps` goes on from there.\n\n"
+"With `steps` it makes so many, in this heap alone, and returns; the next call with `steps` goes on.\n\n"
 "Returns a Collected: objects, bytes, pause, done. In mode atomic what was freed is the file's with\n"
 "the next commit, and a rollback ends the collection. Raises ReadOnlyHeap, CorruptHeap (nothing was\n"
 "freed then, if what is wrong can be reached), and HeapBusy in the middle of a call on the heap.");
@@ -443,7 +474,8 @@ static PyType_Spec spec = {
 PyTypeObject *mhx_heap_type_new(PyObject *module) {
   const PyMethodDef *tables[] = {life_methods,      mhx_blocks_methods, mhx_roots_methods,
                                  mhx_guard_methods, mhx_stats_methods,  mhx_view_methods,
-                                 mhx_heaps_methods, mhx_commits_methods, mhx_readers_methods};
+                                 mhx_heaps_methods, mhx_named_methods,  mhx_commits_methods,
+                                 mhx_readers_methods};
   size_t at = 0;
   for (size_t i = 0; i < Py_ARRAY_LENGTH(tables); i++) at = append_methods(at, tables[i]);
   return (PyTypeObject *)PyType_FromModuleAndSpec(module, &spec, NULL);

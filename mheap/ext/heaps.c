@@ -24,7 +24,8 @@ static void revive(mhx_handle *handle, mheap *heap) {
 }
 
 static bool is_handle_of(mhx_handle *handle, mheap *heap, const mheap_heap_info *info) {
-  if (handle->adrift && handle->number == info->number && handle->tag == info->tag) revive(handle, heap);
+  bool same = handle->number == info->number && handle->tag == info->tag && mhx_named_is_same(handle, heap);
+  if (handle->adrift && same) revive(handle, heap);
   return handle->heap == heap || handle->parked == heap;
 }
 
@@ -41,7 +42,9 @@ PyObject *mhx_heap_in(mhx_handle *main, mheap *heap) {
   handle->tag = info.tag;
   handle->other = main->others;
   main->others = handle;
-  return (PyObject *)handle;
+  if (mhx_named_begin(handle) == 0) return (PyObject *)handle;
+  Py_DECREF(handle);
+  return NULL;
 }
 
 static PyObject *name_of_default(const mheap_subproc_info *subproc) {
@@ -106,7 +109,7 @@ static bool is_found(void *arg, mheap *heap) {
   search *self = arg;
   mheap_heap_info info;
   if (mheap_get_heap_info(heap, &info) != MHEAP_OK || info.number != self->for_whom->number) return true;
-  if (info.tag == self->for_whom->tag) self->found = heap;
+  if (info.tag == self->for_whom->tag && mhx_named_is_same(self->for_whom, heap)) self->found = heap;
   return false;
 }
 
@@ -245,6 +248,7 @@ static PyObject *end_heap(mhx_handle *handle, bool destroys) {
   bool whole = mhx_guard_end_trace(&handle->guard, handle->heap, &lost);
   mheap_err result = destroys ? mheap_destroy(handle->heap) : mheap_delete(handle->heap);
   if (result != MHEAP_OK) return mhx_raise(handle->heap), NULL;
+  mhx_objects_ended(handle);
   mhx_drop(handle);
   if (whole) Py_RETURN_NONE;
   return mhx_raise_error_at(&lost, handle->path);
@@ -282,11 +286,12 @@ MHX_METHOD_ONLY(delete, 0)
 PyDoc_STRVAR(heaps_doc,
              "heaps($self, /)\n--\n\n"
              "The heaps of the region, a tuple: its main heap first, then those that heap_new_ex made.\n\n"
-             "Those of kinds (mheap.kinds) are not among them.");
+             "Those of kinds (mheap.kinds) are not among them. Heap.named has those with names.");
 
 PyDoc_STRVAR(destroy_doc,
              "destroy($self, /)\n--\n\n"
-             "Frees every block of the heap at once, and the heap. Its handle is closed then.\n\n"
+             "Frees every block of the heap at once, and the heap. Its handle is closed then, and what was\n"
+             "read from a named heap's root raises StaleObject.\n\n"
              "Costs time for its slabs, not for its blocks or the region, but that the first one after an\n"
              "attach looks at every segment's header. Waits for calls of other threads on it. Raises\n"
              "InvalidArgument for a main heap, and for one that was made without\n"
@@ -296,7 +301,8 @@ PyDoc_STRVAR(delete_doc,
              "delete($self, /)\n--\n\n"
              "Frees the heap; its blocks stay where they are, in use, and become the main heap's.\n\n"
              "The handle is closed then; views of the blocks stay. Waits for calls of other threads on it.\n"
-             "Raises InvalidArgument for a main heap; HeapBusy from within a call on it.");
+             "Raises InvalidArgument for a main heap, and for a named one, whose objects no other heap can\n"
+             "have; HeapBusy from within a call on it.");
 
 #define HEAP_NEW_EX                                                                         \
   "tag            0 to 255; free space in slabs goes only from heaps to heaps of one tag\n" \

@@ -46,10 +46,29 @@ PyObject *mhx_root(PyObject *heap_obj) {
   }
 }
 
-void mhx_objects_rolled_back(PyObject *heap_obj) {
-  mhx_space *space = *mhx_objects_slot(heap_obj);
-  if (space != NULL) mhx_twins_rolled_back(space);
+/* ---- of all heaps of a region ---- */
+
+static void call(mhx_handle *handle, void (*fun)(mhx_space *space)) {
+  mhx_space *space = *mhx_objects_slot((PyObject *)handle);
+  if (space != NULL) fun(space);
 }
+
+/* fun runs no Python code. */
+void mhx_spaces_each(mhx_handle *main, void (*fun)(mhx_space *space)) {
+  call(main, fun);
+  for (mhx_handle *other = main->others; other != NULL; other = other->other) call(other, fun);
+}
+
+/* What was made since the last commit is as if it had been destroyed. */
+static void roll_back(mhx_space *space) {
+  mhx_handle *handle = (mhx_handle *)space->heap_obj;
+  if (handle->undone) mhx_objects_ended(handle);
+  else mhx_twins_rolled_back(space);
+}
+
+void mhx_objects_rolled_back(mhx_handle *main) { mhx_spaces_each(main, roll_back); }
+
+/* ---- detaching ---- */
 
 void mhx_objects_detach(PyObject *heap_obj) {
   void **slot = mhx_objects_slot(heap_obj);
@@ -57,5 +76,17 @@ void mhx_objects_detach(PyObject *heap_obj) {
   *slot = NULL;
   if (space == NULL) return;
   mhx_collect_leave(space);
-  mhx_twins_detach(space);
+  mhx_twins_detach(space, false);
+}
+
+static void detach(mhx_space *space) { mhx_objects_detach(space->heap_obj); }
+
+void mhx_objects_detach_all(mhx_handle *main) { mhx_spaces_each(main, detach); }
+
+void mhx_objects_ended(mhx_handle *handle) {
+  void **slot = mhx_objects_slot((PyObject *)handle);
+  mhx_space *space = *slot;
+  *slot = NULL;
+  handle->ended = true;
+  if (space != NULL) mhx_twins_detach(space, true);
 }

@@ -68,6 +68,7 @@ typedef struct mhx_space {
   size_t loose;       /* twins that are `loose` */
   mhx_orphan *orphans; /* PyMem */
   size_t orphan_count, orphan_room;
+  size_t committing; /* of the orphans, what the commit under way frees */
   uint64_t told_to; /* the number of a collection */
   size_t told;      /* it knows of the twins in as many entries of the table, and of those that left it */
 } mhx_space;
@@ -88,6 +89,8 @@ struct mhx_twin {
   } of;
 };
 
+/* Calls fun for each space of a main heap and its region's other heaps. */
+void mhx_spaces_each(mhx_handle *main, void (*fun)(mhx_space *space));
 /* The space of an attached heap; NULL with an exception. */
 mhx_space *mhx_space_of(PyObject *heap_obj);
 mhx_space *mhx_twin_space_slow(mhx_twin *twin);
@@ -162,7 +165,10 @@ int mhx_twin_types(mhx_state *state);
 /* Of what `object` is a twin; 0: of nothing. */
 mh_type mhx_twin_type(mhx_space *space, PyObject *object);
 bool mhx_held(mh_space *space, uint64_t offset);
-void mhx_twins_detach(mhx_space *space);
+/* The space goes; `ended`: its objects are gone already. */
+void mhx_twins_detach(mhx_space *space, bool ended);
+/* A reader went on to a commit in which their heap is destroyed. */
+void mhx_twins_gone(mhx_space *space);
 void mhx_twin_dealloc(PyObject *self);
 PyObject *mhx_twin_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
 /* _most_text(): characters that the text of all the heap holds stays below, each thing in it

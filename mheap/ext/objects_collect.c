@@ -155,12 +155,41 @@ static PyObject *result_of(const collection *c) {
   return result;
 }
 
-/* Only a region's main heap has objects. */
+/* What is closed, or destroyed, while others run is somebody else's business. */
+static int collect_one_named(collection *c, mheap *heap) {
+  collection one = {.handle = (mhx_handle *)mhx_heap_in(c->handle, heap), .seconds = c->seconds};
+  if (one.handle == NULL) return -1;
+  int failed = collect_objects(&one, 0);
+  if (failed && mhx_is_closed(one.handle) && !mhx_is_closed(c->handle)) {
+    PyErr_Clear();
+    failed = 0;
+    one.got.done = true;
+  }
+  c->got.objects += one.got.objects;
+  c->got.bytes += one.got.bytes;
+  c->got.done = c->got.done && one.got.done;
+  if (one.pause > c->pause) c->pause = one.pause;
+  Py_DECREF((PyObject *)one.handle);
+  return failed;
+}
+
+static int collect_named(collection *c) {
+  mheap_err failed = MHEAP_OK;
+  uint32_t row = 0;
+  for (;;) {
+    mheap *heap = mhx_live(c->handle);
+    mheap *one = heap != NULL ? mh_named_next(heap->region, &row, &failed, mh_error(heap)) : NULL;
+    if (one == NULL) return heap == NULL ? -1 : failed ? mhx_raise(heap) : 0;
+    if (collect_one_named(c, one) < 0) return -1;
+  }
+}
+
 static int collect(collection *c, bool force, int steps) {
   mheap *heap = mhx_live(c->handle);
   if (heap == NULL) return -1;
-  c->got.done = c->handle->main != NULL || heap->own == NULL;
+  c->got.done = heap->own == NULL;
   if (!c->got.done && collect_objects(c, steps) < 0) return -1;
+  if (c->got.done && steps == 0 && c->handle->main == NULL && collect_named(c) < 0) return -1;
   return c->got.done ? collect_space(c->handle, force) : 0;
 }
 

@@ -258,8 +258,8 @@ static int build(const reading *r, const place *at, part *p) {
 }
 
 static PyObject *build_all(reading *r) {
-  mhx_handle *handle = (mhx_handle *)r->space->heap_obj;
-  place at = {Py_NewRef(r->space->heap_obj), Py_NewRef(handle->path), handle->state, handle->reads};
+  mhx_handle *handle = (mhx_handle *)r->space->heap_obj, *main = handle->main != NULL ? handle->main : handle;
+  place at = {Py_NewRef(r->space->heap_obj), Py_NewRef(handle->path), handle->state, main->reads};
   int failed = 0;
   for (size_t i = 0; failed == 0 && i < r->ordered; i++) failed = build(r, &at, &r->parts[r->order[i]]);
   /* The caller goes on with the space, which is there no more if Python code closed the heap. */

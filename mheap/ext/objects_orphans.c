@@ -24,6 +24,7 @@ bool mhx_orphans_note(mhx_space *space, const mhx_twin *twin) {
     space->orphan_room = room;
   }
   space->orphans[space->orphan_count++] = (mhx_orphan){twin->of.dict.offset, twin->of.dict.birth};
+  mhx_keep((mhx_handle *)space->heap_obj);
   return true;
 }
 
@@ -52,35 +53,44 @@ void mhx_orphans_rolled_back(mhx_space *space) {
   mark_kept(space);
 }
 
-size_t mhx_objects_committing(PyObject *heap_obj) {
-  mhx_space *space = *mhx_objects_slot(heap_obj);
-  if (space == NULL) return 0;
+static void begin_commit(mhx_space *space) {
   free_noted(space, false);
   mark_kept(space);
-  return space->orphan_count;
+  space->committing = space->orphan_count;
 }
 
-void mhx_objects_committed(PyObject *heap_obj, size_t count) {
-  mhx_space *space = *mhx_objects_slot(heap_obj);
-  if (space == NULL || count == 0) return;
+static void end_commit(mhx_space *space) {
+  size_t count = space->committing;
+  space->committing = 0;
+  if (count == 0) return;
   space->orphan_count -= count;
   memmove(space->orphans, space->orphans + count, space->orphan_count * sizeof *space->orphans);
 }
 
+void mhx_objects_committing(mhx_handle *main) { mhx_spaces_each(main, begin_commit); }
+void mhx_objects_committed(mhx_handle *main) { mhx_spaces_each(main, end_commit); }
+
 /* ---- the end ---- */
 
-static bool note_kept(mhx_space *space) {
+static void note_kept(mhx_space *space) {
   for (size_t i = 0; i < space->room && space->loose > 0; i++)
     if (space->twins[i] != NULL && space->twins[i]->orphan) mhx_orphans_note(space, space->twins[i]);
-  return space->orphan_count > 0;
+}
+
+static void free_all_noted(mhx_space *space) { free_noted(space, true); }
+
+static size_t noted_of(mhx_handle *handle) {
+  const mhx_space *space = *mhx_objects_slot((PyObject *)handle);
+  return space != NULL ? space->orphan_count : 0;
 }
 
 /* After this the heap is closed, so what is not committed goes first. Where it fails, they stay. */
-void mhx_objects_leave(PyObject *heap_obj) {
-  mhx_space *space = *mhx_objects_slot(heap_obj);
-  if (space == NULL || space->core.region->commits == NULL || !note_kept(space)) return;
-  if (mheap_rollback(space->core.heap) != MHEAP_OK) return;
-  mhx_twins_rolled_back(space);
-  free_noted(space, true);
-  mheap_commit(space->core.heap, false);
+void mhx_objects_leave(mhx_handle *main) {
+  if (main->heap->region->commits == NULL) return;
+  mhx_spaces_each(main, note_kept);
+  size_t noted = noted_of(main);
+  for (mhx_handle *other = main->others; other != NULL; other = other->other) noted += noted_of(other);
+  if (noted == 0 || mhx_rollback_all(main) != MHEAP_OK) return;
+  mhx_spaces_each(main, free_all_noted);
+  mheap_commit(main->heap, false);
 }

@@ -148,11 +148,11 @@ static void leave_space(mhx_twin *twin) {
   twin->loose = twin->orphan = false; /* as the next space counts them */
 }
 
-void mhx_twins_detach(mhx_space *space) {
+void mhx_twins_detach(mhx_space *space, bool ended) {
   for (size_t i = 0; i < space->room; i++)
     if (space->twins[i] != NULL) leave_space(space->twins[i]);
   space->core.held = NULL;
-  for (size_t i = 0; i < space->room; i++)
+  for (size_t i = 0; i < space->room && !ended; i++)
     if (space->twins[i] != NULL) reap(space, space->twins[i]);
   space->core.region->object_users--;
   PyMem_Free(space->twins);
@@ -162,8 +162,17 @@ void mhx_twins_detach(mhx_space *space) {
 
 /* ---- twins ---- */
 
+static mhx_space *is_ended(const mhx_handle *handle) {
+  const char *name = handle->label != NULL ? PyUnicode_AsUTF8(handle->label) : NULL;
+  PyErr_Clear(); /* a name of other bytes */
+  mhx_refuse(MHEAP_ERR_STALE, "the object is gone: its heap \"%s\" was destroyed, or undone by a rollback",
+             name != NULL ? name : "?");
+  return NULL;
+}
+
 /* The heap was attached anew (after a fork, or because detaching failed), or is closed. */
 mhx_space *mhx_twin_space_slow(mhx_twin *twin) {
+  if (((mhx_handle *)twin->heap_obj)->ended) return is_ended((mhx_handle *)twin->heap_obj);
   mhx_space *space = mhx_space_of(twin->heap_obj);
   if (space == NULL || twin->space != NULL) return space;
   if (reserve(space) < 0) return NULL;
@@ -303,6 +312,23 @@ static void let_go(mhx_space *space, mhx_twin *twin) {
     twin->of.dict = mh_dict_nowhere(&space->core);
     put(space, twin);
   } else twin->of.dict.birth = GONE;
+}
+
+/* One of a root that was not there never will be. */
+static void end_twin(mhx_space *space, mhx_twin *twin) {
+  if (twin->of.dict.offset == 0) twin->of.dict.type = MH_TYPE_DICT;
+  twin->root = false;
+  let_go(space, twin);
+  if (twin->of.dict.offset == 0) twin->of.dict.offset = MH_SLICE;
+}
+
+void mhx_twins_gone(mhx_space *space) {
+  space->undone++;
+  for (size_t i = 0; i < space->room;) {
+    mhx_twin *twin = space->twins[i];
+    if (twin != NULL && twin->of.dict.birth != GONE) end_twin(space, twin);
+    if (space->twins[i] == NULL || space->twins[i]->of.dict.birth == GONE) i++;
+  }
 }
 
 /* Taking one out moves later ones forward, to where they are looked at next. */

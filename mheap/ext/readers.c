@@ -11,10 +11,14 @@ static mhx_handle *main_of(mhx_handle *handle) {
 }
 
 /* What twins knew of their tables may be of other ones by now. */
+static void look_anew(mhx_space *space) {
+  if (space->core.heap->gone) mhx_twins_gone(space);
+  else mhx_twins_look_anew(space);
+}
+
 static void went(mheap *heap, bool moved) {
   mhx_handle *handle = moved ? mhx_handles_find(heap) : NULL;
-  void **slot = handle != NULL ? mhx_objects_slot((PyObject *)handle) : NULL;
-  if (slot != NULL && *slot != NULL) mhx_twins_look_anew(*slot);
+  if (handle != NULL) mhx_spaces_each(handle->main != NULL ? handle->main : handle, look_anew);
 }
 
 static int go_on(mheap *heap, bool *moved) {
@@ -74,6 +78,14 @@ int mhx_keep_for_view(mhx_handle *handle) {
   if (mheap_keep(handle->heap, &moved) != MHEAP_OK) return mhx_raise(handle->heap);
   went(handle->heap, moved);
   return 0;
+}
+
+int mhx_keep_newest(mhx_handle *main) {
+  bool moved, reads = main != NULL && main->mode == MHEAP_MODE_READONLY;
+  const mh_region *region = reads ? main->heap->region : NULL;
+  if (reads && region->reader != NULL && !mh_reader_is_kept(region) && go_on(main->heap, &moved) < 0)
+    return -1;
+  return mhx_keep_for_view(main);
 }
 
 void mhx_release_for_view(mhx_handle *handle) {

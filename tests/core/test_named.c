@@ -163,7 +163,8 @@ static void one_may_be_tied_to_an_arena(void) {
   mheap *heap = open_heap("arena.heap");
   REQUIRE(heap != NULL);
   mheap_arena arena;
-  REQUIRE_EQ(mheap_arena_reserve(heap, (size_t)8 << 20, &(mheap_arena_options){.exclusive = true}, &arena), MHEAP_OK);
+  REQUIRE_EQ(mheap_arena_reserve(heap, (size_t)8 << 20, &(mheap_arena_options){.exclusive = true}, &arena),
+             MHEAP_OK);
   mheap *tied = mheap_new_named(heap, "tied", 4, 0, arena);
   REQUIRE(tied != NULL);
   fill(tied, 0, 1000);

@@ -26,7 +26,8 @@ static mheap_err check_name(mheap *heap, const char *name, size_t length) {
   else if (!mh_is_utf8(name, length) || memchr(name, 0, length) != NULL) is = "other bytes";
   if (is == NULL) return MHEAP_OK;
   return mh_fail(mh_error(heap), MHEAP_ERR_ARGUMENT,
-                 "the name of a heap is UTF-8 of 1 to %d bytes, none of them zero, not %s", MHEAP_HEAP_NAME, is);
+                 "the name of a heap is UTF-8 of 1 to %d bytes, none of them zero, not %s", MHEAP_HEAP_NAME,
+                 is);
 }
 
 /* `space` is of any heap of the region. */
@@ -144,7 +145,8 @@ mheap_err mheap_get_name(mheap *heap, char name[MHEAP_HEAP_NAME + 1], size_t *le
   mheap_err failed = mh_heap_usable(heap);
   if (failed) return failed;
   if (!has_name(heap->region, heap->row) || !mh_heap_is_there(heap))
-    return mh_fail(mh_error(heap), MHEAP_ERR_NOT_FOUND, "%s: heap %u has no name", heap->region->path, heap->row);
+    return mh_fail(mh_error(heap), MHEAP_ERR_NOT_FOUND, "%s: heap %u has no name", heap->region->path,
+                   heap->row);
   mh_space_init(&space, heap);
   failed = read_name(&space, heap->row, &text);
   if (failed) return failed;

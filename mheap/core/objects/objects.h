@@ -22,8 +22,8 @@ void mh_names_lock(void);
 void mh_names_unlock(void);
 
 /* Walks everything that is reachable from the root and the named roots of the region's main heap, and from
-   the roots of its named heaps, without recursion, writing nothing. Returns MHEAP_ERR_CORRUPT if a finding of severity 1 was made, another
-   error if the walk could not be made. `report` may be NULL. */
+   the roots of its named heaps, without recursion, writing nothing. Returns MHEAP_ERR_CORRUPT if a finding
+   of severity 1 was made, another error if the walk could not be made. `report` may be NULL. */
 mheap_err mh_objects_check(mheap *heap, mheap_finding_fun *report, void *arg);
 
 #endif

@@ -26,7 +26,8 @@ static mheap_err stored_dict(mh_space *space, uint64_t *field, bool create, mh_d
 }
 
 static mheap_err is_gone(const mheap *heap) {
-  return mh_fail(mh_error(heap), MHEAP_ERR_STALE, "%s: heap %u: it was destroyed", heap->region->path, heap->row);
+  return mh_fail(mh_error(heap), MHEAP_ERR_STALE, "%s: heap %u: it was destroyed", heap->region->path,
+                 heap->row);
 }
 
 uint64_t *mh_root_field(const mheap *heap) {
@@ -37,7 +38,8 @@ uint64_t *mh_root_field(const mheap *heap) {
 static mheap_err is_its_own(mh_space *space, const uint64_t *field) {
   uint64_t offset = mh_read(field);
   if (offset == 0 || mh_block_usable(space, offset) >= sizeof(mh_container)) return MHEAP_OK;
-  return mh_corrupt(space, mh_offset(space->region, field), "the root of a heap, one of its objects", 0, offset);
+  return mh_corrupt(space, mh_offset(space->region, field), "the root of a heap, one of its objects", 0,
+                    offset);
 }
 
 mheap_err mh_root(mh_space *space, bool create, mh_dict *dict) {

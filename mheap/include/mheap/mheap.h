@@ -345,8 +345,8 @@ MHEAP_API mheap_err mheap_get_heap_info(mheap *heap, mheap_heap_info *info);
 #define MHEAP_HEAP_NAME 255 /* bytes of a name */
 
 /* Makes one, in the region of `heap`. name: UTF-8 without zeros, 1 to MHEAP_HEAP_NAME bytes. tag, arena: as
-   for mheap_new, for its blocks and its objects. NULL: MHEAP_ERR_ARGUMENT (also if there is one of that name),
-   MHEAP_ERR_FULL, … No other call on the region's objects may be under way. */
+   for mheap_new, for its blocks and its objects. NULL: MHEAP_ERR_ARGUMENT (also if there is one of that
+   name), MHEAP_ERR_FULL, … No other call on the region's objects may be under way. */
 MHEAP_API mheap *mheap_new_named(mheap *heap, const char *name, size_t length, int tag, mheap_arena arena);
 /* The one of that name. NULL: MHEAP_ERR_NOT_FOUND. */
 MHEAP_API mheap *mheap_find_named(mheap *heap, const char *name, size_t length);
@@ -389,11 +389,12 @@ typedef struct mheap_collected {
 } mheap_collected;
 
 /* Frees objects that no root leads to: those that refer to one another in a circle, and what a killed
-   process had in hand. Of a main heap's named heaps, too; of a named heap its own alone. Blocks of mheap_malloc are none of them. `collected` may be NULL. No other call on the
-   heap's objects and named roots may be under way but mheap_getroot and mheap_setroot.
+   process had in hand. Of a main heap's named heaps, too; of a named heap its own alone. Blocks of
+   mheap_malloc are none of them. `collected` may be NULL. No other call on the region's objects and named
+   roots may be under way but mheap_getroot and mheap_setroot.
    MHEAP_ERR_BUSY: Python uses the objects in this process, and knows what it has of them: Heap.collect()
    there.
-   MHEAP_ERR_CORRUPT: something that can be reached contradicts itself; nothing was freed. */
+   MHEAP_ERR_CORRUPT: something that can be reached contradicts itself; nothing was freed in that heap. */
 MHEAP_API mheap_err mheap_collect_objects(mheap *heap, mheap_collected *collected);
 
 /* Makes what is in the heap now transparent huge pages, as far as the kernel can; other threads
