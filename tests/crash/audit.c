@@ -44,6 +44,21 @@ static uint64_t mix(uint64_t digest, uint64_t value) {
   return digest ^ digest >> 32;
 }
 
+static bool list_object(void *arg, void *block, size_t usable) {
+  audit *a = arg;
+  list_block(a, block, usable);
+  a->blocks[a->count - 1].object = true;
+  return true;
+}
+
+static uint64_t name_digest(mheap *heap) {
+  char name[MHEAP_HEAP_NAME + 1];
+  uint64_t digest = 5;
+  if (mheap_get_name(heap, name, NULL) != MHEAP_OK) return 0;
+  for (const char *at = name; *at != '\0'; at++) digest = mix(digest, (uint8_t)*at);
+  return digest;
+}
+
 static bool list_heap(void *arg, mheap *heap) {
   audit *a = arg;
   mheap_heap_info info;
@@ -52,7 +67,9 @@ static bool list_heap(void *arg, mheap *heap) {
   a->places = mix(mix(a->places, info.number), (uint64_t)info.tag << 1 | info.destroyable);
   if (info.arena != 0)
     a->places = mix(a->places, (uint64_t)((char *)mheap_arena_area(info.arena, NULL) - heap_base(a->heap)));
+  a->places = mix(a->places, name_digest(heap));
   if (!code) code = mheap_visit_blocks(heap, list_block, a);
+  if (!code && mh_heap_is_named(heap)) code = mheap_visit_blocks(heap->own, list_object, a);
   if (code) audit_complain(a, "visiting the blocks of heap %u: %s", a->row, mheap_last_error(heap)->text);
   return true;
 }
@@ -61,13 +78,6 @@ static bool list_arena(void *arg, const mheap_arena_info *info) {
   audit *a = arg;
   uint64_t offset = (uint64_t)((char *)info->start - heap_base(a->heap));
   a->places = mix(mix(a->places, offset), info->size + info->exclusive + 2 * info->committed);
-  return true;
-}
-
-static bool list_object(void *arg, void *block, size_t usable) {
-  audit *a = arg;
-  list_block(a, block, usable);
-  a->blocks[a->count - 1].object = true;
   return true;
 }
 
@@ -82,6 +92,7 @@ void audit_begin(audit *a, mheap *heap, bool quiet) {
   if (code) audit_complain(a, "check: %s", mheap_last_error(heap)->text);
   code = mheap_visit_heaps(heap, list_heap, a);
   if (!code) code = mheap_visit_arenas(heap, list_arena, a);
+  a->row = 0;
   if (!code && heap->own != NULL) code = mheap_visit_blocks(heap->own, list_object, a);
   if (code) audit_complain(a, "visiting blocks: %s", mheap_last_error(heap)->text);
   if (a->count > 0) qsort(a->blocks, a->count, sizeof *a->blocks, by_offset);
@@ -124,8 +135,9 @@ size_t audit_unexplained(const audit *a) {
 
 void audit_free(audit *a, const audit_block *block) {
   void *address = heap_base(a->heap) + block->offset;
-  mheap_err code = block->object ? mh_own_free(a->heap, address) : mheap_free_any(address);
-  if (code) audit_complain(a, "free: %s", mheap_last_error(block->object ? a->heap : NULL)->text);
+  mheap *heap = mh_handle_find(a->heap->region, block->row);
+  mheap_err code = block->object ? mh_own_free(heap, address) : mheap_free_any(address);
+  if (code) audit_complain(a, "free: %s", mheap_last_error(block->object ? heap : NULL)->text);
 }
 
 static bool find_other(void *arg, mheap *heap) {
@@ -159,7 +171,8 @@ void audit_drop_places(audit *a) {
   for (mheap *other = NULL;; other = NULL) {
     mheap_err code = mheap_visit_heaps(a->heap, find_other, &other);
     if (code || other == NULL || other->row == 0) break;
-    if (mheap_delete(other) != MHEAP_OK) audit_complain(a, "delete: %s", mheap_last_error(other)->text);
+    code = mh_heap_is_named(other) ? mheap_destroy(other) : mheap_delete(other);
+    if (code) audit_complain(a, "delete: %s", mheap_last_error(other)->text);
   }
   for (mheap_arena arena = 0;; arena = 0) {
     if (mheap_visit_arenas(a->heap, find_arena, &arena) != MHEAP_OK || arena == 0) break;
@@ -253,12 +266,30 @@ static uint64_t digest_word(audit *a, mh_space *space, uint64_t word) {
   }
 }
 
+/* A root that is empty is the same as none: it is made before what is put in. */
+static uint64_t digest_root(audit *a, mh_space *space) {
+  uint64_t root = *mh_root_field(space->heap);
+  uint64_t digest = root != 0 ? digest_word(a, space, mh_word_ref(MH_TAG_DICT_REF, root)) : 0;
+  return digest == EMPTY_DICT ? 0 : digest;
+}
+
+static uint64_t digest_named(audit *a, uint64_t digest) {
+  mheap *heap;
+  mheap_err failed = MHEAP_OK;
+  mheap_error error;
+  for (uint32_t row = 0; (heap = mh_named_next(a->heap->region, &row, &failed, &error)) != NULL;) {
+    mh_space space = {0};
+    mh_space_init(&space, heap);
+    digest = mix(mix(digest, digest_word(a, &space, mh_heap_row_of(heap)->name)), digest_root(a, &space));
+  }
+  if (failed) audit_complain(a, "named heaps: %s", error.text);
+  return digest;
+}
+
 uint64_t audit_objects(audit *a) {
   mh_space space = {0};
   mh_space_init(&space, a->heap);
-  uint64_t root = space.region->super->root, names = space.region->super->names, digest = 0;
-  if (root != 0) digest = digest_word(a, &space, mh_word_ref(MH_TAG_DICT_REF, root));
-  if (digest == EMPTY_DICT) digest = 0; /* the same as none: it is made before what is put in */
+  uint64_t names = space.region->super->names, digest = digest_named(a, digest_root(a, &space));
   if (names == 0) return digest;
   uint64_t of_names = digest_word(a, &space, mh_word_ref(MH_TAG_DICT_REF, names));
   return of_names == EMPTY_DICT ? digest : mix(digest, of_names);

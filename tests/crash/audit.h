@@ -35,7 +35,7 @@ audit_block *audit_find(audit *a, uint64_t offset);
 /* A block that must be in use, hold `size` bytes and, with `seed`, its pattern. */
 void audit_expect(audit *a, const model_block *block, const uint64_t *seed);
 
-/* All that heap.root and the named roots lead to must be in use; explains it. Returns a
+/* All that heap.root, the named roots and named heaps' roots lead to must be in use; explains it. Returns a
    digest of what is stored there: equal contents give equal digests. */
 uint64_t audit_objects(audit *a);
 
@@ -44,7 +44,7 @@ size_t audit_unexplained(const audit *a);
 
 /* Frees a block that was found in use, whatever heap's it is. */
 void audit_free(audit *a, const audit_block *block);
-/* Destroys all kinds, deletes all heaps but the main one, and releases all arenas. */
+/* Destroys all kinds and named heaps, deletes all other heaps but the main one, and releases all arenas. */
 void audit_drop_places(audit *a);
 
 #endif

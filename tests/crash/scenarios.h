@@ -28,7 +28,8 @@ typedef struct scenario {
   bool detaches;
 } scenario;
 
-extern const scenario raw_scenarios[], object_scenarios[], heap_scenarios[]; /* the last has no name */
+/* The last of each has no name. */
+extern const scenario raw_scenarios[], object_scenarios[], heap_scenarios[], named_scenarios[];
 
 void stage_fail(const char *what, const mheap *heap) __attribute__((noreturn));
 

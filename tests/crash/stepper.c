@@ -26,7 +26,7 @@
 
 #include "heap.h"
 #include "images.h"
-#include "objects/collect.h"
+#include "objects/objects.h"
 #include "scenarios.h"
 
 #define SLICE ((uint64_t)65536)
@@ -136,10 +136,8 @@ static void judge_objects(audit *a, const shared *sh) {
 static void judge_collected(audit *a, const shared *sh) {
   mheap *heap = a->heap;
   bool quiet = a->quiet;
-  mh_space space = {0};
-  mh_collected collected = {0};
-  mh_space_init(&space, heap);
-  if (mh_collect_begin(&space) != MHEAP_OK || mh_collect_step(&space, 1e9, &collected) != MHEAP_OK)
+  mheap_collected collected;
+  if (mheap_collect_objects(heap, &collected) != MHEAP_OK)
     audit_complain(a, "collecting objects: %s", mheap_last_error(heap)->text);
   unsigned complaints = a->complaints;
   audit_end(a);
@@ -171,6 +169,15 @@ static void use_heap(audit *a) {
       audit_complain(a, "free: %s", mheap_last_error(a->heap)->text);
 }
 
+static void use_named(audit *a) {
+  mh_space space = {0};
+  mh_dict root;
+  mheap *named = mheap_new_named(a->heap, "of the judge", 12, 0, 0);
+  if (named != NULL) mh_space_init(&space, named);
+  if (named == NULL || mh_root(&space, true, &root) != MHEAP_OK || mheap_destroy(named) != MHEAP_OK)
+    audit_complain(a, "a named heap: %s", mheap_last_error(a->heap)->text);
+}
+
 /* More heaps and arenas can be had too. */
 static void use_places(audit *a) {
   mheap_arena arena;
@@ -181,6 +188,7 @@ static void use_places(audit *a) {
       mheap_free(other, mheap_malloc(other, 5000)) != MHEAP_OK || mheap_destroy(inside) != MHEAP_OK ||
       mheap_delete(other) != MHEAP_OK || mheap_arena_release(arena) != MHEAP_OK)
     audit_complain(a, "another heap: %s", mheap_last_error(a->heap)->text);
+  use_named(a);
 }
 
 /* What is not given back when every block is freed has leaked. */
@@ -427,7 +435,7 @@ static bool is_wanted(const scenario *sc, int count, char **names) {
 }
 
 int main(int argc, char **argv) {
-  const scenario *const tables[] = {raw_scenarios, object_scenarios, heap_scenarios};
+  const scenario *const tables[] = {raw_scenarios, object_scenarios, heap_scenarios, named_scenarios};
   bool list = argc == 2 && strcmp(argv[1], "-l") == 0;
   purpose what = JUDGE;
   unsigned run = 0, failed = 0;
@@ -441,7 +449,7 @@ int main(int argc, char **argv) {
   if (argc > 2 && strcmp(argv[2], "--reversed") == 0) what = REVERSED, first = 3;
   if (argc > 2 && strcmp(argv[2], "--dropped") == 0) what = DROPPED, first = 3;
   if (!list) stay_on_one_processor();
-  for (int t = 0; t < 3; t++) {
+  for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++) {
     for (const scenario *sc = tables[t]; sc->name != NULL; sc++) {
       if (list) puts(sc->name);
       if (list || !is_wanted(sc, argc - first, argv + first)) continue;

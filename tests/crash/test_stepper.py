@@ -14,7 +14,7 @@ import pytest
 from c_tools import run
 
 SOURCES = [
-    Path(__file__).with_name(name) for name in ("scenarios.c", "scenarios_objects.c", "scenarios_heaps.c")
+    Path(__file__).with_name(f"scenarios{of}.c") for of in ("", "_objects", "_heaps", "_named")
 ]
 NAMES = [
     name for source in SOURCES for name in re.findall(r'^    \{"(\w+)",', source.read_text(), re.MULTILINE)
@@ -38,6 +38,9 @@ CONTROLS = [
     "collect_a_deleted_heap",
     "kind_is_made",
     "kind_is_destroyed",
+    "named_heap_is_made_with_a_long_name",
+    "named_heap_is_destroyed",
+    "collect_a_named_heap_half_destroyed",
 ]
 
 
