@@ -29,6 +29,17 @@ def limit_option(help: str) -> Callable[[_F], _F]:
     return click.option("--limit", type=click.IntRange(min=0), metavar="N", help=help)
 
 
+def heap_option(function: _F) -> _F:
+    """``--heap NAME``, the parameter ``name``."""
+    text = "In the heap of this name, not in the main one."
+    return click.option("--heap", "name", metavar="NAME", help=text)(function)
+
+
+def root_of(heap: mheap.Heap, name: str | None) -> mheap.PersistentDict:
+    """The root of the main heap, or of a named one."""
+    return heap.root if name is None else heap.named[name].root
+
+
 _TAKING = 5.0  # seconds; a writer holds readers off for an instant while it gives space back
 
 

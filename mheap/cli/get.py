@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mheap.cli._heaps import file_argument, json_option, limit_option, opened
+from mheap.cli._heaps import file_argument, heap_option, json_option, limit_option, opened, root_of
 from mheap.cli._paths import PATH_HELP, follow, is_container
 from mheap.cli._values import literal, write_json, write_python
 
@@ -41,14 +41,15 @@ def _write_raw(value: Any) -> None:
 @click.command("get", help=_HELP, short_help="One value of a heap.")
 @file_argument
 @click.argument("path")
+@heap_option
 @json_option
 @click.option("--raw", is_flag=True, help="Write a str (UTF-8) or bytes as they are, without a line's end.")
 @limit_option("Print no more than N items of each container.")
-def command(file: str, path: str, as_json: bool, raw: bool, limit: int | None) -> None:
+def command(file: str, path: str, name: str | None, as_json: bool, raw: bool, limit: int | None) -> None:
     if raw and as_json:
         raise click.UsageError("--raw and --json exclude each other")
     with opened(file) as heap:
-        value = follow(file, heap.root, path)
+        value = follow(file, root_of(heap, name), path)
         if raw:
             _write_raw(value)
             return

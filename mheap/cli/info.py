@@ -94,9 +94,17 @@ def _arena(id: arenas.ArenaId, base: int) -> dict[str, Any]:
     return {"offset": id.address - base, "size": id.size, "used": id.used, **flags}
 
 
+def _items_of(heap: mheap.Heap) -> int | None:
+    try:
+        return len(heap.root)
+    except mheap.MheapError:
+        return None
+
+
 def _heap(heap: mheap.Heap, base: int) -> dict[str, Any]:
     arena = None if heap.arena is None else heap.arena.address - base
-    return {"number": heap.number, "tag": heap.tag, "arena": arena, "destroyable": heap.destroyable}
+    fields = {"number": heap.number, "tag": heap.tag, "arena": arena, "destroyable": heap.destroyable}
+    return fields if heap.name is None else {**fields, "name": heap.name, "root_items": _items_of(heap)}
 
 
 def _gather(file: str, report: dict[str, Any]) -> None:
@@ -176,7 +184,11 @@ def _arena_text(arena: dict[str, Any]) -> str:
 
 def _heap_text(heap: dict[str, Any]) -> str:
     arena = "" if heap["arena"] is None else f", only in the arena at 0x{heap['arena']:x}"
-    return f"tag {heap['tag']}{arena}{', destroyable' if heap['destroyable'] else ''}"
+    text = f"tag {heap['tag']}{arena}{', destroyable' if heap['destroyable'] else ''}"
+    if "name" not in heap:
+        return text
+    items = heap["root_items"]
+    return f"{literal(heap['name'])}, {'damaged' if items is None else f'{items} items'}, {text}"
 
 
 def _print_places(report: dict[str, Any]) -> None:
@@ -240,7 +252,8 @@ def command(file: str, as_json: bool) -> None:
     {"page_size", "bytes_1g", "bytes_2m", "bytes_other", "bytes_transparent", "numa_node"}},
     "roots": {"root_items", "names", "keys"}, "arenas": [{"offset", "size", "used", "exclusive",
     "committed"}], "heaps": [{"number" (0: the main one), "tag", "arena" (the offset of the only one it
-    uses; or null), "destroyable"}]}, and "error": {"name", "text", "offset"} for a heap at fault.
+    uses; or null), "destroyable", and of a named heap "name" and "root_items" (or null)}]}, and "error":
+    {"name", "text", "offset"} for a heap at fault.
     """
     report: dict[str, Any] = {"file": file}
     failure: mheap.MheapError | None = None

@@ -16,13 +16,10 @@ static const mh_heap_row *row_at(mh_check *check, uint64_t row) {
 
 /* ---- which row is what ---- */
 
-static bool has_objects(mh_check *check, uint64_t row) {
-  const mh_heap_row *stored = row_at(check, row);
-  uint64_t head = mh_read(&stored->head);
-  if (row == 0) return true;
-  if (row < FIRST_ROW || !mh_heap_row_visible(head) || (head & MH_HEAP_KIND)) return false;
-  return (mh_read(&stored->name) | mh_read(&stored->root) | mh_read(&stored->objects) |
-          mh_read(&stored->birth)) != 0;
+static bool is_named(mh_check *check, uint64_t row) {
+  uint64_t head = mh_read(&row_at(check, row)->head);
+  return row >= FIRST_ROW && mh_heap_row_visible(head) && !(head & MH_HEAP_KIND) &&
+         mh_read(&row_at(check, row)->name) != 0;
 }
 
 static void check_objects_row(mh_check *check, uint64_t row) {
@@ -54,7 +51,7 @@ static bool name_of(mh_check *check, uint64_t row, mh_text *text) {
 static bool is_another_ones(mh_check *check, uint64_t row, const mh_text *name) {
   mh_text other;
   for (uint64_t i = FIRST_ROW; i < row; i++)
-    if (has_objects(check, i) && name_of(check, i, &other) && other.length == name->length &&
+    if (is_named(check, i) && name_of(check, i, &other) && other.length == name->length &&
         memcmp(other.data, name->data, name->length) == 0)
       return true;
   return false;
@@ -111,7 +108,7 @@ static void check_nobodys(mh_check *check, uint64_t row) {
 void mh_check_named_row(mh_check *check, uint64_t row) {
   const mh_heap_row *stored = row_at(check, row);
   uint64_t head = mh_read(&stored->head), gone = head & (MH_HEAP_DESTROYED | MH_HEAP_DELETED);
-  if (row >= FIRST_ROW && has_objects(check, row)) {
+  if (is_named(check, row)) {
     check_named(check, row);
     return;
   }

@@ -326,3 +326,54 @@ def test_ls_lists_them(run: Run, others: Path) -> None:
         step = line.split("  ")[0]
         assert run("get", others, f"keys/{step}").returncode == 0
     assert json.loads(run("ls", others, "tuple", "--json").stdout)["type"] == "tuple"
+
+
+# ---- named heaps ----
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> Path:
+    path = tmp_path / "several.heap"
+    with mheap.open(path) as heap:
+        heap.root["a"] = 1
+        heap.new("cache").root["page"] = {"hits": [3, 4]}
+        heap.new("a b\n\x1b[31m")
+        heap.commit()
+    return path
+
+
+def test_ls_shows_the_named_heaps_behind_the_root(run: Run, several: Path) -> None:
+    done = run("ls", several)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "a                         int    1",
+        "--heap cache              heap   1 item",
+        r"--heap 'a b\n\x1b[31m'    heap   0 items",
+    ]
+    assert "heap" not in run("ls", several, "--heap", "cache").stdout
+    shown = json.loads(run("ls", several, "--json").stdout)
+    assert shown["heaps"] == [{"name": "cache", "length": 1}, {"name": "a b\n\x1b[31m", "length": 0}]
+    assert "heaps" not in json.loads(run("ls", several, "--heap", "cache", "--json").stdout)
+
+
+def test_a_named_heap_is_looked_into_by_its_name(run: Run, several: Path) -> None:
+    assert run("ls", several, "--heap", "cache", "page").stdout == f"{'hits':<24}  list   2 items\n"
+    assert run("get", several, "--heap", "cache", "page/hits/1").stdout == "4\n"
+    done = run("get", "--heap", "nobody", several, "page")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert 'there is no heap named "nobody"' in done.stderr
+    assert run("get", several, "page").returncode == 1
+
+
+def test_a_named_heap_that_is_damaged_does_not_hide_the_others(run: Run, several: Path) -> None:
+    contents = bytearray(several.read_bytes())
+    with mheap.open(several, mode="readonly") as heap:
+        row = 12288 + 64 * heap.named["cache"].number
+    contents[row + 24 : row + 32] = (48).to_bytes(8, "little")  # its root
+    several.write_bytes(contents)
+    done = run("ls", several)
+    assert done.returncode == 0
+    assert "--heap cache              heap   damaged" in done.stdout
+    assert run("ls", several, "--heap", "cache").returncode == 1
+    assert "'cache', damaged" in run("info", several).stdout
+    assert run("check", several).returncode == 1

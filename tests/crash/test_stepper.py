@@ -13,9 +13,7 @@ from pathlib import Path
 import pytest
 from c_tools import run
 
-SOURCES = [
-    Path(__file__).with_name(f"scenarios{of}.c") for of in ("", "_objects", "_heaps", "_named")
-]
+SOURCES = [Path(__file__).with_name(f"scenarios{of}.c") for of in ("", "_objects", "_heaps", "_named")]
 NAMES = [
     name for source in SOURCES for name in re.findall(r'^    \{"(\w+)",', source.read_text(), re.MULTILINE)
 ]
