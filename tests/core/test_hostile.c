@@ -27,6 +27,7 @@ typedef struct patient {
   int fd;
   image bytes;
   uint64_t slab, span, gap, huge; /* slices of segment 0; segment */
+  uint64_t name, root;            /* offsets, of a named heap */
 } patient;
 
 static mheap *attach_or_die(int fd, const mheap_options *options) {
@@ -115,6 +116,29 @@ static patient places_patient(void) {
     if (i == 2) p.huge = (offset_in(heap, mheap_malloc(other, 9000000)) - MH_SLICE) / MH_SEGMENT;
     if (i == 3) mh_heap_row_of(other)->head |= MH_HEAP_DESTROYED;
     if (i == 4) mh_heap_row_of(other)->head |= MH_HEAP_DELETED;
+  }
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+  p.bytes = image_of(p.fd);
+  return p;
+}
+
+/* Of the names one is inline; one heap was destroyed, and one made, by processes that were killed then. */
+static patient named_patient(void) {
+  static const char *const names[] = {"short", "a name that has a block", "destroyed", "half made"};
+  patient p = {.fd = memory_file("named")};
+  mheap *heap = attach_or_die(p.fd, NULL);
+  fill(heap, &p);
+  for (int i = 0; i < 4; i++) {
+    mh_space space = {0};
+    mh_dict root = {0};
+    mheap *named = mheap_new_named(heap, names[i], strlen(names[i]), i, 0);
+    if (!CHECK(named != NULL)) exit(2);
+    mh_space_init(&space, named);
+    if (CHECK_EQ(mh_root(&space, true, &root), MHEAP_OK)) use_store_objects(&space, &root);
+    CHECK(mheap_malloc(named, 100) != NULL);
+    if (i == 1) p.name = mh_heap_row_of(named)->name & ~(uint64_t)15, p.root = root.offset;
+    if (i == 2) mh_heap_row_of(named)->head |= MH_HEAP_DESTROYED;
+    if (i == 3) mh_heap_row_of(named)->head = 0;
   }
   CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
   p.bytes = image_of(p.fd);
@@ -365,6 +389,20 @@ static fields fields_of_places(const patient *p) {
   return all;
 }
 
+static fields fields_of_named_heaps(const patient *p) {
+  fields all = {0};
+  for (uint64_t row = 0; row < 11; row++)
+    for (uint64_t at = 0; at < sizeof(mh_heap_row); at += 8)
+      add(&all, "row of a heap", MH_HEAPS_OFFSET + row * sizeof(mh_heap_row) + at);
+  for (uint64_t at = 0; at < 24; at += 8) add(&all, "name of a heap", p->name + at);
+  for (uint64_t at = 0; at < 32; at += 8) add(&all, "root of a heap", p->root + at);
+  add(&all, "features", offsetof(mh_identity, rocompat));
+  add(&all, "superblock.root", offsetof(mh_superblock, root));
+  add(&all, "superblock.birth", offsetof(mh_superblock, birth));
+  for (uint64_t slice = 1; slice < 30; slice++) add(&all, "slice.head", head_at(0, slice));
+  return all;
+}
+
 static fields all_fields(const patient *p) {
   fields all = {0};
   for (size_t i = 0; i < sizeof superblock_fields / sizeof superblock_fields[0]; i++)
@@ -414,12 +452,29 @@ static const uint64_t fixed_values[] = {0,
                                         UINT64_MAX - 1,
                                         UINT64_MAX};
 
-enum { FIXED = sizeof fixed_values / sizeof fixed_values[0], RELATIVE = 18, VALUES = FIXED + RELATIVE + 64 };
+enum {
+  FIXED = sizeof fixed_values / sizeof fixed_values[0],
+  RELATIVE = 18,
+  OTHERS = 6,
+  VALUES = FIXED + RELATIVE + OTHERS + 64
+};
+
+/* The offsets of what the fields of another heap lead to are values, too: references from heap to heap. */
+static uint64_t of_others[6];
+
+static void note_others(const patient *p) {
+  for (uint64_t i = 0; i < 3; i++) {
+    of_others[2 * i] = file_word(p->fd, MH_HEAPS_OFFSET + (2 * i + 3) * sizeof(mh_heap_row) + 24);
+    of_others[2 * i + 1] = file_word(p->fd, MH_HEAPS_OFFSET + (2 * i + 3) * sizeof(mh_heap_row) + 16);
+  }
+  of_others[4] = file_word(p->fd, offsetof(mh_superblock, root));
+}
 
 /* The nth value for a field that holds `old`, in a file of `size` bytes. */
 static uint64_t value_of(unsigned n, uint64_t old, uint64_t size) {
   if (n < FIXED) return fixed_values[n];
-  if (n >= FIXED + RELATIVE) return old ^ (uint64_t)1 << (n - FIXED - RELATIVE);
+  if (n >= FIXED + RELATIVE + OTHERS) return old ^ (uint64_t)1 << (n - FIXED - RELATIVE - OTHERS);
+  if (n >= FIXED + RELATIVE) return of_others[n - FIXED - RELATIVE];
   const uint64_t relative[RELATIVE] = {old - 1,         old + 1,  old - 16, old + 16,  old - MH_SLICE,
                                        old + MH_SLICE,  old * 2,  ~old,     old << 8,  size,
                                        size - 1,        size + 1, size - 8, size - 16, size - MH_SLICE,
@@ -503,6 +558,13 @@ static void each_field_with_each_value(void) {
 static void each_field_of_a_crashed_heap(void) {
   patient p = crashed_patient();
   try_fields(&p, all_fields(&p), stride(101, 311));
+}
+
+static void each_field_of_named_heaps(void) {
+  patient p = named_patient();
+  note_others(&p);
+  try_fields(&p, fields_of_named_heaps(&p), stride(31, 409));
+  memset(of_others, 0, sizeof of_others);
 }
 
 static void each_field_of_arenas_and_heaps(void) {
@@ -817,5 +879,5 @@ static void refused_files_leave_nothing_behind(void) {
 TEST_MAIN(TEST(what_goes_wrong_is_noticed), TEST(untouched_heaps_work),
           TEST(refused_files_leave_nothing_behind), TEST(shapes_no_heap_has),
           TEST(each_field_with_each_value), TEST(each_field_of_a_crashed_heap),
-          TEST(each_field_of_arenas_and_heaps), TEST(each_bit_of_a_small_heap),
-          TEST(each_bit_of_a_guarded_heap), TEST(noise_in_the_metadata))
+          TEST(each_field_of_arenas_and_heaps), TEST(each_field_of_named_heaps),
+          TEST(each_bit_of_a_small_heap), TEST(each_bit_of_a_guarded_heap), TEST(noise_in_the_metadata))

@@ -238,6 +238,36 @@ static inline void use_objects(used *u, bool change) {
   mheap_collect_objects(u->heap, NULL);
 }
 
+/* What the main heap has, each named heap has, too. */
+static inline void use_named(used *u, bool change) {
+  mheap *heaps[2 * USE_OWN];
+  mheap *main = u->heap, *heap;
+  mheap_err failed = MHEAP_OK;
+  mheap_error error;
+  char name[MHEAP_HEAP_NAME + 1];
+  size_t length, count = 0;
+  uint32_t row = 0;
+  while (count < 2 * USE_OWN && (heap = mh_named_next(main->region, &row, &failed, &error)) != NULL)
+    heaps[count++] = heap;
+  for (size_t i = 0; i < count; i++) {
+    u->heap = heaps[i];
+    if (mheap_get_name(heaps[i], name, &length) == MHEAP_OK)
+      u->sum += mheap_find_named(main, name, length) == heaps[i];
+    use_objects(u, change);
+    mheap_visit_blocks(heaps[i], use_block, u);
+  }
+  u->heap = main;
+  for (size_t i = 0; i < count && change; i++)
+    if ((u->sum + i) % 3 == 0) mheap_destroy(heaps[i]);
+  heap = change && count > 0 ? mheap_new_named(main, "one more of these", 17, 0, 0) : NULL;
+  if (heap != NULL) {
+    u->heap = heap;
+    use_objects(u, true);
+    u->heap = main;
+    mheap_destroy(heap);
+  }
+}
+
 /* ---- memory ---- */
 
 /* Sizes of small blocks, slabs of several slices, spans, huge spans. */
@@ -369,10 +399,12 @@ static inline void use_heap(mheap *heap, bool change, uint64_t turn) {
   if (!change || turn % 4 != 3) {
     use_inspect(&u);
     use_objects(&u, false);
+    use_named(&u, false);
   }
   if (turn % 2 == 0) use_places(heap, change, turn / 2);
   if (!change) return;
   if (turn % 2 == 0) use_objects(&u, true);
+  use_named(&u, true);
   if (turn % 2 == 1) use_free(&u);
   use_change(&u);
   if (turn % 2 == 1) use_places(heap, change, turn / 2);
