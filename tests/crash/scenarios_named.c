@@ -59,6 +59,31 @@ static void one_without_a_root(stage *s) {
   s->whole = false;
 }
 
+/* Texts of a thousand bytes, of which one in `keep` stays: fewer objects in as many slabs. */
+static void one_with_texts(stage *s, unsigned count, unsigned keep) {
+  char text[1000];
+  mh_dict root;
+  mh_list list;
+  mh_key key;
+  uint64_t word;
+  an_empty_one(s);
+  mh_space_init(&space, s->other);
+  memset(text, 'x', sizeof text);
+  must(s, mh_root(&space, true, &root), "root");
+  must(s, mh_list_new(&space, count, &list), "list");
+  mh_key_text(&space, &key, MH_TAG_STR_REF, 1, "texts", 5);
+  must(s, mh_dict_set(&root, &key, mh_word_ref(MH_TAG_LIST_REF, list.offset)), "dict set");
+  for (unsigned i = 0; i < count; i++) {
+    must(s, mh_str_new(&space, 1, text, sizeof text, &word), "str");
+    must(s, mh_list_append(&list, word), "append");
+  }
+  for (unsigned i = 0; i < count; i++)
+    if (i % keep != 0) must(s, mh_list_set(&list, i, MH_CONST_NONE), "set");
+}
+static void one_with_many_objects(stage *s) { one_with_texts(s, 2000, 1); }
+static void one_with_few_objects(stage *s) { one_with_texts(s, 2000, 50); }
+static void one_with_few_objects_in_more_slabs(stage *s) { one_with_texts(s, 4000, 50); }
+
 static void one_with_everything(stage *s) {
   one_with_objects(s);
   stage_fill(s->other, mheap_malloc(s->other, 200000));
@@ -114,6 +139,9 @@ const scenario named_scenarios[] = {
     {"named_heap_gets_an_object", one_with_a_few_objects, put_more, false, false},
     {"named_heap_is_destroyed", one_with_everything, destroy, false, false},
     {"empty_named_heap_is_destroyed", an_empty_one, destroy, false, false},
+    {"named_heap_of_many_objects_is_destroyed", one_with_many_objects, destroy, false, false},
+    {"named_heap_of_few_objects_is_destroyed", one_with_few_objects, destroy, false, false},
+    {"named_heap_of_more_slabs_is_destroyed", one_with_few_objects_in_more_slabs, destroy, false, false},
     {"named_heap_in_an_arena_is_destroyed", one_in_an_arena, destroy, false, false},
     {"collect_a_named_heap_half_made", one_half_made, collect, false, false},
     {"collect_a_named_heap_half_destroyed", one_half_destroyed, collect, false, false},
