@@ -3,6 +3,7 @@
    what is in them, are in golden/. Fields are read here by numbers, not by names: those would
    move along with a mistake. */
 #include "golden/golden.h"
+#include "golden/golden_named.h"
 #include "golden/golden_values.h"
 #include "image.h"
 
@@ -86,6 +87,7 @@ static void an_empty_heap_is_empty(void) { check_file("empty", check_empty); }
 static void a_used_heap_holds_what_it_held(void) { check_file("used", check_used); }
 static void objects_are_what_they_were(void) { check_file("objects", golden_check_objects); }
 static void values_are_what_they_were(void) { check_file("values", golden_check_values); }
+static void named_heaps_are_there(void) { check_file("named", golden_check_named); }
 static void guarded_blocks_are_known_for_it(void) { check_file("guarded", golden_check_guarded); }
 static void kinds_are_there(void) { check_file("kinds", golden_check_kinds); }
 
@@ -219,6 +221,30 @@ static void the_rows_of_version_1(void) {
   close(fd);
 }
 
+static void the_named_heaps_of_version_1(void) {
+  static const uint64_t heads[] = {3 | 8, 3, 3 | 8 | 1 << 8, 3 | 1 << 8}; /* objects, heap, objects, heap */
+  int fd = open(unpack("named"), O_RDONLY);
+  char name[24] = {0};
+  CHECK_EQ(file_word(fd, 32), 4 | 8); /* the features */
+  for (uint64_t i = 0; i < 4; i++) CHECK_EQ(file_word(fd, 12288 + 64 * (2 + i)), heads[i]);
+  for (uint64_t i = 0; i < 2; i++) {
+    uint64_t row = 12288 + 64 * (3 + 2 * i);
+    CHECK_EQ(file_word(fd, row + 32), 3 + 2 * i);                   /* row of its objects, plus 1 */
+    CHECK_EQ(file_word(fd, row + 56), 1 + 2 * i);                   /* the root has the number between */
+    CHECK_EQ(file_word(fd, file_word(fd, row + 24)) >> 24 & 255, 0x40); /* a dict */
+    CHECK_EQ(file_word(fd, file_word(fd, row + 24) + 8), 2 + 2 * i);
+    for (uint64_t at = 8; at < 64; at += 8) CHECK_EQ(file_word(fd, 12288 + 64 * (2 + 2 * i) + at), 0);
+  }
+  uint64_t inlined = file_word(fd, 12288 + 64 * 3 + 16), at = file_word(fd, 12288 + 64 * 5 + 16);
+  CHECK_EQ(inlined & 255, 3 | 5 << 4); /* bytes, five of them */
+  CHECK(memcmp((char *)&inlined + 1, "short", 5) == 0);
+  CHECK_EQ(at & 15, 6); /* a reference to bytes */
+  CHECK_EQ(file_word(fd, at - 6), 1 | 3 << 24 | (uint64_t)23 << 32);
+  CHECK(pread(fd, name, 23, (off_t)at - 6 + 8) == 23);
+  CHECK_STR(name, "a name that has a block");
+  close(fd);
+}
+
 static void the_kinds_of_version_1(void) {
   int fd = open(unpack("kinds"), O_RDONLY);
   char name[16] = {0};
@@ -261,7 +287,7 @@ static void the_segment_of_version_1(void) {
 TEST_MAIN(TEST(an_empty_heap_is_empty), TEST(a_used_heap_holds_what_it_held),
           TEST(objects_are_what_they_were), TEST(values_are_what_they_were),
           TEST(guarded_blocks_are_known_for_it), TEST(kinds_are_there),
-          TEST(the_kinds_of_version_1), TEST(an_open_heap_is_salvaged), TEST(a_changed_byte_is_seen),
+          TEST(the_kinds_of_version_1), TEST(named_heaps_are_there), TEST(the_named_heaps_of_version_1), TEST(an_open_heap_is_salvaged), TEST(a_changed_byte_is_seen),
           TEST(the_superblock_of_version_1), TEST(arenas_and_heaps_are_where_they_were),
           TEST(what_a_kill_left_is_settled), TEST(the_rows_of_version_1), TEST(the_owner_of_version_1),
           TEST(the_tables_of_version_1), TEST(the_segment_of_version_1))

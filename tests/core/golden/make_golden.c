@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "golden.h"
+#include "golden_named.h"
 #include "golden_values.h"
 #include "image.h"
 
@@ -47,10 +48,21 @@ static void make_values(const char *directory) {
   done(heap, directory, "values");
 }
 
+static void make_named(const char *directory) {
+  mheap *heap = make("named", false);
+  golden_store_named(heap);
+  done(heap, directory, "named");
+}
+
 /* With a name: that file alone, for one that came later. */
 int main(int argc, char **argv) {
   if (argc == 3 && strcmp(argv[2], "values") == 0) {
     make_values(argv[1]);
+    test_directory_remove();
+    return test_failures != 0;
+  }
+  if (argc == 3 && strcmp(argv[2], "named") == 0) {
+    make_named(argv[1]);
     test_directory_remove();
     return test_failures != 0;
   }
@@ -87,6 +99,7 @@ int main(int argc, char **argv) {
 
   make_arenas(argv[1]);
   make_values(argv[1]);
+  make_named(argv[1]);
 
   test_directory_remove();
   return test_failures != 0;
