@@ -1,4 +1,5 @@
 /* test_named.c: heaps with names, and objects of their own: made, found again, collected, destroyed. */
+#include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -352,6 +353,45 @@ static void readers_notice_that_one_was_destroyed(void) {
   CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
 }
 
+/* ---- threads ---- */
+
+typedef struct comer {
+  mheap *heap;
+  int number;
+} comer;
+
+static void *come_and_go(void *arg) {
+  const comer *c = arg;
+  char name[40];
+  snprintf(name, sizeof name, "a heap of thread %d", c->number);
+  for (int i = 0; i < 100; i++) {
+    mheap *one = make(c->heap, name);
+    if (!CHECK(one != NULL)) return NULL;
+    CHECK(find(c->heap, name) == one);
+    CHECK(mheap_malloc(one, (size_t)i * 37 + 1) != NULL);
+    CHECK_EQ(mheap_destroy(one), MHEAP_OK);
+    CHECK(find(c->heap, name) == NULL);
+  }
+  return NULL;
+}
+
+/* Each makes its own, and looks over those of the others. */
+static void threads_come_and_go_with_theirs(void) {
+  mheap *heap = open_heap("threads.heap");
+  REQUIRE(heap != NULL);
+  mheap *kept = make(heap, "kept, whatever the others do");
+  pthread_t threads[4];
+  comer comers[4];
+  for (int i = 0; i < 4; i++) {
+    comers[i] = (comer){heap, i};
+    pthread_create(&threads[i], NULL, come_and_go, &comers[i]);
+  }
+  for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
+  CHECK(find(heap, "kept, whatever the others do") == kept);
+  is_sound(heap);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
 /* ---- after kills ---- */
 
 /* As a kill leaves it between the two heads. */
@@ -399,4 +439,5 @@ TEST_MAIN(TEST(each_has_objects_of_its_own), TEST(names_are_found_and_told), TES
           TEST(a_full_table_says_so), TEST(one_may_be_tied_to_an_arena), TEST(a_destroyed_one_leaves_nothing),
           TEST(objects_of_one_that_is_gone_are_stale), TEST(garbage_is_each_heaps_own),
           TEST(collections_keep_out_of_other_heaps), TEST(making_and_destroying_can_be_rolled_back),
-          TEST(readers_notice_that_one_was_destroyed), TEST(half_a_heap_is_none))
+          TEST(readers_notice_that_one_was_destroyed), TEST(threads_come_and_go_with_theirs),
+          TEST(half_a_heap_is_none))
