@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "objects/collect.h"
 #include "objects_kit.h"
@@ -276,6 +277,132 @@ static void collections_keep_out_of_other_heaps(void) {
   }
 }
 
+static void a_collection_ends_with_its_heap(void) {
+  mheap *heap = open_heap("ends.heap");
+  REQUIRE(heap != NULL);
+  mheap *one = make(heap, "one"), *other = make(heap, "other");
+  kit of_one = kit_of(one), of_other = kit_of(other);
+  mh_collected got = {0};
+  fill(one, 0, 100);
+  CHECK_EQ(mh_collect_begin(&of_other.space), MHEAP_OK);
+  CHECK_EQ(mheap_destroy(one), MHEAP_OK);
+  CHECK(mh_collect_number(&of_other.space) != 0);
+  CHECK_EQ(mheap_destroy(other), MHEAP_OK);
+  CHECK(heap->region->collector == NULL);
+  CHECK_EQ(mh_collect_step(&of_one.space, 1, &got), MHEAP_OK);
+  CHECK_EQ(got.objects, 0);
+  is_sound(heap);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
+/* ---- rows that say something else ---- */
+
+typedef struct injury {
+  size_t at;
+  uint64_t value;
+  const char *text;
+} injury;
+
+/* Row 3 is the first named heap's, row 5 the second's. */
+static mheap *injured(uint64_t row, const injury *what) {
+  uint64_t at = MH_HEAPS_OFFSET + row * sizeof(mh_heap_row) + what->at;
+  unlink(test_path("injured.heap"));
+  mheap *heap = open_heap("injured.heap");
+  if (!CHECK(heap != NULL)) exit(2);
+  fill(heap, 0, 5);
+  fill(make(heap, "one"), 0, 10);
+  fill(make(heap, "the other, by a long name"), 0, 10);
+  *(uint64_t *)mh_at(heap->region, at) = what->value;
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+  return open_heap("injured.heap");
+}
+
+static void what_rows_say_is_checked(void) {
+  const injury list[] = {
+      {offsetof(mh_heap_row, name), MH_CONST_NONE, "name of the heap"},
+      {offsetof(mh_heap_row, name), mh_word_text(MH_TAG_BYTES, "", 0), "found another length"},
+      {offsetof(mh_heap_row, name), mh_word_text(MH_TAG_BYTES, "\xff", 1), "found other bytes"},
+      {offsetof(mh_heap_row, name), mh_word_text(MH_TAG_BYTES, "one", 3), "found another heap's"},
+      {offsetof(mh_heap_row, name), UINT64_MAX, "a reference beyond the region"},
+      {offsetof(mh_heap_row, root), 17, "multiple of 16"},
+      {offsetof(mh_heap_row, root), MH_SLICE, "another type"},
+      {offsetof(mh_heap_row, objects), 0, "heap of objects"},
+      {offsetof(mh_heap_row, objects), 2, "heap of objects"},
+      {offsetof(mh_heap_row, objects), 3, "heap of objects"},
+      {offsetof(mh_heap_row, objects), 6, "heap of objects"},
+      {offsetof(mh_heap_row, objects), 99, "heap of objects"},
+      {offsetof(mh_heap_row, birth), 0, "birth number"},
+      {offsetof(mh_heap_row, birth), 1000, "birth number"},
+      {offsetof(mh_heap_row, policy), 1, "expected 0"},
+      {offsetof(mh_heap_row, head), MH_HEAP_USED, "can be destroyed"},
+  };
+  for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
+    mheap *heap = injured(5, &list[i]);
+    kit_findings found = examine(heap);
+    CHECK(found.broken > 0);
+    if (found.broken == 1) CHECK_CONTAINS(found.text, list[i].text);
+    CHECK(has(heap, 0, 5) && has(find(heap, "one"), 0, 10));
+    mheap_abandon(heap);
+  }
+}
+
+/* The first has them; the second has none. */
+static void objects_are_one_heaps(void) {
+  mheap *heap = injured(5, &(injury){offsetof(mh_heap_row, objects), 3, NULL});
+  mheap *other = find(heap, "the other, by a long name");
+  REQUIRE(other != NULL);
+  CHECK(other->own == NULL);
+  CHECK_EQ(mheap_destroy(other), MHEAP_OK);
+  CHECK(has(find(heap, "one"), 0, 10));
+  CHECK_EQ(mheap_collect(heap, true), MHEAP_OK); /* frees what nobody has */
+  is_sound(heap);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
+static void another_heaps_object_is_no_root(void) {
+  mheap *heap = injured(5, &(injury){0});
+  mheap *one = find(heap, "one"), *other = find(heap, "the other, by a long name");
+  REQUIRE(one != NULL && other == NULL); /* its head is 0 */
+  const uint64_t roots[] = {heap->region->super->root, *mh_root_field(one)};
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+  for (int i = 0; i < 2; i++) {
+    heap = injured(5, &(injury){offsetof(mh_heap_row, root), roots[i], NULL});
+    mh_space space = {0};
+    mh_dict root;
+    other = find(heap, "the other, by a long name");
+    REQUIRE(other != NULL);
+    mh_space_init(&space, other);
+    CHECK_EQ(mh_root(&space, true, &root), MHEAP_ERR_CORRUPT);
+    CHECK(examine(heap).broken > 0);
+    CHECK_EQ(mheap_collect_objects(other, NULL), MHEAP_ERR_CORRUPT);
+    CHECK(has(heap, 0, 5) && has(find(heap, "one"), 0, 10));
+    mheap_abandon(heap);
+  }
+}
+
+/* A value that leads to another heap's object is a finding, and is not counted there. */
+static void references_do_not_cross(void) {
+  mheap *heap = open_heap("cross.heap");
+  REQUIRE(heap != NULL);
+  mheap *one = make(heap, "one");
+  kit of_main = kit_of(heap), of_one = kit_of(one);
+  mh_dict root = kit_root(&of_main), inner = kit_root(&of_one);
+  kit_set(&root, 1, kit_value(&of_main.space, 1));
+  kit_set(&inner, 1, mh_word_int(5));
+  is_sound(heap);
+  uint64_t text;
+  CHECK_EQ(kit_get(&root, 1, &text), MHEAP_OK);
+  CHECK_EQ(mh_retain(&of_one.space, text), MHEAP_ERR_CORRUPT);
+  kit_set(&inner, 1, text);
+  kit_findings found = examine(heap);
+  CHECK_EQ(found.broken, 1);
+  CHECK_CONTAINS(found.text, "heap 3 refers to: expected one of its own, found heap 1's");
+  CHECK_EQ(kit_delete(&inner, 1), MHEAP_OK);
+  CHECK(kit_get(&root, 1, &text) == MHEAP_OK && kit_is_value(&of_main.space, text, 1));
+  is_sound(heap);
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+}
+
 /* ---- commits ---- */
 
 static void making_and_destroying_can_be_rolled_back(void) {
@@ -439,5 +566,6 @@ TEST_MAIN(TEST(each_has_objects_of_its_own), TEST(names_are_found_and_told), TES
           TEST(a_full_table_says_so), TEST(one_may_be_tied_to_an_arena), TEST(a_destroyed_one_leaves_nothing),
           TEST(objects_of_one_that_is_gone_are_stale), TEST(garbage_is_each_heaps_own),
           TEST(collections_keep_out_of_other_heaps), TEST(making_and_destroying_can_be_rolled_back),
-          TEST(readers_notice_that_one_was_destroyed), TEST(threads_come_and_go_with_theirs),
-          TEST(half_a_heap_is_none))
+          TEST(readers_notice_that_one_was_destroyed), TEST(a_collection_ends_with_its_heap),
+          TEST(what_rows_say_is_checked), TEST(objects_are_one_heaps), TEST(another_heaps_object_is_no_root),
+          TEST(references_do_not_cross), TEST(threads_come_and_go_with_theirs), TEST(half_a_heap_is_none))

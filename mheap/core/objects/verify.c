@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "../block.h"
 #include "../os.h"
 #include "code.h"
 #include "compound.h"
@@ -109,6 +110,29 @@ static void check_inline(mh_walk *walk, uint64_t word, uint64_t place) {
 }
 
 /* The block it lies in, and what only its own bytes can tell. */
+/* Is there a block of another heap? */
+static bool is_of_another(mh_walk *walk, uint64_t offset, uint32_t *row) {
+  mheap *own = walk->space.heap->own;
+  mh_block block;
+  mheap_error ignored;
+  if (own == NULL || mh_heap_may_look(own) ||
+      mh_block_find(own, mh_at(walk->space.region, offset), &block, &ignored))
+    return false;
+  *row = block.heap;
+  return block.in_use && block.heap != own->row;
+}
+
+static void no_block(mh_walk *walk, uint64_t offset, uint64_t size, uint64_t usable) {
+  uint32_t row;
+  if (is_of_another(walk, offset, &row))
+    mh_walk_found(walk, 1, offset,
+                  "an object that heap %u refers to: expected one of its own, found heap %u's",
+                  walk->space.heap->row, row);
+  else
+    mh_walk_found(walk, 1, offset, "an object of %" PRIu64 " bytes: expected a block in use, found %" PRIu64,
+                  size, usable);
+}
+
 static void check_object(mh_walk *walk, uint64_t word) {
   uint64_t offset = mh_word_offset(word), size = sizeof(mh_container);
   if (!mh_is_container(&walk->space, word) && mh_object_size(&walk->space, word, &size)) {
@@ -117,9 +141,7 @@ static void check_object(mh_walk *walk, uint64_t word) {
   }
   uint64_t usable = mh_block_usable(&walk->space, offset);
   mh_tag tag = mh_word_tag(word);
-  if (usable < size)
-    mh_walk_found(walk, 1, offset, "an object of %" PRIu64 " bytes: expected a block in use, found %" PRIu64,
-                  size, usable);
+  if (usable < size) no_block(walk, offset, size, usable);
   if (tag == MH_TAG_STR_REF || tag == MH_TAG_BYTES_REF) check_text(walk, word);
   if (tag == MH_TAG_INT_REF) check_limbs(walk, word);
 }
