@@ -469,6 +469,7 @@ void mhx_give_up(mhx_handle *handle) {
 static mhx_handle *next_to_detach(PyObject *tried) {
   for (mhx_handle *handle = attached; handle != NULL; handle = handle->following) {
     if (handle->interpreter != PyInterpreterState_Get() || handle->heap == NULL) continue;
+    if (handle->main != NULL && !handle->main->resident) continue; /* goes with that */
     int known = PySequence_Contains(tried, (PyObject *)handle);
     if (known == 0) return handle;
     if (known < 0) PyErr_Clear();

@@ -6,9 +6,11 @@ import gc
 import os
 import pickle
 import random
+import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from copy import deepcopy
@@ -562,6 +564,91 @@ def test_a_kill_leaves_whole_heaps(heap_path: Path) -> None:
         for one in heap.named.values():
             assert one.collect().objects == 0
     assert seen > 0
+
+
+EXIT = f"""
+import sys
+import mheap
+heap = mheap.open(sys.argv[1])
+one = heap.new("one")
+one.root["a"] = {{"list": [{LONG!r}]}}
+heap.commit()
+kept = one.root.pop("a")
+heap.commit()
+one.root["never"] = 1
+"""
+
+
+def test_what_a_process_held_at_its_end_is_freed(heap_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EXIT, heap_path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(re.findall(r"\w+Warning", done.stderr)) <= {"ResourceWarning"}
+    with mheap.open(heap_path) as heap:
+        assert heap.named["one"].root == {}
+        assert heap.collect().objects == 0
+
+
+# ---- threads ----
+
+
+def test_threads_use_heaps_of_their_own(atomic: mheap.Heap) -> None:
+    failures: list[BaseException] = []
+    done = threading.Event()
+
+    def work(number: int) -> None:
+        try:
+            for turn in range(60):
+                one = atomic.new(f"thread {number}")
+                one.root["list"] = [{"n": n, "text": LONG} for n in range(30)]
+                items = one.root["list"]
+                for item in items:
+                    item["of"] = items
+                atomic.root[f"{number}"] = items
+                if turn % 3 == 0:
+                    one.collect(max_pause=1e-4)
+                assert [item["n"] for item in items] == list(range(30))
+                atomic.named[f"thread {number}"].destroy()
+                assert is_stale(items.copy)
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            done.set()
+
+    threads = [threading.Thread(target=work, args=[number]) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    while not done.is_set():
+        atomic.commit(durable=False)
+        atomic.collect(max_pause=1e-3)
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert list(atomic.named) == ["one"]
+    assert set(atomic.root) == {"0", "1", "2"}
+
+
+def test_it_may_be_destroyed_while_it_is_collected(stored: mheap.Heap) -> None:
+    for _ in range(20):
+        one = stored.new("one")
+        leave_circles(one, 300)
+        begun = threading.Event()
+        seen: list[BaseException] = []
+
+        def collect(one: mheap.Heap = one, begun: threading.Event = begun, seen: list[Any] = seen) -> None:
+            begun.set()
+            try:
+                one.collect(max_pause=1e-5)
+            except mheap.ClosedHeap as error:
+                seen.append(error)
+
+        thread = threading.Thread(target=collect)
+        thread.start()
+        begun.wait()
+        one.destroy()
+        thread.join()
+    assert stored.collect().objects == 0
 
 
 # ---- against a model ----

@@ -1,4 +1,5 @@
-/* verify.c: mh_objects_check. Calls set.h, deque.h, os.h for its own tables. Takes no lock.
+/* verify.c: mh_objects_check. Calls set.h, deque.h, ../block.h, os.h for its own
+   tables. Takes no lock.
 
    Owns, for the time of one walk: a counter for every 16 bytes of the region (pages that no
    object lies in are never touched), and the list of objects seen, which is also the queue of
