@@ -157,9 +157,10 @@ static PyObject *op_heaps(mhx_handle *handle, PyObject *const *args) {
   listing self = {main, PyList_New(0)};
   mheap *heap = self.list != NULL ? mhx_live(main) : NULL;
   PyObject *tuple = NULL;
-  if (heap != NULL) {
+  if (heap != NULL && mhx_keep_newest(main) == 0) {
     mheap_err result = mheap_visit_heaps(heap, list_one, &self);
     if (result != MHEAP_OK && !PyErr_Occurred()) mhx_raise(heap);
+    mhx_release_for_view(main);
     if (!PyErr_Occurred()) tuple = PyList_AsTuple(self.list);
   }
   Py_XDECREF(self.list);

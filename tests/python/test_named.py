@@ -468,6 +468,20 @@ def test_a_snapshot_keeps_one_that_is_destroyed(atomic: mheap.Heap, heap_path: P
             _ = seen.root
 
 
+def test_a_reader_notices_though_nothing_took_its_place(atomic: mheap.Heap, heap_path: Path) -> None:
+    with mheap.open(heap_path, mode="readonly") as reader:
+        seen = reader.named["one"]
+        twins = [seen.root, seen.root["kept"], seen.root["kept"]["list"]]
+        atomic.named["one"].destroy()
+        atomic.commit(durable=False)
+        assert reader.heaps() == (reader,)
+        for twin in twins:
+            assert is_stale(twin.__len__)
+            assert is_stale(twin.__len__)
+        with pytest.raises(mheap.StaleObject):
+            _ = seen.root
+
+
 def test_a_root_that_was_not_there_goes_too(heap_path: Path) -> None:
     with mheap.open(heap_path) as heap:
         heap.new("one")
