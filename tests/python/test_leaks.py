@@ -247,6 +247,48 @@ def misuse_containers(heap: mheap.Heap, path: Path) -> None:
             attempt()
 
 
+def come_and_go(heap: mheap.Heap, path: Path) -> None:
+    for name in ("one", "a name that has a block"):
+        heap.new(name, tag=3).root["a"] = {"b": [1], "circle": []}
+    one, other = heap.named.values()
+    one.root["a"]["circle"].append(one.root["a"])
+    other.root["of one"], heap.root["of one"] = one.root["a"], one.root["a"]
+    twin, root, items = one.root["a"], one.root, iter(one.root["a"])
+    repr((heap.named, one, one.name, one.stats(), dict(heap.named)))
+    heap.collect()
+    with contextlib.suppress(mheap.InvalidArgument):
+        heap.new("one")
+    with contextlib.suppress(mheap.NotFound):
+        heap.named["none"]
+    for end in (one.close, one.close, heap.named["one"].destroy, other.destroy):
+        end()
+    for use in (twin.copy, root.copy, lambda: next(items), lambda: heap.root.update(a=twin)):
+        with contextlib.suppress(mheap.StaleObject, mheap.ClosedHeap):
+            use()
+    heap.root.clear()
+
+
+def make_and_undo(heap: mheap.Heap, path: Path) -> None:
+    if path not in atomic:
+        atomic[path] = mheap.open(path.with_suffix(".atomic"))
+        atomic[path].new("kept").root["a"] = {"b": [1]}
+        atomic[path].commit(durable=False)
+    other = atomic[path]
+    made, kept = other.new("made"), other.named["kept"]
+    made.root["a"] = kept.root["a"]
+    twins = [made.root["a"], kept.root["a"]]
+    kept.destroy()
+    other.rollback()
+    for twin in twins:
+        with contextlib.suppress(mheap.StaleObject):
+            len(twin)
+    assert list(other.named) == ["kept"]
+    held = other.named["kept"].root.pop("a")
+    other.commit(durable=False)
+    other.named["kept"].root["a"] = held
+    other.commit(durable=False)
+
+
 def measure() -> tuple[int, int, int, int]:
     gc.collect()
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
@@ -297,6 +339,8 @@ def grown(heap: mheap.Heap, path: Path, body: Callable[[mheap.Heap, Path], None]
         refuse_values,
         use_containers,
         misuse_containers,
+        come_and_go,
+        make_and_undo,
     ],
 )
 def test_nothing_is_left(heap: mheap.Heap, heap_path: Path, body: Callable[[mheap.Heap, Path], None]) -> None:

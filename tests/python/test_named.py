@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 from forks import in_child
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from kills import broken, killed
+from machines import SETTINGS
 
 import mheap
 from mheap import arenas
@@ -821,9 +821,7 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(
-    max_examples=int(os.environ.get("MHEAP_NAMED_EXAMPLES", "25")), stateful_step_count=40, deadline=None
-)
+TestMachine.settings = SETTINGS
 
 
 def test_many_come_and_go(stored: mheap.Heap) -> None:
