@@ -431,14 +431,14 @@ PyDoc_STRVAR(heap_doc,
 "A heap that is attached: what mheap.attach and mheap.open return, the `md` of all functions.\n\n"
 "As a context manager it detaches at the end. A Heap that is collected unclosed warns\n"
 "(ResourceWarning) and is detached; so is, without a warning, what is open at exit.\n\n"
-"A region has a main heap, which attaching returns, and may have more (heap_new_ex, heaps).\n"
+"A region has a main heap, which attaching returns, and may have more (new, heap_new_ex, heaps).\n"
 "Their handles keep the main heap's alive and end with it: ClosedHeap then. There is one\n"
 "handle a heap, the same object each time while it is alive and not closed.\n\n"
 "Addresses are ints. A heap that was closed raises ClosedHeap.\n\n"
 "Threads: any thread may use a Heap; detach waits for calls under way in other threads.\n\n"
 "Pickling: a Heap pickles as its path and mode, and unpickling attaches, with no waiting. So\n"
 "unpickling a live one raises HeapBusy while the original is attached. Another heap than the\n"
-"main one pickles as that and its number. An anonymous heap cannot be pickled.\n\n"
+"main one pickles as that and its number, or name. An anonymous heap cannot be pickled.\n\n"
 "Forks: in a forked child an inherited Heap attaches the file again as a reader when it is\n"
 "used. While the parent has it attached live, that raises HeapBusy.");
 
