@@ -306,6 +306,7 @@ TEST_MAIN(TEST(an_empty_heap_is_empty), TEST(a_used_heap_holds_what_it_held),
           TEST(guarded_blocks_are_known_for_it), TEST(kinds_are_there),
           TEST(the_kinds_of_version_1), TEST(an_open_heap_is_salvaged), TEST(a_changed_byte_is_seen),
           TEST(the_superblock_of_version_1), TEST(arenas_and_heaps_are_where_they_were),
-          TEST(what_a_kill_left_is_settled), TEST(a_dump_settles_what_a_kill_left), TEST(the_rows_of_version_1), TEST(the_owner_of_version_1),
+          TEST(what_a_kill_left_is_settled), TEST(a_dump_settles_what_a_kill_left),
+          TEST(the_rows_of_version_1), TEST(the_owner_of_version_1),
           TEST(a_dump_holds_what_was_dumped), TEST(the_dump_of_version_1),
           TEST(the_tables_of_version_1), TEST(the_segment_of_version_1))
