@@ -152,6 +152,21 @@ def test_a_whole_heap_is_dumped(mode: str, heap_path: Path, tmp_path: Path) -> N
         assert copy.check()
 
 
+def test_a_heap_that_did_not_change_is_dumped_alike(heap_path: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.heap" for number in range(4)]
+    with mheap.open(heap_path) as heap:
+        heap.root["objects"] = {f"text number {i}": [i] for i in range(1000)}
+        heap.root["set"] = {"some", "more text in it"}
+        del heap.root["set"]
+        heap.commit()
+        heap.dump(paths[0])
+        heap.dump(paths[1])
+    for path, mode in ((paths[2], "readonly"), (paths[3], "scratch")):
+        with mheap.open(heap_path, mode=mode) as heap:  # type: ignore[arg-type]
+            heap.dump(path)
+    assert len({path.read_bytes() for path in paths}) == 1
+
+
 def test_a_snapshot_is_dumped_beside_its_writer(heap_path: Path, tmp_path: Path) -> None:
     with mheap.open(heap_path) as writer:
         writer.root["a"] = 1
