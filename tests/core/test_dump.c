@@ -359,6 +359,13 @@ static void a_heap_of_several_regions_is_not_dumped(void) {
   CHECK(mheap_malloc(NULL, 10) != NULL);
   CHECK_EQ(mheap_dump(NULL, test_path("none.heap"), NULL), MHEAP_ERR_ARGUMENT);
   CHECK_CONTAINS(mheap_last_error(NULL)->text, "attach one");
+  mheap_arena arena;
+  CHECK_EQ(mheap_arena_reserve(NULL, 16 << 20, &(mheap_arena_options){.exclusive = true}, &arena), MHEAP_OK);
+  mheap *heap = mheap_new(NULL, 0, true, arena);
+  CHECK(mheap_malloc(heap, 10) != NULL);
+  CHECK_EQ(mheap_dump(heap, test_path("none.heap"), NULL), MHEAP_ERR_ARGUMENT);
+  CHECK_EQ(access(test_path("none.heap"), F_OK), -1);
+  mheap_destroy(heap);
 }
 
 TEST_MAIN(TEST(a_dump_of_a_live_heap), TEST(a_dump_of_what_is_not_committed),
