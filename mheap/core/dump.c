@@ -314,9 +314,9 @@ static mheap_err dump_region(mh_dumping *d, const char *path) {
 static mheap_err may_be_dumped(mheap *heap) {
   mheap_err code = mh_heap_may_look(heap);
   if (!code) code = mh_region_is_whole(heap->region, mh_error(heap));
-  if (code || !heap->spreads) return code;
+  if (code || (!heap->spreads && !heap->region->is_arena && !heap->region->pages.lent)) return code;
   return mh_fail(mh_error(heap), MHEAP_ERR_ARGUMENT,
-                 "%s: this heap takes memory from several places, and is not one region; attach one",
+                 "%s: this heap takes memory from arenas, and is not one region of its own; attach one",
                  heap->region->path);
 }
 

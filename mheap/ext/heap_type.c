@@ -255,7 +255,7 @@ static PyObject *get_main_of(PyObject *self) {
 static PyObject *get_root(PyObject *self, void *unused) {
   (void)unused;
   mhx_handle *handle = (mhx_handle *)self;
-  if (mhx_live(handle) == NULL || (handle->label == NULL && mhx_only_main(handle) < 0)) return NULL;
+  if (mhx_live(handle) == NULL || (handle->birth == 0 && mhx_only_main(handle) < 0)) return NULL;
   return mhx_root(self);
 }
 

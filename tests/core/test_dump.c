@@ -1,6 +1,7 @@
 /* test_dump.c: heaps written as sealed files: what is in them, and what takes the place of what. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 
 #include "dump_file.h"
@@ -43,6 +44,13 @@ typedef struct filled {
   char *blocks[BLOCKS];
 } filled;
 
+/* Of another thread's blocks it only marks that they are free. */
+static void *free_some(void *arg) {
+  filled *f = arg;
+  for (int i = 0; i < BLOCKS; i += 6) CHECK_EQ(mheap_free(f->heap, f->blocks[i]), MHEAP_OK);
+  return NULL;
+}
+
 static filled fill(const char *path, mheap_mode mode) {
   filled f = {.heap = open_in(path, mode)};
   if (f.heap == NULL) exit(2);
@@ -50,7 +58,10 @@ static filled fill(const char *path, mheap_mode mode) {
     f.blocks[i] = mheap_malloc(f.heap, size_at(i));
     memset(f.blocks[i], 1 + i % 255, size_at(i));
   }
-  for (int i = 0; i < BLOCKS; i += 3) CHECK_EQ(mheap_free(f.heap, f.blocks[i]), MHEAP_OK);
+  pthread_t thread;
+  CHECK_EQ(pthread_create(&thread, NULL, free_some, &f), 0);
+  CHECK_EQ(pthread_join(thread, NULL), 0);
+  for (int i = 3; i < BLOCKS; i += 6) CHECK_EQ(mheap_free(f.heap, f.blocks[i]), MHEAP_OK);
   char *huge = mheap_malloc(f.heap, 9 << 20);
   memset(huge + (1 << 20), 'h', 100);
   CHECK_EQ(mheap_setkey(f.heap, 7, huge), MHEAP_OK);
@@ -348,6 +359,13 @@ static void a_heap_of_several_regions_is_not_dumped(void) {
   CHECK(mheap_malloc(NULL, 10) != NULL);
   CHECK_EQ(mheap_dump(NULL, test_path("none.heap"), NULL), MHEAP_ERR_ARGUMENT);
   CHECK_CONTAINS(mheap_last_error(NULL)->text, "attach one");
+  mheap_arena arena;
+  CHECK_EQ(mheap_arena_reserve(NULL, 16 << 20, &(mheap_arena_options){.exclusive = true}, &arena), MHEAP_OK);
+  mheap *heap = mheap_new(NULL, 0, true, arena);
+  CHECK(mheap_malloc(heap, 10) != NULL);
+  CHECK_EQ(mheap_dump(heap, test_path("none.heap"), NULL), MHEAP_ERR_ARGUMENT);
+  CHECK_EQ(access(test_path("none.heap"), F_OK), -1);
+  mheap_destroy(heap);
 }
 
 TEST_MAIN(TEST(a_dump_of_a_live_heap), TEST(a_dump_of_what_is_not_committed),

@@ -33,7 +33,8 @@ static void choose_places(patient *p) {
   for (uint64_t segment = 0; segment < 2; segment++) {
     uint64_t header = MH_SLICE + segment * MH_SEGMENT;
     add_words(p, header, 4);
-    for (uint64_t slice = 0; slice < 63; slice += slice < 12 ? 1 : 10) add_words(p, header + 64 + 64 * slice, 1);
+    for (uint64_t slice = 0; slice < 63; slice += slice < 12 ? 1 : 10)
+      add_words(p, header + 64 + 64 * slice, 1);
     for (uint64_t slice = 1; slice < 8; slice++) {
       add_words(p, header + MH_PAGE + 960 * slice, 2);
       add_words(p, header + MH_PAGE + 960 * slice + 480, 1);
@@ -82,8 +83,9 @@ static patient open_patient(bool sealed) {
 
 enum { VALUES = 14 };
 static uint64_t value_of(unsigned n, uint64_t old, uint64_t size) {
-  const uint64_t values[VALUES] = {0, 1, UINT64_MAX, old + 1, old - 1, old << 1, old ^ (uint64_t)1 << 63, size,
-                                   size - 16, size + MH_SLICE, MH_SLICE, old | 0x3f0, old ^ 0xf, 1u << 31};
+  const uint64_t values[VALUES] = {0,         1,         UINT64_MAX,      old + 1,  old - 1,     old << 1,
+                                   size,      size - 16, size + MH_SLICE, MH_SLICE, old | 0x3f0, old ^ 0xf,
+                                   1u << 31u, old ^ (uint64_t)1 << 63};
   return values[n];
 }
 
@@ -129,11 +131,12 @@ static void trial_name(void *arg, uint64_t turn, char *name, size_t size) {
 
 static void try_all(bool sealed) {
   patient p = open_patient(sealed);
-  trials_run(p.results, run_trial, trial_name, &p, (uint64_t)p.count * VALUES / p.stride, SECONDS);
+  uint64_t turns = (uint64_t)p.count * VALUES / p.stride;
+  trials_run(p.results, run_trial, trial_name, &p, turns, SECONDS);
   trials_print(p.results);
   CHECK_EQ(p.results->crashed + p.results->hung + p.results->failures, 0);
   CHECK_EQ(image_differs(&p.bytes, p.fd), UINT64_MAX);
-  CHECK(p.results->worked > p.count / 16 && trials_refused(p.results) > p.count / 16);
+  CHECK(p.results->worked > turns / 4 && trials_refused(p.results) > turns / 30);
   image_free(&p.bytes);
   close(p.fd);
 }

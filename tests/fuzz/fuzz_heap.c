@@ -4,10 +4,11 @@
    with the input's patches applied:
 
      byte 0   bits 0-1 the file, bit 2 checksums are made right, bit 3 it was open,
-              bit 4 it is made longer by a power of two, bit 5 the file with arenas instead,
+              bit 4 it is made longer by a power of two,
               bits 5-6 if not zero one of the other files instead, by bits 0-1 too, bit 7 the rest of
               the input is the file
-     byte 1   bits 0-1 the mode, bits 2-3 the turn (see use.h), bits 4-7 the power of two
+     byte 1   bits 0-1 the mode, bits 2-3 the turn (see use.h), bits 4-7 the power of two; where
+              there is none, bit 5 it is sealed, bits 6 and 7 it is dumped first
      then     patches of 11 bytes: which word, what to do with it, a value
 
    A word is one of those that metadata or objects are in (windows). What must hold: every call
@@ -115,7 +116,9 @@ static void make_file(const uint8_t *data, size_t length) {
   uint64_t size = it->size;
   image_put(it, file);
   if (data[0] & 16) make_longer(data[1] >> 4, &size);
-  if (data[0] & 8) file_set(file, offsetof(mh_superblock, state), MH_STATE_OPEN, 8);
+  bool sealed = !(data[0] & 16) && (data[1] & 32);
+  if (data[0] & 8 || sealed)
+    file_set(file, offsetof(mh_superblock, state), sealed ? MH_STATE_SEALED : MH_STATE_OPEN, 8);
   for (size_t at = 2; at + 11 <= length && at < 2 + 11 * 64; at += 11) patch(data + at, size);
   if (data[0] & 4) file_seal(file);
 }
@@ -133,6 +136,18 @@ static void refused(const mheap_error *error, const image *before) {
   if (control && error->code == MHEAP_ERR_CORRUPT) die("the control's bug was found");
 }
 
+/* What comes of a dump of it is attached, or refused. */
+static void dump(mheap *heap) {
+  const mheap_options scratch = {.mode = MHEAP_MODE_SCRATCH, .relocate = true};
+  mheap_error error = {0};
+  mheap_err code = mheap_dump(heap, test_path("dump"), &(mheap_dump_options){.not_durable = true});
+  if (code != MHEAP_OK && strlen(mheap_last_error(heap)->text) < 20) die("an error without words");
+  mheap *made = code == MHEAP_OK ? mheap_open(test_path("dump"), &scratch, &error) : NULL;
+  if (made != NULL) mheap_check(made, NULL, NULL, NULL);
+  else if (code == MHEAP_OK && strlen(error.text) < 20) die("an error without words");
+  mheap_abandon(made);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length) {
   if (length < 2) return 0;
   if (data[0] & 128) make_raw_file(data, length);
@@ -144,6 +159,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length) {
   if (heap == NULL) {
     refused(&error, &before);
   } else {
+    if (!(data[0] & 16) && data[1] >> 6 == 3) dump(heap);
     use_heap(heap, options.mode != MHEAP_MODE_READONLY, data[1] >> 2 & 3);
     if (mheap_detach(heap, &error) != MHEAP_OK) mheap_abandon(heap);
     bool shared = options.mode == MHEAP_MODE_LIVE;

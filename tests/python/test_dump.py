@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,21 @@ def test_a_whole_heap_is_dumped(mode: str, heap_path: Path, tmp_path: Path) -> N
         assert copy.check()
 
 
+def test_a_heap_that_did_not_change_is_dumped_alike(heap_path: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.heap" for number in range(4)]
+    with mheap.open(heap_path) as heap:
+        heap.root["objects"] = {f"text number {i}": [i] for i in range(1000)}
+        heap.root["set"] = {"some", "more text in it"}
+        del heap.root["set"]
+        heap.commit()
+        heap.dump(paths[0])
+        heap.dump(paths[1])
+    for path, mode in ((paths[2], "readonly"), (paths[3], "scratch")):
+        with mheap.open(heap_path, mode=mode) as heap:  # type: ignore[arg-type]
+            heap.dump(path)
+    assert len({path.read_bytes() for path in paths}) == 1
+
+
 def test_a_snapshot_is_dumped_beside_its_writer(heap_path: Path, tmp_path: Path) -> None:
     with mheap.open(heap_path) as writer:
         writer.root["a"] = 1
@@ -165,6 +181,39 @@ def test_a_snapshot_is_dumped_beside_its_writer(heap_path: Path, tmp_path: Path)
             reader.dump(tmp_path / "two.heap")
     assert restored(tmp_path / "one.heap") == {"a": 1}
     assert restored(tmp_path / "two.heap") == {"a": 2}
+
+
+def test_a_root_that_nothing_was_put_into(heap: mheap.Heap, tmp_path: Path) -> None:
+    mheap.dump(heap.root, tmp_path / "value.heap")
+    heap.dump(tmp_path / "heap.heap")
+    assert restored(tmp_path / "value.heap") == restored(tmp_path / "heap.heap") == {}
+    heap.close()
+    with pytest.raises(mheap.ClosedHeap):
+        heap.dump(tmp_path / "heap.heap")
+
+
+def test_beside_threads_that_change_the_heap(tmp_path: Path) -> None:
+    with mheap.attach(-1) as heap:
+        done = threading.Event()
+
+        def change() -> None:
+            number = 0
+            while not done.is_set():
+                heap.root[number % 1000] = [number, "x" * (number % 300), number]
+                number += 1
+
+        threads = [threading.Thread(target=change) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(20):
+                heap.dump(tmp_path / "heap.heap", durable=False)
+                with mheap.restore(tmp_path / "heap.heap", verify=True) as copy:
+                    assert all(first == last for first, _, last in copy.root.values())
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
 
 
 def test_a_hash_seed_of_ones_own(tmp_path: Path) -> None:

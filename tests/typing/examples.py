@@ -35,6 +35,13 @@ def attaching(path: Path) -> None:
     assert_type(mheap.findbase(4096), int | None)
 
 
+def dumping(heap: mheap.Heap, path: Path) -> None:
+    mheap.dump({"a": [1]}, path, replace=False, durable=False, hash_seed=bytes(16))
+    assert_type(mheap.restore(path, verify=True, populate=True), mheap.Heap)
+    heap.dump(os.fsencode(path), durable=False)
+    heap.prefetch()
+
+
 def properties(heap: mheap.Heap) -> None:
     assert_type(heap.path, str | None)
     assert_type(heap.mode, Literal["atomic", "live", "readonly", "scratch"])
