@@ -25,7 +25,7 @@ def arrays(tmp_path: Path) -> Path:
         heap.root["zero"] = heap.array((), "f8")
         heap.root["none"] = heap.array((0, 3), "i4")
         heap.root["l"] = [np.array([1, 2], "u1")]
-        heap.root["s"] = np.array([(1, b'x')], [("a", "i4"), ("b", "S2")])
+        heap.root["s"] = np.array([(1, b"x")], [("a", "i4"), ("b", "S2")])
         heap.root["t"] = np.array(["2024-01-02"], "M8[D]")
         heap.root["nan"] = np.array([np.nan])
     return path

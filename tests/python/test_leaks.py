@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
 import datetime as dt
 import gc
@@ -181,6 +182,26 @@ def refuse_values(heap: mheap.Heap, path: Path) -> None:
             heap.root.get(attempt)
 
 
+def use_arrays(heap: mheap.Heap, path: Path) -> None:
+    heap.root["a"] = a = heap.array((3, 2), "i4")
+    heap.root["b"] = [array.array("d", [1]), heap.put_array(b"bytes")]
+    a.append([1, 2])
+    a.extend(a)
+    memoryview(a)[1, 1] = 5
+    assert [*a][1][1] == 5
+    with memoryview(a):
+        for refused in (lambda: a.resize(1000), lambda: a.append([1]), lambda: a.append("x"), lambda: a[99]):
+            with contextlib.suppress(BufferError, ValueError, TypeError, IndexError):
+                refused()
+    repr(heap.root)
+    heap.root.to_python()
+    for kind in ("O", "nothing", [("a", object)]):
+        with contextlib.suppress(TypeError):
+            heap.array(3, kind)
+    with contextlib.suppress(mheap.SizeOverflow):
+        heap.array((1 << 40, 1 << 40))
+
+
 def measure() -> tuple[int, int, int]:
     gc.collect()
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
@@ -213,6 +234,7 @@ def measure() -> tuple[int, int, int]:
         refuse_to_commit,
         store_and_read_values,
         refuse_values,
+        use_arrays,
     ],
 )
 def test_nothing_is_left(heap: mheap.Heap, heap_path: Path, body: Callable[[mheap.Heap, Path], None]) -> None:
