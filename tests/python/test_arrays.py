@@ -170,7 +170,8 @@ def test_buffers_of_others_are_stored(heap: mheap.Heap) -> None:
         odd: Any = np.zeros((2, 2), dtype)
         assert same(odd, heap.put_array(memoryview(odd)))
     for code in ("@d", "c", "b", "?", "@Q"):
-        cast = memoryview(bytes(16)).cast(code)
+        cast: Any = memoryview(bytes(16))
+        cast = cast.cast(code)
         assert bytes(heap.put_array(cast)._bytes()) == bytes(16)
     records = np.zeros(3, [("a", "i4")]).view(np.recarray)
     assert heap.put_array(records).dtype == [("a", "i4")]
