@@ -563,7 +563,8 @@ def to_python(value: Any) -> Any:
     Good as `json.dumps(..., default=mheap.to_python)`, for which a plain set or deque, that json
     asks for when it meets one in such a copy, is made a list.
     """
-    if isinstance(value, ArrayTwin):
+    is_array = isinstance(value, ArrayTwin)
+    if is_array:
         return value.to_python()
     if type(value) not in _TWINS and type(value) is not tuple:
         return list(value) if type(value) in (set, deque) else value
