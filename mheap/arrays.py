@@ -249,7 +249,7 @@ def _parts_of_ndarray(array: Any) -> _Parts:
 
 def _parts_of_buffer(source: Any) -> _Parts:
     view: Any = memoryview(source)
-    text = _of_format(view.format[-1]) if len(view.format) == 1 or view.format[0] in "@" else None
+    text = _of_format(view.format.removeprefix("@"))
     if text is not None:
         data = view.cast("B") if view.c_contiguous and view.nbytes > 0 else view.tobytes()
         return text, view.itemsize, view.shape, data

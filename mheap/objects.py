@@ -621,7 +621,8 @@ def to_python(value: Any) -> Any:
     Good as `json.dumps(..., default=mheap.to_python)`, for which a plain set or deque, that json
     asks for when it meets one in such a copy, is made a list, and a plain record a dict.
     """
-    if isinstance(value, ArrayTwin):
+    is_array = isinstance(value, ArrayTwin)
+    if is_array:
         return value.to_python()
     if type(value) is not tuple and not _is_twin(value):
         return _for_json(value)

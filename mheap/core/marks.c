@@ -60,6 +60,9 @@ bool mh_out_lock(const void *start, uint64_t length) {
 
 void mh_out_unlock(void) { pthread_mutex_unlock(&lock); }
 
+void mh_marks_before_fork(void) { pthread_mutex_lock(&lock); }
+void mh_marks_after_fork(void) { pthread_mutex_unlock(&lock); }
+
 /* ---- bits ---- */
 
 static void set(mh_marked_bits *to, uint64_t word, uint64_t bits) {

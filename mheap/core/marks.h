@@ -49,6 +49,9 @@ void mh_out_end(mh_out *out);
 /* Is none in [start, start + length)? Then none begins until mh_out_unlock. */
 bool mh_out_lock(const void *start, uint64_t length);
 void mh_out_unlock(void);
+/* Who forks has the lock, the last in the order, so that the child can go on. */
+void mh_marks_before_fork(void);
+void mh_marks_after_fork(void);
 
 /* Slices modulo MH_MARKS, from a region's start. */
 typedef struct mh_marked_bits {

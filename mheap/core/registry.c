@@ -41,9 +41,11 @@ static void before_fork(void) {
     pthread_mutex_lock(&region->lock);
   }
   mh_arenas_lock();
+  mh_marks_before_fork();
 }
 
 static void release_all(void) {
+  mh_marks_after_fork();
   mh_arenas_unlock();
   for (mh_region *region = regions; region != NULL; region = region->next) {
     pthread_mutex_unlock(&region->lock);

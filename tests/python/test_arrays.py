@@ -166,6 +166,13 @@ def test_buffers_of_others_are_stored(heap: mheap.Heap) -> None:
     assert heap.put_array(memoryview(bytes(range(12))).cast("B", (3, 4))).shape == (3, 4)
     assert heap.put_array(memoryview(thirds)).tolist() == [0, 3, 6]
     assert heap.put_array(memoryview(swapped)).dtype == ">f8"
+    for dtype in ("c16", "S3", "g", "U2", "?", "S1"):
+        odd: Any = np.zeros((2, 2), dtype)
+        assert same(odd, heap.put_array(memoryview(odd)))
+    for code in ("@d", "c", "b", "?", "@Q"):
+        cast: Any = memoryview(bytes(16))
+        cast = cast.cast(code)
+        assert bytes(heap.put_array(cast)._bytes()) == bytes(16)
     records = np.zeros(3, [("a", "i4")]).view(np.recarray)
     assert heap.put_array(records).dtype == [("a", "i4")]
 

@@ -3,6 +3,7 @@ reference to what lives on, which only an interpreter that was built for debuggi
 
 from __future__ import annotations
 
+import array
 import contextlib
 import copy
 import ctypes
@@ -186,6 +187,26 @@ def refuse_values(heap: mheap.Heap, path: Path) -> None:
             heap.root.get(attempt)
 
 
+def use_arrays(heap: mheap.Heap, path: Path) -> None:
+    heap.root["a"] = a = heap.array((3, 2), "i4")
+    heap.root["b"] = [array.array("d", [1]), heap.put_array(b"bytes")]
+    a.append([1, 2])
+    a.extend(a)
+    memoryview(a)[1, 1] = 5
+    assert [*a][1][1] == 5
+    with memoryview(a):
+        for refused in (lambda: a.resize(1000), lambda: a.append([1]), lambda: a.append("x"), lambda: a[99]):
+            with contextlib.suppress(BufferError, ValueError, TypeError, IndexError):
+                refused()
+    repr(heap.root)
+    heap.root.to_python()
+    for kind in ("O", "nothing", [("a", object)]):
+        with contextlib.suppress(TypeError):
+            heap.array(3, kind)
+    with contextlib.suppress(mheap.SizeOverflow):
+        heap.array((1 << 40, 1 << 40))
+
+
 def use_containers(heap: mheap.Heap, path: Path) -> None:
     root, long = heap.root, "a text that is longer than a word"
     root["c"] = [{1: long, long: [long]}, [3, long, 1.5, long], {1, long}, deque([long], 3)]
@@ -341,6 +362,7 @@ def grown(heap: mheap.Heap, path: Path, body: Callable[[mheap.Heap, Path], None]
         misuse_containers,
         come_and_go,
         make_and_undo,
+        use_arrays,
     ],
 )
 def test_nothing_is_left(heap: mheap.Heap, heap_path: Path, body: Callable[[mheap.Heap, Path], None]) -> None:

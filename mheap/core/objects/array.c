@@ -272,8 +272,8 @@ static mheap_err add(mh_array *array, mh_container *container, const mh_cells *c
   uint64_t bytes, stride = cells->stride, more = total - cells->count;
   if (!room_fits(stride, total, &bytes)) return too_large(array->space);
   if (total > cells->capacity) {
-    uint64_t capacity = cells->count == 0 ? total : mh_cells_larger(stride, total);
-    return to_new(array, container, cells, capacity, total, data);
+    uint64_t larger = cells->count == 0 ? 0 : mh_cells_larger(stride, cells->count);
+    return to_new(array, container, cells, larger > total ? larger : total, total, data);
   }
   if (stride * more > 0) {
     unsigned char *at = cells->data + stride * cells->count;
