@@ -423,6 +423,33 @@ def test_it_is_copied_from_heap_to_heap(heap: mheap.Heap) -> None:
         assert other.check()
 
 
+def test_a_reader_sees_whole_commits(heap_path: Path) -> None:
+    with mheap.open(heap_path) as writer:
+        writer.root["d"] = SortedDict({i: i for i in range(100)})
+        writer.commit()
+        with mheap.open(heap_path, mode="readonly") as reader:
+            d = reader.root["d"]
+            assert list(d) == list(range(100))
+            begun, reverse, ranged = iter(d), reversed(d), d.irange(50)
+            first = next(begun), next(reverse), next(ranged)
+            for i in range(100, 1000):
+                writer.root["d"][i] = i
+            writer.commit()
+            assert [*first, *begun][2:] == [50, *range(1, 100)]
+            assert list(reverse) == list(range(98, -1, -1))
+            assert list(ranged) == list(range(51, 100))
+            del begun, reverse, ranged
+            assert list(d) == list(range(1000))
+            assert len(d) == 1000
+            assert d.peekitem() == (999, 999)
+            assert d.keys()[-3:] == [997, 998, 999]
+            with pytest.raises(mheap.ReadOnlyHeap):
+                d[1] = 2
+            with pytest.raises(mheap.ReadOnlyHeap):
+                d.popitem()
+            assert d == writer.root["d"].to_python()
+
+
 # ---- kills ----
 
 WORKER = """
