@@ -55,10 +55,7 @@ static Py_ssize_t sorted_length(PyObject *self) {
   mhx_space *space = mhx_twin_space((mhx_twin *)self);
   uint64_t length;
   if (space == NULL) return -1;
-  if (mh_sorted_length(tree_of(self), &length)) return mhx_failed(space);
-  if (length <= PY_SSIZE_T_MAX) return (Py_ssize_t)length;
-  mh_corrupt(&space->core, tree_of(self)->offset, "the entries of a sorted dict", PY_SSIZE_T_MAX, length);
-  return mhx_failed(space);
+  return mh_sorted_length(tree_of(self), &length) ? mhx_failed(space) : (Py_ssize_t)length;
 }
 
 MHX_WHOLE_OBJECT(sorted_subscript, (PyObject *self, PyObject *key), (self, key))

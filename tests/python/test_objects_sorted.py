@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, MutableMapping, Sequence, Set
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -491,15 +491,15 @@ KEYS = st.integers(0, 400) | st.floats(0, 400) | st.fractions(0, 400, max_denomi
 
 
 class Machine(RuleBasedStateMachine):
+    mode: Literal["atomic", "live"] = "live"
+
     @initialize()
     def start(self) -> None:
         self.directory = tempfile.TemporaryDirectory()
         self.path = Path(self.directory.name) / "sorted.heap"
-        self.heap = mheap.open(self.path)
+        self.heap = mheap.open(self.path, mode=self.mode)
         self.heap.root["d"] = SortedDict()
-        self.heap.commit()
         self.model = Model()
-        self.committed = Model()
 
     @property
     def d(self) -> Any:
@@ -551,20 +551,9 @@ class Machine(RuleBasedStateMachine):
         self.model.clear()
 
     @rule()
-    def commit(self) -> None:
-        self.heap.commit()
-        self.committed = Model(dict(self.model.items()))
-
-    @rule()
-    def rollback(self) -> None:
-        self.heap.rollback()
-        self.model = Model(dict(self.committed.items()))
-
-    @rule()
     def reattach(self) -> None:
-        self.commit()
         self.heap.close()
-        self.heap = mheap.open(self.path)
+        self.heap = mheap.open(self.path, mode=self.mode)
 
     @rule()
     def collect(self) -> None:
@@ -583,10 +572,40 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "heap"):
-            self.heap.rollback()
             self.heap.close()
             self.directory.cleanup()
 
 
+class AtomicMachine(Machine):
+    mode = "atomic"
+
+    @initialize()
+    def start(self) -> None:
+        super().start()
+        self.commit()
+
+    @rule()
+    def commit(self) -> None:
+        self.heap.commit()
+        self.committed = Model(dict(self.model.items()))
+
+    @rule()
+    def rollback(self) -> None:
+        self.heap.rollback()
+        self.model = Model(dict(self.committed.items()))
+
+    @rule()
+    def reattach(self) -> None:
+        self.commit()
+        super().reattach()
+
+    def teardown(self) -> None:
+        if hasattr(self, "heap"):
+            self.heap.rollback()
+        super().teardown()
+
+
 TestMachine = Machine.TestCase
 TestMachine.settings = SETTINGS
+TestAtomicMachine = AtomicMachine.TestCase
+TestAtomicMachine.settings = SETTINGS
