@@ -55,10 +55,7 @@ static Py_ssize_t sorted_length(PyObject *self) {
   mhx_space *space = mhx_twin_space((mhx_twin *)self);
   uint64_t length;
   if (space == NULL) return -1;
-  if (mh_sorted_length(tree_of(self), &length)) return mhx_failed(space);
-  if (length <= PY_SSIZE_T_MAX) return (Py_ssize_t)length;
-  mh_corrupt(&space->core, tree_of(self)->offset, "the entries of a sorted dict", PY_SSIZE_T_MAX, length);
-  return mhx_failed(space);
+  return mh_sorted_length(tree_of(self), &length) ? mhx_failed(space) : (Py_ssize_t)length;
 }
 
 MHX_WHOLE_OBJECT(sorted_subscript, (PyObject *self, PyObject *key), (self, key))
@@ -279,7 +276,7 @@ static void iter_dealloc(PyObject *self) {
   Py_DECREF(type);
 }
 
-/* Entries `from` to `to`, which are counted from the start. */
+/* Entries `from` to `to`, which are counted from the start, as far as there are so many. */
 static PyObject *iter_new(PyObject *self, int kind, bool reversed, uint64_t from, uint64_t to) {
   mhx_twin *twin = (mhx_twin *)self;
   PyTypeObject *of = (PyTypeObject *)mhx_state_of_heap(twin->heap_obj)->object_types[MHX_SORTED_ITER];
@@ -291,10 +288,15 @@ static PyObject *iter_new(PyObject *self, int kind, bool reversed, uint64_t from
   iter->kept = kept > 0;
   iter->kind = kind;
   iter->reversed = reversed;
-  iter->left = to > from ? to - from : 0;
   mhx_space *space = mhx_twin_space(twin);
-  if (space != NULL && mh_sorted_seek_index(&twin->of.sorted, reversed ? to : from, &iter->spot))
-    mhx_failed(space), space = NULL;
+  uint64_t length;
+  mheap_err failed = space == NULL ? MHEAP_OK : mh_sorted_length(&twin->of.sorted, &length);
+  if (space != NULL && !failed) {
+    if (to > length) to = length;
+    iter->left = to > from ? to - from : 0;
+    failed = mh_sorted_seek_index(&twin->of.sorted, reversed ? to : from, &iter->spot);
+  }
+  if (failed) mhx_failed(space), space = NULL;
   if (space == NULL) return Py_DECREF(iter), NULL;
   iter->undone = space->undone;
   iter->changes = twin->of.sorted.changes;
@@ -360,8 +362,7 @@ static PyObject *iter_reduce(PyObject *self, PyObject *unused) {
 }
 
 static PyObject *iterator(PyObject *self, int kind, bool reversed) {
-  Py_ssize_t length = whole_sorted_length(self);
-  return length < 0 ? NULL : iter_new(self, kind, reversed, 0, (uint64_t)length);
+  return iter_new(self, kind, reversed, 0, UINT64_MAX);
 }
 
 static PyObject *sorted_iter_keys(PyObject *self) { return iterator(self, 0, false); }

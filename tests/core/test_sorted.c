@@ -255,7 +255,41 @@ static void a_circle_through_a_tree_is_collected(void) {
   close_model(&m);
 }
 
-TEST_MAIN(TEST(texts_in_any_order),
+static void a_full_heap_leaves_it_as_it_was(void) {
+  mheap_options options = {.max_size = 4 << 20};
+  model m = {.kit.heap = mheap_attach(-1, &options, NULL), .is_text = true};
+  REQUIRE(m.kit.heap != NULL);
+  mh_space_init(&m.kit.space, m.kit.heap);
+  mh_dict root = kit_root(&m.kit);
+  mh_key key;
+  mh_entry entry;
+  mh_spot spot;
+  char buffer[64];
+  uint64_t length, count = 0;
+  CHECK_EQ(mh_sorted_new(&m.kit.space, &m.sorted), MHEAP_OK);
+  kit_set(&root, 0, mh_container_ref(MH_TYPE_SORTED, m.sorted.offset));
+  for (mheap_err failed = MHEAP_OK; !failed; count += !failed) {
+    key_of(&m, (unsigned)(count * 7919 % 99991), &key, buffer);
+    failed = mh_sorted_set(&m.sorted, &key, mh_word_int((int64_t)count));
+    if (failed) CHECK_EQ(failed, MHEAP_ERR_FULL);
+  }
+  CHECK(count > 1000);
+  CHECK_EQ(mh_sorted_length(&m.sorted, &length), MHEAP_OK);
+  CHECK_EQ(length, count);
+  kit_is_sound(&m.kit);
+  for (uint64_t i = 0; i < count; i++) { /* which needs space only to merge nodes */
+    CHECK_EQ(mh_sorted_seek_index(&m.sorted, i % (count - i), &spot), MHEAP_OK);
+    REQUIRE_EQ(mh_sorted_next(&m.sorted, &spot, &entry), MHEAP_OK);
+    REQUIRE_EQ(mh_sorted_delete_index(&m.sorted, i % (count - i), &entry), MHEAP_OK);
+    if (i % 1000 == 0) kit_is_sound(&m.kit);
+  }
+  CHECK_EQ(mh_sorted_length(&m.sorted, &length), MHEAP_OK);
+  CHECK_EQ(length, 0);
+  mheap_detach(m.kit.heap, NULL);
+}
+
+TEST_MAIN(TEST(a_full_heap_leaves_it_as_it_was),
+          TEST(texts_in_any_order),
           TEST(numbers_in_any_order),
           TEST(keys_that_rise_fill_nodes),
           TEST(keys_that_fall_fill_nodes),

@@ -242,6 +242,15 @@ static void nodes_that_are_shared_end_in_an_error(void) {
   mheap_abandon(zoo.kit.heap);
 }
 
+static void a_length_beyond_the_heap_is_refused(void) {
+  zoo zoo;
+  uint64_t length;
+  zoo_open(&zoo);
+  *top_count(&zoo) = (uint64_t)1 << 40;
+  CHECK_EQ(mh_sorted_length(&zoo.sorted, &length), MHEAP_ERR_CORRUPT);
+  mheap_abandon(zoo.kit.heap);
+}
+
 static void as_they_are_nothing_is_found(void) {
   zoo zoo;
   zoo_open(&zoo);
@@ -258,6 +267,7 @@ static void as_they_are_nothing_is_found(void) {
 TEST_MAIN(TEST(as_they_are_nothing_is_found),
           TEST(a_check_finds_what_is_wrong),
           TEST(nodes_that_are_shared_end_in_an_error),
+          TEST(a_length_beyond_the_heap_is_refused),
           TEST(hostile_containers_are_harmless),
           TEST(hostile_leaves_are_harmless),
           TEST(hostile_nodes_are_harmless),

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, MutableMapping, Sequence, Set
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -423,6 +423,33 @@ def test_it_is_copied_from_heap_to_heap(heap: mheap.Heap) -> None:
         assert other.check()
 
 
+def test_a_reader_sees_whole_commits(heap_path: Path) -> None:
+    with mheap.open(heap_path) as writer:
+        writer.root["d"] = SortedDict({i: i for i in range(100)})
+        writer.commit()
+        with mheap.open(heap_path, mode="readonly") as reader:
+            d = reader.root["d"]
+            assert list(d) == list(range(100))
+            begun, reverse, ranged = iter(d), reversed(d), d.irange(50)
+            first = next(begun), next(reverse), next(ranged)
+            for i in range(100, 1000):
+                writer.root["d"][i] = i
+            writer.commit()
+            assert [*first, *begun][2:] == [50, *range(1, 100)]
+            assert list(reverse) == list(range(98, -1, -1))
+            assert list(ranged) == list(range(51, 100))
+            del begun, reverse, ranged
+            assert list(d) == list(range(1000))
+            assert len(d) == 1000
+            assert d.peekitem() == (999, 999)
+            assert d.keys()[-3:] == [997, 998, 999]
+            with pytest.raises(mheap.ReadOnlyHeap):
+                d[1] = 2
+            with pytest.raises(mheap.ReadOnlyHeap):
+                d.popitem()
+            assert d == writer.root["d"].to_python()
+
+
 # ---- kills ----
 
 WORKER = """
@@ -464,15 +491,15 @@ KEYS = st.integers(0, 400) | st.floats(0, 400) | st.fractions(0, 400, max_denomi
 
 
 class Machine(RuleBasedStateMachine):
+    mode: Literal["atomic", "live"] = "live"
+
     @initialize()
     def start(self) -> None:
         self.directory = tempfile.TemporaryDirectory()
         self.path = Path(self.directory.name) / "sorted.heap"
-        self.heap = mheap.open(self.path)
+        self.heap = mheap.open(self.path, mode=self.mode)
         self.heap.root["d"] = SortedDict()
-        self.heap.commit()
         self.model = Model()
-        self.committed = Model()
 
     @property
     def d(self) -> Any:
@@ -524,20 +551,9 @@ class Machine(RuleBasedStateMachine):
         self.model.clear()
 
     @rule()
-    def commit(self) -> None:
-        self.heap.commit()
-        self.committed = Model(dict(self.model.items()))
-
-    @rule()
-    def rollback(self) -> None:
-        self.heap.rollback()
-        self.model = Model(dict(self.committed.items()))
-
-    @rule()
     def reattach(self) -> None:
-        self.commit()
         self.heap.close()
-        self.heap = mheap.open(self.path)
+        self.heap = mheap.open(self.path, mode=self.mode)
 
     @rule()
     def collect(self) -> None:
@@ -556,10 +572,40 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "heap"):
-            self.heap.rollback()
             self.heap.close()
             self.directory.cleanup()
 
 
+class AtomicMachine(Machine):
+    mode = "atomic"
+
+    @initialize()
+    def start(self) -> None:
+        super().start()
+        self.commit()
+
+    @rule()
+    def commit(self) -> None:
+        self.heap.commit()
+        self.committed = Model(dict(self.model.items()))
+
+    @rule()
+    def rollback(self) -> None:
+        self.heap.rollback()
+        self.model = Model(dict(self.committed.items()))
+
+    @rule()
+    def reattach(self) -> None:
+        self.commit()
+        super().reattach()
+
+    def teardown(self) -> None:
+        if hasattr(self, "heap"):
+            self.heap.rollback()
+        super().teardown()
+
+
 TestMachine = Machine.TestCase
 TestMachine.settings = SETTINGS
+TestAtomicMachine = AtomicMachine.TestCase
+TestAtomicMachine.settings = SETTINGS

@@ -149,7 +149,11 @@ mheap_err mh_sorted_length(mh_sorted *sorted, uint64_t *length) {
   mh_node top;
   *length = 0;
   mheap_err failed = mh_tree_open(sorted, &container, &top);
-  return failed || top.count == 0 ? failed : count_of(sorted, container, &top, length);
+  if (failed || top.count == 0) return failed;
+  uint64_t most = mh_region_size(sorted->space->region) / sizeof(mh_entry);
+  failed = count_of(sorted, container, &top, length);
+  if (failed || *length <= most) return failed;
+  return mh_corrupt(sorted->space, top.offset, "the entries of a sorted dict", most, *length);
 }
 
 /* Entries below the branch. */
