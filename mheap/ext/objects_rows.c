@@ -111,7 +111,7 @@ static const mhx_map *open_own(mhx_twin *list, mhx_shape *shape, mhx_space **spa
 
 /* ---- a field of a row ---- */
 
-static int store_bits(mhx_space *space, mhx_twin *list, uint64_t index, const mh_field *field,
+static int store_bits(mhx_space *space, mhx_twin *list, uint64_t index, const mh_schema_field *field,
                       uint64_t bits) {
   mh_rows rows;
   if (mh_row_list_rows(&list->of.rows.list, true, &rows)) return mhx_failed(space);
@@ -121,7 +121,7 @@ static int store_bits(mhx_space *space, mhx_twin *list, uint64_t index, const mh
   return 0;
 }
 
-static int store_word(mhx_space *space, mhx_twin *list, uint64_t index, const mh_field *field,
+static int store_word(mhx_space *space, mhx_twin *list, uint64_t index, const mh_schema_field *field,
                       uint64_t word) {
   mh_rows rows;
   if (mh_row_list_rows(&list->of.rows.list, true, &rows)) return mhx_failed(space);
@@ -143,7 +143,7 @@ int mhx_row_store(PyObject *self, mhx_shape *shape, Py_ssize_t index, PyObject *
   const mhx_map *map = open_row(row, &space, &rows);
   int failed = map == NULL ? -1 : 0;
   if (failed == 0 && !map->is_own) failed = has_moved();
-  const mh_field *field = failed == 0 ? &rows.schema->fields[index] : NULL;
+  const mh_schema_field *field = failed == 0 ? &rows.schema->fields[index] : NULL;
   if (!is_word) {
     if (failed < 0) return -1;
     return store_bits(space, list, row->of.row.index, field, mhx_field_bits(field->kind, fit));
@@ -177,7 +177,7 @@ static void fill_rows(const mh_schema *schema, PyObject *records, const uint64_t
     PyObject *record = PyList_GET_ITEM(records, i);
     const mhx_shape *shape = mhx_shape_of(Py_TYPE(record));
     for (uint32_t k = 0; k < schema->field_count; k++) {
-      const mh_field *field = &schema->fields[k];
+      const mh_schema_field *field = &schema->fields[k];
       uint64_t bits = field->kind == MH_FIELD_WORD
                           ? *words++
                           : mhx_field_bits(field->kind, *mhx_slot(record, &shape->fields[k]));

@@ -3,6 +3,7 @@
    what is in them, are in golden/. Fields are read here by numbers, not by names: those would
    move along with a mistake. */
 #include "golden/golden.h"
+#include "golden/golden_records.h"
 #include "golden/golden_values.h"
 #include "image.h"
 
@@ -86,6 +87,7 @@ static void an_empty_heap_is_empty(void) { check_file("empty", check_empty); }
 static void a_used_heap_holds_what_it_held(void) { check_file("used", check_used); }
 static void objects_are_what_they_were(void) { check_file("objects", golden_check_objects); }
 static void values_are_what_they_were(void) { check_file("values", golden_check_values); }
+static void records_are_what_they_were(void) { check_file("records", golden_check_records); }
 static void guarded_blocks_are_known_for_it(void) { check_file("guarded", golden_check_guarded); }
 static void kinds_are_there(void) { check_file("kinds", golden_check_kinds); }
 
@@ -259,7 +261,7 @@ static void the_segment_of_version_1(void) {
 }
 
 TEST_MAIN(TEST(an_empty_heap_is_empty), TEST(a_used_heap_holds_what_it_held),
-          TEST(objects_are_what_they_were), TEST(values_are_what_they_were),
+          TEST(objects_are_what_they_were), TEST(values_are_what_they_were), TEST(records_are_what_they_were),
           TEST(guarded_blocks_are_known_for_it), TEST(kinds_are_there),
           TEST(the_kinds_of_version_1), TEST(an_open_heap_is_salvaged), TEST(a_changed_byte_is_seen),
           TEST(the_superblock_of_version_1), TEST(arenas_and_heaps_are_where_they_were),

@@ -5,7 +5,7 @@
 
      byte 0   bits 0-1 the file, bit 2 checksums are made right, bit 3 it was open,
               bit 4 it is made longer by a power of two, bit 5 the file with arenas instead,
-              bit 6 that with values of all types, bit 7 the rest of the input is the file
+              bit 6 that with values of all types, both that with records, bit 7 the rest of the input is the file
      byte 1   bits 0-1 the mode, bits 2-3 the turn (see use.h), bits 4-7 the power of two
      then     patches of 11 bytes: which word, what to do with it, a value
 
@@ -17,8 +17,8 @@
 #include "../core/image.h"
 #include "../core/use.h"
 
-static const char *const names[] = {"objects", "guarded", "used", "empty", "arenas", "values"};
-enum { IMAGES = 6, ARENAS = 4, VALUES = 5 };
+static const char *const names[] = {"objects", "guarded", "used", "empty", "arenas", "values", "records"};
+enum { IMAGES = 7, ARENAS = 4, VALUES = 5, RECORDS = 6 };
 static image images[IMAGES];
 static int file;
 static bool control;
@@ -104,7 +104,9 @@ static void make_longer(unsigned power, uint64_t *size) {
 }
 
 static void make_file(const uint8_t *data, size_t length) {
-  const image *it = &images[data[0] & 64 ? VALUES : data[0] & 32 ? ARENAS : data[0] & 3];
+  static const int others[] = {0, ARENAS, VALUES, RECORDS};
+  int other = others[data[0] >> 5 & 3];
+  const image *it = &images[other != 0 ? other : data[0] & 3];
   uint64_t size = it->size;
   image_put(it, file);
   if (data[0] & 16) make_longer(data[1] >> 4, &size);

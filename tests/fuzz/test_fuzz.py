@@ -67,7 +67,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def seeds() -> Iterator[bytes]:
     """Every image in every mode and turn, plain; and patches of the kinds that matter."""
-    for image in (0, 1, 2, 3, 32, 64):
+    for image in (0, 1, 2, 3, 32, 64, 96):
         for mode in range(16):
             yield bytes([image, mode])
             yield bytes([image | 8 | 4, mode])

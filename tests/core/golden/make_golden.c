@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "golden.h"
+#include "golden_records.h"
 #include "golden_values.h"
 #include "image.h"
 
@@ -47,10 +48,21 @@ static void make_values(const char *directory) {
   done(heap, directory, "values");
 }
 
+static void make_records(const char *directory) {
+  mheap *heap = make("records", false);
+  golden_store_records(heap);
+  done(heap, directory, "records");
+}
+
 /* With a name: that file alone, for one that came later. */
 int main(int argc, char **argv) {
   if (argc == 3 && strcmp(argv[2], "values") == 0) {
     make_values(argv[1]);
+    test_directory_remove();
+    return test_failures != 0;
+  }
+  if (argc == 3 && strcmp(argv[2], "records") == 0) {
+    make_records(argv[1]);
     test_directory_remove();
     return test_failures != 0;
   }
@@ -87,6 +99,7 @@ int main(int argc, char **argv) {
 
   make_arenas(argv[1]);
   make_values(argv[1]);
+  make_records(argv[1]);
 
   test_directory_remove();
   return test_failures != 0;
