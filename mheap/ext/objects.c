@@ -7,8 +7,9 @@ static int add_type(PyObject *module, int index, PyType_Spec *spec) {
   PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
   if (type == NULL) return -1;
   state->object_types[index] = type;
-  bool is_named = index != MHX_DICT_ITER && index != MHX_LIST_ITER && index != MHX_DEQUE_ITER;
-  return is_named ? PyModule_AddType(module, (PyTypeObject *)type) : 0;
+  bool is_iterator = index == MHX_ROWS_ITER || index == MHX_DICT_ITER || index == MHX_LIST_ITER ||
+                     index == MHX_DEQUE_ITER;
+  return is_iterator ? 0 : PyModule_AddType(module, (PyTypeObject *)type);
 }
 
 int mhx_objects_init(PyObject *module) {
@@ -18,6 +19,7 @@ int mhx_objects_init(PyObject *module) {
   if (add_type(module, MHX_DEQUE_TWIN, &mhx_deque_twin_spec) < 0) return -1;
   if (add_type(module, MHX_RECORD_TWIN, &mhx_record_spec) < 0) return -1;
   if (add_type(module, MHX_ROWS_TWIN, &mhx_rows_twin_spec) < 0) return -1;
+  if (add_type(module, MHX_ROWS_ITER, &mhx_rows_iter_spec) < 0) return -1;
   if (add_type(module, MHX_COLUMN, &mhx_column_spec) < 0) return -1;
   if (add_type(module, MHX_SHAPE, &mhx_shape_spec) < 0) return -1;
   if (add_type(module, MHX_FIELD, &mhx_field_spec) < 0) return -1;
