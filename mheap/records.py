@@ -652,12 +652,6 @@ class PersistentRecordList(RowsTwin, MutableSequence["Any"]):
     def clear(self) -> None:
         self._splice(0, len(self), [])
 
-    def __getitem__(self, place: Any) -> Any:
-        if isinstance(place, slice):
-            get = super().__getitem__
-            return [get(number) for number in range(*place.indices(len(self)))]
-        return super().__getitem__(place)
-
     def __setitem__(self, place: Any, value: Any) -> None:
         if not isinstance(place, slice):
             self._splice(_place(self, place), 1, self._plain((value,)))

@@ -11,7 +11,7 @@ static int add_type(PyObject *module, int index, PyType_Spec *spec, int base) {
   if (type == NULL) return -1;
   state->object_types[index] = type;
   bool is_named = index != MHX_DICT_ITER && index != MHX_LIST_ITER && index != MHX_DEQUE_ITER &&
-                  index != MHX_ARRAY_BYTES && index != MHX_SORTED_ITER;
+                  index != MHX_ARRAY_BYTES && index != MHX_SORTED_ITER && index != MHX_ROWS_ITER;
   return is_named ? PyModule_AddType(module, (PyTypeObject *)type) : 0;
 }
 
@@ -27,6 +27,7 @@ int mhx_objects_init(PyObject *module) {
   if (add_type(module, MHX_SORTED_ITER, &mhx_sorted_iter_spec, -1) < 0) return -1;
   if (add_type(module, MHX_RECORD_TWIN, &mhx_record_spec, -1) < 0) return -1;
   if (add_type(module, MHX_ROWS_TWIN, &mhx_rows_twin_spec, -1) < 0) return -1;
+  if (add_type(module, MHX_ROWS_ITER, &mhx_rows_iter_spec, -1) < 0) return -1;
   if (add_type(module, MHX_COLUMN, &mhx_column_spec, -1) < 0) return -1;
   if (add_type(module, MHX_SHAPE, &mhx_shape_spec, -1) < 0) return -1;
   if (add_type(module, MHX_FIELD, &mhx_field_spec, -1) < 0) return -1;

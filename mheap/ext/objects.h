@@ -61,6 +61,7 @@ enum {
   MHX_FIELD,
   MHX_PLAN,        /* mheap.records.plan, and the next; NULL until needed */
   MHX_ROWS_TWIN,   /* _core.RowsTwin */
+  MHX_ROWS_ITER,
   MHX_COLUMN,
   MHX_PLAIN_RECORD_LIST, /* mheap.RecordList, once it was imported */
   MHX_RECORD_LIST, /* mheap.records.PersistentRecordList; NULL until needed */

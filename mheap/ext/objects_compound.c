@@ -134,7 +134,6 @@ static int read_record(reading *r, part *p) {
   if (mh_fields_at(&r->space->core, p->offset, &fields)) return mhx_failed(r->space);
   p->type = MH_TYPE_RECORD;
   p->kind = fields.birth;
-  p->unhashable = true;
   return 0;
 }
 
@@ -193,7 +192,7 @@ static int finish(reading *r, size_t number) {
     if (p->height > MH_CODE_DEPTH + 1 || p->weight > MOST_WEIGHT + 4 * (uint64_t)r->item_count)
       return corrupt(r, p, "a frozenset of elements too deep, or with too much in common, to be hashed");
   }
-  if (p->type != MH_TYPE_EXTENDED) return 0;
+  if (p->type != MH_TYPE_EXTENDED && p->type != MH_TYPE_RECORD) return 0;
   p->unhashable = false; /* its class knows */
   p->height = 1;
   p->weight = 1;

@@ -656,7 +656,7 @@ static int fill_entries(mhx_graph *graph, PyObject *source, mh_type type, uint64
   return fill_from_twin(graph, source, &of, NULL);
 }
 
-static int put_value(mhx_graph *graph, mh_fields *fields, const mh_field *field, PyObject *value) {
+static int put_value(mhx_graph *graph, mh_fields *fields, const mh_schema_field *field, PyObject *value) {
   uint64_t word;
   if (field->kind != MH_FIELD_WORD) word = mhx_field_bits(field->kind, value);
   else if (any_word(graph, value, &word) < 0) return -1;
@@ -706,7 +706,7 @@ static int add_row(mhx_graph *graph, mh_row_list *list, PyObject *record) {
   char *row = failed < 0 ? NULL : PyMem_Calloc(1, rows.schema->bytes);
   uint32_t done = 0;
   for (; row != NULL && failed == 0 && done < rows.schema->field_count; done += failed == 0) {
-    const mh_field *field = &rows.schema->fields[done];
+    const mh_schema_field *field = &rows.schema->fields[done];
     PyObject *value = PyTuple_GET_ITEM(values, done);
     if (field->kind != MH_FIELD_WORD) item = mhx_field_bits(field->kind, value);
     else failed = any_word(graph, value, &item);

@@ -79,7 +79,7 @@ static PyObject *ask_for_plan(mhx_space *space, PyObject *words, mhx_shape *shap
 static int place_of(const mh_schema *schema, mh_field_kind wanted, Py_ssize_t source, mhx_place *place) {
   if (source < 0) return *place = (mhx_place){.how = MHX_AS_DEFAULT}, 0;
   if ((size_t)source >= schema->field_count) return PyErr_SetString(PyExc_SystemError, "a plan"), -1;
-  const mh_field *field = &schema->fields[source];
+  const mh_schema_field *field = &schema->fields[source];
   *place = (mhx_place){.offset = field->offset, .how = (mhx_how)field->kind};
   if (wanted == MH_FIELD_FLOAT && field->kind == MH_FIELD_INT) place->how = MHX_INT_AS_FLOAT;
   else if (wanted != MH_FIELD_WORD && wanted != field->kind)
@@ -250,7 +250,7 @@ static int move_all(mhx_space *space, mhx_twin *twin, const mh_schema *schema, c
   bool *made = (bool *)(row + schema->bytes);
   int failed = 0;
   for (uint32_t i = 0; failed == 0 && i < schema->field_count; i++) {
-    const mh_field *field = &schema->fields[i];
+    const mh_schema_field *field = &schema->fields[i];
     char *to = row + field->offset;
     if (map->places[i].how != MHX_AS_DEFAULT)
       failed = move_field(space, &map->places[i], field->kind, mh_fields_field(fields, 0), to, &made[i]);
@@ -355,7 +355,7 @@ static PyObject *list_all_defaults(const mhx_map *map, mhx_shape *shape, uint64_
 }
 
 static int convert_field(conversion *c, uint32_t index, const char *old, char *to) {
-  const mh_field *field = &c->schema->fields[index];
+  const mh_schema_field *field = &c->schema->fields[index];
   bool made;
   uint64_t bits;
   if (c->map->places[index].how != MHX_AS_DEFAULT) {

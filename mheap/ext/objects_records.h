@@ -39,7 +39,7 @@ typedef struct mhx_shape {
   const mh_schema *schema;
 } mhx_shape;
 
-extern PyType_Spec mhx_rows_twin_spec, mhx_column_spec;
+extern PyType_Spec mhx_rows_twin_spec, mhx_rows_iter_spec, mhx_column_spec;
 extern PyType_Spec mhx_shape_spec, mhx_field_spec, mhx_record_spec;
 
 /* The shape of a class of records; borrowed. NULL with an exception. */

@@ -111,7 +111,7 @@ static const mhx_map *open_own(mhx_twin *list, mhx_shape *shape, mhx_space **spa
 
 /* ---- a field of a row ---- */
 
-static int store_bits(mhx_space *space, mhx_twin *list, uint64_t index, const mh_field *field,
+static int store_bits(mhx_space *space, mhx_twin *list, uint64_t index, const mh_schema_field *field,
                       uint64_t bits) {
   mh_rows rows;
   if (mh_row_list_rows(&list->of.rows.list, true, &rows)) return mhx_failed(space);
@@ -121,7 +121,7 @@ static int store_bits(mhx_space *space, mhx_twin *list, uint64_t index, const mh
   return 0;
 }
 
-static int store_word(mhx_space *space, mhx_twin *list, uint64_t index, const mh_field *field,
+static int store_word(mhx_space *space, mhx_twin *list, uint64_t index, const mh_schema_field *field,
                       uint64_t word) {
   mh_rows rows;
   if (mh_row_list_rows(&list->of.rows.list, true, &rows)) return mhx_failed(space);
@@ -143,7 +143,7 @@ int mhx_row_store(PyObject *self, mhx_shape *shape, Py_ssize_t index, PyObject *
   const mhx_map *map = open_row(row, &space, &rows);
   int failed = map == NULL ? -1 : 0;
   if (failed == 0 && !map->is_own) failed = has_moved();
-  const mh_field *field = failed == 0 ? &rows.schema->fields[index] : NULL;
+  const mh_schema_field *field = failed == 0 ? &rows.schema->fields[index] : NULL;
   if (!is_word) {
     if (failed < 0) return -1;
     return store_bits(space, list, row->of.row.index, field, mhx_field_bits(field->kind, fit));
@@ -177,7 +177,7 @@ static void fill_rows(const mh_schema *schema, PyObject *records, const uint64_t
     PyObject *record = PyList_GET_ITEM(records, i);
     const mhx_shape *shape = mhx_shape_of(Py_TYPE(record));
     for (uint32_t k = 0; k < schema->field_count; k++) {
-      const mh_field *field = &schema->fields[k];
+      const mh_schema_field *field = &schema->fields[k];
       uint64_t bits = field->kind == MH_FIELD_WORD
                           ? *words++
                           : mhx_field_bits(field->kind, *mhx_slot(record, &shape->fields[k]));
@@ -275,6 +275,86 @@ static PyObject *rows_item(PyObject *self, Py_ssize_t index) {
 
 MHX_WHOLE_NUMBER(Py_ssize_t, rows_length, (PyObject *self), (self))
 MHX_WHOLE_OBJECT(rows_item, (PyObject *self, Py_ssize_t index), (self, index))
+
+/* A list of rows for a slice. */
+static PyObject *rows_subscript(PyObject *self, PyObject *key) {
+  Py_ssize_t first, last, step, length = whole_rows_length(self);
+  if (length < 0) return NULL;
+  if (!PySlice_Check(key)) {
+    Py_ssize_t index = PyNumber_AsSsize_t(key, PyExc_IndexError);
+    if (index == -1 && PyErr_Occurred()) return NULL;
+    return whole_rows_item(self, index < 0 ? index + length : index);
+  }
+  if (PySlice_Unpack(key, &first, &last, &step) < 0) return NULL;
+  Py_ssize_t count = PySlice_AdjustIndices(length, &first, &last, step);
+  PyObject *list = PyList_New(0);
+  for (Py_ssize_t i = 0; list != NULL && i < count; i++) {
+    PyObject *row = whole_rows_item(self, first + i * step);
+    if (row == NULL || PyList_Append(list, row) < 0) Py_CLEAR(list);
+    Py_XDECREF(row);
+  }
+  return list;
+}
+
+/* ---- iterating ---- */
+
+typedef struct iterator {
+  PyObject_HEAD
+  mhx_twin *list; /* NULL: exhausted */
+  Py_ssize_t index;
+  bool kept; /* it keeps the commit that the heap shows, to its end */
+} iterator;
+
+static PyObject *rows_iter(PyObject *self) {
+  mhx_twin *list = (mhx_twin *)self;
+  PyTypeObject *type = (PyTypeObject *)mhx_state_of_heap(list->heap_obj)->object_types[MHX_ROWS_ITER];
+  int kept = mhx_keep_commit(list);
+  iterator *made = kept < 0 ? NULL : PyObject_New(iterator, type);
+  if (made == NULL && kept > 0) mhx_release_commit(list);
+  if (made == NULL) return NULL;
+  made->list = (mhx_twin *)Py_NewRef(self);
+  made->index = 0;
+  made->kept = kept > 0;
+  return (PyObject *)made;
+}
+
+static void end_iterating(iterator *self) {
+  mhx_twin *list = self->list;
+  self->list = NULL;
+  if (list != NULL && self->kept) mhx_release_commit(list);
+  Py_XDECREF((PyObject *)list);
+}
+
+static PyObject *rows_next(PyObject *self) {
+  iterator *of = (iterator *)self;
+  PyObject *row = of->list == NULL ? NULL : whole_rows_item((PyObject *)of->list, of->index++);
+  if (row != NULL || of->list == NULL) return row;
+  if (!PyErr_ExceptionMatches(PyExc_IndexError)) return NULL;
+  PyErr_Clear();
+  end_iterating(of);
+  return NULL;
+}
+
+static void iterator_dealloc(PyObject *self) {
+  PyTypeObject *type = Py_TYPE(self);
+  end_iterating((iterator *)self);
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+static PyType_Slot iterator_slots[] = {
+    {Py_tp_dealloc, iterator_dealloc},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, rows_next},
+    {0, NULL},
+};
+
+PyType_Spec mhx_rows_iter_spec = {
+    .name = "mheap._core.RowsIter",
+    .basicsize = sizeof(iterator),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = iterator_slots,
+};
 
 static PyObject *rows_shape(PyObject *self, PyObject *unused) {
   (void)unused;
@@ -426,6 +506,9 @@ static PyType_Slot rows_slots[] = {
     {Py_tp_members, rows_members},
     {Py_sq_length, whole_rows_length},
     {Py_sq_item, whole_rows_item},
+    {Py_mp_length, whole_rows_length},
+    {Py_mp_subscript, rows_subscript},
+    {Py_tp_iter, rows_iter},
     {0, NULL},
 };
 

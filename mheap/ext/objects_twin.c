@@ -168,7 +168,6 @@ void mhx_twins_detach(mhx_space *space, bool ended) {
 
 /* What it knew of its table, or items, may be of another by now. */
 static void look_anew(mhx_twin *twin) {
-  twin->changes++; /* rows of a record list are places in what it was */
   const mh_dict *dict = &twin->of.dict;
   mh_dict bare = {.space = dict->space, .offset = dict->offset, .birth = dict->birth, .type = dict->type};
   memset(&twin->of, 0, sizeof twin->of);
@@ -417,7 +416,10 @@ void mhx_twins_rolled_back(mhx_space *space) {
     if (twin != NULL && !is_there(space, twin)) {
       let_go(space, twin);
       if (space->twins[i] != twin) continue;
-    } else if (twin != NULL) look_anew(twin);
+    } else if (twin != NULL) {
+      look_anew(twin);
+      twin->changes++; /* rows of a record list are places in what it was */
+    }
     i++;
   }
   mhx_orphans_rolled_back(space);

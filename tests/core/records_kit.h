@@ -15,7 +15,8 @@ enum { RECORD2_MORE = 0, RECORD2_ID = 8, RECORD2_NEW = 16 };
 
 static const char *const records_first[] = {"test:Record", "id", "int", "name", "str", "score", "float",
                                             "more", "Any", "on", "bool", NULL};
-static const char *const records_second[] = {"test:Record", "more", "Any", "id", "int", "new", "str | None", NULL};
+static const char *const records_second[] = {"test:Record", "more", "Any", "id", "int", "new", "str | None",
+                                             NULL};
 
 /* The tuple of such words. */
 static inline mheap_err records_describe(mh_space *space, const char *const *texts, uint64_t *word) {
@@ -38,7 +39,8 @@ static inline mheap_err records_schema(mh_space *space, const char *const *texts
 }
 
 /* The bytes of a row of the first, whose values are these. */
-static inline void records_row(char row[40], int64_t id, uint64_t name, double score, uint64_t more, bool on) {
+static inline void records_row(char row[40], int64_t id, uint64_t name, double score, uint64_t more,
+                               bool on) {
   memset(row, 0, 40);
   memcpy(row + RECORD_ID, &id, 8);
   memcpy(row + RECORD_NAME, &name, 8);

@@ -6,6 +6,7 @@
 #include "golden/golden_arrays.h"
 #include "golden/golden_named.h"
 #include "golden/golden_sorted.h"
+#include "golden/golden_records.h"
 #include "golden/golden_values.h"
 #include "image.h"
 
@@ -107,6 +108,7 @@ static void values_are_what_they_were(void) { check_file("values", golden_check_
 static void arrays_are_what_they_were(void) { check_file("arrays", golden_check_arrays); }
 static void named_heaps_are_there(void) { check_file("named", golden_check_named); }
 static void sorted_dicts_and_counters_are_what_they_were(void) { check_file("sorted", golden_check_sorted); }
+static void records_are_what_they_were(void) { check_file("records", golden_check_records); }
 static void guarded_blocks_are_known_for_it(void) { check_file("guarded", golden_check_guarded); }
 static void kinds_are_there(void) { check_file("kinds", golden_check_kinds); }
 
@@ -333,7 +335,7 @@ static void the_segment_of_version_1(void) {
 
 TEST_MAIN(TEST(an_empty_heap_is_empty), TEST(a_used_heap_holds_what_it_held),
           TEST(objects_are_what_they_were), TEST(values_are_what_they_were), TEST(arrays_are_what_they_were),
-          TEST(sorted_dicts_and_counters_are_what_they_were),
+          TEST(sorted_dicts_and_counters_are_what_they_were), TEST(records_are_what_they_were),
           TEST(guarded_blocks_are_known_for_it), TEST(kinds_are_there),
           TEST(the_kinds_of_version_1), TEST(named_heaps_are_there), TEST(the_named_heaps_of_version_1),
           TEST(an_open_heap_is_salvaged), TEST(a_changed_byte_is_seen),

@@ -376,7 +376,8 @@ static void as_they_are_nothing_is_found(void) {
 }
 
 TEST_MAIN(TEST(fields_lie_where_the_schema_says), TEST(a_schema_is_added_once),
-          TEST(identity_stays_when_a_record_migrates), TEST(a_long_chain_is_freed), TEST(circles_are_collected),
+          TEST(identity_stays_when_a_record_migrates), TEST(a_long_chain_is_freed),
+          TEST(circles_are_collected),
           TEST(rows_change_as_a_list_does), TEST(rows_need_fields), TEST(a_bool_is_0_or_1),
           TEST(as_they_are_nothing_is_found), TEST(hostile_records_are_harmless),
           TEST(hostile_record_lists_are_harmless), TEST(hostile_schemas_are_harmless))

@@ -6,7 +6,9 @@
 #include "mheap/mheap.h"
 #include "objects/compound.h"
 #include "objects/copy.h"
+#include "objects/fields.h"
 #include "objects/objects.h"
+#include "objects/rows.h"
 #include "test.h"
 
 enum { USE_SEEN = 64, USE_OWN = 24 };
@@ -152,6 +154,40 @@ static inline void use_change_sorted(mh_sorted *sorted) {
   }
 }
 
+static inline void use_row(used *u, mh_space *space, const mh_schema *schema, const void *row,
+                           unsigned depth) {
+  for (uint32_t i = 0; i < schema->place_count && u->visits++ < 20000; i++)
+    use_value(u, space, ((const uint64_t *)row)[schema->places[i]], depth);
+}
+
+static inline void use_record(used *u, mh_space *space, uint64_t offset, unsigned depth) {
+  mh_fields record;
+  if (mh_fields_at(space, offset, &record) != MHEAP_OK) return;
+  use_row(u, space, record.schema, mh_fields_field(&record, 0), depth);
+  if (u->sum % 2 == 0 || mh_fields_to_change(&record) != MHEAP_OK || record.schema->place_count == 0) return;
+  mh_fields_set_word(&record, 8 * record.schema->places[0], mh_word_int(5));
+  if (u->sum % 4 != 1) return;
+  uint64_t row[MH_SCHEMA_FIELDS_MAX];
+  uint32_t lost = 8 * record.schema->places[0];
+  if (record.schema->bytes > sizeof row) return;
+  memcpy(row, mh_fields_field(&record, 0), record.schema->bytes);
+  row[record.schema->places[0]] = mh_word_int(6);
+  mh_fields_migrate(&record, record.schema, row, &lost, 1);
+}
+
+static inline void use_rows(used *u, mh_space *space, uint64_t offset, unsigned depth) {
+  static const uint64_t order[] = {2, 0, 1};
+  mh_row_list list;
+  mh_rows rows;
+  if (mh_row_list_at(space, offset, &list) != MHEAP_OK) return;
+  if (mh_row_list_rows(&list, false, &rows) != MHEAP_OK) return;
+  for (uint64_t i = 0; i < rows.count && u->visits++ < 20000; i++)
+    use_row(u, space, rows.schema, mh_row_at(&rows, i), depth);
+  if (u->sum % 2 == 0) return;
+  mh_rows_permute(&list, order, 3);
+  mh_rows_splice(&list, 0, 1, NULL, 0);
+}
+
 /* A complex, a bytearray, or a compound. */
 static inline void use_other(used *u, mh_space *space, uint64_t word, unsigned depth) {
   uint64_t real, imag, size;
@@ -215,6 +251,9 @@ static inline void use_value(used *u, mh_space *space, uint64_t word, unsigned d
     case MH_TAG_LIST_REF:
       if (depth > 0 && mh_list_at(space, offset, &list) == MHEAP_OK) use_list(u, &list, depth - 1);
       break;
+    case MH_TAG_RECORD_REF:
+      if (depth > 0 && mh_object_at(space, word) != NULL) use_record(u, space, offset, depth - 1);
+      break;
     case MH_TAG_TUPLE_REF: use_other(u, space, word, depth); break;
     case MH_TAG_OTHER_REF:
       if (depth == 0 || mh_object_at(space, word) == NULL) break;
@@ -223,6 +262,7 @@ static inline void use_value(used *u, mh_space *space, uint64_t word, unsigned d
         break;
       }
       use_array(u, space, offset);
+      use_rows(u, space, offset, depth - 1);
       use_rare(u, space, offset, depth - 1);
       break;
     default: use_scalar(u, space, word);

@@ -301,7 +301,7 @@ static uint64_t digest_row(audit *a, mh_space *space, const mh_schema *schema, c
   uint64_t digest = mix(5, schema->number);
   for (uint32_t i = 0; i < schema->field_count; i++) {
     uint64_t value = 0;
-    const mh_field *field = &schema->fields[i];
+    const mh_schema_field *field = &schema->fields[i];
     memcpy(&value, (const char *)row + field->offset, field->kind == MH_FIELD_BOOL ? 1 : 8);
     digest = mix(digest, field->kind == MH_FIELD_WORD ? digest_word(a, space, value) : value);
   }

@@ -19,7 +19,8 @@
 #include "../core/image.h"
 #include "../core/use.h"
 
-static const char *const names[] = {"objects", "guarded", "used", "empty", "arenas", "values", "arrays", "sorted"};
+static const char *const names[] = {"objects", "guarded", "used", "empty", "arenas",
+                                    "values",  "arrays",  "sorted", "records", "named"};
 enum { IMAGES = sizeof names / sizeof names[0], FIRST_OTHER = 4 };
 static image images[IMAGES];
 static int file;

@@ -216,9 +216,12 @@ def test_a_reader_sees_what_is_committed(heap_path: Path) -> None:
             rows.extend(items(100))
             rows[0].id = 9
             assert len(seen) == 3
+            row = seen[0]
+            at_work = iter(seen)
             heap.commit()
+            assert len(list(at_work)) == 3  # an iterator keeps what it began with
             assert len(seen) == 103
-            assert seen[0].id == 9
+            assert seen[0].id == row.id == 9
             assert memoryview(seen.column("id")).readonly
             with pytest.raises(mheap.ReadOnlyHeap):
                 seen[0].id = 5

@@ -351,6 +351,12 @@ def test_records_in_all_containers_and_keys_refused(any_heap: mheap.Heap) -> Non
         x[Point(1)] = 5
 
 
+def test_a_frozen_record_is_an_element_of_a_frozenset(any_heap: mheap.Heap) -> None:
+    any_heap.root["x"] = frozenset({Point(1), (Point(2), 3)})
+    assert any_heap.root["x"] == frozenset({Point(1), (Point(2), 3)})
+    assert any_heap.check()
+
+
 def test_records_of_another_heap_are_copied(heap: mheap.Heap, anonymous: mheap.Heap, ada: User) -> None:
     twin = stored(heap, ada)
     other = stored(anonymous, twin)

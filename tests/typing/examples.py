@@ -121,6 +121,38 @@ def values(heap: mheap.Heap) -> None:
     heap.root["x"] = mheap.Pickled({1})
 
 
+class User(mheap.Record):
+    id: int
+    name: str
+    score: float = 0.0
+    friends: list[str] = mheap.field(default_factory=list)
+    big: mheap.BigInt = 0
+
+
+class Place(mheap.Record, frozen=True, kw_only=True):
+    x: int
+    y: int = 0
+
+
+def records(heap: mheap.Heap) -> None:
+    user = User(1, "ada", friends=["bob"])
+    assert_type(user.id, int)
+    assert_type(user.friends, list[str])
+    assert_type(user.big, int)
+    assert_type(user.to_python(), User)
+    assert_type(mheap.replace(user, id=2), User)
+    assert_type(mheap.asdict(user)["id"], Any)
+    assert_type(Place(x=1).y, int)
+    users = mheap.RecordList(User, [user, (2, "bob"), {"id": 3, "name": "eve"}])
+    assert_type(users, mheap.RecordList[User])
+    assert_type(users[0].name, str)
+    heap.root["users"] = users
+    match user:
+        case User(number, name):
+            assert_type(number, int)
+            assert_type(name, str)
+
+
 def blocks(heap: mheap.Heap) -> None:
     address = heap.malloc(100)
     assert_type(address, int)

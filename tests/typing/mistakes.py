@@ -30,3 +30,21 @@ def mistakes(path: Path, heap: mheap.Heap) -> None:
     mheap.heap_new_in_arena(1)  # type: ignore[arg-type]
     mheap.arenas.area(1)  # type: ignore[arg-type]
     mheap.arenas.ArenaId(1)  # type: ignore[call-arg]
+
+
+class User(mheap.Record):
+    id: int
+    name: str = ""
+
+
+class Point(mheap.Record, frozen=True):
+    x: int
+
+
+def records() -> None:
+    User()  # type: ignore[call-arg]
+    User("one")  # type: ignore[arg-type]
+    User(1, nose=2)  # type: ignore[call-arg]
+    User(1).id = "one"  # type: ignore[assignment]
+    Point(1).x = 2  # type: ignore[misc]
+    mheap.RecordList(int)  # type: ignore[type-var]

@@ -121,7 +121,7 @@ static mh_field_kind kind_of(uint64_t type) {
 static void lay_out(mh_schema *schema, const mh_compound *tuple) {
   uint32_t at = 0;
   for (uint32_t i = 0; i < schema->field_count; i++) {
-    mh_field *field = &schema->fields[i];
+    mh_schema_field *field = &schema->fields[i];
     field->kind = kind_of(mh_read(&tuple->words[2 * i + 2]));
     if (field->kind == MH_FIELD_BOOL) continue;
     field->offset = at;
@@ -150,12 +150,12 @@ static mh_schema *read_schema(mh_space *space, uint64_t number, mheap_err *faile
   if (!*failed) *failed = read_tuple(space, word, &tuple);
   if (*failed) return NULL;
   uint64_t count = tuple.count / 2;
-  uint64_t room = sizeof(mh_schema) + count * (sizeof(mh_field) + sizeof(uint32_t));
+  uint64_t room = sizeof(mh_schema) + count * (sizeof(mh_schema_field) + sizeof(uint32_t));
   mh_schema *schema = mh_os_table(room);
   if (schema == NULL) return *failed = no_memory(space), NULL;
   *schema = (mh_schema){.room = room, .word = word, .number = (uint32_t)number,
                         .field_count = (uint32_t)count};
-  schema->fields = (mh_field *)(schema + 1);
+  schema->fields = (mh_schema_field *)(schema + 1);
   schema->places = (uint32_t *)(schema->fields + count);
   lay_out(schema, &tuple);
   return schema;

@@ -15,10 +15,10 @@ typedef enum mh_field_kind {
   MH_FIELD_BOOL,  /* one byte, 0 or 1 */
 } mh_field_kind;
 
-typedef struct mh_field {
+typedef struct mh_schema_field {
   uint32_t offset; /* in the row */
   mh_field_kind kind;
-} mh_field;
+} mh_schema_field;
 
 typedef struct mh_schema {
   struct mh_schema *retired;
@@ -28,7 +28,7 @@ typedef struct mh_schema {
   uint32_t number;
   uint32_t field_count, place_count, bool_count;
   uint64_t bytes;         /* of a row: a multiple of 8 */
-  mh_field *fields;
+  mh_schema_field *fields;
   uint32_t *places;       /* of the values in a row, in words */
 } mh_schema;
 

@@ -10,6 +10,7 @@
 #include "golden_arrays.h"
 #include "golden_named.h"
 #include "golden_sorted.h"
+#include "golden_records.h"
 #include "golden_values.h"
 #include "image.h"
 
@@ -78,12 +79,19 @@ static void make_sorted(const char *directory) {
   done(heap, directory, "sorted");
 }
 
+static void make_records(const char *directory) {
+  mheap *heap = make("records", false);
+  golden_store_records(heap);
+  done(heap, directory, "records");
+}
+
 /* Those that came later can be made alone, by their names. */
 static const struct {
   const char *name;
   void (*make)(const char *directory);
 } later[] = {{"values", make_values}, {"arenas", make_arenas}, {"arrays", make_arrays},
-             {"named", make_named},   {"sealed", make_sealed}, {"sorted", make_sorted}};
+             {"named", make_named},   {"sealed", make_sealed}, {"sorted", make_sorted},
+             {"records", make_records}};
 
 static int make_alone(const char *directory, const char *name) {
   for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
@@ -126,6 +134,7 @@ int main(int argc, char **argv) {
   make_named(argv[1]);
   make_sealed(argv[1]);
   make_sorted(argv[1]);
+  make_records(argv[1]);
 
   test_directory_remove();
   return test_failures != 0;
