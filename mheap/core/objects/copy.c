@@ -6,8 +6,10 @@
 #include "blocks.h"
 #include "children.h"
 #include "code.h"
+#include "fields.h"
 #include "list.h"
 #include "moved.h"
+#include "node.h"
 #include "table.h"
 #include "value.h"
 
@@ -18,13 +20,16 @@
 
 /* The rest of the words of one object, and where they go. */
 typedef struct level {
-  const uint64_t *from;
-  uint64_t *to;    /* NULL: nowhere */
-  uint32_t left;   /* elements that are not done */
-  uint32_t dying;  /* as many are left at the one that is taken as none; 0: at no one */
-  uint16_t stride; /* words of an element */
-  uint16_t at;     /* word of the element at hand */
-  bool packed;     /* elements that are none have no place in the copy */
+  const uint64_t *from;   /* the element at hand */
+  uint64_t *to;           /* its place in the copy; NULL: nowhere */
+  const uint32_t *places; /* as in mh_children */
+  uint32_t left;          /* elements that are not done */
+  uint32_t dying;         /* as many are left at the one that is taken as none; 0: at no one */
+  uint16_t stride, width; /* as in mh_children */
+  uint16_t at;            /* value of the element at hand */
+  uint16_t gaps;          /* bit 0: the element at hand is none, then the next ones */
+  bool has_node;          /* as in mh_children */
+  bool packed;            /* elements that are none have no place in the copy */
 } level;
 
 typedef struct copy {
@@ -100,15 +105,28 @@ static mheap_err copy_bytes(copy *c, uint64_t offset, uint64_t bytes, uint64_t *
 
 static uint64_t *at(copy *c, uint64_t made) { return made == 0 ? NULL : mh_at(c->to->region, made); }
 
+/* `to`: the place of the first element. */
 static level level_of(const mh_children *children, uint64_t *to) {
   uint64_t count = children->end - children->first, dying = children->dying;
+  if (count == 0 || (children->width == 0 && !children->has_node)) return (level){0};
   return (level){
       .from = children->words + children->first * children->stride,
       .to = to,
+      .places = children->places,
       .left = (uint32_t)count,
       .dying = dying >= children->first && dying < children->end ? (uint32_t)(children->end - dying) : 0,
       .stride = (uint16_t)children->stride,
+      .width = (uint16_t)children->width,
+      .gaps = (uint16_t)children->gaps,
+      .has_node = children->has_node,
   };
+}
+
+/* Of what was copied as it is, from `offset` to `made`. */
+static level level_in(copy *c, const mh_children *children, uint64_t offset, uint64_t made) {
+  if (children->end == children->first || made == 0) return level_of(children, NULL);
+  uint64_t words = mh_offset(c->from->region, children->words + children->first * children->stride);
+  return level_of(children, at(c, made + (words - offset)));
 }
 
 /* ---- tables ---- */
@@ -200,11 +218,9 @@ static mheap_err copy_items(copy *c, const mh_children *children, uint64_t *made
 /* ---- parts ---- */
 
 static mheap_err copy_as_it_is(copy *c, const mh_children *children, uint64_t *made, level *next) {
-  uint64_t words = mh_offset(c->from->region, children->words + children->first * children->stride);
   mheap_err failed = copy_bytes(c, children->part, children->part_bytes, made);
-  if (failed) return failed;
-  *next = level_of(children, *made == 0 ? NULL : at(c, *made + (words - children->part)));
-  return MHEAP_OK;
+  if (!failed) *next = level_in(c, children, children->part, *made);
+  return failed;
 }
 
 /* A part smaller than it was, or one that holds more than its children. *made 0: it was empty. */
@@ -234,9 +250,39 @@ static mheap_err copy_container(copy *c, uint64_t offset, uint64_t *made, level 
   const mh_container *container = mh_at(c->from->region, offset);
   if (container->birth == 0)
     return mh_corrupt(c->from, offset + 8, "the birth number of a container", 1, 0);
+  if (children.has_node) {
+    *next = level_in(c, &children, offset, *made);
+    return MHEAP_OK;
+  }
   if (children.part != 0) failed = copy_part(c, &children, &part, next);
   if (!failed && *made != 0) ((mh_container *)at(c, *made))->part = part;
   return failed;
+}
+
+/* A value beside a part that has none: the description of an array. */
+static level level_of_word(copy *c, uint64_t offset, uint64_t made) {
+  const mh_container *container = mh_at(c->from->region, offset);
+  uint64_t *to = made == 0 ? NULL : &((mh_container *)at(c, made))->word;
+  return (level){.from = &container->word, .to = to, .left = 1, .stride = 1, .width = 1};
+}
+
+/* The copy has its fields with it, by the schema they have. */
+static mheap_err copy_record(copy *c, uint64_t offset, uint64_t *made, level *next) {
+  mh_children children;
+  mh_fields_place place;
+  mheap_err failed = mh_fields_place_of(c->from, offset, &place);
+  if (!failed && place.row == 0)
+    failed = mh_corrupt(c->from, offset + 8, "the birth number of a record", 1, 0);
+  if (!failed) failed = mh_children_read(c->from, offset, &children);
+  uint64_t start = place.fields == 0 ? offset : place.fields;
+  if (!failed && place.fields != 0) failed = take(c, offset, sizeof(mh_container));
+  if (!failed && place.fields != 0 && !mh_moved_see(&c->moved, start))
+    failed = mh_corrupt(c->from, start, "owners of the fields of a record", 1, 2);
+  if (!failed) failed = copy_bytes(c, start, mh_fields_bytes(place.schema), made);
+  if (failed) return failed;
+  if (*made != 0) *at(c, *made) = mh_head(1, MH_TYPE_RECORD, mh_head_length(mh_read(mh_at(c->from->region, start))));
+  *next = level_in(c, &children, start, *made);
+  return MHEAP_OK;
 }
 
 static mheap_err copy_value(copy *c, uint64_t word, uint64_t *made, level *next) {
@@ -246,10 +292,30 @@ static mheap_err copy_value(copy *c, uint64_t word, uint64_t *made, level *next)
   if (!failed) failed = copy_bytes(c, offset, bytes, made);
   if (failed || !mh_type_has_children(mh_head_type(mh_read(mh_at(c->from->region, offset))))) return failed;
   failed = mh_children_read(c->from, offset, &children);
+  if (!failed) *next = level_in(c, &children, offset, *made);
+  return failed;
+}
+
+static mheap_err copy_by_type(copy *c, uint64_t word, mh_type type, uint64_t *made, level *next) {
+  uint64_t offset = mh_word_offset(word);
+  if (type == MH_TYPE_RECORD) return copy_record(c, offset, made, next);
+  if (!mh_type_is_owner(type)) return copy_value(c, word, made, next);
+  mheap_err failed = copy_container(c, offset, made, next);
+  if (!failed && mh_type_has_word(type)) *next = level_of_word(c, offset, *made);
+  return failed;
+}
+
+/* A node of a tree, which is referred to once. */
+static mheap_err copy_node(copy *c, uint64_t offset, uint64_t *made) {
+  mh_node node;
+  mh_children children;
+  *made = 0;
+  mheap_err failed = mh_node_open_top(c->from, offset, &node);
   if (failed) return failed;
-  uint64_t words = mh_offset(c->from->region, children.words + children.first * children.stride);
-  *next = level_of(&children, *made == 0 ? NULL : at(c, *made + (words - offset)));
-  return MHEAP_OK;
+  if (!mh_moved_see(&c->moved, offset)) return mh_corrupt(c->from, offset, "owners of a node", 1, 2);
+  failed = copy_bytes(c, offset, mh_node_bytes(node.level), made);
+  if (!failed) failed = mh_children_read(c->from, offset, &children);
+  return failed ? failed : enter(c, level_in(c, &children, offset, *made));
 }
 
 /* One that was not come by before. Where it is, is noted before anything in it is looked at: it may refer to
@@ -257,8 +323,7 @@ static mheap_err copy_value(copy *c, uint64_t word, uint64_t *made, level *next)
 static mheap_err copy_object(copy *c, uint64_t word, uint64_t head, uint64_t *made) {
   uint64_t offset = mh_word_offset(word);
   level next = {0};
-  mheap_err failed = mh_type_is_owner(mh_head_type(head)) ? copy_container(c, offset, made, &next)
-                                                          : copy_value(c, word, made, &next);
+  mheap_err failed = copy_by_type(c, word, mh_head_type(head), made, &next);
   if (failed) return failed;
   set_count(c, *made, 1);
   bool is_shared = mh_head_count(head) != 1;
@@ -295,27 +360,43 @@ static mheap_err copy_word(copy *c, uint64_t word, uint64_t *to) {
 
 /* ---- words ---- */
 
-static void skip_element(level *now) {
-  now->from += now->stride;
+static void end_element(level *now) {
+  now->at = 0;
   now->left--;
-  if (now->packed || now->to == NULL) return;
-  for (unsigned i = 0; i < now->stride; i++) *now->to++ = MH_WORD_ABSENT;
+  now->gaps >>= 1;
+  now->from += now->stride;
+  if (now->to != NULL) now->to += now->stride;
+}
+
+static bool is_none(const level *now) {
+  if (now->left == now->dying || (now->gaps & 1) != 0) return true;
+  return now->places == NULL && mh_read(now->from) == MH_WORD_ABSENT;
+}
+
+/* One that is none has no place in the copy, or nothing but zeros there. */
+static void skip_element(level *now) {
+  uint64_t *to = now->to;
+  end_element(now);
+  if (to == NULL) return;
+  if (now->packed) now->to = to;
+  else memset(to, 0, 8u * now->stride);
 }
 
 /* The next word of the object at hand, which is done then if it was the last. */
 static mheap_err copy_next(copy *c) {
   level *now = &c->now;
-  if (now->at == 0 && (now->left == now->dying || mh_read(now->from) == MH_WORD_ABSENT)) {
+  if (now->at == 0 && is_none(now)) {
     skip_element(now);
     return MHEAP_OK;
   }
-  uint64_t word = mh_read(now->from++), *to = now->to;
-  if (to != NULL) now->to++;
-  if (++now->at == now->stride) {
-    now->at = 0;
-    now->left--;
-  }
-  return copy_word(c, word, to);
+  bool is_node = now->at == now->width;
+  uint64_t place = now->places != NULL && !is_node ? now->places[now->at] : now->at;
+  uint64_t word = mh_read(now->from + place), *to = now->to == NULL ? NULL : now->to + place, made;
+  if (++now->at == now->width + now->has_node) end_element(now);
+  if (!is_node) return copy_word(c, word, to);
+  mheap_err failed = copy_node(c, word, &made);
+  if (!failed && to != NULL) *to = made;
+  return failed;
 }
 
 static mheap_err copy_all(copy *c) {
@@ -327,16 +408,24 @@ static mheap_err copy_all(copy *c) {
   return failed;
 }
 
-static mheap_err copy_root(copy *c) {
-  const uint64_t *field = &c->from->region->super->root;
+/* What a field of the superblock leads to. `to`: the same of the other region; NULL: nowhere. */
+static mheap_err copy_root(copy *c, const uint64_t *field, mh_tag tag, uint64_t *to) {
   uint64_t offset = mh_read(field), word;
   if (offset == 0) return MHEAP_OK;
   if (offset % 16 != 0)
     return mh_corrupt(c->from, mh_offset(c->from->region, field), "the offset of a root", 0, offset);
-  mheap_err failed = copy_word(c, mh_word_ref(MH_TAG_DICT_REF, offset), &word);
+  mheap_err failed = copy_word(c, mh_word_ref(tag, offset), &word);
   if (!failed) failed = copy_all(c);
-  if (!failed && c->to != NULL) mh_store(&c->to->region->super->root, mh_word_offset(word));
+  if (!failed && to != NULL) mh_store(to, mh_word_offset(word));
   return failed;
+}
+
+/* Schemas first: records are known by their places in that list. */
+static mheap_err copy_roots(copy *c) {
+  const mh_superblock *from = c->from->region->super;
+  mh_superblock *to = c->to == NULL ? NULL : c->to->region->super;
+  mheap_err failed = copy_root(c, &from->registry, MH_TAG_LIST_REF, to == NULL ? NULL : &to->registry);
+  return failed ? failed : copy_root(c, &from->root, MH_TAG_DICT_REF, to == NULL ? NULL : &to->root);
 }
 
 mheap_err mh_copy_objects(mh_space *from, mh_space *to, mh_copied *copied, mh_copy_progress *progress,
@@ -344,7 +433,7 @@ mheap_err mh_copy_objects(mh_space *from, mh_space *to, mh_copied *copied, mh_co
   copy c = {.from = from, .to = to, .copied = copied, .progress = progress, .arg = arg};
   *copied = (mh_copied){0};
   bool opened = mh_moved_open(&c.moved, mh_region_size(from->region));
-  mheap_err failed = mh_blocks_open(&c.blocks, from) && opened ? copy_root(&c) : no_memory(&c);
+  mheap_err failed = mh_blocks_open(&c.blocks, from) && opened ? copy_roots(&c) : no_memory(&c);
   mh_blocks_close(&c.blocks);
   if (c.levels != NULL) mh_os_table_free(c.levels, levels_bytes(c.room));
   mh_moved_close(&c.moved);

@@ -9,14 +9,15 @@
    Who refers to what stays as it is, birth numbers too; counts are made anew, as are tables, which have
    neither dead entries nor more room than they need, and items. The hash seeds must be the same.
 
-   Iterative: 32 bytes of memory for each level of containers in containers, but none where the next level
+   Iterative: 48 bytes of memory for each level of containers in containers, but none where the next level
    is the last thing in its container; and what moved.h says.
 
    What a new type has to provide is in children.h, and that is all that a copy needs: its parts are copied as
    they are, word for word, unless copy_part (copy.c) knows how to make a smaller one. What holds offsets that
    are no values, or values that are not among its children, has to be made anew there.
 
-   Calls children.h, moved.h, table.h, list.h. Takes no lock: nobody may change either region meanwhile. */
+   Calls children.h, fields.h, moved.h, node.h, table.h, list.h. Takes no lock: nobody may change either region
+   meanwhile. */
 #ifndef MHEAP_OBJECTS_COPY_H
 #define MHEAP_OBJECTS_COPY_H
 
@@ -33,7 +34,7 @@ typedef struct mh_copied {
 /* Now and then, with what is copied so far; false: give up. */
 typedef bool mh_copy_progress(void *arg, const mh_copied *copied);
 
-/* Copies the objects that superblock.root leads to, and makes them those of `to`, which has none. With `to`
+/* Copies the objects that superblock.root, and the list of schemas, lead to, and makes them those of `to`, which has none. With `to`
    NULL it only looks what that would come to. MHEAP_ERR_CORRUPT: what can be reached contradicts itself.
    MHEAP_ERR_SYSTEM, without an error set: `progress` gave up.
    On failure `to` holds a part of them, and no root. Errors are set on the heap of `from`. */
