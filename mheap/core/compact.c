@@ -255,9 +255,11 @@ static mheap_err about_new(compaction *c) {
 }
 
 static mheap_err attach_new(compaction *c) {
-  const mheap_options live = {.mode = MHEAP_MODE_LIVE, .must_exist = true};
+  mheap_options live = {.mode = MHEAP_MODE_LIVE, .must_exist = true};
   mh_superblock super;
   make_superblock(c->from->region->super, &super);
+  uint64_t size = mh_region_size(c->from->region); /* may be beyond what is stored, by an attach's own wish */
+  if (size > super.max_size) live.max_size = size + MH_SEGMENT;
   int failed = mh_os_write(c->replacement.fd, &super, sizeof super, 0);
   if (failed) return system_failed(c, failed, "writing the new file");
   c->to = mheap_attach(c->replacement.fd, &live, c->error);
@@ -270,9 +272,9 @@ static mheap_err attach_new(compaction *c) {
    what is not is cut off in the end. */
 static void make_room(compaction *c) {
   mh_region *region = c->to->region;
-  uint64_t old = mh_region_size(region), size = c->done->before.bytes_used / MH_SLICE * MH_SLICE;
+  uint64_t old = mh_region_size(region), size = c->done->before.bytes_used / MH_SLICE * MH_SLICE, left;
   if (size > region->span) size = region->span;
-  if (size <= old) return;
+  if (size <= old || mh_os_disk_left(c->replacement.fd, &left) != 0 || left / 2 < size) return;
   pthread_mutex_lock(&region->lock);
   mheap_err failed = mh_arena_extend(region, size, NULL);
   pthread_mutex_unlock(&region->lock);

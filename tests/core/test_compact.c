@@ -224,6 +224,27 @@ static void a_heap_whose_writer_was_killed_is_compacted(void) {
   file_is_filled(path);
 }
 
+/* An attach may let a heap grow beyond the size that is stored in it. */
+static void a_heap_beyond_its_stored_size_is_compacted(void) {
+  const char *path = test_path("beyond.heap");
+  mheap *heap = mheap_open(path, &(mheap_options){.mode = MHEAP_MODE_LIVE, .max_size = 1 << 20}, NULL);
+  REQUIRE(heap != NULL);
+  close_it(heap);
+  kit kit = {.heap = mheap_open(path, &(mheap_options){.mode = MHEAP_MODE_LIVE, .max_size = 1 << 28}, NULL)};
+  REQUIRE(kit.heap != NULL);
+  mh_space_init(&kit.space, kit.heap);
+  mh_dict root = kit_root(&kit);
+  for (unsigned i = 0; i < 20000; i++) kit_set(&root, i, kit_value(&kit.space, i));
+  close_it(kit.heap);
+  mheap_compacted done;
+  CHECK_EQ(compact(path, &done), MHEAP_OK);
+  CHECK(done.after.file_size > 1 << 20);
+  kit = kit_in(path, MHEAP_MODE_READONLY);
+  kit_is_sound(&kit);
+  CHECK_EQ(kit.space.region->super->max_size, 1 << 20);
+  close_it(kit.heap);
+}
+
 static void an_empty_heap_stays_an_empty_heap(void) {
   const char *path = test_path("empty.heap");
   close_it(open_in(path, MHEAP_MODE_LIVE));
@@ -529,7 +550,8 @@ static void a_dry_run_says_what_would_be_and_writes_nothing(void) {
 TEST_MAIN(TEST(the_new_file_is_smaller_and_holds_the_same), TEST(who_it_is_stays),
           TEST(owner_permissions_and_attributes_stay), TEST(of_a_link_what_it_leads_to_is_replaced),
           TEST(what_the_journal_holds_is_not_lost), TEST(a_heap_whose_writer_was_killed_is_compacted),
-          TEST(an_empty_heap_stays_an_empty_heap), TEST(what_others_may_point_to_is_not_moved),
+          TEST(a_heap_beyond_its_stored_size_is_compacted), TEST(an_empty_heap_stays_an_empty_heap),
+          TEST(what_others_may_point_to_is_not_moved),
           TEST(heaps_and_arenas_are_not_moved), TEST(counts_are_right_afterwards),
           TEST(in_place_free_space_is_given_back),
           TEST(a_writer_keeps_its_file), TEST(readers_of_the_old_file_go_on),
