@@ -287,7 +287,8 @@ static void the_segment_of_version_1(void) {
 TEST_MAIN(TEST(an_empty_heap_is_empty), TEST(a_used_heap_holds_what_it_held),
           TEST(objects_are_what_they_were), TEST(values_are_what_they_were),
           TEST(guarded_blocks_are_known_for_it), TEST(kinds_are_there),
-          TEST(the_kinds_of_version_1), TEST(named_heaps_are_there), TEST(the_named_heaps_of_version_1), TEST(an_open_heap_is_salvaged), TEST(a_changed_byte_is_seen),
+          TEST(the_kinds_of_version_1), TEST(named_heaps_are_there), TEST(the_named_heaps_of_version_1),
+          TEST(an_open_heap_is_salvaged), TEST(a_changed_byte_is_seen),
           TEST(the_superblock_of_version_1), TEST(arenas_and_heaps_are_where_they_were),
           TEST(what_a_kill_left_is_settled), TEST(the_rows_of_version_1), TEST(the_owner_of_version_1),
           TEST(the_tables_of_version_1), TEST(the_segment_of_version_1))
