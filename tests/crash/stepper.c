@@ -442,7 +442,7 @@ int main(int argc, char **argv) {
   if (argc > 2 && strcmp(argv[2], "--reversed") == 0) what = REVERSED, first = 3;
   if (argc > 2 && strcmp(argv[2], "--dropped") == 0) what = DROPPED, first = 3;
   if (!list) stay_on_one_processor();
-  for (int t = 0; t < 3; t++) {
+  for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++) {
     for (const scenario *sc = tables[t]; sc->name != NULL; sc++) {
       if (list) puts(sc->name);
       if (list || !is_wanted(sc, argc - first, argv + first)) continue;
