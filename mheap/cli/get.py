@@ -12,8 +12,8 @@ from mheap.cli._paths import PATH_HELP, follow, is_container
 from mheap.cli._values import literal, write_json, write_python
 
 _HELP = f"""Print the value at PATH: a str as it is, containers and everything else as Python literals.
-Members of Enums, values of registered types and pickles are shown as <module:class…>; nothing is run for
-them.
+Records, members of Enums, values of registered types and pickles are shown as <module:class…>; nothing
+is run for them.
 
 {PATH_HELP}
 

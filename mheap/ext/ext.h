@@ -41,6 +41,7 @@ typedef struct mhx_state {
   PyTypeObject *kind_memory_type; /* what views of kinds' blocks are of */
   bool has_subproc; /* mhx_subprocs_begin was called */
   uint64_t shapes; /* classes of records that were made */
+  struct mhx_map *dead_maps; /* objects_map.c */
   PyObject *object_types[MHX_OBJECT_TYPES]; /* objects*.c's own, any objects; visited and cleared for it */
 } mhx_state;
 

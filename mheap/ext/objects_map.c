@@ -11,18 +11,27 @@ static void free_map(mhx_map *map) {
   PyMem_Free(map);
 }
 
-/* Freeing a class runs Python code, which may make new ones. */
+/* A class that goes with its last map runs Python code: in the midst of a rollback, or of closing, that must
+   not be. They are put aside. */
 void mhx_maps_forget(mhx_space *space) {
-  mhx_map **maps = space->maps;
-  size_t room = space->map_room;
+  mhx_state *state = mhx_state_of_heap(space->heap_obj);
+  for (size_t i = 0; i < space->map_room; i++)
+    for (mhx_map *map; (map = space->maps[i]) != NULL;) {
+      space->maps[i] = map->next;
+      map->next = state->dead_maps;
+      state->dead_maps = map;
+    }
+  PyMem_Free(space->maps);
   space->maps = NULL;
   space->map_room = 0;
-  for (size_t i = 0; i < room; i++)
-    for (mhx_map *map; (map = maps[i]) != NULL;) {
-      maps[i] = map->next;
-      free_map(map);
-    }
-  PyMem_Free(maps);
+}
+
+/* Where Python code may run. */
+static void free_dead_maps(mhx_state *state) {
+  for (mhx_map *map; (map = state->dead_maps) != NULL;) {
+    state->dead_maps = map->next;
+    free_map(map);
+  }
 }
 
 static int reserve(mhx_space *space, uint32_t number) {
@@ -140,7 +149,10 @@ static mhx_map *new_map(mhx_space *space, uint32_t number, mhx_shape *shape) {
   const mh_schema *schema;
   PyObject *heap_obj = Py_NewRef(space->heap_obj), *words = schema_words(space, number, &schema);
   uint64_t undone = space->undone;
-  PyObject *plan = words == NULL ? NULL : ask_for_plan(space, words, shape);
+  free_dead_maps(mhx_state_of_heap(heap_obj));
+  bool is_there = words != NULL && *mhx_objects_slot(heap_obj) == space;
+  if (words != NULL && !is_there) mhx_raise_closed((mhx_handle *)heap_obj);
+  PyObject *plan = is_there ? ask_for_plan(space, words, shape) : NULL;
   mhx_map *map = NULL;
   if (plan != NULL && *mhx_objects_slot(heap_obj) != space) mhx_raise_closed((mhx_handle *)heap_obj);
   else if (plan != NULL && space->undone != undone)
