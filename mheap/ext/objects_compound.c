@@ -14,6 +14,7 @@
 
 typedef struct part {
   uint64_t offset, kind;
+  mh_tag tag;          /* of the reference by which it was met first */
   mh_type type;
   uint8_t state;       /* 0 not looked at, 1 being looked at, 2 done */
   bool unhashable;     /* it has a container or a bytearray in it */
@@ -99,7 +100,7 @@ static int add_part(reading *r, uint64_t word, size_t *number) {
   *number = number_of(r, mh_word_offset(word));
   if (*number < r->count) return 0;
   if (reserve_part(r) < 0) return -1;
-  r->parts[r->count] = (part){.offset = mh_word_offset(word)};
+  r->parts[r->count] = (part){.offset = mh_word_offset(word), .tag = mh_word_tag(word)};
   if (r->places != NULL) *place_of(r, mh_word_offset(word)) = r->count + 1;
   r->count++;
   return 0;
@@ -155,17 +156,11 @@ static int read_part(reading *r, size_t number, uint64_t tag) {
   return 0;
 }
 
-static uint64_t tag_at(const reading *r, uint64_t offset) {
-  mh_type type = mh_head_type(mh_read((uint64_t *)mh_at(r->space->core.region, offset)));
-  if (type == MH_TYPE_RECORD) return MH_TAG_RECORD_REF;
-  return type == MH_TYPE_TUPLE ? MH_TAG_TUPLE_REF : MH_TAG_OTHER_REF;
-}
-
 static int read_all(reading *r, uint64_t word) {
   size_t number;
   if (add_part(r, word, &number) < 0) return -1;
   for (size_t i = 0; i < r->count; i++)
-    if (read_part(r, i, i == 0 ? mh_word_tag(word) : tag_at(r, r->parts[i].offset)) < 0) return -1;
+    if (read_part(r, i, r->parts[i].tag) < 0) return -1;
   return 0;
 }
 
