@@ -13,7 +13,7 @@ import pickle
 import sys
 import warnings
 import weakref
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -238,6 +238,44 @@ def use_containers(heap: mheap.Heap, path: Path) -> None:
     assert heap.root is root
 
 
+class Pair(mheap.Record):
+    name: str
+    other: object = None
+
+
+def use_sorted_and_records(heap: mheap.Heap, path: Path) -> None:
+    root, long = heap.root, "a text that is longer than a word"
+    root["s"] = [mheap.SortedDict({i: [long] for i in range(40)}), Counter([long, 1, 1])]
+    root["r"] = [Pair(long, [1]), mheap.RecordList(Pair, [Pair(long), Pair("b", 2)])]
+    (d, c), (pair, rows) = root["s"], root["r"]
+    for i in range(0, 40, 2):
+        del d[i]
+    d[5], d[0.5] = long, 1
+    assert d.bisect(7) == d.keys().index(7) + 1
+    list(d.irange(3, 9)), list(d.islice(1, 4)), d.popitem(0), d.peekitem(), reversed(d)
+    c.update([long, 2]), c.subtract([1]), c + c, c.most_common(1), list(c.elements())
+    pair.name, pair.other = "c", {long: pair}
+    rows.append(pair), rows.insert(0, Pair(long)), rows.pop(), list(rows), rows[0:2], rows[0].name
+    for each in (d, c, pair, rows):
+        assert each == copy.deepcopy(each)
+        repr(each), each.to_python(), weakref.ref(each), pickle.dumps(each)
+    attempts: list[Callable[[], Any]] = [
+        lambda: d["x"],
+        lambda: d.update({"x": 1}),
+        lambda: [d.clear() for _ in d],
+        lambda: setattr(pair, "name", 5),
+        lambda: pair.nothing,
+        lambda: rows.append(5),
+        lambda: rows.column("name"),
+        lambda: Pair(5),  # type: ignore[arg-type]
+    ]
+    for attempt in attempts:
+        with contextlib.suppress(TypeError, LookupError, RuntimeError, AttributeError):
+            attempt()
+    del root["s"], root["r"]
+    heap.collect()
+
+
 def misuse_containers(heap: mheap.Heap, path: Path) -> None:
     heap.root["m"] = [{1: 2}, [1, 2], {3}, deque([4])]
     d, items, s, q = heap.root["m"]
@@ -281,7 +319,7 @@ def come_and_go(heap: mheap.Heap, path: Path) -> None:
         heap.new("one")
     with contextlib.suppress(mheap.NotFound):
         heap.named["none"]
-    for end in (one.close, one.close, heap.named["one"].destroy, other.destroy):
+    for end in (one.close, one.close, lambda: heap.named["one"].destroy(), other.destroy):
         end()
     for use in (twin.copy, root.copy, lambda: next(items), lambda: heap.root.update(a=twin)):
         with contextlib.suppress(mheap.StaleObject, mheap.ClosedHeap):
@@ -359,6 +397,7 @@ def grown(heap: mheap.Heap, path: Path, body: Callable[[mheap.Heap, Path], None]
         store_and_read_values,
         refuse_values,
         use_containers,
+        use_sorted_and_records,
         misuse_containers,
         come_and_go,
         make_and_undo,

@@ -68,6 +68,24 @@ KINDS = [
         dict,
     ),
 ]
+KINDS += [
+    Kind(
+        "counter",
+        lambda: Counter({1: 2, LONG: 3}),
+        lambda c, x: c.update([x]),
+        lambda x: Counter({"x": x}),
+        lambda c: c["x"],
+        Counter,
+    ),
+    Kind(
+        "sorted",
+        lambda: mheap.SortedDict({1: 2, 500: [LONG]}),
+        lambda d, x: d.__setitem__(x, [x]),
+        lambda x: mheap.SortedDict({"x": x}),
+        lambda d: d["x"],
+        dict,
+    ),
+]
 NESTING = [kind for kind in KINDS if kind.nest is not None]
 
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
