@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import datetime
 import decimal
 import fractions
@@ -11,7 +12,7 @@ import signal
 import stat
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,71 @@ def test_the_heap_is_the_same_one(path: Path) -> None:
     for name in ("uuid", "created_ns", "generation", "max_size"):
         assert getattr(before, name) == getattr(after, name)
     assert not after.has_journal
+
+
+class Old(mheap.Record, name="Pair"):
+    name: str
+    other: list[object]
+
+
+class New(mheap.Record, name="Pair"):
+    other: list[object]
+    name: str
+    more: tuple[str, ...] = ("a text that is longer than a word",)
+    well: bool = True
+
+
+def fill_records(path: Path) -> None:
+    with mheap.open(path, mode="live") as heap:
+        heap.root["old"] = [Old(f"an old one of some length {i}", [i]) for i in range(20)]
+        heap.root["rows"] = mheap.RecordList(New, [New([1], f"a row of some length {i}") for i in range(30)])
+        heap.root["of a row"] = heap.root["rows"][3].other
+        heap.root["rows"].append(New([2], "the last"))
+    with mheap.open(path, mode="live") as heap:
+        for i in range(20):
+            heap.root["old"].append(New([heap.root["old"]], f"a new one of some length {i}"))
+        for record in heap.root["old"][:10]:
+            record.well = False  # there was no such field: the record goes on with the new schema
+
+
+@pytest.mark.parametrize("deleted", [0, 1, 150, 300])
+def test_sorted_dicts_arrays_and_records_are_there(path: Path, deleted: int) -> None:
+    with mheap.open(path, mode="live") as heap:
+        heap.root["sorted"] = mheap.SortedDict({f"a key of some length {i:4}": [i] for i in range(300)})
+        heap.root["numbers"] = mheap.SortedDict(
+            {i * 0.5: "a text that is longer than a word" for i in range(300)}
+        )
+        heap.root["counter"] = Counter("several letters") + Counter({(1, "a longer one as a key"): 7})
+        heap.root["array"] = heap.put_array(array.array("d", range(1000)))
+        heap.root["same"] = [heap.root["array"], heap.array((), "i4"), heap.array((0, 3), "u1")]
+        for name in ("sorted", "numbers"):
+            for _ in range(deleted):
+                heap.root[name].popitem(deleted % len(heap.root[name]) // 2)
+        heap.root["array"].extend(array.array("d", [5.5, 6.5]))
+    fill_records(path)
+    before = shown(path)
+    mheap.compact(path)
+    assert shown(path) == before
+    with mheap.open(path, mode="live") as heap:
+        assert heap.root["same"][0] is heap.root["array"]
+        assert heap.root["of a row"] is heap.root["rows"][3].other
+        assert heap.root["old"][-1].other[0] is heap.root["old"]
+        heap.root["sorted"]["a key of some length   25x"] = 1
+        heap.root["array"].append(7.5)
+        heap.root["rows"].append(New([3], "one more"))
+        heap.root["old"][-1].name = "renamed"
+        assert heap.check()
+
+
+def shown(path: Path) -> tuple[str, list[Any]]:
+    with mheap.open(path, mode="readonly") as heap:
+        assert heap.check()
+        root = heap.root
+        rows = [(row.name, row.more, row.well, list(row.other)) for row in root["rows"]]
+        old = [(record.name, record.more, record.well, len(record.other)) for record in root["old"]]
+        containers = [root[name] for name in ("sorted", "numbers", "counter") if name in root]
+        places = [list(c.keys())[:9] for c in containers[:2]]
+        return repr(containers), [rows, old, places, [a.tolist() for a in root["same"]]]
 
 
 def test_shared_parts_and_circles_stay(path: Path) -> None:
