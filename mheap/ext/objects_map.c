@@ -203,17 +203,21 @@ static int describe(mhx_space *space, const mhx_shape *shape, uint64_t *word) {
   return 0;
 }
 
+/* Schemas are the main heap's, whichever heap the records are in. */
 const mh_schema *mhx_schema_for(mhx_space *space, mhx_shape *shape) {
   uint64_t word;
   uint32_t number;
   if (shape->space == space->number && shape->undone == space->undone) return shape->schema;
   if (shape->count > MH_SCHEMA_FIELDS_MAX)
     return PyErr_Format(PyExc_TypeError, "a record has at most %u fields", MH_SCHEMA_FIELDS_MAX), NULL;
-  if (mhx_shape_finish(shape) < 0 || describe(space, shape, &word) < 0) return NULL;
-  mheap_err failed = mh_schema_add(&space->core, word, &number);
+  if (mhx_shape_finish(shape) < 0) return NULL;
+  mhx_space owner = *space;
+  owner.core.heap = mh_handle_find(space->core.region, 0);
+  if (describe(&owner, shape, &word) < 0) return NULL;
+  mheap_err failed = mh_schema_add(&owner.core, word, &number);
   if (failed) {
-    mhx_failed(space);
-    mh_release(&space->core, word);
+    mhx_failed(&owner);
+    mh_release(&owner.core, word);
     return NULL;
   }
   if (mh_schema_at(&space->core, number, &shape->schema)) return mhx_failed(space), NULL;

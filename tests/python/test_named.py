@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import gc
 import os
 import pickle
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from copy import deepcopy
@@ -834,3 +836,49 @@ def test_many_come_and_go(stored: mheap.Heap) -> None:
         else:
             stored.new(name).root["n"] = [number, LONG]
     assert findings(stored) == []
+
+
+class Pair(mheap.Record):
+    name: str
+    other: object = None
+
+
+class Late(mheap.Record):
+    number: int
+
+
+@pytest.mark.parametrize("mode", ["live", "atomic"])
+def test_everything_has_a_place_in_named_heaps(heap_path: Path, mode: Any) -> None:
+    """Also schemas of records, which are the main heap's and outlive the heap that needed them first."""
+    with mheap.open(heap_path, mode=mode) as heap:
+        one = heap.new("one")
+        one.root["record"] = Pair("a name of some length", [1])
+        one.root["rows"] = mheap.RecordList(Pair, [Pair("another name of some length")])
+        one.root["sorted"] = mheap.SortedDict({number: [number] for number in range(100)})
+        one.root["array"] = array.array("d", [1, 2])
+        one.root["counter"] = Counter("several")
+        heap.root.update(one.root)
+        assert all(one.root[name] is not heap.root[name] for name in one.root)
+        assert heap.check()
+        if mode == "atomic":
+            heap.commit()
+        one.collect()
+        heap.collect()
+        assert heap.check()
+    with mheap.open(heap_path, mode=mode) as heap:
+        one = heap.named["one"]
+        assert repr(one.root) == repr(heap.root)
+        one.root["late"] = Late(5)
+        if mode == "atomic":
+            heap.rollback()
+            one = heap.named["one"]
+            one.root["late"] = Late(6)
+            heap.commit()
+        one.destroy()
+        heap.root["late"] = Late(7)
+        assert heap.check()
+        if mode == "atomic":
+            heap.commit()
+    with mheap.open(heap_path, mode="readonly") as heap:
+        assert (heap.root["late"].number, heap.root["record"].other) == (7, [1])
+        assert heap.root["rows"][0].name == "another name of some length"
