@@ -116,7 +116,8 @@ static PyObject *other_of(mhx_space *space, uint64_t word) {
     case MH_TYPE_EXTENDED: return mhx_compound_of(space, word);
     default: break;
   }
-  mh_corrupt(&space->core, mh_word_offset(word), "the type of an object", MH_TYPE_EXTENDED, mh_head_type(*head));
+  mh_corrupt(&space->core, mh_word_offset(word), "the type of an object", MH_TYPE_EXTENDED,
+             mh_head_type(*head));
   return mhx_failed(space), NULL;
 }
 
@@ -323,7 +324,8 @@ int mhx_cannot_store(PyObject *object, bool as_key) {
                "registered Enum"
              : "a heap holds None, bool, int, float, complex, str, bytes, bytearray, tuple, frozenset, "
                "range, date, time, datetime, timedelta, Decimal, Fraction, UUID, paths, registered types "
-               "and Enums, Pickled, dict, list, set, deque, Counter, mheap.SortedDict, numpy.ndarray and array.array";
+               "and Enums, Pickled, dict, list, set, deque, Counter, mheap.SortedDict, Record and RecordList, "
+               "numpy.ndarray and array.array";
   PyErr_Format(PyExc_TypeError, "%s, of exactly that type, not %.200s", what, Py_TYPE(object)->tp_name);
   return -1;
 }

@@ -257,7 +257,8 @@ static int fill_record(mhx_graph *graph, PyObject *source, uint64_t word);
 
 /* A record that only its container refers to, and we, is met once, and needs no memo. */
 static bool is_met_once(const mhx_graph *graph, PyObject *object) {
-  return graph->fills && !pools(graph) && graph->nesting < AT_ONCE && mhx_is_plain(object) && Py_REFCNT(object) <= 2;
+  return graph->fills && !pools(graph) && graph->nesting < AT_ONCE && mhx_is_plain(object) &&
+         Py_REFCNT(object) <= 2;
 }
 
 static int make_at_once(mhx_graph *graph, PyObject *object, const mh_schema *schema, uint64_t *word) {

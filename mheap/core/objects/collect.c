@@ -122,7 +122,8 @@ static mheap_err each_word(mh_collector *c, mh_space *space, const mh_children *
     if (!mh_children_have(children, number)) continue;
     for (uint64_t i = 0; i < children->width && !failed; i++)
       failed = fun(c, space, mh_read(mh_child(children, number, i)));
-    if (children->has_node && !failed) failed = node_fun(c, space, mh_read(mh_child(children, number, children->width)));
+    if (children->has_node && !failed)
+      failed = node_fun(c, space, mh_read(mh_child(children, number, children->width)));
   }
   return failed;
 }

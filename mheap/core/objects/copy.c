@@ -280,7 +280,8 @@ static mheap_err copy_record(copy *c, uint64_t offset, uint64_t *made, level *ne
     failed = mh_corrupt(c->from, start, "owners of the fields of a record", 1, 2);
   if (!failed) failed = copy_bytes(c, start, mh_fields_bytes(place.schema), made);
   if (failed) return failed;
-  if (*made != 0) *at(c, *made) = mh_head(1, MH_TYPE_RECORD, mh_head_length(mh_read(mh_at(c->from->region, start))));
+  if (*made != 0)
+    *at(c, *made) = mh_head(1, MH_TYPE_RECORD, mh_head_length(mh_read(mh_at(c->from->region, start))));
   *next = level_in(c, &children, start, *made);
   return MHEAP_OK;
 }

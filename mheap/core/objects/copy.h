@@ -16,8 +16,8 @@
    they are, word for word, unless copy_part (copy.c) knows how to make a smaller one. What holds offsets that
    are no values, or values that are not among its children, has to be made anew there.
 
-   Calls children.h, fields.h, moved.h, node.h, table.h, list.h. Takes no lock: nobody may change either region
-   meanwhile. */
+   Calls children.h, fields.h, moved.h, node.h, table.h, list.h. Takes no lock: nobody may change either
+   region meanwhile. */
 #ifndef MHEAP_OBJECTS_COPY_H
 #define MHEAP_OBJECTS_COPY_H
 
@@ -34,8 +34,8 @@ typedef struct mh_copied {
 /* Now and then, with what is copied so far; false: give up. */
 typedef bool mh_copy_progress(void *arg, const mh_copied *copied);
 
-/* Copies the objects that superblock.root, and the list of schemas, lead to, and makes them those of `to`, which has none. With `to`
-   NULL it only looks what that would come to. MHEAP_ERR_CORRUPT: what can be reached contradicts itself.
+/* Copies the objects that superblock.root, and the list of schemas, lead to, and makes them those of `to`,
+   which has none. With `to` NULL it only looks what that would come to. MHEAP_ERR_CORRUPT: what can be reached contradicts itself.
    MHEAP_ERR_SYSTEM, without an error set: `progress` gave up.
    On failure `to` holds a part of them, and no root. Errors are set on the heap of `from`. */
 mheap_err mh_copy_objects(mh_space *from, mh_space *to, mh_copied *copied, mh_copy_progress *progress,

@@ -5,8 +5,8 @@
    stack nor memory. A container enters the list when its count goes from 1 to 0, which
    happens once; its part is walked only while it is a block in use, and freed then. So the
    work is bounded by the blocks there are, whatever the file says. Compounds have a list of their
-   own, through `kind`, and records have, through `birth` (layout.h, "record"). A sorted dict's nodes are freed on
-   the way back from their leaves, which has as many steps as there are levels. */
+   own, through `kind`, and records have, through `birth` (layout.h, "record"). A sorted dict's nodes are
+   freed on the way back from their leaves, which has as many steps as there are levels. */
 #include "children.h"
 #include "collect.h"
 #include "node.h"
