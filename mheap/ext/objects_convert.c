@@ -324,8 +324,8 @@ int mhx_cannot_store(PyObject *object, bool as_key) {
                "registered Enum"
              : "a heap holds None, bool, int, float, complex, str, bytes, bytearray, tuple, frozenset, "
                "range, date, time, datetime, timedelta, Decimal, Fraction, UUID, paths, registered types "
-               "and Enums, Pickled, dict, list, set, deque, Counter, mheap.SortedDict, Record and RecordList, "
-               "numpy.ndarray and array.array";
+               "and Enums, Pickled, dict, list, set, deque, Counter, mheap.SortedDict, Record and "
+               "RecordList, numpy.ndarray and array.array";
   PyErr_Format(PyExc_TypeError, "%s, of exactly that type, not %.200s", what, Py_TYPE(object)->tp_name);
   return -1;
 }
