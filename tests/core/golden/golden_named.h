@@ -9,12 +9,12 @@
 static const char *const golden_names[] = {"short", "a name that has a block"};
 enum { GOLDEN_NAMED_TEXTS = 40 };
 
-static inline void golden_named_text(char text[32], int of, int i) {
-  snprintf(text, 32, "text %d of heap %d", i, of);
+static inline void golden_named_text(char text[48], int of, int i) {
+  snprintf(text, 48, "text %d of heap %d", i, of);
 }
 
 static inline void golden_store_named(mheap *heap) {
-  char text[32];
+  char text[48];
   for (int of = 0; of < 2; of++) {
     mh_space space = {0};
     mh_dict root = {0};
@@ -34,7 +34,7 @@ static inline void golden_store_named(mheap *heap) {
 }
 
 static inline void golden_check_named(mheap *heap) {
-  char text[32];
+  char text[48];
   for (int of = 0; of < 2; of++) {
     mh_space space = {0};
     mh_dict root = {0};
