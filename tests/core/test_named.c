@@ -144,7 +144,7 @@ static void what_is_no_name_is_refused(void) {
 /* A row that cannot be had leaves the first one free. */
 static void a_full_table_says_so(void) {
   mheap *heap = open_heap("full.heap");
-  char name[16];
+  char name[24];
   REQUIRE(heap != NULL);
   mheap *plain = mheap_new(heap, 0, true, 0);
   for (int i = 0; i < 62; i++) {
