@@ -95,10 +95,10 @@ static PyObject *bisect_right(PyObject *self, PyObject *key) {
 
 /* 0 keys, 1 values, 2 items. */
 static PyObject *made_of(mhx_space *space, const mh_entry *entry, int kind) {
-  if (kind != 2) return mhx_from_word(space, kind == 0 ? entry->key : entry->value);
+  if (kind != 2) return kind == 0 ? mhx_from_key(space, entry->key) : mhx_from_word(space, entry->value);
   PyObject *pair = PyTuple_New(2);
   for (int i = 0; pair != NULL && i < 2; i++) {
-    PyObject *object = mhx_from_word(space, i == 0 ? entry->key : entry->value);
+    PyObject *object = i == 0 ? mhx_from_key(space, entry->key) : mhx_from_word(space, entry->value);
     if (object == NULL) Py_CLEAR(pair);
     else PyTuple_SET_ITEM(pair, i, object);
   }
