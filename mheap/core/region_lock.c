@@ -10,6 +10,7 @@
 #define LIVE (FIRST_BYTE + 1)
 #define READERS (FIRST_BYTE + 2)
 #define PINS ((uint64_t)1 << 61) /* and a generation: a byte for each */
+#define FIRST_PAUSE 0.0005      /* seconds between two tries at what is locked */
 
 typedef struct want {
   uint64_t byte;
@@ -48,19 +49,25 @@ static int try_all(mh_region *region, const want *list, int count) {
   return 0;
 }
 
+/* Sleeps before another try at what is locked, longer each time; false: the deadline has passed. */
+static bool pause_until(double timeout, double deadline, double *pause) {
+  double left = deadline - mh_os_monotonic();
+  if (timeout >= 0 && left <= 0) return false;
+  if (*pause < 0.05) *pause *= 2;
+  mh_os_sleep(timeout >= 0 && left < *pause ? left : *pause);
+  return true;
+}
+
 bool mh_region_lock_unused(int fd) { return mh_os_lock(fd, WRITER, true) == 0; }
 
 int mh_region_lock_alone(int fd, double timeout) {
-  double deadline = mh_os_monotonic() + timeout, pause = 0.0005;
+  double deadline = mh_os_monotonic() + timeout, pause = FIRST_PAUSE;
   int failed;
-  while ((failed = mh_os_lock(fd, WRITER, true)) == EAGAIN) {
-    double left = deadline - mh_os_monotonic();
-    if (timeout >= 0 && left <= 0) return failed;
-    if (pause < 0.05) pause *= 2;
-    mh_os_sleep(timeout >= 0 && left < pause ? left : pause);
-  }
+  while ((failed = mh_os_lock(fd, WRITER, true)) == EAGAIN)
+    if (!pause_until(timeout, deadline, &pause)) return failed;
   return failed;
 }
+
 int mh_region_hold_off_writers(int fd) { return mh_os_lock(fd, WRITER, false); }
 
 bool mh_region_lock_writer(int fd) { return mh_os_locked_range(fd, WRITER, 1); }
@@ -85,13 +92,9 @@ static mheap_err busy(const mh_region *region, mheap_error *error) {
 mheap_err mh_region_lock_file(mh_region *region, double timeout, bool sealed, mheap_error *error) {
   want list[2];
   int count = wants(region, sealed, list), failed;
-  double deadline = mh_os_monotonic() + timeout, pause = 0.0005;
-  while ((failed = try_all(region, list, count)) == EAGAIN) {
-    double left = deadline - mh_os_monotonic();
-    if (timeout >= 0 && left <= 0) return busy(region, error);
-    if (pause < 0.05) pause *= 2;
-    mh_os_sleep(timeout >= 0 && left < pause ? left : pause);
-  }
+  double deadline = mh_os_monotonic() + timeout, pause = FIRST_PAUSE;
+  while ((failed = try_all(region, list, count)) == EAGAIN)
+    if (!pause_until(timeout, deadline, &pause)) return busy(region, error);
   return failed ? mh_fail_system(error, failed, region->path, "locking the file") : MHEAP_OK;
 }
 
