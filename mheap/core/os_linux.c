@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #endif
 #include "os.h"
+#include "os_linux.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -106,8 +107,7 @@ static_assert(MH_OS_PATH_MAX >= PATH_MAX, "what realpath() may write");
 
 int mh_os_real_path(const char *path, char *buffer) { return realpath(path, buffer) != NULL ? 0 : errno; }
 
-/* Where standard error was closed, a heap that got its number would be written over by messages. */
-static int above_standard_streams(int *fd) {
+int mh_os_above_standard_streams(int *fd) {
   if (*fd < 0) return errno;
   if (*fd > STDERR_FILENO) return 0;
   int low = *fd, failed = 0;
@@ -120,7 +120,7 @@ static int above_standard_streams(int *fd) {
 int mh_os_open(const char *path, bool writable, bool create, int *fd) {
   int flags = (writable ? O_RDWR : O_RDONLY) | (create ? O_CREAT : 0) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
   *fd = open(path, flags, 0666);
-  return above_standard_streams(fd);
+  return mh_os_above_standard_streams(fd);
 }
 
 int mh_os_sync_name(const char *path) {
@@ -139,12 +139,12 @@ int mh_os_sync_name(const char *path) {
 
 int mh_os_create(const char *path, int *fd) {
   *fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0666);
-  return above_standard_streams(fd);
+  return mh_os_above_standard_streams(fd);
 }
 
 int mh_os_open_no_link(const char *path, int *fd) {
   *fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW);
-  return above_standard_streams(fd);
+  return mh_os_above_standard_streams(fd);
 }
 
 /* Where a file system knows no renaming without replacing, two names for a moment do as well. */

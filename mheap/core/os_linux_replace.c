@@ -9,19 +9,10 @@
 #include <unistd.h>
 
 #include "os.h"
+#include "os_linux.h"
 
 /* Names of open files, by which they can be given others. */
 static bool has_descriptors(void) { return access("/proc/self/fd", X_OK) == 0; }
-
-static int above_standard_streams(int *fd) {
-  if (*fd < 0) return errno;
-  if (*fd > STDERR_FILENO) return 0;
-  int low = *fd;
-  *fd = fcntl(low, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-  int failed = *fd < 0 ? errno : 0;
-  close(low);
-  return failed;
-}
 
 static int open_unnamed(const char *path, int *fd) {
   char directory[MH_OS_PATH_MAX];
@@ -31,7 +22,7 @@ static int open_unnamed(const char *path, int *fd) {
   memcpy(directory, path, length);
   strcpy(directory + length, length == 0 ? "." : "");
   *fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-  return above_standard_streams(fd);
+  return mh_os_above_standard_streams(fd);
 }
 
 int mh_os_create_beside(const char *path, int *fd, bool *named) {
@@ -40,7 +31,7 @@ int mh_os_create_beside(const char *path, int *fd, bool *named) {
   if (failed != EOPNOTSUPP && failed != EISDIR && failed != EINVAL && failed != ENOENT) return failed;
   *fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0600);
   *named = *fd >= 0;
-  return above_standard_streams(fd);
+  return mh_os_above_standard_streams(fd);
 }
 
 int mh_os_give_name(int fd, const char *path) {
