@@ -61,9 +61,10 @@ static void dealloc(PyObject *self) {
 static PyObject *full_name(const mhx_handle *handle) {
   PyObject *name = handle->path == Py_None ? Py_NewRef(handle->name) : PyObject_Repr(handle->path);
   if (name == NULL || handle->main == NULL) return name;
-  PyObject *full = handle->label != NULL ? PyUnicode_FromFormat("%U, heap %R", name, handle->label)
-                                         : PyUnicode_FromFormat("%U, heap %u (tag %d)", name,
-                                                                (unsigned)handle->number, handle->tag);
+  PyObject *full = handle->label != NULL
+                       ? PyUnicode_FromFormat("%U, heap %R", name, handle->label)
+                       : PyUnicode_FromFormat("%U, heap %u (tag %d)", name, (unsigned)handle->number,
+                                              handle->tag);
   Py_DECREF(name);
   return full;
 }
@@ -81,7 +82,8 @@ static PyObject *repr(PyObject *self) {
   else if (handle->heap == NULL || handle->forks != mhx_forks) state = "inherited over a fork";
   else if (mheap_get_info(handle->heap, &info) != MHEAP_OK) state = "damaged";
   else if (handle->main != NULL) state = "attached";
-  if (state != NULL) text = PyUnicode_FromFormat("<mheap.Heap %U, %s, %s>", name, mode, state);
+  if (state != NULL)
+    text = PyUnicode_FromFormat("<mheap.Heap %U, %s, %s>", name, mode, state);
   else
     text = PyUnicode_FromFormat("<mheap.Heap %U, %s, %llu bytes, attached>", name, mode,
                                 (unsigned long long)info.size);
@@ -137,8 +139,10 @@ static PyObject *op_sync(mhx_handle *handle, PyObject *const *args) {
   mheap *heap = mhx_use_begin(handle, &use);
   if (heap == NULL) return NULL;
   mheap_err result;
-  Py_BEGIN_ALLOW_THREADS result = mheap_sync(heap);
-  Py_END_ALLOW_THREADS PyObject *none = mhx_none_or_error(heap, result);
+  Py_BEGIN_ALLOW_THREADS
+  result = mheap_sync(heap);
+  Py_END_ALLOW_THREADS
+  PyObject *none = mhx_none_or_error(heap, result);
   mhx_use_end(handle, &use);
   return none;
 }
@@ -149,8 +153,10 @@ static PyObject *op_collapse(mhx_handle *handle, PyObject *const *args) {
   mheap *heap = mhx_use_begin(handle, &use);
   if (heap == NULL) return NULL;
   mheap_err result;
-  Py_BEGIN_ALLOW_THREADS result = mheap_collapse(heap);
-  Py_END_ALLOW_THREADS PyObject *none = mhx_none_or_error(heap, result);
+  Py_BEGIN_ALLOW_THREADS
+  result = mheap_collapse(heap);
+  Py_END_ALLOW_THREADS
+  PyObject *none = mhx_none_or_error(heap, result);
   mhx_use_end(handle, &use);
   return none;
 }
@@ -337,8 +343,8 @@ static PyGetSetDef properties[] = {
     {"number", get_heap_number, NULL,
      "Of the heap in its region, for as long as it exists; the main heap's is 0.", NULL},
     {"tag", get_tag, NULL, "0 to 255: free space in slabs goes only between heaps of one tag.", NULL},
-    {"arena", get_arena, NULL, "The only arena it takes space from, an ArenaId; None: those that are shared.",
-     NULL},
+    {"arena", get_arena, NULL,
+     "The only arena it takes space from, an ArenaId; None: those that are shared.", NULL},
     {"destroyable", get_destroyable, NULL, "Whether it was made with allow_destroy.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
@@ -358,46 +364,46 @@ MHX_BOTH(errno, 0)
 MHX_METHOD_ONLY(fileno, 0)
 MHX_METHOD_ONLY(__reduce__, 0)
 
-#define DETACH                                                                                    \
-  "Syncs, marks the file clean, unmaps it. Addresses in the heap are then meaningless.\n\n"       \
-  "Detaching again does nothing. Raises BufferError while views of the heap are exported, and\n"  \
-  "what the system says when syncing fails; the heap is then still attached. A heap whose file\n" \
+#define DETACH                                                                                      \
+  "Syncs, marks the file clean, unmaps it. Addresses in the heap are then meaningless.\n\n"         \
+  "Detaching again does nothing. Raises BufferError while views of the heap are exported, and\n"    \
+  "what the system says when syncing fails; the heap is then still attached. A heap whose file\n"    \
   "was cut short by another program raises CorruptHeap once, and is closed: nothing is left to save."
-#define ERRNO "errno of the last failed call on this heap, when it was a system call that failed; else 0."
+#define ERRNO                                                                                       \
+  "errno of the last failed call on this heap, when it was a system call that failed; else 0."
 
-PyDoc_STRVAR(
-    collect_doc,
-    "collect($self, /, force=False, *, max_pause=None, steps=None)\n--\n\n"
-    "Frees objects that nothing leads to, then gives empty slabs back to the heap.\n\n"
-    "Most objects are freed as soon as nothing refers to them. Left are those that refer to one another\n"
-    "in a circle, and what a killed process had in hand. What heap.root and Python variables lead to\n"
-    "stays. A main heap's named heaps are collected, too, behind it; of a named heap it alone is. With\n"
-    "`force` also pages go to the system and the file: its tail is cut off and holes are punched, unless\n"
-    "a reader is attached.\n\n"
-    "It goes in steps, between which other threads and signal handlers run; one takes about max_pause\n"
-    "seconds at most. What became garbage after the first step may stay until the next collection.\n"
-    "With `steps` it makes so many, in this heap alone, and returns; the next call with `steps` goes on.\n\n"
-    "Returns a Collected: objects, bytes, pause, done. In mode atomic what was freed is the file's with\n"
-    "the next commit, and a rollback ends the collection. Raises ReadOnlyHeap, CorruptHeap (nothing was\n"
-    "freed then, if what is wrong can be reached), and HeapBusy in the middle of a call on the heap.");
+PyDoc_STRVAR(collect_doc,
+"collect($self, /, force=False, *, max_pause=None, steps=None)\n--\n\n"
+"Frees objects that nothing leads to, then gives empty slabs back to the heap.\n\n"
+"Most objects are freed as soon as nothing refers to them. Left are those that refer to one another\n"
+"in a circle, and what a killed process had in hand. What heap.root and Python variables lead to\n"
+"stays. A main heap's named heaps are collected, too, behind it; of a named heap it alone is. With\n"
+"`force` also pages go to the system and the file: its tail is cut off and holes are punched, unless\n"
+"a reader is attached.\n\n"
+"It goes in steps, between which other threads and signal handlers run; one takes about max_pause\n"
+"seconds at most. What became garbage after the first step may stay until the next collection.\n"
+"With `steps` it makes so many, in this heap alone, and returns; the next call with `steps` goes on.\n\n"
+"Returns a Collected: objects, bytes, pause, done. In mode atomic what was freed is the file's with\n"
+"the next commit, and a rollback ends the collection. Raises ReadOnlyHeap, CorruptHeap (nothing was\n"
+"freed then, if what is wrong can be reached), and HeapBusy in the middle of a call on the heap.");
 
 PyDoc_STRVAR(collapse_doc,
-             "collapse($self, /)\n--\n\n"
-             "Makes what is in the heap now transparent huge pages, as far as the kernel can.\n\n"
-             "A heap on pages of the kernel's pool is left as it is. stats().pages tells what came of it.\n"
-             "Other threads run meanwhile. Raises HeapOSError when nothing could be done: ENOSYS where the\n"
-             "kernel is older than Linux 6.1.");
+"collapse($self, /)\n--\n\n"
+"Makes what is in the heap now transparent huge pages, as far as the kernel can.\n\n"
+"A heap on pages of the kernel's pool is left as it is. stats().pages tells what came of it.\n"
+"Other threads run meanwhile. Raises HeapOSError when nothing could be done: ENOSYS where the\n"
+"kernel is older than Linux 6.1.");
 
 PyDoc_STRVAR(sync_doc,
-             "sync($self, /)\n--\n\n"
-             "Makes everything stored so far durable: one fdatasync.\n\n"
-             "Nothing to do for anonymous memory. Other threads run meanwhile. Raises HeapOSError.");
+"sync($self, /)\n--\n\n"
+"Makes everything stored so far durable: one fdatasync.\n\n"
+"Nothing to do for anonymous memory. Other threads run meanwhile. Raises HeapOSError.");
 
 PyDoc_STRVAR(close_doc,
-             "close($self, /)\n--\n\n"
-             "Detaches a main heap, as detach() does. Of any other heap only this handle is closed.\n\n"
-             "The heap itself stays, with all that is in it: Heap.heaps() gives a new handle, destroy() and\n"
-             "delete() end the heap. A trace of it ends, and mmcheck's function is forgotten.");
+"close($self, /)\n--\n\n"
+"Detaches a main heap, as detach() does. Of any other heap only this handle is closed.\n\n"
+"The heap itself stays, with all that is in it: Heap.heaps() gives a new handle, destroy() and\n"
+"delete() end the heap. A trace of it ends, and mmcheck's function is forgotten.");
 
 static PyMethodDef life_methods[] = {
     MHX_METHOD(detach, "detach($self, /)\n--\n\n" DETACH),
@@ -421,21 +427,20 @@ PyMethodDef mhx_heap_functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-PyDoc_STRVAR(
-    heap_doc,
-    "A heap that is attached: what mheap.attach and mheap.open return, the `md` of all functions.\n\n"
-    "As a context manager it detaches at the end. A Heap that is collected unclosed warns\n"
-    "(ResourceWarning) and is detached; so is, without a warning, what is open at exit.\n\n"
-    "A region has a main heap, which attaching returns, and may have more (new, heap_new_ex, heaps).\n"
-    "Their handles keep the main heap's alive and end with it: ClosedHeap then. There is one\n"
-    "handle a heap, the same object each time while it is alive and not closed.\n\n"
-    "Addresses are ints. A heap that was closed raises ClosedHeap.\n\n"
-    "Threads: any thread may use a Heap; detach waits for calls under way in other threads.\n\n"
-    "Pickling: a Heap pickles as its path and mode, and unpickling attaches, with no waiting. So\n"
-    "unpickling a live one raises HeapBusy while the original is attached. Another heap than the\n"
-    "main one pickles as that and its number, or name. An anonymous heap cannot be pickled.\n\n"
-    "Forks: in a forked child an inherited Heap attaches the file again as a reader when it is\n"
-    "used. While the parent has it attached live, that raises HeapBusy.");
+PyDoc_STRVAR(heap_doc,
+"A heap that is attached: what mheap.attach and mheap.open return, the `md` of all functions.\n\n"
+"As a context manager it detaches at the end. A Heap that is collected unclosed warns\n"
+"(ResourceWarning) and is detached; so is, without a warning, what is open at exit.\n\n"
+"A region has a main heap, which attaching returns, and may have more (new, heap_new_ex, heaps).\n"
+"Their handles keep the main heap's alive and end with it: ClosedHeap then. There is one\n"
+"handle a heap, the same object each time while it is alive and not closed.\n\n"
+"Addresses are ints. A heap that was closed raises ClosedHeap.\n\n"
+"Threads: any thread may use a Heap; detach waits for calls under way in other threads.\n\n"
+"Pickling: a Heap pickles as its path and mode, and unpickling attaches, with no waiting. So\n"
+"unpickling a live one raises HeapBusy while the original is attached. Another heap than the\n"
+"main one pickles as that and its number, or name. An anonymous heap cannot be pickled.\n\n"
+"Forks: in a forked child an inherited Heap attaches the file again as a reader when it is\n"
+"used. While the parent has it attached live, that raises HeapBusy.");
 
 /* All methods in one table, which the type keeps referring to. */
 static PyMethodDef methods[96];
@@ -446,11 +451,16 @@ static size_t append_methods(size_t at, const PyMethodDef *from) {
 }
 
 static PyType_Slot slots[] = {
-    {Py_tp_doc, (void *)heap_doc}, {Py_tp_traverse, traverse},
-    {Py_tp_clear, clear},          {Py_tp_finalize, finalize},
-    {Py_tp_dealloc, dealloc},      {Py_tp_repr, repr},
-    {Py_tp_methods, methods},      {Py_tp_getset, properties},
-    {Py_tp_members, members},      {0, NULL},
+    {Py_tp_doc, (void *)heap_doc},
+    {Py_tp_traverse, traverse},
+    {Py_tp_clear, clear},
+    {Py_tp_finalize, finalize},
+    {Py_tp_dealloc, dealloc},
+    {Py_tp_repr, repr},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, properties},
+    {Py_tp_members, members},
+    {0, NULL},
 };
 
 static PyType_Spec spec = {
@@ -462,10 +472,10 @@ static PyType_Spec spec = {
 };
 
 PyTypeObject *mhx_heap_type_new(PyObject *module) {
-  const PyMethodDef *tables[] = {life_methods,        mhx_blocks_methods, mhx_roots_methods,
-                                 mhx_guard_methods,   mhx_stats_methods,  mhx_view_methods,
-                                 mhx_heaps_methods,   mhx_named_methods,  mhx_commits_methods,
-                                 mhx_readers_methods, mhx_dump_methods,   mhx_arrays_methods};
+  const PyMethodDef *tables[] = {life_methods,      mhx_blocks_methods, mhx_roots_methods,
+                                 mhx_guard_methods, mhx_stats_methods,  mhx_view_methods,
+                                 mhx_heaps_methods, mhx_named_methods,  mhx_commits_methods,
+                                 mhx_readers_methods, mhx_dump_methods, mhx_arrays_methods};
   size_t at = 0;
   for (size_t i = 0; i < Py_ARRAY_LENGTH(tables); i++) at = append_methods(at, tables[i]);
   return (PyTypeObject *)PyType_FromModuleAndSpec(module, &spec, NULL);
