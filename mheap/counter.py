@@ -164,7 +164,7 @@ class PersistentCounter(CounterTwin, PersistentDict):
     def __gt__(self, other: Any) -> bool:
         return self >= other and self != other if isinstance(other, _COUNTERS) else NotImplemented
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
 
 _COUNTERS = (Counter, PersistentCounter)

@@ -114,27 +114,11 @@ class DictItems(ItemsView["Any", "Any"]):
         return f"dict_items({list(self)!r})"
 
 
-class PersistentDict(DictTwin, MutableMapping["Any", "Any"]):
-    """A dict that lives in a heap.
-
-    Insertion-ordered; keys are hashable values (docs/reference/api.md says which) and are equal as
-    in Python (1 == 1.0 == True == Decimal(1)), except that a NaN is equal to a NaN of the same
-    bits. A plain dict or list that is assigned is copied into the heap, with all that it contains;
-    containers are read as their twins, other values as plain ones. Every single operation is complete or has
-    not happened, even if the process is killed in its middle; update() is one operation an
-    item. Raises StaleObject if the dict is gone from the heap, ClosedHeap after a detach.
-    """
+class _Mapping(MutableMapping["Any", "Any"]):
+    """What a dict and a sorted dict have alike."""
 
     __slots__ = ()
-
-    def keys(self) -> KeysView[Any]:
-        return DictKeys(self)
-
-    def values(self) -> ValuesView[Any]:
-        return DictValues(self)
-
-    def items(self) -> ItemsView[Any, Any]:
-        return DictItems(self)
+    _update_from: Callable[[dict[Any, Any]], None]
 
     def update(self, other: Any = (), /, **kwargs: Any) -> None:
         """Stores the items of a mapping, or (key, value) pairs; then those given by name."""
@@ -185,7 +169,7 @@ class PersistentDict(DictTwin, MutableMapping["Any", "Any"]):
         plain.update(self)
         return plain
 
-    def __ior__(self, other: Any) -> PersistentDict:  # type: ignore[misc]
+    def __ior__(self, other: Any) -> Any:  # type: ignore[misc]
         self.update(other)
         return self
 
@@ -196,6 +180,29 @@ class PersistentDict(DictTwin, MutableMapping["Any", "Any"]):
 
     def __repr__(self) -> str:
         return _repr(self)
+
+
+class PersistentDict(DictTwin, _Mapping):
+    """A dict that lives in a heap.
+
+    Insertion-ordered; keys are hashable values (docs/reference/api.md says which) and are equal as
+    in Python (1 == 1.0 == True == Decimal(1)), except that a NaN is equal to a NaN of the same
+    bits. A plain dict or list that is assigned is copied into the heap, with all that it contains;
+    containers are read as their twins, other values as plain ones. Every single operation is complete or has
+    not happened, even if the process is killed in its middle; update() is one operation an
+    item. Raises StaleObject if the dict is gone from the heap, ClosedHeap after a detach.
+    """
+
+    __slots__ = ()
+
+    def keys(self) -> KeysView[Any]:
+        return DictKeys(self)
+
+    def values(self) -> ValuesView[Any]:
+        return DictValues(self)
+
+    def items(self) -> ItemsView[Any, Any]:
+        return DictItems(self)
 
 
 class _Items(MutableSequence["Any"]):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from _collections_abc import ItemsView, KeysView, MutableMapping, Sequence, ValuesView
+from _collections_abc import ItemsView, KeysView, Sequence, ValuesView
 
 from mheap._core import SortedTwin
-from mheap.objects import _DICTS, _ITEMS, _KEYS, _VALUES, _equal, _Kind, _new_kind, _repr, to_python
+from mheap.objects import _ITEMS, _KEYS, _VALUES, _Kind, _Mapping, _new_kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from typing import Any, SupportsIndex, TypeAlias
 
     _Reduced: TypeAlias = tuple[Any, ...]
@@ -132,7 +132,7 @@ class SortedItems(_Sorted, ItemsView[Any, Any]):
 _EVERYTHING = (True, True)
 
 
-class PersistentSortedDict(SortedTwin, MutableMapping[Any, Any]):
+class PersistentSortedDict(SortedTwin, _Mapping):
     """A dict that lives in a heap, with its keys in order.
 
     Keys are numbers, or str, bytes, dates, times, timedeltas, UUIDs, or tuples of such: what Python can
@@ -196,64 +196,6 @@ class PersistentSortedDict(SortedTwin, MutableMapping[Any, Any]):
         found = self._iterate(_KEYS, bool(reverse), first, max(first, last))
         del kept
         return found
-
-    def update(self, other: Any = (), /, **kwargs: Any) -> None:
-        """Stores the items of a mapping, or (key, value) pairs; then those given by name."""
-        if type(other) is dict:
-            self._update_from(other)
-        elif hasattr(other, "keys"):
-            for key in other.keys():  # noqa: SIM118 (what dict.update asks for)
-                self[key] = other[key]
-        else:
-            for key, value in other:
-                self[key] = value
-        self._update_from(kwargs)
-
-    def copy(self) -> dict[Any, Any]:
-        """A plain dict of the items, in order; containers among the values are still those in the heap."""
-        return dict(self._iterate(_ITEMS, False))
-
-    def to_python(self) -> dict[Any, Any]:
-        """A plain copy of everything in it, at any depth; shared parts and cycles stay such."""
-        plain: dict[Any, Any] = to_python(self)
-        return plain
-
-    __copy__ = copy
-
-    def __deepcopy__(self, memo: object) -> dict[Any, Any]:
-        return self.to_python()
-
-    def __reduce__(self) -> _Reduced:
-        return dict, (), None, None, iter(self.items())
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> _Reduced:
-        return self.__reduce__()
-
-    def __or__(self, other: Mapping[Any, Any]) -> dict[Any, Any]:
-        if not isinstance(other, (*_DICTS, PersistentSortedDict)):
-            return NotImplemented
-        plain = self.copy()
-        plain.update(other)
-        return plain
-
-    def __ror__(self, other: Mapping[Any, Any]) -> dict[Any, Any]:
-        if not isinstance(other, dict):
-            return NotImplemented
-        plain = dict(other)
-        plain.update(self)
-        return plain
-
-    def __ior__(self, other: Any) -> PersistentSortedDict:  # type: ignore[misc]
-        self.update(other)
-        return self
-
-    def __eq__(self, other: object) -> bool:
-        return _equal(self, other) if isinstance(other, (*_DICTS, PersistentSortedDict)) else NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return _repr(self)
 
 
 def _marks(twin: PersistentSortedDict) -> tuple[str, str]:

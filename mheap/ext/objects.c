@@ -2,38 +2,44 @@
 #include "objects_array.h"
 #include "objects_records.h"
 
-/* Twins are bases of Python classes and have a name in the module; iterators have none. `base`: its own;
-   -1: object. */
-static int add_type(PyObject *module, int index, PyType_Spec *spec, int base) {
-  mhx_state *state = mhx_state_of(module);
-  PyObject *of = base < 0 ? NULL : state->object_types[base];
-  PyObject *type = PyType_FromModuleAndSpec(module, spec, of);
-  if (type == NULL) return -1;
-  state->object_types[index] = type;
-  bool is_named = index != MHX_DICT_ITER && index != MHX_LIST_ITER && index != MHX_DEQUE_ITER &&
-                  index != MHX_ARRAY_BYTES && index != MHX_SORTED_ITER && index != MHX_ROWS_ITER;
-  return is_named ? PyModule_AddType(module, (PyTypeObject *)type) : 0;
-}
+/* Twins are bases of Python classes and have a name in the module; iterators and the like have none.
+   `base`: its own, one that stands before it; -1: object. */
+static const struct {
+  int index; /* in object_types */
+  PyType_Spec *spec;
+  int base;
+  bool is_hidden;
+} types[] = {
+    {MHX_DICT_TWIN, &mhx_dict_twin_spec, -1, false},
+    {MHX_LIST_TWIN, &mhx_list_twin_spec, -1, false},
+    {MHX_SET_TWIN, &mhx_set_twin_spec, -1, false},
+    {MHX_DEQUE_TWIN, &mhx_deque_twin_spec, -1, false},
+    {MHX_COUNTER_TWIN, &mhx_counter_twin_spec, MHX_DICT_TWIN, false},
+    {MHX_SORTED_TWIN, &mhx_sorted_twin_spec, MHX_DICT_TWIN, false},
+    {MHX_ARRAY_TWIN, &mhx_array_twin_spec, -1, false},
+    {MHX_ARRAY_BYTES, &mhx_array_bytes_spec, -1, true},
+    {MHX_RECORD_TWIN, &mhx_record_spec, -1, false},
+    {MHX_ROWS_TWIN, &mhx_rows_twin_spec, -1, false},
+    {MHX_COLUMN, &mhx_column_spec, -1, false},
+    {MHX_SHAPE, &mhx_shape_spec, -1, false},
+    {MHX_FIELD, &mhx_field_spec, -1, false},
+    {MHX_DICT_ITER, &mhx_dict_iter_spec, -1, true},
+    {MHX_SORTED_ITER, &mhx_sorted_iter_spec, -1, true},
+    {MHX_LIST_ITER, &mhx_list_iter_spec, -1, true},
+    {MHX_DEQUE_ITER, &mhx_deque_iter_spec, -1, true},
+    {MHX_ROWS_ITER, &mhx_rows_iter_spec, -1, true},
+};
 
 int mhx_objects_init(PyObject *module) {
-  if (add_type(module, MHX_DICT_TWIN, &mhx_dict_twin_spec, -1) < 0) return -1;
-  if (add_type(module, MHX_LIST_TWIN, &mhx_list_twin_spec, -1) < 0) return -1;
-  if (add_type(module, MHX_SET_TWIN, &mhx_set_twin_spec, -1) < 0) return -1;
-  if (add_type(module, MHX_DEQUE_TWIN, &mhx_deque_twin_spec, -1) < 0) return -1;
-  if (add_type(module, MHX_COUNTER_TWIN, &mhx_counter_twin_spec, MHX_DICT_TWIN) < 0) return -1;
-  if (add_type(module, MHX_ARRAY_TWIN, &mhx_array_twin_spec, -1) < 0) return -1;
-  if (add_type(module, MHX_ARRAY_BYTES, &mhx_array_bytes_spec, -1) < 0) return -1;
-  if (add_type(module, MHX_SORTED_TWIN, &mhx_sorted_twin_spec, -1) < 0) return -1;
-  if (add_type(module, MHX_SORTED_ITER, &mhx_sorted_iter_spec, -1) < 0) return -1;
-  if (add_type(module, MHX_RECORD_TWIN, &mhx_record_spec, -1) < 0) return -1;
-  if (add_type(module, MHX_ROWS_TWIN, &mhx_rows_twin_spec, -1) < 0) return -1;
-  if (add_type(module, MHX_ROWS_ITER, &mhx_rows_iter_spec, -1) < 0) return -1;
-  if (add_type(module, MHX_COLUMN, &mhx_column_spec, -1) < 0) return -1;
-  if (add_type(module, MHX_SHAPE, &mhx_shape_spec, -1) < 0) return -1;
-  if (add_type(module, MHX_FIELD, &mhx_field_spec, -1) < 0) return -1;
-  if (add_type(module, MHX_DEQUE_ITER, &mhx_deque_iter_spec, -1) < 0) return -1;
-  if (add_type(module, MHX_DICT_ITER, &mhx_dict_iter_spec, -1) < 0) return -1;
-  return add_type(module, MHX_LIST_ITER, &mhx_list_iter_spec, -1);
+  mhx_state *state = mhx_state_of(module);
+  for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+    PyObject *base = types[i].base < 0 ? NULL : state->object_types[types[i].base];
+    PyObject *type = PyType_FromModuleAndSpec(module, types[i].spec, base);
+    if (type == NULL) return -1;
+    state->object_types[types[i].index] = type;
+    if (!types[i].is_hidden && PyModule_AddType(module, (PyTypeObject *)type) < 0) return -1;
+  }
+  return 0;
 }
 
 static PyObject *root_once(PyObject *heap_obj) {

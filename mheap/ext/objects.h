@@ -130,6 +130,16 @@ static inline mheap_err mhx_entry_set(mhx_of *of, const mh_key *key, uint64_t va
   bool is_sorted = of->dict.type == MH_TYPE_SORTED;
   return is_sorted ? mh_sorted_set(&of->sorted, key, value) : mh_dict_set(&of->dict, key, value);
 }
+static inline mheap_err mhx_entry_delete(mhx_of *of, const mh_key *key) {
+  return of->dict.type == MH_TYPE_SORTED ? mh_sorted_delete(&of->sorted, key) : mh_dict_delete(&of->dict, key);
+}
+static inline mheap_err mhx_entries_length(mhx_of *of, uint64_t *length) {
+  bool is_sorted = of->dict.type == MH_TYPE_SORTED;
+  return is_sorted ? mh_sorted_length(&of->sorted, length) : mh_dict_length(&of->dict, length);
+}
+static inline mheap_err mhx_entries_clear(mhx_of *of) {
+  return of->dict.type == MH_TYPE_SORTED ? mh_sorted_clear(&of->sorted) : mh_dict_clear(&of->dict);
+}
 
 /* Any twin: the only Python object for its container while it lives. */
 struct mhx_twin {

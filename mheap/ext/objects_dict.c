@@ -1,5 +1,5 @@
-/* objects_dict.c: see objects.h. DictTwin: the hot half of mheap.PersistentDict; the rest is in
-   mheap/objects.py. */
+/* objects_dict.c: see objects.h. DictTwin: the hot half of mheap.PersistentDict, from which those of counters
+   and sorted dicts are derived; the rest is in mheap/objects.py. */
 #include "objects_values.h"
 
 #include <structmember.h>
@@ -18,7 +18,7 @@ static inline int look_up(mhx_twin *twin, PyObject *object, mhx_space **space, u
   mhx_key key;
   int made = mhx_key_look(twin, object, &key, space);
   if (made <= 0) return made;
-  mheap_err found = mh_dict_get(&twin->of.dict, &key.key, word);
+  mheap_err found = mhx_entry_get(&twin->of, &key.key, word);
   mhx_key_end(&key);
   if (found == MHEAP_OK) return 1;
   return found == MHEAP_ERR_NOT_FOUND ? 0 : mhx_failed(*space);
@@ -43,7 +43,7 @@ static Py_ssize_t dict_length(PyObject *self) {
   mhx_space *space = mhx_twin_space(twin);
   uint64_t length;
   if (space == NULL) return -1;
-  if (mh_dict_length(&twin->of.dict, &length)) return mhx_failed(space);
+  if (mhx_entries_length(&twin->of, &length)) return mhx_failed(space);
   return (Py_ssize_t)length;
 }
 
@@ -63,8 +63,7 @@ MHX_WHOLE_OBJECT(dict_get, (PyObject *self, PyObject *const *args, Py_ssize_t na
 
 /* ---- changing ---- */
 
-/* *stored, if there is one, is the word that the value became. */
-static int set_item(mhx_twin *twin, PyObject *key_object, PyObject *value, uint64_t *stored) {
+int mhx_dict_set(mhx_twin *twin, PyObject *key_object, PyObject *value) {
   mhx_space *space = mhx_twin_space(twin);
   mhx_words words;
   mhx_key key;
@@ -73,24 +72,22 @@ static int set_item(mhx_twin *twin, PyObject *key_object, PyObject *value, uint6
   if (mhx_value(space, value, &words) < 0) return -1;
   int made = mhx_key_make(space, key_object, &key);
   if (made > 0 && mhx_root_exists(space, twin) < 0) made = -1;
-  mheap_err failed = made > 0 ? mh_dict_set(&twin->of.dict, &key.key, words.words[0]) : MHEAP_OK;
+  mheap_err failed = made > 0 ? mhx_entry_set(&twin->of, &key.key, words.words[0]) : MHEAP_OK;
   mhx_key_end(&key);
-  if (made > 0 && !failed) {
-    if (stored != NULL) *stored = words.words[0];
-    return mhx_words_taken(&words), 0;
-  }
-  return failed ? mhx_words_failed(space, &words) : mhx_words_refused(space, &words);
+  if (made > 0 && !failed) return mhx_words_taken(&words), 0;
+  bool has_no_order = failed == MHEAP_ERR_ARGUMENT && twin->of.dict.type == MH_TYPE_SORTED;
+  if (failed && !has_no_order) return mhx_words_failed(space, &words);
+  if (has_no_order) mhx_entry_failed(space, failed, key_object);
+  return mhx_words_refused(space, &words);
 }
-
-int mhx_dict_set(mhx_twin *twin, PyObject *key, PyObject *value) { return set_item(twin, key, value, NULL); }
 
 int mhx_dict_remove(mhx_twin *twin, PyObject *object) {
   mhx_space *space;
   mhx_key key;
-  int made = mhx_key_find(twin, object, &key, &space);
+  int made = mhx_key_look(twin, object, &key, &space);
   if (made < 0) return -1;
   if (made == 0) return mh_space_writable(&space->core) ? mhx_failed(space) : 0;
-  mheap_err failed = mh_dict_delete(&twin->of.dict, &key.key);
+  mheap_err failed = mhx_entry_delete(&twin->of, &key.key);
   mhx_key_end(&key);
   if (failed == MHEAP_OK) return twin->changes++, 1;
   return failed == MHEAP_ERR_NOT_FOUND ? 0 : mhx_failed(space);
@@ -177,27 +174,29 @@ static int insert(mhx_twin *twin, mhx_space *space, const mhx_key *key, PyObject
   return 0;
 }
 
-/* Looks for the key once, except where Python code runs between that and storing. */
+/* Looks for the key once, except where Python code runs between that and storing. 1: *word is what it leads
+   to; 0: the default, which was stored; -1: an exception. */
 static int set_default(mhx_twin *twin, PyObject *object, PyObject *value, mhx_space **space, uint64_t *word) {
   mhx_key key;
   int made = mhx_key_look(twin, object, &key, space);
   if (made < 0) return -1;
-  mheap_err found = made == 0 ? MHEAP_ERR_NOT_FOUND : mh_dict_get(&twin->of.dict, &key.key, word);
+  mheap_err found = made == 0 ? MHEAP_ERR_NOT_FOUND : mhx_entry_get(&twin->of, &key.key, word);
   bool at_once = made > 0 && found == MHEAP_ERR_NOT_FOUND && mhx_is_storable_key(object) &&
-                 is_stored_at_once(value) && twin->of.dict.offset != 0;
+                 mh_type_has_table(twin->of.dict.type) && is_stored_at_once(value) && twin->of.dict.offset != 0;
   int failed = found == MHEAP_OK || found == MHEAP_ERR_NOT_FOUND ? 0 : mhx_failed(*space);
   if (at_once) failed = insert(twin, *space, &key, value, word);
   if (made > 0) mhx_key_end(&key);
-  if (failed < 0 || at_once || found == MHEAP_OK) return failed;
-  return set_item(twin, object, value, word);
+  if (failed < 0) return -1;
+  return at_once || found == MHEAP_OK ? 1 : mhx_dict_set(twin, object, value);
 }
 
 static PyObject *dict_setdefault(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
   mhx_space *space;
   uint64_t word;
   if (nargs < 1 || nargs > 2) return mhx_arity("setdefault", nargs < 1 ? 1 : 2, nargs);
-  int failed = set_default((mhx_twin *)self, args[0], nargs == 2 ? args[1] : Py_None, &space, &word);
-  return failed < 0 ? NULL : mhx_from_word(space, word);
+  int known = set_default((mhx_twin *)self, args[0], nargs == 2 ? args[1] : Py_None, &space, &word);
+  if (known == 0) return dict_subscript(self, args[0]);
+  return known < 0 ? NULL : mhx_from_word(space, word);
 }
 
 static PyObject *dict_clear(PyObject *self, PyObject *unused) {
@@ -205,7 +204,7 @@ static PyObject *dict_clear(PyObject *self, PyObject *unused) {
   mhx_twin *twin = (mhx_twin *)self;
   mhx_space *space = mhx_twin_space(twin);
   if (space == NULL) return NULL;
-  if (mh_dict_clear(&twin->of.dict)) return mhx_failed(space), NULL;
+  if (mhx_entries_clear(&twin->of)) return mhx_failed(space), NULL;
   twin->changes++;
   Py_RETURN_NONE;
 }

@@ -1,67 +1,8 @@
-/* objects_sorted.c: see objects.h. SortedTwin: the hot half of mheap.PersistentSortedDict, and its iterator;
-   the rest is in mheap/sorted.py. */
+/* objects_sorted.c: see objects.h. SortedTwin: the hot half of mheap.PersistentSortedDict beyond that of
+   dicts (objects_dict.c), and its iterator; the rest is in mheap/sorted.py. */
 #include "objects_values.h"
 
-#include <structmember.h>
-
-#define TICKS 4096 /* entries between two looks at signals */
-
-static PyObject *no_key(PyObject *key) {
-  PyObject *args = PyTuple_Pack(1, key);
-  if (args != NULL) PyErr_SetObject(PyExc_KeyError, args);
-  Py_XDECREF(args);
-  return NULL;
-}
-
 static mh_sorted *tree_of(PyObject *self) { return &((mhx_twin *)self)->of.sorted; }
-
-/* ---- looking up ---- */
-
-/* 1: *word is what the key leads to; 0: it is not there; -1: an exception. */
-static int look_up(mhx_twin *twin, PyObject *object, mhx_space **space, uint64_t *word) {
-  mhx_key key;
-  int made = mhx_key_look(twin, object, &key, space);
-  if (made <= 0) return made;
-  mheap_err found = mh_sorted_get(&twin->of.sorted, &key.key, word);
-  mhx_key_end(&key);
-  if (found == MHEAP_OK) return 1;
-  return found == MHEAP_ERR_NOT_FOUND ? 0 : mhx_failed(*space);
-}
-
-static PyObject *sorted_subscript(PyObject *self, PyObject *key) {
-  mhx_space *space;
-  uint64_t word;
-  int found = look_up((mhx_twin *)self, key, &space, &word);
-  if (found > 0) return mhx_from_word(space, word);
-  return found < 0 ? NULL : no_key(key);
-}
-
-static int sorted_contains(PyObject *self, PyObject *key) {
-  mhx_space *space;
-  uint64_t word;
-  return look_up((mhx_twin *)self, key, &space, &word);
-}
-
-static PyObject *sorted_get(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
-  mhx_space *space;
-  uint64_t word;
-  if (nargs < 1 || nargs > 2) return mhx_arity("get", nargs < 1 ? 1 : 2, nargs);
-  int found = look_up((mhx_twin *)self, args[0], &space, &word);
-  if (found > 0) return mhx_from_word(space, word);
-  return found < 0 ? NULL : Py_NewRef(nargs == 2 ? args[1] : Py_None);
-}
-
-static Py_ssize_t sorted_length(PyObject *self) {
-  mhx_space *space = mhx_twin_space((mhx_twin *)self);
-  uint64_t length;
-  if (space == NULL) return -1;
-  return mh_sorted_length(tree_of(self), &length) ? mhx_failed(space) : (Py_ssize_t)length;
-}
-
-MHX_WHOLE_OBJECT(sorted_subscript, (PyObject *self, PyObject *key), (self, key))
-MHX_WHOLE_NUMBER(int, sorted_contains, (PyObject *self, PyObject *key), (self, key))
-MHX_WHOLE_NUMBER(Py_ssize_t, sorted_length, (PyObject *self), (self))
-MHX_WHOLE_OBJECT(sorted_get, (PyObject *self, PyObject *const *args, Py_ssize_t nargs), (self, args, nargs))
 
 /* ---- positions ---- */
 
@@ -108,9 +49,11 @@ static PyObject *made_of(mhx_space *space, const mh_entry *entry, int kind) {
 /* The entry of a number, from the end if negative. *number: from the start. NULL with an exception. */
 static mhx_space *entry_at(PyObject *self, Py_ssize_t index, uint64_t *number, mh_entry *entry) {
   mh_spot spot;
-  Py_ssize_t length = sorted_length(self);
-  mhx_space *space = length < 0 ? NULL : mhx_twin_space((mhx_twin *)self);
+  uint64_t count;
+  mhx_space *space = mhx_twin_space((mhx_twin *)self);
   if (space == NULL) return NULL;
+  if (mh_sorted_length(tree_of(self), &count)) return mhx_failed(space), NULL;
+  Py_ssize_t length = (Py_ssize_t)count;
   if (index < 0) index += length;
   if (index < 0 || index >= length) return PyErr_SetString(PyExc_IndexError, "list index out of range"), NULL;
   *number = (uint64_t)index;
@@ -138,57 +81,6 @@ MHX_WHOLE_OBJECT(sorted_at, (PyObject *self, PyObject *const *args, Py_ssize_t n
 
 /* ---- changing ---- */
 
-static int set(mhx_twin *twin, PyObject *key_object, PyObject *value) {
-  mhx_space *space = mhx_twin_space(twin);
-  mhx_words words;
-  mhx_key key;
-  if (space == NULL) return -1;
-  if (!mhx_is_storable_key(key_object)) return mhx_dict_set_tree(twin, key_object, value);
-  if (mhx_value(space, value, &words) < 0) return -1;
-  int made = mhx_key_make(space, key_object, &key);
-  mheap_err failed = made > 0 ? mh_sorted_set(&twin->of.sorted, &key.key, words.words[0]) : MHEAP_OK;
-  mhx_key_end(&key);
-  if (made > 0 && !failed) return mhx_words_taken(&words), 0;
-  if (failed && failed != MHEAP_ERR_ARGUMENT) return mhx_words_failed(space, &words);
-  if (failed) mhx_entry_failed(space, failed, key_object);
-  return mhx_words_refused(space, &words);
-}
-
-/* 1: removed; 0: it was not there; -1: an exception. */
-static int remove_key(mhx_twin *twin, PyObject *object) {
-  mhx_space *space;
-  mhx_key key;
-  int made = mhx_key_look(twin, object, &key, &space);
-  if (made < 0) return -1;
-  if (made == 0) return mh_space_writable(&space->core) ? mhx_failed(space) : 0;
-  mheap_err failed = mh_sorted_delete(&twin->of.sorted, &key.key);
-  mhx_key_end(&key);
-  if (failed == MHEAP_OK) return 1;
-  return failed == MHEAP_ERR_NOT_FOUND ? 0 : mhx_failed(space);
-}
-
-static int sorted_ass_subscript(PyObject *self, PyObject *key, PyObject *value) {
-  if (value != NULL) return set((mhx_twin *)self, key, value);
-  int removed = remove_key((mhx_twin *)self, key);
-  if (removed == 0) no_key(key);
-  return removed > 0 ? 0 : -1;
-}
-
-static PyObject *sorted_pop(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
-  mhx_twin *twin = (mhx_twin *)self;
-  mhx_space *space;
-  uint64_t word;
-  if (nargs < 1 || nargs > 2) return mhx_arity("pop", nargs < 1 ? 1 : 2, nargs);
-  int found = look_up(twin, args[0], &space, &word);
-  if (found == 0 && mh_space_writable(&space->core)) return mhx_failed(space), NULL;
-  if (found == 0) return nargs == 2 ? Py_NewRef(args[1]) : no_key(args[0]);
-  PyObject *value = found < 0 ? NULL : mhx_from_word(space, word);
-  int removed = value == NULL ? 1 : remove_key(twin, args[0]);
-  if (removed > 0) return value;
-  Py_DECREF(value);
-  return removed < 0 ? NULL : no_key(args[0]);
-}
-
 /* _pop_at(index): making the pair may run Python code, which may change the dict. */
 static PyObject *sorted_pop_at(PyObject *self, PyObject *at) {
   uint64_t number;
@@ -203,43 +95,6 @@ static PyObject *sorted_pop_at(PyObject *self, PyObject *at) {
   else if (failed) mhx_failed(space);
   if (space == NULL || failed) Py_CLEAR(pair);
   return pair;
-}
-
-static PyObject *sorted_setdefault(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
-  mhx_space *space;
-  uint64_t word;
-  if (nargs < 1 || nargs > 2) return mhx_arity("setdefault", nargs < 1 ? 1 : 2, nargs);
-  int found = look_up((mhx_twin *)self, args[0], &space, &word);
-  if (found == 0 && set((mhx_twin *)self, args[0], nargs == 2 ? args[1] : Py_None) < 0) found = -1;
-  if (found == 0) return sorted_subscript(self, args[0]);
-  return found < 0 ? NULL : mhx_from_word(space, word);
-}
-
-static PyObject *sorted_clear(PyObject *self, PyObject *unused) {
-  (void)unused;
-  mhx_space *space = mhx_twin_space((mhx_twin *)self);
-  if (space == NULL) return NULL;
-  if (mh_sorted_clear(tree_of(self))) return mhx_failed(space), NULL;
-  Py_RETURN_NONE;
-}
-
-/* The items of a plain dict, one operation each. */
-static PyObject *sorted_update_from(PyObject *self, PyObject *source) {
-  Py_ssize_t at = 0, size;
-  PyObject *key, *value;
-  if (!PyDict_CheckExact(source)) return PyErr_Format(PyExc_TypeError, "a dict is needed");
-  size = PyDict_GET_SIZE(source);
-  while (PyDict_Next(source, &at, &key, &value)) {
-    Py_INCREF(key);
-    Py_INCREF(value);
-    int failed = set((mhx_twin *)self, key, value);
-    Py_DECREF(key);
-    Py_DECREF(value);
-    if (failed < 0 || (at % TICKS == 0 && PyErr_CheckSignals() < 0)) return NULL;
-    if (size != PyDict_GET_SIZE(source))
-      return PyErr_SetString(PyExc_RuntimeError, "dictionary changed size during iteration"), NULL;
-  }
-  Py_RETURN_NONE;
 }
 
 /* ---- iterating ---- */
@@ -407,43 +262,22 @@ PyType_Spec mhx_sorted_iter_spec = {
 };
 
 static PyMethodDef sorted_methods[] = {
-    {"get", FAST(whole_sorted_get), METH_FASTCALL,
-     "get($self, key, default=None, /)\n--\n\nThe value, or the default."},
-    {"pop", FAST(sorted_pop), METH_FASTCALL,
-     "Removes the key and returns its value; without it the default, if given, else KeyError."},
-    {"setdefault", FAST(sorted_setdefault), METH_FASTCALL,
-     "setdefault($self, key, default=None, /)\n--\n\nThe value; without one the default is stored first."},
-    {"clear", sorted_clear, METH_NOARGS, "clear($self, /)\n--\n\nRemoves everything."},
     {"bisect_left", bisect_left, METH_O, "bisect_left($self, key, /)\n--\n\nHow many keys are less."},
     {"bisect_right", bisect_right, METH_O,
      "bisect_right($self, key, /)\n--\n\nHow many keys are not more."},
     {"bisect", bisect_right, METH_O, "bisect($self, key, /)\n--\n\nHow many keys are not more."},
     {"_at", FAST(whole_sorted_at), METH_FASTCALL, NULL},
     {"_pop_at", sorted_pop_at, METH_O, NULL},
-    {"_update_from", sorted_update_from, METH_O, NULL},
     {"_iterate", FAST(sorted_iterate), METH_FASTCALL, NULL},
-    {"_most_text", mhx_twin_most_text, METH_NOARGS, NULL},
     {"__reversed__", sorted_reversed, METH_NOARGS, NULL},
-    {0},
-};
-
-static PyMemberDef sorted_members[] = {
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(mhx_twin, weakrefs), READONLY, NULL},
     {0},
 };
 
 static PyType_Slot sorted_slots[] = {
     {Py_tp_doc, "What of PersistentSortedDict is written in C."},
-    {Py_tp_new, mhx_twin_new},
-    {Py_tp_dealloc, mhx_twin_dealloc},
     {Py_tp_hash, PyObject_HashNotImplemented},
     {Py_tp_methods, sorted_methods},
-    {Py_tp_members, sorted_members},
     {Py_tp_iter, sorted_iter_keys},
-    {Py_mp_length, whole_sorted_length},
-    {Py_mp_subscript, whole_sorted_subscript},
-    {Py_mp_ass_subscript, sorted_ass_subscript},
-    {Py_sq_contains, whole_sorted_contains},
     {0},
 };
 

@@ -199,6 +199,19 @@ def test_mappings_and_sequences_match_patterns(anonymous: mheap.Heap) -> None:
             pytest.fail("no match")
 
 
+@pytest.mark.parametrize("make", [dict, mheap.SortedDict])
+def test_setdefault_of_any_key_gives_what_it_stored(anonymous: mheap.Heap, make: Callable[..., Any]) -> None:
+    anonymous.root["d"] = make({(0, LONG): 0})
+    d = anonymous.root["d"]
+    for key in ((1, LONG), (2, 3), (0, LONG)):
+        for value in (5, LONG, [1, [2]], None):
+            d.pop(key, None)
+            assert d.setdefault(key, value) == value
+            assert d.setdefault(key, "another") == d[key] == value
+    assert len(d) == 3
+    assert is_sound(anonymous)
+
+
 DEPTH = 100_000
 
 
