@@ -82,6 +82,10 @@ int mh_os_give_name(int fd, const char *path);
 /* Owner, permissions, access lists and attributes of users. */
 int mh_os_copy_access(int from, int to);
 
+/* For os_linux*.c, of a call that opened *fd or failed: where standard error was closed, a heap that got its
+   number would be written over by messages. */
+int mh_os_above_standard_streams(int *fd);
+
 /* ---- locks: of open file descriptions, on any bytes; advisory ---- */
 
 int mh_os_lock(int fd, uint64_t byte, bool exclusive); /* EAGAIN: somebody else has it */

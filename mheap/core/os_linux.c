@@ -4,7 +4,6 @@
 #define _GNU_SOURCE
 #endif
 #include "os.h"
-#include "os_linux.h"
 
 #include <assert.h>
 #include <errno.h>

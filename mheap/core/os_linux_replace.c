@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "os.h"
-#include "os_linux.h"
 
 /* Names of open files, by which they can be given others. */
 static bool has_descriptors(void) { return access("/proc/self/fd", X_OK) == 0; }

@@ -131,7 +131,8 @@ static inline mheap_err mhx_entry_set(mhx_of *of, const mh_key *key, uint64_t va
   return is_sorted ? mh_sorted_set(&of->sorted, key, value) : mh_dict_set(&of->dict, key, value);
 }
 static inline mheap_err mhx_entry_delete(mhx_of *of, const mh_key *key) {
-  return of->dict.type == MH_TYPE_SORTED ? mh_sorted_delete(&of->sorted, key) : mh_dict_delete(&of->dict, key);
+  return of->dict.type == MH_TYPE_SORTED ? mh_sorted_delete(&of->sorted, key)
+                                         : mh_dict_delete(&of->dict, key);
 }
 static inline mheap_err mhx_entries_length(mhx_of *of, uint64_t *length) {
   bool is_sorted = of->dict.type == MH_TYPE_SORTED;

@@ -182,7 +182,8 @@ static int set_default(mhx_twin *twin, PyObject *object, PyObject *value, mhx_sp
   if (made < 0) return -1;
   mheap_err found = made == 0 ? MHEAP_ERR_NOT_FOUND : mhx_entry_get(&twin->of, &key.key, word);
   bool at_once = made > 0 && found == MHEAP_ERR_NOT_FOUND && mhx_is_storable_key(object) &&
-                 mh_type_has_table(twin->of.dict.type) && is_stored_at_once(value) && twin->of.dict.offset != 0;
+                 mh_type_has_table(twin->of.dict.type) && is_stored_at_once(value) &&
+                 twin->of.dict.offset != 0;
   int failed = found == MHEAP_OK || found == MHEAP_ERR_NOT_FOUND ? 0 : mhx_failed(*space);
   if (at_once) failed = insert(twin, *space, &key, value, word);
   if (made > 0) mhx_key_end(&key);
