@@ -84,8 +84,14 @@ class Run:
         return sizes
 
 
+class Key:
+    """What all keys begin with: short ones are in their words in a heap, longer ones in blocks."""
+
+    prefix = "user"
+
+
 def key(number: int) -> str:
-    return f"user{number}"
+    return f"{Key.prefix}{number}"
 
 
 def keys(numbers: Sequence[int]) -> list[str]:
@@ -469,7 +475,7 @@ def own():
     with open("/proc/self/smaps_rollup", encoding="utf-8") as lines:
         return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
 
-path, size = sys.argv[1], int(sys.argv[2])
+path, size, prefix = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 pick = random.Random(size).randrange
 own()
 before = own()
@@ -477,7 +483,7 @@ heap = mheap.open(path, mode="readonly")
 table = heap.root["table"]
 for _ in range(size // 2):
     number = pick(size)
-    assert table[f"user{number}"] == number
+    assert table[f"{prefix}{number}"] == number
 print(own() - before, flush=True)
 sys.stdin.read()
 """
@@ -489,7 +495,7 @@ def own_mib(path: Path, size: int) -> list[float]:
     results = []
     try:
         for _ in range(TENTH):
-            command = [sys.executable, "-c", READER, str(path), str(size)]
+            command = [sys.executable, "-c", READER, str(path), str(size), Key.prefix]
             readers.append(
                 subprocess.Popen(
                     command,
@@ -559,7 +565,7 @@ def facts(options: argparse.Namespace) -> dict[str, str]:
         "stores": ", ".join(dict.fromkeys(text for text in (store.about() for store in stores) if text)),
         "disk": f"{options.disk} ({file_system(options.disk)})",
         "time": "of the processor, waiting left out" if options.processor_time else "elapsed",
-        "keys": "sorted" if options.sorted else "in no order",
+        "keys": f"{Key.prefix}0 and so on, {'sorted' if options.sorted else 'in no order'}",
         "load at the end": f"{os.getloadavg()[0]:.1f} (1 is this program)",
         "rounds": "1, quick: figures mean little" if options.quick else f"{options.rounds}, interleaved",
     }
@@ -578,6 +584,7 @@ def arguments() -> argparse.Namespace:
         "--processor-time", action="store_true", help="not the time that passes: for a busy machine"
     )
     parser.add_argument("--sorted", action="store_true", help="store the entries in the order of their keys")
+    parser.add_argument("--prefix", default=Key.prefix, help="what keys begin with, before a number (user)")
     parser.add_argument("--disk", default="/var/tmp", help="directory on a disk (/var/tmp)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON document instead of tables")
@@ -590,6 +597,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     options = arguments()
+    Key.prefix = options.prefix
     if options.processor_time:
         Clock.now = staticmethod(thread_time)
     with tempfile.TemporaryDirectory(prefix="mheap-bench-", dir=options.disk) as disk:

@@ -271,7 +271,8 @@ static inline PyObject *mhx_from_word(mhx_space *space, uint64_t word) {
 PyObject *mhx_checked_key(mhx_space *space, uint64_t word);
 /* The same of a stored key: what can be no key is CorruptHeap here, and no TypeError of whoever hashes it. */
 static inline PyObject *mhx_from_key(mhx_space *space, uint64_t word) {
-  return mh_word_tag(word) < MH_TAG_DICT_REF ? mhx_from_word(space, word) : mhx_checked_key(space, word);
+  bool is_plain = mh_word_tag(word) < MH_TAG_DICT_REF || mh_word_tag(word) == MH_TAG_NAME;
+  return is_plain ? mhx_from_word(space, word) : mhx_checked_key(space, word);
 }
 
 /* A key with the memory it may need. */

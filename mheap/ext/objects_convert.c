@@ -126,6 +126,7 @@ PyObject *mhx_from_any_word(mhx_space *space, uint64_t word) {
     case MH_TAG_INT: return PyLong_FromLongLong(mh_word_to_int(word));
     case MH_TAG_CONST: return constant_of(space, word);
     case MH_TAG_STR:
+    case MH_TAG_NAME:
     case MH_TAG_STR_REF: return str_of(space, word);
     case MH_TAG_BYTES:
     case MH_TAG_BYTES_REF: return bytes_of(space, word);

@@ -5,6 +5,7 @@
 #include "golden/golden.h"
 #include "golden/golden_arrays.h"
 #include "golden/golden_named.h"
+#include "golden/golden_names.h"
 #include "golden/golden_sorted.h"
 #include "golden/golden_records.h"
 #include "golden/golden_values.h"
@@ -106,6 +107,7 @@ static void a_used_heap_holds_what_it_held(void) { check_file("used", check_used
 static void objects_are_what_they_were(void) { check_file("objects", golden_check_objects); }
 static void values_are_what_they_were(void) { check_file("values", golden_check_values); }
 static void arrays_are_what_they_were(void) { check_file("arrays", golden_check_arrays); }
+static void names_are_what_they_were(void) { check_file("names", golden_check_names); }
 static void named_heaps_are_there(void) { check_file("named", golden_check_named); }
 static void sorted_dicts_and_counters_are_what_they_were(void) { check_file("sorted", golden_check_sorted); }
 static void records_are_what_they_were(void) { check_file("records", golden_check_records); }
@@ -337,7 +339,8 @@ TEST_MAIN(TEST(an_empty_heap_is_empty), TEST(a_used_heap_holds_what_it_held),
           TEST(objects_are_what_they_were), TEST(values_are_what_they_were), TEST(arrays_are_what_they_were),
           TEST(sorted_dicts_and_counters_are_what_they_were), TEST(records_are_what_they_were),
           TEST(guarded_blocks_are_known_for_it), TEST(kinds_are_there),
-          TEST(the_kinds_of_version_1), TEST(named_heaps_are_there), TEST(the_named_heaps_of_version_1),
+          TEST(the_kinds_of_version_1), TEST(named_heaps_are_there),
+          TEST(names_are_what_they_were), TEST(the_named_heaps_of_version_1),
           TEST(an_open_heap_is_salvaged), TEST(a_changed_byte_is_seen),
           TEST(the_superblock_of_version_1), TEST(arenas_and_heaps_are_where_they_were),
           TEST(what_a_kill_left_is_settled), TEST(a_dump_settles_what_a_kill_left),

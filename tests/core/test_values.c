@@ -147,6 +147,101 @@ static void text_of_every_length_and_kind_is_read_back(void) {
   kit_close(&kit);
 }
 
+#define ALPHABET "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
+
+static uint64_t str_of(mh_space *space, const char *data, uint64_t length) {
+  uint64_t word;
+  CHECK_EQ(mh_str_new(space, 1, data, length, &word), MHEAP_OK);
+  return word;
+}
+
+static void names_are_in_their_words(void) {
+  kit kit = kit_open();
+  for (uint64_t length = 0; length <= 12; length++)
+    for (unsigned at = 0; at < length; at++)
+      for (unsigned c = 0; c < 256; c++) {
+        char name[] = "a_Name0x_z12", back[16];
+        mh_text text;
+        name[at] = (char)c;
+        uint64_t word = str_of(&kit.space, name, length);
+        bool is_name = length >= MH_NAME_MIN && length <= MH_NAME_MAX && c != 0 && strchr(ALPHABET, (int)c);
+        CHECK_EQ(mh_word_tag(word), is_name                  ? MH_TAG_NAME
+                                    : length > MH_INLINE_MAX ? MH_TAG_STR_REF
+                                                             : MH_TAG_STR);
+        CHECK_EQ(mh_text_read(&kit.space, word, &text), MHEAP_OK);
+        CHECK_EQ(text.length, length);
+        memcpy(back, text.data, length);
+        CHECK(memcmp(back, name, length) == 0);
+        mh_release(&kit.space, word);
+      }
+  kit_close(&kit);
+}
+
+static void names_are_in_the_order_of_their_words(void) {
+  static const char names[][11] = {"00000000",   "000000000", "0000000000", "0000000001", "Zzzzzzzzzz",
+                                   "_aaaaaaaa",  "aaaaaaaa",  "aaaaaaaa0",  "aaaaaaaaZ",  "aaaaaaaa_",
+                                   "aaaaaaaaa",  "aaaaaaab",  "zzzzzzzz",   "zzzzzzzzz",  "zzzzzzzzzz"};
+  uint64_t before = 0;
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    uint64_t word = mh_name_of(names[i], strlen(names[i]));
+    CHECK(word > before);
+    before = word;
+  }
+}
+
+/* A code is missing, or something stands behind the end. */
+static void broken_names_are_none(void) {
+  kit kit = kit_open();
+  uint64_t name = mh_name_of("identifier", 10);
+  CHECK_EQ(mh_word_check(&kit.space, name), MHEAP_OK);
+  for (unsigned at = 0; at < MH_NAME_MAX; at++) {
+    mh_text text;
+    uint64_t broken = name & ~((uint64_t)63 << (58 - MH_NAME_BITS * at));
+    bool is_name = at == MH_NAME_MAX - 1;
+    CHECK_EQ(mh_text_read(&kit.space, broken, &text), is_name ? MHEAP_OK : MHEAP_ERR_CORRUPT);
+    CHECK_EQ(mh_word_check(&kit.space, broken), is_name ? MHEAP_OK : MHEAP_ERR_CORRUPT);
+  }
+  kit_close(&kit);
+}
+
+/* As older versions stored it. */
+static uint64_t name_in_a_block(mh_space *space, const char *name) {
+  uint64_t offset, length = strlen(name);
+  CHECK_EQ(mh_block_new(space, 8 + length, &offset), MHEAP_OK);
+  mh_text_block *block = mh_at(space->region, offset);
+  block->head = mh_head(1, MH_TYPE_STR1, length);
+  memcpy(&block->text, name, length);
+  return mh_word_ref(MH_TAG_STR_REF, offset);
+}
+
+static void names_in_blocks_are_the_same_keys(void) {
+  kit kit = kit_open();
+  mh_dict dict;
+  mh_key key, stored;
+  uint64_t word, block = name_in_a_block(&kit.space, "identifier");
+  int order;
+  CHECK_EQ(mh_dict_new(&kit.space, 0, &dict), MHEAP_OK);
+  mh_key_text(&kit.space, &key, MH_TAG_STR_REF, 1, "identifier", 10);
+  key.stored = block;
+  CHECK_EQ(mh_dict_insert(&dict, &key, mh_word_int(1)), MHEAP_OK);
+  mh_key_text(&kit.space, &key, MH_TAG_STR_REF, 1, "identifier", 10);
+  CHECK_EQ(mh_dict_get(&dict, &key, &word), MHEAP_OK);
+  CHECK_EQ(word, mh_word_int(1));
+  CHECK_EQ(mh_key_of_word(&kit.space, block, &stored), MHEAP_OK);
+  CHECK_EQ(stored.hash, key.hash);
+  CHECK_EQ(mh_key_equals(&kit.space, &stored, block), MHEAP_OK);
+  CHECK_EQ(mh_key_of_word(&kit.space, key.word, &stored), MHEAP_OK);
+  CHECK_EQ(stored.hash, key.hash);
+  CHECK_EQ(mh_key_equals(&kit.space, &stored, block), MHEAP_OK);
+  CHECK_EQ(mh_order(&kit.space, &stored, block, &order), MHEAP_OK);
+  CHECK_EQ(order, 0);
+  CHECK_EQ(mh_order_stored(&kit.space, block, mh_name_of("identifies", 10), &order), MHEAP_OK);
+  CHECK(order < 0);
+  CHECK_EQ(mh_dict_delete(&dict, &key), MHEAP_OK);
+  mh_release(&kit.space, mh_word_ref(MH_TAG_DICT_REF, dict.offset));
+  kit_close(&kit);
+}
+
 /* The same number in another type is the same key. */
 static void keys_are_equal_as_in_python(void) {
   kit kit = kit_open();
@@ -209,5 +304,9 @@ TEST_MAIN(TEST(the_hash_of_words_is_frozen),
           TEST(limbs_are_stored_without_redundant_ones),
           TEST(floats_keep_their_bits),
           TEST(text_of_every_length_and_kind_is_read_back),
+          TEST(names_are_in_their_words),
+          TEST(names_are_in_the_order_of_their_words),
+          TEST(broken_names_are_none),
+          TEST(names_in_blocks_are_the_same_keys),
           TEST(keys_are_equal_as_in_python),
           TEST(a_str_is_not_the_bytes_of_the_same_text))

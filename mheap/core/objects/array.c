@@ -89,9 +89,6 @@ static bool is_size(uint64_t word, int64_t least) {
   return mh_word_tag(word) == MH_TAG_INT && mh_word_to_int(word) >= least &&
          mh_word_to_int(word) <= (int64_t)MH_OFFSET_MAX;
 }
-static bool is_str(uint64_t word) {
-  return mh_word_tag(word) == MH_TAG_STR || mh_word_tag(word) == MH_TAG_STR_REF;
-}
 
 static mheap_err bad_form(mh_space *space, uint64_t offset, const char *what, uint64_t found) {
   return mh_corrupt(space, offset, what, 1, found);
@@ -118,7 +115,8 @@ mheap_err mh_array_read_form(mh_space *space, uint64_t word, mh_array_form *form
   if (of.count < 2 || of.count > MH_ARRAY_DIMENSIONS + 1)
     return bad_form(space, of.offset, "the length of an array's description", of.count);
   form->type = mh_read(&of.words[0]);
-  if (!is_str(form->type)) return bad_form(space, of.offset, "the type of an array, a str", form->type);
+  if (!mh_word_is_str(form->type))
+    return bad_form(space, of.offset, "the type of an array, a str", form->type);
   uint64_t itemsize = mh_read(&of.words[1]);
   if (!is_size(itemsize, 1)) return bad_form(space, of.offset, "the size of an array's items", itemsize);
   form->itemsize = (uint64_t)mh_word_to_int(itemsize);

@@ -171,17 +171,16 @@ static mheap_err read_compound(reader *r, uint64_t word) {
 static mheap_err read_text(reader *r, uint64_t word) {
   mh_text text;
   mheap_err failed = mh_text_read(r->space, word, &text);
-  bool is_str = mh_word_tag(word) == MH_TAG_STR || mh_word_tag(word) == MH_TAG_STR_REF;
   if (failed) return failed;
-  return mh_code_text(&r->coder, is_str ? MH_CODE_STR : MH_CODE_BYTES, text.kind, text.data, text.length);
+  unsigned code = mh_word_is_str(word) ? MH_CODE_STR : MH_CODE_BYTES;
+  return mh_code_text(&r->coder, code, text.kind, text.data, text.length);
 }
 
 static mheap_err read_value(reader *r, uint64_t word) {
   mh_number number;
   if (word == MH_CONST_NONE) return put(r, word);
   mh_tag tag = mh_word_tag(word);
-  if (tag == MH_TAG_STR || tag == MH_TAG_BYTES || tag == MH_TAG_STR_REF || tag == MH_TAG_BYTES_REF)
-    return read_text(r, word);
+  if (mh_word_is_str(word) || tag == MH_TAG_BYTES || tag == MH_TAG_BYTES_REF) return read_text(r, word);
   mheap_err failed = mh_number_of_word(r->space, word, &number);
   if (failed == MHEAP_OK) return mh_code_number(&r->coder, &number);
   if (failed != MHEAP_ERR_NOT_FOUND) return failed;

@@ -73,9 +73,6 @@ mheap_err mh_compound_read(mh_space *space, uint64_t word, mh_compound *compound
 static bool is_int(uint64_t word) {
   return mh_word_tag(word) == MH_TAG_INT || mh_word_tag(word) == MH_TAG_INT_REF;
 }
-static bool is_str(uint64_t word) {
-  return mh_word_tag(word) == MH_TAG_STR || mh_word_tag(word) == MH_TAG_STR_REF;
-}
 static bool is_bytes(uint64_t word) {
   return mh_word_tag(word) == MH_TAG_BYTES || mh_word_tag(word) == MH_TAG_BYTES_REF;
 }
@@ -90,7 +87,8 @@ static bool is_kind(mh_space *space, uint64_t word, mh_kind_code kind) {
          mh_compound_read(space, word, &of) == MHEAP_OK && of.type == MH_TYPE_EXTENDED && of.kind == kind;
 }
 static bool is_zone(mh_space *space, uint64_t word) {
-  return word == MH_CONST_NONE || is_east(word) || is_str(word) || is_kind(space, word, MH_KIND_TIMEZONE);
+  return word == MH_CONST_NONE || is_east(word) || mh_word_is_str(word) ||
+         is_kind(space, word, MH_KIND_TIMEZONE);
 }
 
 /* An int that is 0 or negative, as the sign and the fewest words of one tell. */
@@ -139,14 +137,14 @@ static bool state_is_right(mh_space *space, mh_kind_code kind, const uint64_t *w
     case MH_KIND_DATETIME: return is_time(space, w, MAX_ORDINAL * DAY_MICROSECONDS - 1);
     case MH_KIND_TIMEDELTA:
       return is_within(w[0], -MAX_DAYS, MAX_DAYS) && is_within(w[1], 0, 86399) && is_within(w[2], 0, 999999);
-    case MH_KIND_DECIMAL: return is_str(w[0]);
+    case MH_KIND_DECIMAL: return mh_word_is_str(w[0]);
     case MH_KIND_FRACTION: return is_int(w[0]) && is_positive(space, w[1]);
     case MH_KIND_UUID: return is_uuid(space, w[0]);
-    case MH_KIND_PATH: return is_within(w[0], MH_PATH_PURE_POSIX, MH_PATH_WINDOWS) && is_str(w[1]);
-    case MH_KIND_ENUM: return is_str(w[0]) && (is_str(w[1]) || is_int(w[1]));
-    case MH_KIND_TIMEZONE: return is_east(w[0]) && (w[1] == MH_CONST_NONE || is_str(w[1]));
-    case MH_KIND_ZONEINFO: return is_str(w[0]);
-    case MH_KIND_REGISTERED: return is_str(w[0]);
+    case MH_KIND_PATH: return is_within(w[0], MH_PATH_PURE_POSIX, MH_PATH_WINDOWS) && mh_word_is_str(w[1]);
+    case MH_KIND_ENUM: return mh_word_is_str(w[0]) && (mh_word_is_str(w[1]) || is_int(w[1]));
+    case MH_KIND_TIMEZONE: return is_east(w[0]) && (w[1] == MH_CONST_NONE || mh_word_is_str(w[1]));
+    case MH_KIND_ZONEINFO: return mh_word_is_str(w[0]);
+    case MH_KIND_REGISTERED: return mh_word_is_str(w[0]);
     case MH_KIND_PICKLED: return is_bytes(w[0]);
   }
   return false;

@@ -112,6 +112,15 @@ static mheap_err key_of_code(mh_space *space, uint64_t stored, mh_key *key) {
   return mh_code_hash_stored(space, stored, &key->hash, &count);
 }
 
+static mheap_err key_of_name(mh_space *space, uint64_t stored, mh_key *key) {
+  mh_text text;
+  mheap_err failed = mh_text_read(space, stored, &text);
+  if (failed) return failed;
+  memcpy(key->number.own, text.inlined, sizeof text.inlined);
+  mh_key_text(space, key, MH_TAG_STR_REF, 1, key->number.own, text.length);
+  return MHEAP_OK;
+}
+
 mheap_err mh_key_of_word(mh_space *space, uint64_t stored, mh_key *key) {
   mh_text text;
   mheap_err failed;
@@ -120,6 +129,7 @@ mheap_err mh_key_of_word(mh_space *space, uint64_t stored, mh_key *key) {
     case MH_TAG_BYTES:
       mh_key_word(space, key, stored);
       return MHEAP_OK;
+    case MH_TAG_NAME: return key_of_name(space, stored, key);
     case MH_TAG_STR_REF:
     case MH_TAG_BYTES_REF:
       failed = mh_text_read(space, stored, &text);

@@ -10,7 +10,8 @@
 typedef struct mh_key mh_key;
 struct mh_key {
   uint64_t hash;
-  uint64_t word;   /* the one word that is equal to this key, where there is only one; else ABSENT */
+  uint64_t word;   /* the one word that is equal to this key, where there is only one but for references to
+                      text; else ABSENT */
   uint64_t stored; /* the word to store for a new entry; ABSENT: an object must be made */
   enum { MH_KEY_WORD, MH_KEY_TEXT, MH_KEY_NUMBER, MH_KEY_CODE, MH_KEY_STORED } form;
   mh_tag tag;      /* TEXT: STR_REF or BYTES_REF; NUMBER: INT_REF or FLOAT_REF, of the object to make, or
@@ -86,7 +87,7 @@ static inline void mh_key_text(const mh_space *space, mh_key *key, mh_tag tag, u
     return;
   }
   key->form = MH_KEY_TEXT;
-  key->word = key->stored = MH_WORD_ABSENT;
+  key->word = key->stored = kind == 1 && tag == MH_TAG_STR_REF ? mh_name_of(data, length) : MH_WORD_ABSENT;
   key->tag = tag;
   key->kind = kind;
   key->data = data;

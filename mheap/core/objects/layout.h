@@ -26,7 +26,12 @@
 
 /* ---- values ------------------------------------------------------------------
    Whatever can be inline is inline, so equal values of one type are equal words unless both
-   are references. Bits 47-63 of a reference are zero, as are unused bytes of inline text. */
+   are references, or one is a reference to text that older versions did not make a name. Bits 47-63 of a
+   reference are zero, as are unused bytes of inline text.
+
+   A name is text of 8 to 10 of the 63 characters 0-9, A-Z, _ and a-z, which are the codes 1 to 63 in this
+   order: the first one's code in bits 58-63, and so on; 0 behind the last. Such text is hashed as any other
+   that is not in words of MH_TAG_STR. */
 #define MH_WORD_ABSENT ((uint64_t)0)
 #define MH_TAG_BITS 4
 
@@ -36,7 +41,7 @@ typedef enum mh_tag {
   MH_TAG_STR = 2,     /* bits 4-7 length 0 to 7, bytes 1-7 the Latin-1 characters */
   MH_TAG_BYTES = 3,   /* bits 4-7 length 0 to 7, bytes 1-7 the bytes */
   MH_TAG_FLOAT = 4,   /* a binary64 whose lowest four bits are zero: they are the tag */
-  MH_TAG_REF = 5,     /* this and all tags above are references */
+  MH_TAG_REF = 5,     /* this and all tags above are references, but for MH_TAG_NAME */
   MH_TAG_STR_REF = 5,   /* MH_TYPE_STR1, 2, 4 */
   MH_TAG_BYTES_REF = 6, /* MH_TYPE_BYTES */
   MH_TAG_INT_REF = 7,   /* MH_TYPE_INT */
@@ -46,7 +51,7 @@ typedef enum mh_tag {
   MH_TAG_TUPLE_REF = 11,  /* MH_TYPE_TUPLE */
   MH_TAG_SET_REF = 12,    /* MH_TYPE_SET */
   MH_TAG_RECORD_REF = 13, /* MH_TYPE_RECORD */
-  MH_TAG_RESERVED = 14,   /* reserved */
+  MH_TAG_NAME = 14,       /* no reference: a name */
   MH_TAG_OTHER_REF = 15,  /* any other type: it stands in the object's head alone */
 } mh_tag;
 
@@ -56,6 +61,10 @@ typedef enum mh_tag {
 #define MH_INT_MAX (((int64_t)1 << 59) - 1)
 #define MH_INT_MIN (-((int64_t)1 << 59))
 #define MH_INLINE_MAX 7 /* characters or bytes */
+#define MH_NAME_MIN 8
+#define MH_NAME_MAX 10
+#define MH_NAME_BITS 6
+#define MH_NAME_ONES 0x0410410410410410u /* the lowest bit of each code */
 
 /* ---- heads ---------------------------------------------------------------------
    The first word of every block of this layer, so that a block tells what it is. */

@@ -151,11 +151,11 @@ static mheap_err part_of_word(mh_space *space, uint64_t word, part *p) {
   switch (mh_word_tag(word)) {
     case MH_TAG_STR:
     case MH_TAG_STR_REF:
+    case MH_TAG_NAME:
     case MH_TAG_BYTES:
     case MH_TAG_BYTES_REF:
       p->form = TEXT;
-      p->family = mh_word_tag(word) == MH_TAG_STR || mh_word_tag(word) == MH_TAG_STR_REF ? MH_TAG_STR
-                                                                                         : MH_TAG_BYTES;
+      p->family = mh_word_is_str(word) ? MH_TAG_STR : MH_TAG_BYTES;
       return mh_text_read(space, word, &p->text);
     default: break;
   }

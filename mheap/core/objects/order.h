@@ -50,6 +50,10 @@ static inline mheap_err mh_order(mh_space *space, const mh_key *key, uint64_t st
     *order = mh_order_inline(key->word, stored);
     return MHEAP_OK;
   }
+  if (mh_word_tag(stored) == MH_TAG_NAME && mh_word_tag(key->word) == MH_TAG_NAME) {
+    *order = (key->word > stored) - (key->word < stored);
+    return MHEAP_OK;
+  }
   if (key->form == MH_KEY_TEXT && mh_order_texts(space, key, stored, order)) return MHEAP_OK;
   return mh_order_slowly(space, key, stored, order);
 }

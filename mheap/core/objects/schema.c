@@ -89,10 +89,6 @@ mheap_err mh_registry(mh_space *space, bool create, mh_list *list) {
   return failed;
 }
 
-static bool is_str(uint64_t word) {
-  return mh_word_tag(word) == MH_TAG_STR || mh_word_tag(word) == MH_TAG_STR_REF;
-}
-
 static mheap_err read_tuple(mh_space *space, uint64_t word, mh_compound *tuple) {
   if (mh_word_tag(word) != MH_TAG_TUPLE_REF)
     return mh_corrupt(space, space->region->super->registry, "the description of a schema: a tuple",
@@ -104,7 +100,7 @@ static mheap_err read_tuple(mh_space *space, uint64_t word, mh_compound *tuple) 
                       2 * MH_SCHEMA_FIELDS_MAX + 1, tuple->count);
   for (uint64_t i = 0; i < tuple->count; i++) {
     uint64_t text = mh_read(&tuple->words[i]);
-    if (!is_str(text))
+    if (!mh_word_is_str(text))
       return mh_corrupt(space, tuple->offset, "the words of a schema: str", MH_TAG_STR, text);
   }
   return MHEAP_OK;
@@ -212,7 +208,7 @@ mheap_err mh_schema_at(mh_space *space, uint64_t number, const mh_schema **schem
 
 static bool is_same_text(mh_space *space, uint64_t a, uint64_t b) {
   mh_text x, y;
-  if (!mh_word_is_ref(a) || !mh_word_is_ref(b)) return a == b;
+  if (a == b) return true;
   if (mh_text_read(space, a, &x) || mh_text_read(space, b, &y)) return false;
   return x.kind == y.kind && x.length == y.length && memcmp(x.data, y.data, x.length * x.kind) == 0;
 }

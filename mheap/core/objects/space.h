@@ -11,7 +11,7 @@
 #define MHEAP_OBJECTS_SPACE_H
 
 #include "../heap.h"
-#include "word.h"
+#include "name.h"
 
 typedef struct mh_space mh_space;
 struct mh_space {
@@ -85,7 +85,7 @@ uint64_t mh_take_birth(mh_space *space);
 uint64_t mh_next_birth(const mh_space *space);
 /* Does the reference, which mh_object_at followed before, lead to a container? */
 static inline bool mh_is_container(const mh_space *space, uint64_t word) {
-  if (mh_word_tag(word) < MH_TAG_DICT_REF) return false;
+  if (mh_word_tag(word) < MH_TAG_DICT_REF || mh_word_tag(word) == MH_TAG_NAME) return false;
   return mh_type_is_container(mh_head_type(mh_read(mh_at(space->region, mh_word_offset(word)))));
 }
 /* The next number, for one container; spent before that exists. */

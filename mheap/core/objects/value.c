@@ -90,6 +90,8 @@ mheap_err mh_str_new(mh_space *space, unsigned kind, const void *data, uint64_t 
     *word = mh_word_text(MH_TAG_STR, data, length);
     return MHEAP_OK;
   }
+  *word = kind == 1 ? mh_name_of(data, length) : MH_WORD_ABSENT;
+  if (*word != MH_WORD_ABSENT) return MHEAP_OK;
   mh_type type = kind == 1 ? MH_TYPE_STR1 : kind == 2 ? MH_TYPE_STR2 : MH_TYPE_STR4;
   return text_new(space, type, MH_TAG_STR_REF, kind, data, length, word);
 }
@@ -122,11 +124,15 @@ mheap_err mh_complex_new(mh_space *space, uint64_t real, uint64_t imag, uint64_t
 static mheap_err inlined_read(mh_space *space, uint64_t word, mh_text *text) {
   uint64_t payload = word >> 8;
   text->kind = 1;
+  text->data = text->inlined;
+  if (mh_word_tag(word) == MH_TAG_NAME) {
+    text->length = mh_name_read(word, text->inlined);
+    return text->length != 0 ? MHEAP_OK : mh_corrupt(space, 0, "a name", MH_TAG_NAME, word);
+  }
   text->length = mh_word_text_length(word);
   if (text->length > MH_INLINE_MAX)
     return mh_corrupt(space, 0, "the length of an inline text", MH_INLINE_MAX, text->length);
   memcpy(text->inlined, &payload, 8);
-  text->data = text->inlined;
   return MHEAP_OK;
 }
 

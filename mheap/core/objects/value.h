@@ -20,10 +20,10 @@ typedef struct mh_text {
   const void *data;
   uint64_t length; /* characters */
   unsigned kind;   /* bytes a character */
-  uint8_t inlined[8];
+  uint8_t inlined[16];
 } mh_text;
 
-/* For words with the tags STR, STR_REF, BYTES, BYTES_REF, and for bytearrays. Characters are not
+/* For words with the tags STR, STR_REF, NAME, BYTES, BYTES_REF, and for bytearrays. Characters are not
    looked at. */
 mheap_err mh_text_read(mh_space *space, uint64_t word, mh_text *text);
 /* For INT_REF. */

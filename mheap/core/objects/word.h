@@ -8,7 +8,9 @@
 #include "layout.h"
 
 static inline mh_tag mh_word_tag(uint64_t word) { return (mh_tag)(word & 15); }
-static inline bool mh_word_is_ref(uint64_t word) { return (word & 15) >= MH_TAG_REF; }
+static inline bool mh_word_is_ref(uint64_t word) {
+  return (word & 15) >= MH_TAG_REF && (word & 15) != MH_TAG_NAME;
+}
 static inline uint64_t mh_word_offset(uint64_t word) { return word & ~(uint64_t)15; }
 static inline uint64_t mh_word_ref(mh_tag tag, uint64_t offset) { return offset | tag; }
 
@@ -36,6 +38,11 @@ static inline uint64_t mh_word_text(mh_tag tag, const void *data, uint64_t lengt
   return payload << 8 | length << MH_TAG_BITS | tag;
 }
 static inline uint64_t mh_word_text_length(uint64_t word) { return word >> MH_TAG_BITS & 15; }
+
+static inline bool mh_word_is_str(uint64_t word) {
+  return mh_word_tag(word) == MH_TAG_STR || mh_word_tag(word) == MH_TAG_STR_REF ||
+         mh_word_tag(word) == MH_TAG_NAME;
+}
 
 static inline uint32_t mh_head_count(uint64_t head) { return head & MH_COUNT_STICKY; }
 static inline mh_type mh_head_type(uint64_t head) { return (mh_type)(head >> MH_TYPE_SHIFT & 0xff); }

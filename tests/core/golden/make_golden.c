@@ -9,6 +9,7 @@
 #include "golden.h"
 #include "golden_arrays.h"
 #include "golden_named.h"
+#include "golden_names.h"
 #include "golden_sorted.h"
 #include "golden_records.h"
 #include "golden_values.h"
@@ -63,6 +64,12 @@ static void make_named(const char *directory) {
   done(heap, directory, "named");
 }
 
+static void make_names(const char *directory) {
+  mheap *heap = make("names", false);
+  golden_store_names(heap);
+  done(heap, directory, "names");
+}
+
 static void make_sealed(const char *directory) {
   const mheap_dump_options options = {.named_by_content = true};
   mheap *heap = make("to-seal", true);
@@ -91,7 +98,7 @@ static const struct {
   void (*make)(const char *directory);
 } later[] = {{"values", make_values}, {"arenas", make_arenas}, {"arrays", make_arrays},
              {"named", make_named},   {"sealed", make_sealed}, {"sorted", make_sorted},
-             {"records", make_records}};
+             {"records", make_records}, {"names", make_names}};
 
 static int make_alone(const char *directory, const char *name) {
   for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
@@ -135,6 +142,7 @@ int main(int argc, char **argv) {
   make_sealed(argv[1]);
   make_sorted(argv[1]);
   make_records(argv[1]);
+  make_names(argv[1]);
 
   test_directory_remove();
   return test_failures != 0;
