@@ -43,6 +43,15 @@ static PyObject *str_of(mhx_space *space, uint64_t word) {
   return str_of_text(space, word, &text);
 }
 
+static PyObject *name_of(mhx_space *space, uint64_t word) {
+  uint8_t characters[MH_NAME_MAX];
+  unsigned length = mh_name_read(word, characters);
+  if (length == 0) return str_of(space, word); /* which says what is wrong */
+  PyObject *str = PyUnicode_New(length, 0x7f);
+  if (str != NULL) memcpy(PyUnicode_1BYTE_DATA(str), characters, length);
+  return str;
+}
+
 static PyObject *bytes_of(mhx_space *space, uint64_t word) {
   mh_text text;
   if (mh_text_read(&space->core, word, &text)) return mhx_failed(space), NULL;
@@ -125,8 +134,8 @@ PyObject *mhx_from_any_word(mhx_space *space, uint64_t word) {
   switch (mh_word_tag(word)) {
     case MH_TAG_INT: return PyLong_FromLongLong(mh_word_to_int(word));
     case MH_TAG_CONST: return constant_of(space, word);
+    case MH_TAG_NAME: return name_of(space, word);
     case MH_TAG_STR:
-    case MH_TAG_NAME:
     case MH_TAG_STR_REF: return str_of(space, word);
     case MH_TAG_BYTES:
     case MH_TAG_BYTES_REF: return bytes_of(space, word);

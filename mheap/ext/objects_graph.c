@@ -12,10 +12,12 @@
    run now and then, and what tells the state of extended values; the heap is registered as in use
    meanwhile. */
 #include "objects_array.h"
+#include "objects_memo.h"
 #include "objects_records.h"
 #include "objects_values.h"
 
 #define FIRST_ROOM 32
+#define TEXTS_MOST ((size_t)1 << 16) /* what is shared by few of many is as well stored twice */
 #define AT_ONCE 8 /* levels of records that are filled where they are met */
 #define TICKS 8192 /* items between two looks at signals */
 
@@ -34,9 +36,8 @@ typedef struct mhx_graph {
   size_t count, room;
   size_t *todo;       /* of these, which are still to be filled, the next last; room for all */
   size_t todo_count;
-  PyObject **memo;    /* hash table by identity; references of its own */
-  uint64_t *words;    /* beside it: what each became */
-  size_t memo_room, memo_used;
+  mhx_memo memo;      /* of what can be shared, or part of itself */
+  mhx_memo texts;     /* a cache of str that are shared */
   frame *frames; /* from the outermost to the innermost */
   size_t depth, frames_room;
   uint64_t *pile; /* their kinds and words */
@@ -48,48 +49,6 @@ typedef struct mhx_graph {
 } mhx_graph;
 
 static bool pools(const mhx_graph *graph) { return graph->space->core.pool != NULL; }
-
-/* ---- the memo ---- */
-
-static size_t memo_find(const mhx_graph *graph, const PyObject *object) {
-  size_t mask = graph->memo_room - 1;
-  size_t at = (size_t)(((uintptr_t)object >> 4) * 0x9e3779b97f4a7c15u >> 20) & mask;
-  while (graph->memo[at] != NULL && graph->memo[at] != object) at = (at + 1) & mask;
-  return at;
-}
-
-static int memo_resize(mhx_graph *graph, size_t room) {
-  PyObject **memo = graph->memo, **larger = PyMem_Calloc(room, sizeof *larger);
-  uint64_t *words = graph->words, *larger_words = PyMem_Malloc(room * sizeof *larger_words);
-  size_t count = graph->memo_room;
-  if (larger == NULL || larger_words == NULL) {
-    PyMem_Free(larger);
-    PyMem_Free(larger_words);
-    return PyErr_NoMemory(), -1;
-  }
-  graph->memo = larger;
-  graph->words = larger_words;
-  graph->memo_room = room;
-  for (size_t i = 0; i < count; i++) {
-    if (memo[i] == NULL) continue;
-    size_t at = memo_find(graph, memo[i]);
-    graph->memo[at] = memo[i];
-    graph->words[at] = words[i];
-  }
-  PyMem_Free(memo);
-  PyMem_Free(words);
-  return 0;
-}
-
-static int memo_add(mhx_graph *graph, PyObject *object, uint64_t word) {
-  bool full = (graph->memo_used + 1) * 2 > graph->memo_room;
-  if (full && memo_resize(graph, graph->memo_room * 2) < 0) return -1;
-  size_t at = memo_find(graph, object);
-  graph->memo[at] = Py_NewRef(object);
-  graph->words[at] = word;
-  graph->memo_used++;
-  return 0;
-}
 
 /* ---- making and dropping ---- */
 
@@ -154,20 +113,20 @@ static int make(mhx_graph *graph, PyObject *source, shape of, bool only, uint64_
   mh_space *space = &graph->space->core;
   if (reserve_made(graph) < 0) return -1;
   if (new_of(space, &of, word)) return mhx_failed(graph->space);
-  if (!only && memo_add(graph, source, *word) < 0) return mh_release(space, *word), -1;
+  if (!only && mhx_memo_add(&graph->memo, source, *word) < 0) return mh_release(space, *word), -1;
   graph->sources[graph->count] = Py_NewRef(source);
   graph->made[graph->count++] = *word;
   return 0;
 }
 
-/* A compound for `object`, whose words the tuple is. */
+/* A compound for `object`, whose words the tuple is; `only` as in make. */
 static int make_compound(mhx_graph *graph, PyObject *object, mh_type type, mh_kind_code kind, PyObject *tuple,
-                         uint64_t *word) {
+                         bool only, uint64_t *word) {
   mh_space *space = &graph->space->core;
   if (reserve_made(graph) < 0) return -1;
   if (mh_compound_new(space, type, kind, (uint64_t)PyTuple_GET_SIZE(tuple), word))
     return mhx_failed(graph->space);
-  if (memo_add(graph, object, *word) < 0) return mh_release(space, *word), -1;
+  if (!only && mhx_memo_add(&graph->memo, object, *word) < 0) return mh_release(space, *word), -1;
   graph->sources[graph->count] = Py_NewRef(tuple);
   graph->made[graph->count++] = *word;
   return 0;
@@ -189,11 +148,11 @@ static PyObject *parts_of(const mhx_graph *graph, PyObject *object, mh_type *typ
   return made > 0 ? words : NULL;
 }
 
-static int make_parts(mhx_graph *graph, PyObject *object, uint64_t *word) {
+static int make_parts(mhx_graph *graph, PyObject *object, bool only, uint64_t *word) {
   mh_type type;
   mh_kind_code kind;
   PyObject *tuple = parts_of(graph, object, &type, &kind);
-  int failed = tuple == NULL ? -1 : make_compound(graph, object, type, kind, tuple, word);
+  int failed = tuple == NULL ? -1 : make_compound(graph, object, type, kind, tuple, only, word);
   Py_XDECREF(tuple);
   return failed;
 }
@@ -201,7 +160,7 @@ static int make_parts(mhx_graph *graph, PyObject *object, uint64_t *word) {
 /* Nothing is left to fill: an array is made with its rows. */
 static int make_array(mhx_graph *graph, PyObject *object, PyObject *parts, uint64_t *word) {
   if (reserve_made(graph) < 0 || mhx_array_make(graph->space, parts, word) < 0) return -1;
-  if (memo_add(graph, object, *word) < 0) return mh_release(&graph->space->core, *word), -1;
+  if (mhx_memo_add(&graph->memo, object, *word) < 0) return mh_release(&graph->space->core, *word), -1;
   graph->sources[graph->count] = Py_NewRef(object);
   graph->made[graph->count++] = *word;
   return 0;
@@ -227,11 +186,10 @@ static void end(mhx_graph *graph) {
   PyMem_Free(graph->frames);
   PyMem_Free(graph->pile);
   for (size_t i = 0; i < graph->count; i++) Py_XDECREF(graph->sources[i]);
-  for (size_t i = 0; i < graph->memo_room; i++) Py_XDECREF(graph->memo[i]);
   PyMem_Free(graph->sources);
   PyMem_Free(graph->todo);
-  PyMem_Free(graph->memo);
-  PyMem_Free(graph->words);
+  mhx_memo_end(&graph->memo);
+  mhx_memo_end(&graph->texts);
 }
 
 /* ---- single values ---- */
@@ -255,10 +213,12 @@ static mheap_err look_at(mhx_twin *twin, shape *of) {
 
 static int fill_record(mhx_graph *graph, PyObject *source, uint64_t word);
 
-/* A record that only its container refers to, and we, is met once, and needs no memo. */
+/* The container that is copied, and the copying, have a reference each. */
+static bool is_shared(PyObject *object) { return Py_REFCNT(object) > 2; }
+
+/* What only its container refers to, and we, is met once, and needs no memo. */
 static bool is_met_once(const mhx_graph *graph, PyObject *object) {
-  return graph->fills && !pools(graph) && graph->nesting < AT_ONCE && mhx_is_plain(object) &&
-         Py_REFCNT(object) <= 2;
+  return graph->fills && !pools(graph) && !is_shared(object);
 }
 
 static int make_at_once(mhx_graph *graph, PyObject *object, const mh_schema *schema, uint64_t *word) {
@@ -279,7 +239,8 @@ static int record_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
   const mh_schema *schema = class == NULL ? NULL : mhx_schema_for(graph->space, class);
   Py_XDECREF((PyObject *)class);
   if (schema == NULL) return -1;
-  if (is_met_once(graph, object)) return make_at_once(graph, object, schema, word);
+  if (is_met_once(graph, object) && graph->nesting < AT_ONCE && mhx_is_plain(object))
+    return make_at_once(graph, object, schema, word);
   return make(graph, object, (shape){.type = MH_TYPE_RECORD, .schema = schema}, false, word);
 }
 
@@ -358,9 +319,9 @@ static bool is_plain_rows(const mhx_graph *graph, PyObject *object) {
 
 /* What was copied already. 1; 0: it was not; -1. */
 static int known_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
-  size_t at = memo_find(graph, object);
-  if (graph->memo[at] == NULL) return 0;
-  *word = graph->words[at];
+  const mhx_memo_entry *entry = mhx_memo_find(&graph->memo, object);
+  if (entry->object == NULL) return 0;
+  *word = entry->word;
   if (*word != MH_WORD_ABSENT) return retained(graph, *word) < 0 ? -1 : 1;
   PyErr_Format(PyExc_ValueError, "a %.200s that is part of itself cannot be dumped",
                Py_TYPE(object)->tp_name);
@@ -414,7 +375,7 @@ static int begin_compound(mhx_graph *graph, PyObject *object) {
   if (new.tuple == NULL) return -1;
   new.object = Py_NewRef(object);
   graph->frames[graph->depth++] = new;
-  if (memo_add(graph, object, MH_WORD_ABSENT) < 0) return -1;
+  if (mhx_memo_add(&graph->memo, object, MH_WORD_ABSENT) < 0) return -1;
   return put_on_pile(graph, kind);
 }
 
@@ -423,7 +384,7 @@ static int end_compound(mhx_graph *graph, uint64_t *word) {
   uint64_t count = graph->height - done.first - 1;
   if (mh_compound_once(&graph->space->core, done.type, graph->pile + done.first, count, word))
     return mhx_failed(graph->space);
-  graph->words[memo_find(graph, done.object)] = *word;
+  mhx_memo_find(&graph->memo, done.object)->word = *word;
   graph->height = done.first;
   graph->depth--;
   Py_DECREF(done.object);
@@ -458,31 +419,32 @@ static int complete_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
 }
 
 static int container_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
+  bool only = is_met_once(graph, object);
+  if (only && PyTuple_CheckExact(object)) return make_parts(graph, object, only, word);
   int made = known_word(graph, object, word);
   if (made == 0) made = new_container(graph, object, word);
   if (made != 0) return made < 0 ? -1 : 0;
-  return pools(graph) ? complete_word(graph, object, word) : make_parts(graph, object, word);
+  return pools(graph) ? complete_word(graph, object, word) : make_parts(graph, object, only, word);
 }
 
-/* The container that is copied, and the copying, have a reference each. */
-static bool is_shared(PyObject *object) { return Py_REFCNT(object) > 2; }
+/* Is it a str that several places share, and that needs a block? One of so few characters may be in its word:
+   it is looked at first. */
+static bool is_shared_text(PyObject *object) {
+  return PyUnicode_CheckExact(object) && is_shared(object) && PyUnicode_GET_LENGTH(object) > MH_NAME_MAX;
+}
 
-/* A str that several places share is stored once. */
+/* A str that several places share is stored once, if they are not too far from each other. */
 static int shared_str(mhx_graph *graph, PyObject *object, uint64_t *word) {
-  size_t at = memo_find(graph, object);
-  if (graph->memo[at] != NULL) {
-    *word = graph->words[at];
-    return retained(graph, *word);
-  }
+  *word = mhx_memo_recall(&graph->texts, object);
+  if (*word != MH_WORD_ABSENT) return retained(graph, *word);
   if (mhx_scalar(graph->space, object, word) < 0) return -1;
-  if (!mh_word_is_ref(*word) || memo_add(graph, object, *word) == 0) return 0;
+  if (mhx_memo_remember(&graph->texts, object, *word, TEXTS_MOST) == 0) return 0;
   mh_release(&graph->space->core, *word);
   return -1;
 }
 
 static int any_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
-  if (PyUnicode_CheckExact(object) && is_shared(object) && PyUnicode_GET_LENGTH(object) > MH_INLINE_MAX)
-    return shared_str(graph, object, word);
+  if (is_shared_text(object)) return shared_str(graph, object, word);
   int made = mhx_scalar(graph->space, object, word);
   if (made != 0) return made < 0 ? -1 : 0;
   return container_word(graph, object, word);
@@ -514,9 +476,7 @@ static int add_entry(mhx_graph *graph, mhx_of *of, PyObject *key_object, PyObjec
   if (!mhx_is_storable_key(key_object)) return add_tree_entry(graph, of, key_object, value);
   if (item_word(graph, value, &word) < 0) return -1;
   int made = mhx_key_make(graph->space, key_object, &key);
-  if (made > 0 && PyUnicode_CheckExact(key_object) && key.key.form == MH_KEY_TEXT && is_shared(key_object) &&
-      shared_str(graph, key_object, &key.key.stored) < 0)
-    made = -1;
+  if (made > 0 && is_shared_text(key_object) && shared_str(graph, key_object, &key.key.stored) < 0) made = -1;
   mheap_err failed = made > 0 ? mhx_entry_set(of, &key.key, word) : MHEAP_OK;
   if (made > 0 && !failed) return mhx_key_end(&key), 0;
   mhx_key_end(&key);
@@ -794,7 +754,8 @@ static int fill_all(mhx_graph *graph) {
 
 /* words->count counts along, so that what was made so far can be dropped. */
 static int copy(mhx_graph *graph, PyObject *const *objects, size_t count, mhx_words *words) {
-  if (memo_resize(graph, FIRST_ROOM) < 0) return -1;
+  if (mhx_memo_begin(&graph->memo, FIRST_ROOM) < 0) return -1;
+  if (mhx_memo_begin(&graph->texts, FIRST_ROOM) < 0) return -1;
   for (; words->count < count; words->count++) {
     if (look_at_signals(graph) < 0) return -1;
     if (any_word(graph, objects[words->count], &words->words[words->count]) < 0) return -1;
