@@ -132,16 +132,19 @@ static void clear_bin(mh_bin *bin) {
   bin->slab = NULL;
 }
 
-/* In a small region a slab gets disk space as its blocks are reached, and slabs found in a
-   file get it again: a copy may have made holes of their zero bytes. */
+/* In a small region a slab gets disk space as its blocks are reached, unless the bin has filled so many
+   that one more is a small part; slabs found in a file get it again: a copy may have made holes of their
+   zero bytes. */
 #define BACK_PAGES 4u
+#define BACK_FILLED 8u
 #define BACK_WHOLE ((uint64_t)64 << 20)
 
 static uint32_t slab_pages(const mh_slab *slab) { return slab->slices * (uint32_t)(MH_SLICE / MH_PAGE); }
 
-static uint32_t first_pages(const mh_region *region, uint32_t slices) {
+static uint32_t first_pages(const mh_region *region, uint32_t slices, uint32_t filled) {
   uint32_t all = slices * (uint32_t)(MH_SLICE / MH_PAGE);
-  return mh_region_size(region) < BACK_WHOLE && BACK_PAGES < all ? BACK_PAGES : all;
+  bool in_steps = mh_region_size(region) < BACK_WHOLE && filled < BACK_FILLED;
+  return in_steps && BACK_PAGES < all ? BACK_PAGES : all;
 }
 
 static bool back_more(mh_region *region, mh_slab *slab, uint32_t i) {
@@ -430,7 +433,7 @@ static mheap_err new_slab(mh_lane *lane, uint32_t class, mheap_error *error) {
   mh_region *region = lane->heap->region;
   uint32_t count = mh_classes[class].slices, at_once = slices_at_once(&lane->bins[class], count);
   pthread_mutex_lock(&region->lock);
-  uint32_t pages = first_pages(region, count);
+  uint32_t pages = first_pages(region, count, at_once / count - (at_once > 0));
   mh_want want = {.count = count,
                   .pages = pages,
                   .at_once = at_once,
