@@ -223,10 +223,10 @@ class AtomicMachine(Machine):
         self.heap = mheap.open(self.path)
 
 
-TestLive = Machine.TestCase
-TestLive.settings = SETTINGS
-TestAtomic = AtomicMachine.TestCase
-TestAtomic.settings = SETTINGS
+TestMachine = Machine.TestCase
+TestMachine.settings = SETTINGS
+TestAtomicMachine = AtomicMachine.TestCase
+TestAtomicMachine.settings = SETTINGS
 
 # ---- killed at any moment ----
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 from hypothesis import HealthCheck, settings
+
+gc.freeze()  # a full collection, of which machines make many, does not look at all that was imported
 
 SETTINGS = settings(
     max_examples=int(os.environ.get("MHEAP_EXAMPLES", "60")),
