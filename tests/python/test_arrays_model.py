@@ -147,6 +147,14 @@ class Machine(RuleBasedStateMachine):
         self.leave()
         self.heap = mheap.open(self.path, mode=self.mode)
 
+    @rule()
+    def compact(self) -> None:
+        self.views.clear()
+        self.leave()
+        assert mheap.compact(self.path).moved
+        self.heap = mheap.open(self.path, mode=self.mode)
+        assert self.heap.check()
+
     def leave(self) -> None:
         self.heap.close()
 

@@ -6,6 +6,7 @@ import array
 import datetime
 import decimal
 import fractions
+import itertools
 import os
 import random
 import signal
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from filelock import FileLock
 from forks import in_child
@@ -110,6 +112,11 @@ def test_the_heap_is_the_same_one(path: Path) -> None:
     for name in ("uuid", "created_ns", "generation", "max_size"):
         assert getattr(before, name) == getattr(after, name)
     assert not after.has_journal
+
+
+class Row(mheap.Record):
+    id: int
+    text: str
 
 
 class Old(mheap.Record, name="Pair"):
@@ -369,6 +376,24 @@ def test_creating_and_compacting_exclude_one_another(path: Path) -> None:
     os.unlink(f"{path}.lock")
     mheap.compact(path)
     assert names(path) == ["a.heap"]
+
+
+def test_cells_of_any_size_are_aligned(path: Path) -> None:
+    with mheap.open(path) as heap:
+        heap.root["arrays"] = {}
+        heap.root["rows"] = {}
+        for rows, bytes_ in itertools.product(range(8), (1, 5, 8, 24, 40, 72)):
+            heap.root["arrays"][f"{rows} x {bytes_}"] = np.full((rows, bytes_), rows, "u1")
+        for rows in range(30):
+            heap.root["rows"][rows] = mheap.RecordList(Row, [Row(i, f"row {i}") for i in range(rows)])
+        heap.commit()
+    assert mheap.compact(path).moved
+    with mheap.open(path, mode="readonly") as heap:
+        assert heap.check()
+        for rows in range(30):
+            assert [row.id for row in heap.root["rows"][rows]] == list(range(rows))
+        for rows in range(8):
+            assert heap.root["arrays"][f"{rows} x 40"].tolist() == [[rows] * 40] * rows
 
 
 # ---- refused, and cut short ----

@@ -556,6 +556,14 @@ class Machine(RuleBasedStateMachine):
         self.heap = mheap.open(self.path, mode=self.mode)
 
     @rule()
+    def compact(self) -> None:
+        self.reattach()
+        self.heap.close()
+        assert mheap.compact(self.path).moved
+        self.heap = mheap.open(self.path, mode=self.mode)
+        assert self.heap.check()
+
+    @rule()
     def collect(self) -> None:
         self.heap.collect()
 

@@ -157,6 +157,13 @@ class Machine(RuleBasedStateMachine):
         self.leave()
         self.heap = mheap.open(self.path, mode=self.mode)
 
+    @rule()
+    def compact(self) -> None:
+        self.leave()
+        assert mheap.compact(self.path).moved
+        self.heap = mheap.open(self.path, mode=self.mode)
+        assert self.heap.check()
+
     @invariant()
     def all_is_the_same(self) -> None:
         if not hasattr(self, "heap"):

@@ -43,18 +43,12 @@ static mheap_err too_large(mh_space *space) {
                  space->region->path);
 }
 
-/* Blocks of such sizes begin at multiples of 64: each class of slabs from 64 on that holds a multiple of 64
-   and no smaller one does is one itself, and slabs and spans begin at slices. */
-static uint64_t aligned(uint64_t bytes) {
-  return (bytes + MH_CELLS_ALIGNMENT - 1) / MH_CELLS_ALIGNMENT * MH_CELLS_ALIGNMENT;
-}
-
 /* The head last: after a kill a collector takes what has one for what it says. */
 mheap_err mh_cells_new(mh_space *space, uint64_t stride, uint64_t capacity, uint64_t *offset,
                        mh_cells *cells) {
   uint64_t bytes;
   if (!room_fits(stride, capacity, &bytes)) return too_large(space);
-  bytes = mheap_good_size(aligned(bytes));
+  bytes = mheap_good_size(mh_cells_aligned(bytes));
   if (bytes == 0) return too_large(space);
   mheap_err failed = mh_block_new(space, bytes, offset);
   if (failed) return failed;

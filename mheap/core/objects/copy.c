@@ -91,16 +91,20 @@ static mheap_err take(copy *c, uint64_t offset, uint64_t bytes) {
   return MHEAP_OK;
 }
 
-/* A copy of so many bytes of it; *made 0 if nothing is made. */
-static mheap_err copy_bytes(copy *c, uint64_t offset, uint64_t bytes, uint64_t *made) {
+/* A copy of so many bytes of it in a block of `room`; *made 0 if nothing is made. */
+static mheap_err copy_into(copy *c, uint64_t offset, uint64_t bytes, uint64_t room, uint64_t *made) {
   mheap_err failed = take(c, offset, bytes);
   *made = 0;
   if (failed) return failed;
-  count_block(c, bytes);
+  count_block(c, room);
   if (c->to == NULL) return MHEAP_OK;
-  failed = of_target(c, mh_block_new(c->to, bytes, made));
+  failed = of_target(c, mh_block_new(c->to, room, made));
   if (!failed) memcpy(mh_at(c->to->region, *made), mh_at(c->from->region, offset), bytes);
   return failed;
+}
+
+static mheap_err copy_bytes(copy *c, uint64_t offset, uint64_t bytes, uint64_t *made) {
+  return copy_into(c, offset, bytes, bytes, made);
 }
 
 static uint64_t *at(copy *c, uint64_t made) { return made == 0 ? NULL : mh_at(c->to->region, made); }
@@ -217,8 +221,9 @@ static mheap_err copy_items(copy *c, const mh_children *children, uint64_t *made
 
 /* ---- parts ---- */
 
-static mheap_err copy_as_it_is(copy *c, const mh_children *children, uint64_t *made, level *next) {
-  mheap_err failed = copy_bytes(c, children->part, children->part_bytes, made);
+static mheap_err copy_cells(copy *c, const mh_children *children, uint64_t *made, level *next) {
+  uint64_t bytes = children->part_bytes;
+  mheap_err failed = copy_into(c, children->part, bytes, mh_cells_aligned(bytes), made);
   if (!failed) *next = level_in(c, children, children->part, *made);
   return failed;
 }
@@ -228,7 +233,7 @@ static mheap_err copy_part(copy *c, const mh_children *children, uint64_t *made,
   uint64_t part = children->part;
   mh_type type = mh_head_type(mh_read(mh_at(c->from->region, part)));
   if (!mh_moved_see(&c->moved, part)) return mh_corrupt(c->from, part, "owners of a table or items", 1, 2);
-  if (type != MH_TYPE_TABLE && type != MH_TYPE_ITEMS) return copy_as_it_is(c, children, made, next);
+  if (type != MH_TYPE_TABLE && type != MH_TYPE_ITEMS) return copy_cells(c, children, made, next);
   mheap_err failed = take(c, part, children->part_bytes);
   if (failed) return failed;
   return type == MH_TYPE_TABLE ? copy_table(c, children, made, next) : copy_items(c, children, made, next);

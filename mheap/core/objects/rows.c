@@ -38,12 +38,6 @@ static mheap_err too_many(mh_space *space) {
   return mh_fail(mh_error(space->heap), MHEAP_ERR_OVERFLOW, "more records than any heap holds");
 }
 
-/* Blocks of such sizes begin at multiples of 64: each class of slabs from 64 on that holds a multiple of 64
-   and no smaller one does is one itself, and slabs and spans begin at slices. */
-static uint64_t aligned(uint64_t bytes) {
-  return (bytes + MH_CELLS_ALIGNMENT - 1) / MH_CELLS_ALIGNMENT * MH_CELLS_ALIGNMENT;
-}
-
 /* Unpublished, without rows. The head last: after a kill a collector takes what has one for what it says. */
 static mheap_err new_rows(mh_space *space, const mh_schema *schema, uint64_t capacity, uint64_t *offset,
                           mh_rows *rows) {
@@ -53,7 +47,7 @@ static mheap_err new_rows(mh_space *space, const mh_schema *schema, uint64_t cap
   if (capacity > MH_OFFSET_MAX || __builtin_mul_overflow(capacity, schema->bytes, &bytes) ||
       bytes > MH_OFFSET_MAX)
     return too_many(space);
-  bytes = mheap_good_size(aligned(bytes + sizeof(mh_cells_block)));
+  bytes = mheap_good_size(mh_cells_aligned(bytes + sizeof(mh_cells_block)));
   if (bytes == 0) return too_many(space);
   mheap_err failed = mh_block_new(space, bytes, offset);
   if (failed) return failed;

@@ -77,6 +77,12 @@ void mh_reap(mh_space *space, uint64_t offset);
    values in what is discarded are all among them; those that are keys are not. */
 void mh_discard(mh_space *space, const uint64_t *words, uint64_t count, uint64_t first_birth);
 
+/* Blocks of such sizes begin at multiples of 64, as cells must: each class of slabs from 64 on that holds a
+   multiple of 64 and no smaller one does is one itself, and slabs and spans begin at slices. */
+static inline uint64_t mh_cells_aligned(uint64_t bytes) {
+  return (bytes + MH_CELLS_ALIGNMENT - 1) / MH_CELLS_ALIGNMENT * MH_CELLS_ALIGNMENT;
+}
+
 /* ---- containers ---- */
 
 /* Spends a number: no container and no named heap has it but the caller's. */
