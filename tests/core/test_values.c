@@ -172,6 +172,7 @@ static void names_are_in_their_words(void) {
         CHECK_EQ(text.length, length);
         memcpy(back, text.data, length);
         CHECK(memcmp(back, name, length) == 0);
+        if (is_name) CHECK_EQ(mh_hash_name(&kit.space, word), mh_hash_text(&kit.space, name, length));
         mh_release(&kit.space, word);
       }
   kit_close(&kit);

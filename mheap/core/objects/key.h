@@ -70,6 +70,15 @@ static inline uint64_t mh_hash_text(const mh_space *space, const void *data, uin
   return mh_fold(mh_fold(x ^ s1, y ^ h) ^ n, space->seed[0] | 1);
 }
 
+/* Of a name, as of its text. 0: it is none. */
+static inline uint64_t mh_hash_name(const mh_space *space, uint64_t word) {
+  uint64_t x, more, s1 = space->seed[1], h = space->seed[0] ^ MH_HASH_TEXT;
+  unsigned n = mh_name_take(word, &x, &more), behind = 8 * (n - MH_NAME_MIN);
+  if (n == 0) return 0;
+  uint64_t y = behind == 0 ? x : x >> behind | more << (64 - behind);
+  return mh_fold(mh_fold(x ^ s1, y ^ h) ^ n, space->seed[0] | 1);
+}
+
 /* ---- making keys ---- */
 
 /* None, or inline text. */

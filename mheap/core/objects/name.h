@@ -28,12 +28,32 @@ static inline uint64_t mh_name_of(const void *data, uint64_t length) {
   return mh_name_is_filled(word, length) ? word : MH_WORD_ABSENT;
 }
 
-/* Its characters, and zeros behind them, MH_NAME_MAX in all; how many they are, or 0: it is no name. */
-static inline unsigned mh_name_read(uint64_t word, uint8_t *characters) {
-  for (unsigned i = 0; i < MH_NAME_MAX; i++)
-    characters[i] = mh_name_characters[word >> (64 - MH_NAME_BITS - MH_NAME_BITS * i) & 63];
-  unsigned length = MH_NAME_MIN + (characters[8] != 0) + (characters[9] != 0);
+/* How many characters it has; 0: it is no name. */
+static inline unsigned mh_name_length(uint64_t word) {
+  uint64_t last = word >> MH_TAG_BITS & 63, before = word >> (MH_TAG_BITS + MH_NAME_BITS) & 63;
+  unsigned length = MH_NAME_MIN + (before != 0) + (last != 0);
   return mh_name_is_filled(word, length) ? length : 0;
+}
+
+/* Its characters, of which there may be zeros behind the last: the first eight, and two more. Returns as
+   mh_name_length. */
+static inline unsigned mh_name_take(uint64_t word, uint64_t *first, uint64_t *more) {
+  uint64_t codes = word;
+  *first = *more = 0;
+  for (unsigned i = 0; i < MH_NAME_MIN; i++, codes <<= MH_NAME_BITS)
+    *first |= (uint64_t)mh_name_characters[codes >> (64 - MH_NAME_BITS)] << 8 * i;
+  for (unsigned i = 0; i < MH_NAME_MAX - MH_NAME_MIN; i++, codes <<= MH_NAME_BITS)
+    *more |= (uint64_t)mh_name_characters[codes >> (64 - MH_NAME_BITS)] << 8 * i;
+  return mh_name_length(word);
+}
+
+/* The same, to MH_NAME_MAX bytes of memory. */
+static inline unsigned mh_name_read(uint64_t word, uint8_t *characters) {
+  uint64_t first, more;
+  unsigned length = mh_name_take(word, &first, &more);
+  memcpy(characters, &first, MH_NAME_MIN);
+  memcpy(characters + MH_NAME_MIN, &more, MH_NAME_MAX - MH_NAME_MIN);
+  return length;
 }
 
 #endif

@@ -67,8 +67,7 @@ void *mh_object_at(mh_space *space, uint64_t word) {
 mheap_err mh_word_check_slowly(mh_space *space, uint64_t word) {
   if (mh_word_is_ref(word)) return mh_object_at(space, word) == NULL ? MHEAP_ERR_CORRUPT : MHEAP_OK;
   if (word >= MH_CONST_NONE && word <= MH_CONST_TRUE) return MHEAP_OK;
-  uint8_t characters[MH_NAME_MAX];
-  if (mh_word_tag(word) == MH_TAG_NAME && mh_name_read(word, characters) != 0) return MHEAP_OK;
+  if (mh_word_tag(word) == MH_TAG_NAME && mh_name_length(word) != 0) return MHEAP_OK;
   return mh_corrupt(space, 0, "a constant value or a name", MH_CONST_NONE, word);
 }
 

@@ -111,10 +111,9 @@ static void check_inline(mh_walk *walk, uint64_t word, uint64_t place) {
   mh_tag tag = mh_word_tag(word);
   bool text = tag == MH_TAG_STR || tag == MH_TAG_BYTES;
   uint64_t length = mh_word_text_length(word);
-  uint8_t characters[MH_NAME_MAX];
   if (tag == MH_TAG_CONST && (word < MH_CONST_NONE || word > MH_CONST_TRUE))
     mh_walk_found(walk, 1, place, "expected a value, found 0x%" PRIx64, word);
-  else if (tag == MH_TAG_NAME && mh_name_read(word, characters) == 0)
+  else if (tag == MH_TAG_NAME && mh_name_length(word) == 0)
     mh_walk_found(walk, 1, place, "a name: a character is missing, found 0x%" PRIx64, word);
   else if (text && (length > MH_INLINE_MAX || (length < MH_INLINE_MAX && word >> 8 >> 8 * length != 0)))
     mh_walk_found(walk, 1, place, "an inline text: unused bytes or length are wrong, found 0x%" PRIx64, word);
@@ -212,14 +211,10 @@ static void ask_for_slot(const mh_walk *walk, const mh_table *table, const mh_ta
   const mh_region *region = walk->space.region;
   uint64_t word = mh_read(&table->entries[index].key), offset = mh_word_offset(word), hash;
   mh_tag tag = mh_word_tag(word);
-  uint8_t name[MH_NAME_MAX];
   if (tag == MH_TAG_STR || tag == MH_TAG_BYTES) hash = mh_hash_word(&walk->space, word);
   else if (tag == MH_TAG_INT) hash = mh_hash_number(&walk->space, mh_word_to_int(word));
-  else if (tag == MH_TAG_NAME) {
-    unsigned length = mh_name_read(word, name);
-    if (length == 0) return;
-    hash = mh_hash_text(&walk->space, name, length);
-  } else if (tag != MH_TAG_STR_REF || !mh_in_region(region, offset, sizeof(mh_text_block) + SHORT)) return;
+  else if (tag == MH_TAG_NAME) hash = mh_hash_name(&walk->space, word);
+  else if (tag != MH_TAG_STR_REF || !mh_in_region(region, offset, sizeof(mh_text_block) + SHORT)) return;
   else {
     const mh_text_block *text = mh_at(region, offset);
     uint64_t head = mh_read(&text->head), length = mh_head_length(head);
