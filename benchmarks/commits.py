@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from timeit import Timer
@@ -29,7 +29,7 @@ import targets
 from commit_peers import STORES, Bare, Store, change_often, missing
 from peers import FLAGS, HERE, Missing, compiler, mheap_flags
 from report import file_system, machine
-from rows import Row, against, aim, available, print_all, row
+from rows import Row, against, aim, available, publish, row
 
 import mheap
 
@@ -446,17 +446,7 @@ def main() -> None:
     ):
         run = Run(options, Path(disk), Path(tmpfs), build(Path(disk)))
         rows = measure(run)
-    about = facts(options)
-    if options.json:
-        document = {
-            "machine": about,
-            "rows": [asdict(one) for one in rows],
-            "missing": [asdict(peer) for peer in run.missing],
-        }
-        json.dump(document, sys.stdout, indent=1)
-        print()
-    else:
-        print_all(PARTS, rows, about, run.missing, options.markdown)
+    publish(PARTS, rows, facts(options), run.missing, options)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
 import random
 import shutil
@@ -26,7 +25,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter, thread_time
 from typing import Any
@@ -35,7 +34,7 @@ import targets
 from object_stores import INTS, RECORDS, STORES, Mapped, Objects, Store, make, missing
 from peers import Missing
 from report import Limit, file_system, machine
-from rows import Row, against, aim, print_all, row
+from rows import Row, against, aim, publish, row
 
 import mheap
 
@@ -603,17 +602,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="mheap-bench-", dir=options.disk) as disk:
         run = Run(options, Path(disk))
         rows = measure(run)
-    about = facts(options)
-    if options.json:
-        document = {
-            "machine": about,
-            "rows": [asdict(one) for one in rows],
-            "missing": [asdict(peer) for peer in run.missing],
-        }
-        json.dump(document, sys.stdout, indent=1)
-        print()
-    else:
-        print_all(PARTS, rows, about, run.missing, options.markdown)
+    publish(PARTS, rows, facts(options), run.missing, options)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,10 @@ Standard library only, as report.py.
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from peers import Missing
@@ -96,3 +98,18 @@ def print_all(
             print_table(title, COLUMNS, [cells(one) for one in mine])
     for peer in left_out:
         print(f"left out: {peer.name}: {peer.remedy}\n  {peer.why}")
+
+
+def publish(
+    parts: Mapping[str, str],
+    rows: list[Row],
+    facts: dict[str, str],
+    missing: list[Missing],
+    options: argparse.Namespace,
+) -> None:
+    """As --json, --markdown or neither say."""
+    if not options.json:
+        return print_all(parts, rows, facts, missing, options.markdown)
+    document = {"machine": facts, "rows": list(map(asdict, rows)), "missing": list(map(asdict, missing))}
+    print(json.dumps(document, indent=1))
+    return None
