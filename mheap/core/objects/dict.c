@@ -138,13 +138,16 @@ mheap_err mh_dict_get_slowly(mh_dict *dict, const mh_key *key, uint64_t *value) 
   return failed;
 }
 
+static mheap_err entries_of(mh_dict *dict, const mh_table **table, mh_table_counts *counts) {
+  mheap_err failed = mh_dict_table(dict, table);
+  if (failed) return failed;
+  return *table == NULL ? MHEAP_ERR_NOT_FOUND : mh_table_read(dict->space, *table, counts);
+}
+
 mheap_err mh_dict_next(mh_dict *dict, uint32_t *index, mh_entry *entry) {
   const mh_table *table;
   mh_table_counts counts;
-  mheap_err failed = mh_dict_table(dict, &table);
-  if (failed) return failed;
-  if (table == NULL) return MHEAP_ERR_NOT_FOUND;
-  failed = mh_table_read(dict->space, table, &counts);
+  mheap_err failed = entries_of(dict, &table, &counts);
   if (failed) return failed;
   for (uint32_t i = *index; i < counts.used; i++) {
     if (!mh_table_is_live(table, &counts, i)) continue;
@@ -158,10 +161,7 @@ mheap_err mh_dict_next(mh_dict *dict, uint32_t *index, mh_entry *entry) {
 mheap_err mh_dict_previous(mh_dict *dict, uint32_t *index, mh_entry *entry) {
   const mh_table *table;
   mh_table_counts counts;
-  mheap_err failed = mh_dict_table(dict, &table);
-  if (failed) return failed;
-  if (table == NULL) return MHEAP_ERR_NOT_FOUND;
-  failed = mh_table_read(dict->space, table, &counts);
+  mheap_err failed = entries_of(dict, &table, &counts);
   if (failed) return failed;
   uint32_t from = *index < counts.used ? *index : counts.used;
   for (uint32_t i = from; i-- > 0;) {
