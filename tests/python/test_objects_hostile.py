@@ -52,6 +52,7 @@ def populate(heap: mheap.Heap) -> None:
             "scalars": [1, 2**70, -(2**200), 0.1, 1j, LONG, "\u20ac" * 9, "\U0001f600" * 3, b"bytes" * 3],
             "many": {f"a key of some length {i}": i for i in range(20)},
             "few": {1: 2, LONG: [LONG], (1, LONG): {}},
+            "names": {"created_at": "updated_at", "identifier": ["abcdefgh", {"Zzzzzzzzz"}, ("0123456789",)]},
             "set": {1, LONG, frozenset({2, (3, LONG)})},
             "deque": deque([1, LONG, [LONG]], 9),
             "values": (bytearray(LONG.encode()), range(3, 2**80, 2), Decimal("1.5"), Fraction(1, 3)),
@@ -61,6 +62,7 @@ def populate(heap: mheap.Heap) -> None:
     )
     heap.root["counter"] = Counter([LONG, "a", "a", (1, LONG)])
     heap.root["sorted"] = mheap.SortedDict({f"key {i:30}": [i] for i in range(40)})
+    heap.root["by_name"] = mheap.SortedDict({f"name_{i:04}": i for i in range(20)})
     heap.root["array"] = array.array("d", [1.5, 2.5])
     heap.root["record"] = [person(1), (person(2),)]
     heap.root["records"] = mheap.RecordList(Person, [person(number) for number in range(3)])
