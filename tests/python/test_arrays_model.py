@@ -3,19 +3,14 @@ reattaching, commits and rollbacks as steps; and in processes that are killed.""
 
 from __future__ import annotations
 
-import copy
-import tempfile
-import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 from kills import broken, killed
-from machines import SETTINGS
-
-import mheap
+from machines import SETTINGS, Committing, HeapMachine
 
 NAMES = st.sampled_from("abc")
 DTYPES = st.sampled_from(["f8", "i4", "u1", ">i2", "c16", "S3", "M8[s]", "i4,f8"])
@@ -32,14 +27,10 @@ def rows_of(dtype: Any, count: int, width: int, seed: int) -> Any:
     return made
 
 
-class Machine(RuleBasedStateMachine):
-    mode: Literal["live", "atomic"] = "live"
-
+class Machine(HeapMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.directory = tempfile.TemporaryDirectory()
-        self.path = Path(self.directory.name) / "heap"
-        self.heap = mheap.open(self.path, mode=self.mode)
+        self.begin()
         self.plain: dict[str, Any] = {}
         self.views: list[tuple[str, Any]] = []  # the array's name, or what is not found by it any more
 
@@ -141,22 +132,9 @@ class Machine(RuleBasedStateMachine):
     def collect(self) -> None:
         self.heap.collect()
 
-    @rule()
-    def reattach(self) -> None:
-        self.views.clear()
-        self.leave()
-        self.heap = mheap.open(self.path, mode=self.mode)
-
-    @rule()
-    def compact(self) -> None:
-        self.views.clear()
-        self.leave()
-        assert mheap.compact(self.path).moved
-        self.heap = mheap.open(self.path, mode=self.mode)
-        assert self.heap.check()
-
     def leave(self) -> None:
-        self.heap.close()
+        self.views.clear()
+        super().leave()
 
     # ---- what must hold ----
 
@@ -177,24 +155,14 @@ class Machine(RuleBasedStateMachine):
                 assert view.tobytes() == self.plain[name][: len(view)].tobytes()
 
     def teardown(self) -> None:
-        self.views.clear()
         assert broken(self.heap) == []
-        self.leave()
-        self.directory.cleanup()
+        self.end()
 
 
-class AtomicMachine(Machine):
-    mode = "atomic"
-    committed: dict[str, Any]
-
+class AtomicMachine(Committing, Machine):
     @initialize()
     def nothing_is_committed(self) -> None:
         self.committed = {}
-
-    @rule(durable=st.booleans())
-    def commit(self, durable: bool) -> None:
-        self.heap.commit(durable=durable)
-        self.committed = copy.deepcopy(self.plain)
 
     @rule()
     def rollback(self) -> None:
@@ -204,14 +172,8 @@ class AtomicMachine(Machine):
             assert self.views
             self.views.clear()
             self.heap.rollback()
-        self.plain = copy.deepcopy(self.committed)
+        self.as_committed()
         self.views.clear()  # they may have more rows than the array has now
-
-    def leave(self) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", mheap.UncommittedChanges)
-            self.heap.close()
-        self.plain = copy.deepcopy(self.committed)
 
 
 TestMachine = Machine.TestCase

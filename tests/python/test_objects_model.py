@@ -7,18 +7,16 @@ import contextlib
 import copy
 import operator
 import os
-import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from forks import in_child
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import Bundle, initialize, invariant, precondition, rule
 from kills import killed
-from machines import SETTINGS
+from machines import SETTINGS, Committing, HeapMachine
 
 import mheap
 from mheap.objects import PersistentDict, PersistentList
@@ -290,17 +288,14 @@ values = st.recursive(
 )
 
 
-class Machine(RuleBasedStateMachine):
+class Machine(HeapMachine):
     """Containers in a heap beside plain ones; each pair is kept by its path from the root."""
 
     pairs = Bundle("pairs")
-    mode: Literal["atomic", "live"] = "live"
 
     @initialize()
     def start(self) -> None:
-        self.directory = tempfile.TemporaryDirectory()
-        self.path = Path(self.directory.name) / "machine.heap"
-        self.heap = mheap.open(self.path, mode=self.mode)
+        self.begin()
         self.plain: dict[Any, Any] = {"d": {}, "l": []}
         self.heap.root.update(self.plain)
         self.empty = self.heap.stats().chunks_used
@@ -414,19 +409,8 @@ class Machine(RuleBasedStateMachine):
         self.heap.collect(max_pause=1e-9, steps=3)
 
     @rule()
-    def reattach(self) -> None:
-        self.leave()
-        self.heap = mheap.open(self.path, mode=self.mode)
-
-    @rule()
     def compact(self) -> None:
-        """Garbage is gone, and counts are right again."""
-        self.leave()
-        done = mheap.compact(self.path)
-        assert done.moved
-        assert done.after.blocks <= done.before.blocks
-        self.heap = mheap.open(self.path, mode=self.mode)
-        assert self.heap.check()
+        super().compact()
         self.litter = False
 
     @invariant()
@@ -446,11 +430,7 @@ class Machine(RuleBasedStateMachine):
         del root
         self.heap.collect()
         assert self.heap.stats().chunks_used == self.empty
-        self.leave()
-        self.directory.cleanup()
-
-    def leave(self) -> None:
-        self.heap.close()
+        self.end()
 
 
 def plain_copy(value: Any) -> Any:
@@ -459,10 +439,8 @@ def plain_copy(value: Any) -> Any:
     return [plain_copy(item) for item in value] if isinstance(value, list) else value
 
 
-class AtomicMachine(Machine):
+class AtomicMachine(Committing, Machine):
     """Beside the plain containers, a copy of them as they were at the last commit."""
-
-    mode = "atomic"
 
     @initialize()
     def start(self) -> None:
@@ -470,14 +448,8 @@ class AtomicMachine(Machine):
         self.held: list[PersistentDict | PersistentList] = []
         self.commit(durable=False)
 
-    @rule(durable=st.booleans())
-    def commit(self, durable: bool) -> None:
-        self.heap.commit(durable)
-        self.committed = copy.deepcopy(self.plain)
-        assert not self.heap.dirty
-
     def as_committed(self) -> None:
-        self.plain = copy.deepcopy(self.committed)
+        super().as_committed()
         self.litter = True  # there may have been some
 
     @rule()
@@ -515,12 +487,8 @@ class AtomicMachine(Machine):
         super().teardown()
 
     def leave(self) -> None:
-        """Closing discards."""
         self.held.clear()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", mheap.UncommittedChanges)
-            self.heap.close()
-        self.as_committed()
+        super().leave()
 
     @rule(steps=st.lists(st.tuples(keys, values, st.booleans()), max_size=8))
     def die(self, steps: list[tuple[Any, Any, bool]]) -> None:

@@ -9,18 +9,16 @@ import json
 import operator
 import pickle
 import sys
-import tempfile
-import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, MutableSequence, MutableSet
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 from kills import killed
-from machines import SETTINGS
+from machines import SETTINGS, Committing, HeapMachine
 
 import mheap
 from mheap.objects import PersistentDeque, PersistentSet
@@ -443,16 +441,12 @@ values: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-class Machine(RuleBasedStateMachine):
+class Machine(HeapMachine):
     """A set, a deque and one with a maxlen in a heap, beside plain ones."""
-
-    mode: Literal["atomic", "live"] = "live"
 
     @initialize()
     def start(self) -> None:
-        self.directory = tempfile.TemporaryDirectory()
-        self.path = Path(self.directory.name) / "machine.heap"
-        self.heap = mheap.open(self.path, mode=self.mode)
+        self.begin()
         self.plain: dict[str, Any] = {"s": set(), "d": deque(), "b": deque(maxlen=5)}
         self.heap.root.update(self.plain)
         self.empty = self.heap.stats().chunks_used
@@ -518,20 +512,6 @@ class Machine(RuleBasedStateMachine):
         ]
         self.both(name, works[how])
 
-    @rule()
-    def reattach(self) -> None:
-        self.leave()
-        self.heap = mheap.open(self.path, mode=self.mode)
-
-    @rule()
-    def compact(self) -> None:
-        self.leave()
-        assert mheap.compact(self.path).moved
-        self.heap = mheap.open(self.path, mode=self.mode)
-
-    def leave(self) -> None:
-        self.heap.close()
-
     @invariant()
     def it_is_as_the_model_is(self) -> None:
         assert self.heap.root == self.plain
@@ -547,8 +527,7 @@ class Machine(RuleBasedStateMachine):
         for value in self.heap.root.values():
             value.clear()
         assert self.heap.stats().chunks_used == self.empty
-        self.leave()
-        self.directory.cleanup()
+        self.end()
 
 
 def has_set(value: Any) -> bool:
@@ -556,27 +535,13 @@ def has_set(value: Any) -> bool:
     return isinstance(value, set) or (isinstance(value, (list, deque)) and any(map(has_set, value)))
 
 
-class AtomicMachine(Machine):
-    mode = "atomic"
-
-    @rule(durable=st.booleans())
-    def commit(self, durable: bool) -> None:
-        self.heap.commit(durable)
-        self.committed = copy.deepcopy(self.plain)
-
+class AtomicMachine(Committing, Machine):
     @rule()
     def rollback(self) -> None:
         twins = [self.heap.root[name] for name in "sdb"]
         self.heap.rollback()
-        self.plain = copy.deepcopy(self.committed)
+        self.as_committed()
         assert all(self.heap.root[name] is twin for name, twin in zip("sdb", twins, strict=True))
-
-    def leave(self) -> None:
-        """Closing discards."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", mheap.UncommittedChanges)
-            self.heap.close()
-        self.plain = copy.deepcopy(self.committed)
 
 
 TestMachine = Machine.TestCase

@@ -9,20 +9,19 @@ import datetime as dt
 import json
 import math
 import pickle
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator, MutableMapping, Sequence, Set
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 from kills import killed
-from machines import SETTINGS
+from machines import SETTINGS, Committing, HeapMachine
 
 import mheap
 from mheap.sorted import PersistentSortedDict, SortedDict
@@ -490,16 +489,12 @@ def test_a_kill_leaves_a_sound_tree(heap_path: Path) -> None:
 KEYS = st.integers(0, 400) | st.floats(0, 400) | st.fractions(0, 400, max_denominator=7)
 
 
-class Machine(RuleBasedStateMachine):
-    mode: Literal["atomic", "live"] = "live"
-
+class Machine(HeapMachine):
     @initialize()
     def start(self) -> None:
-        self.directory = tempfile.TemporaryDirectory()
-        self.path = Path(self.directory.name) / "sorted.heap"
-        self.heap = mheap.open(self.path, mode=self.mode)
+        self.begin()
         self.heap.root["d"] = SortedDict()
-        self.model = Model()
+        self.plain = Model()
 
     @property
     def d(self) -> Any:
@@ -507,61 +502,48 @@ class Machine(RuleBasedStateMachine):
 
     @rule(key=KEYS, value=st.integers() | st.text())
     def set(self, key: Any, value: Any) -> None:
-        self.d[key] = self.model[key] = value
+        self.d[key] = self.plain[key] = value
 
     @rule(keys=st.lists(KEYS, max_size=80))
     def update(self, keys: list[Any]) -> None:
         pairs = [(key, [key]) for key in keys]
         self.d.update(pairs)
-        self.model.update(pairs)
+        self.plain.update(pairs)
 
     @rule(first=st.integers(0, 300), count=st.integers(0, 200), step=st.sampled_from([1, -1]))
     def rise_or_fall(self, first: int, count: int, step: int) -> None:
         for n in range(first, first + count)[::step]:
-            self.d[n] = self.model[n] = n
+            self.d[n] = self.plain[n] = n
 
     @rule(key=KEYS)
     def pop(self, key: Any) -> None:
-        assert self.d.pop(key, None) == self.model.pop(key, None)
+        assert self.d.pop(key, None) == self.plain.pop(key, None)
 
-    @precondition(lambda self: self.model)
+    @precondition(lambda self: self.plain)
     @rule(data=st.data())
     def popitem(self, data: st.DataObject) -> None:
-        index = data.draw(st.integers(-len(self.model), len(self.model) - 1))
-        assert self.d.popitem(index) == self.model.popitem(index)
+        index = data.draw(st.integers(-len(self.plain), len(self.plain) - 1))
+        assert self.d.popitem(index) == self.plain.popitem(index)
 
     @rule(low=KEYS, high=KEYS, inclusive=st.tuples(st.booleans(), st.booleans()), reverse=st.booleans())
     def irange(self, low: Any, high: Any, inclusive: tuple[bool, bool], reverse: bool) -> None:
-        expected = self.model.irange(low, high, inclusive, reverse)
+        expected = self.plain.irange(low, high, inclusive, reverse)
         assert list(self.d.irange(low, high, inclusive, reverse)) == expected
 
     @rule(low=KEYS, high=KEYS)
     def remove_range(self, low: Any, high: Any) -> None:
         for key in list(self.d.irange(low, high)):
-            del self.d[key], self.model[key]
+            del self.d[key], self.plain[key]
 
     @rule(key=KEYS)
     def bisect(self, key: Any) -> None:
-        assert self.d.bisect_left(key) == self.model.bisect_left(key)
-        assert self.d.bisect_right(key) == self.model.bisect_right(key)
+        assert self.d.bisect_left(key) == self.plain.bisect_left(key)
+        assert self.d.bisect_right(key) == self.plain.bisect_right(key)
 
     @rule()
     def clear(self) -> None:
         self.d.clear()
-        self.model.clear()
-
-    @rule()
-    def reattach(self) -> None:
-        self.heap.close()
-        self.heap = mheap.open(self.path, mode=self.mode)
-
-    @rule()
-    def compact(self) -> None:
-        self.reattach()
-        self.heap.close()
-        assert mheap.compact(self.path).moved
-        self.heap = mheap.open(self.path, mode=self.mode)
-        assert self.heap.check()
+        self.plain.clear()
 
     @rule()
     def collect(self) -> None:
@@ -571,46 +553,28 @@ class Machine(RuleBasedStateMachine):
     def is_like_the_model(self) -> None:
         if not hasattr(self, "heap"):
             return
-        assert list(self.d.items()) == self.model.items()
-        assert len(self.d) == len(self.model)
-        if self.model:
-            middle = len(self.model) // 2
-            assert self.d.peekitem(middle) == self.model.peekitem(middle)
+        assert list(self.d.items()) == self.plain.items()
+        assert len(self.d) == len(self.plain)
+        if self.plain:
+            middle = len(self.plain) // 2
+            assert self.d.peekitem(middle) == self.plain.peekitem(middle)
         assert self.heap.check()
 
     def teardown(self) -> None:
         if hasattr(self, "heap"):
-            self.heap.close()
-            self.directory.cleanup()
+            self.end()
 
 
-class AtomicMachine(Machine):
-    mode = "atomic"
-
+class AtomicMachine(Committing, Machine):
     @initialize()
     def start(self) -> None:
         super().start()
         self.commit()
 
     @rule()
-    def commit(self) -> None:
-        self.heap.commit()
-        self.committed = Model(dict(self.model.items()))
-
-    @rule()
     def rollback(self) -> None:
         self.heap.rollback()
-        self.model = Model(dict(self.committed.items()))
-
-    @rule()
-    def reattach(self) -> None:
-        self.commit()
-        super().reattach()
-
-    def teardown(self) -> None:
-        if hasattr(self, "heap"):
-            self.heap.rollback()
-        super().teardown()
+        self.as_committed()
 
 
 TestMachine = Machine.TestCase

@@ -6,16 +6,14 @@ from __future__ import annotations
 import copy
 import gc
 import os
-import tempfile
-import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from forks import in_child
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 from kills import broken, killed
-from machines import SETTINGS
+from machines import SETTINGS, Committing, HeapMachine
 
 import mheap
 
@@ -71,17 +69,13 @@ def dict_of(record: Any) -> dict[str, Any]:
     return {name: mheap.to_python(getattr(record, name)) for name in (*FIELDS, "number")}
 
 
-class Machine(RuleBasedStateMachine):
+class Machine(HeapMachine):
     """Records of a list, and rows of a record list, beside dicts of their values."""
-
-    mode: Literal["atomic", "live"] = "live"
 
     @initialize()
     def start(self) -> None:
-        self.directory = tempfile.TemporaryDirectory()
-        self.path = Path(self.directory.name) / "machine.heap"
+        self.begin()
         self.cls = class_of(0)
-        self.heap = mheap.open(self.path, mode=self.mode)
         self.heap.root["l"] = []
         self.heap.root["r"] = mheap.RecordList(self.cls)
         self.plain: dict[str, list[dict[str, Any]]] = {"l": [], "r": []}
@@ -149,20 +143,8 @@ class Machine(RuleBasedStateMachine):
         assert broken(self.heap) == []
 
     def leave(self) -> None:
-        self.heap.close()
-
-    @rule()
-    def reattach(self) -> None:
         assert broken(self.heap) == []
-        self.leave()
-        self.heap = mheap.open(self.path, mode=self.mode)
-
-    @rule()
-    def compact(self) -> None:
-        self.leave()
-        assert mheap.compact(self.path).moved
-        self.heap = mheap.open(self.path, mode=self.mode)
-        assert self.heap.check()
+        super().leave()
 
     @invariant()
     def all_is_the_same(self) -> None:
@@ -177,35 +159,21 @@ class Machine(RuleBasedStateMachine):
             return
         self.heap.root.clear()
         assert broken(self.heap) == []
-        self.leave()
-        self.directory.cleanup()
+        self.end()
 
 
-class AtomicMachine(Machine):
-    mode = "atomic"
-
+class AtomicMachine(Committing, Machine):
     @initialize()
     def start(self) -> None:
         super().start()
         self.commit()
 
     @rule()
-    def commit(self) -> None:
-        self.heap.commit(durable=False)
-        self.committed = copy.deepcopy(self.plain)
-
-    @rule()
     def rollback(self) -> None:
         kept = self.heap.root["r"]
         self.heap.rollback()
-        self.plain = copy.deepcopy(self.committed)
+        self.as_committed()
         assert self.heap.root["r"] is kept
-
-    def leave(self) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", mheap.UncommittedChanges)
-            self.heap.close()
-        self.plain = copy.deepcopy(self.committed)
 
     @rule(steps=st.lists(st.tuples(values, st.booleans()), max_size=4))
     def die(self, steps: list[tuple[dict[str, Any], bool]]) -> None:
