@@ -141,7 +141,7 @@ static int rollback_inside(mhx_handle *main) {
   if (may_roll_back(main) < 0 || mhx_wait_for_others(main) < 0) return -1;
   mheap *heap = atomic_heap(main) != NULL ? mhx_use_begin(main, &use) : NULL;
   if (heap == NULL) return -1;
-  int failed = mhx_arrays_may_roll_back((PyObject *)main);
+  int failed = mhx_arrays_may_roll_back(main);
   if (!failed) failed = mhx_rollback_all(main) == MHEAP_OK ? 0 : mhx_raise(heap);
   mhx_use_end(main, &use);
   if (!failed) close_undone(main);

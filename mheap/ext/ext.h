@@ -109,7 +109,7 @@ typedef struct mhx_handle {
   PyObject *path;           /* str; None: anonymous, or a file that has no name */
   PyObject *name;           /* str: what to call a heap without a path */
   Py_ssize_t views;         /* exported buffers, a main heap's those of all its region: refuse detach */
-  Py_ssize_t array_views;   /* of these, those of arrays, which say themselves what may have changed */
+  Py_ssize_t array_views;   /* of these, those of arrays and columns, which say themselves what may have changed */
   mhx_use *uses;            /* calls under way */
   mhx_waiter *idle;         /* who waits until `uses` is empty */
   mhx_gate gate;            /* main: of its region */
@@ -151,6 +151,7 @@ void mhx_use_end(mhx_handle *handle, mhx_use *use);
 /* Refuse detach, and destroying (BufferError) until as many unpins. */
 void mhx_pin(PyObject *heap_obj);
 void mhx_unpin(PyObject *heap_obj);
+void mhx_count_array_views(mhx_handle *handle, int more);
 
 /* Where objects*.c keeps what it knows about one heap in this process; starts as NULL. It
    must be NULL again, or hold nothing that refers to the heap's memory, when
@@ -202,9 +203,9 @@ void mhx_handles_each(const mheap *heap, void (*fun)(mhx_handle *handle, void *a
 /* commits.c: at the end of `with`, which `failed` or not: commits, or lets close discard. 0, or -1 with an
    exception. */
 int mhx_end_with(mhx_handle *main, bool failed);
-/* objects_array.c: would a rollback leave no view of an array on what is no array's any more? 0, or -1 with
-   an exception. */
-int mhx_arrays_may_roll_back(PyObject *heap_obj);
+/* objects_array.c: would a rollback leave no view of an array, and no column of a record list, on what is
+   theirs no more, in any heap of the region? 0, or -1 with an exception. */
+int mhx_arrays_may_roll_back(mhx_handle *main);
 
 /* readers.c: a view of a heap that is only read keeps the commit it shows. 0, or -1 with an exception. */
 int mhx_keep_for_view(mhx_handle *handle);

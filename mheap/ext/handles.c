@@ -281,6 +281,11 @@ static void count_views(mhx_handle *handle, int more) {
   if (handle->main != NULL) handle->main->views += more;
 }
 
+void mhx_count_array_views(mhx_handle *handle, int more) {
+  handle->array_views += more;
+  if (handle->main != NULL) handle->main->array_views += more;
+}
+
 void mhx_pin(PyObject *heap_obj) { count_views((mhx_handle *)heap_obj, 1); }
 void mhx_unpin(PyObject *heap_obj) { count_views((mhx_handle *)heap_obj, -1); }
 void **mhx_objects_slot(PyObject *heap_obj) { return &((mhx_handle *)heap_obj)->objects; }

@@ -229,7 +229,7 @@ static int get_buffer_of(mhx_array *array, PyObject *owner, bool as_bytes, Py_bu
   if (begin_out(array, out, as_bytes, buffer, flags) < 0) return end_out(out), -1;
   mh_out_begin(&out->out);
   mhx_pin((PyObject *)out->handle);
-  out->handle->array_views++;
+  mhx_count_array_views(out->handle, 1);
   array->exports++;
   buffer->obj = Py_NewRef(owner);
   return 0;
@@ -240,7 +240,7 @@ static void release_buffer(PyObject *self, Py_buffer *buffer) {
   mhx_out *out = buffer->internal;
   mh_out_end(&out->out);
   out->array->exports--;
-  out->handle->array_views--;
+  mhx_count_array_views(out->handle, -1);
   mhx_unpin((PyObject *)out->handle);
   end_out(out);
 }
@@ -413,31 +413,42 @@ static PyObject *append(PyObject *self, PyObject *row) {
 
 /* ---- rolling back ---- */
 
-/* Is the array, and where its rows are, as the last commit has it? */
-static mheap_err is_committed(mhx_space *space, const mh_array *array, bool *is) {
+/* Is the container, and where its rows are, as the last commit has it? */
+static mheap_err is_committed(mhx_space *space, uint64_t offset, uint64_t birth, bool *is) {
   mh_region *region = space->core.region;
   mheap_error *error = mh_error(space->core.heap);
-  const mh_container *now = mh_at(region, array->offset);
-  uint64_t birth, part = 0;
-  mheap_err failed = mh_commit_word(region, mh_offset(region, &now->birth), &birth, error);
+  const mh_container *now = mh_at(region, offset);
+  uint64_t then, part = 0;
+  mheap_err failed = mh_commit_word(region, mh_offset(region, &now->birth), &then, error);
   if (!failed) failed = mh_commit_word(region, mh_offset(region, &now->part), &part, error);
-  *is = birth == array->birth && part == now->part;
+  *is = then == birth && part == now->part;
   return failed;
 }
 
-int mhx_arrays_may_roll_back(PyObject *heap_obj) {
-  mhx_space *space = *mhx_objects_slot(heap_obj);
+static mheap_err stays(mhx_space *space, const mhx_twin *twin, bool *is) {
+  if (twin->of.array.type == MH_TYPE_ARRAY && ((const mhx_array *)twin)->exports > 0)
+    return is_committed(space, twin->of.array.offset, twin->of.array.birth, is);
+  if (twin->of.array.type == MH_TYPE_RECORDS && twin->exports > 0)
+    return is_committed(space, twin->of.rows.list.offset, twin->of.rows.list.birth, is);
+  return MHEAP_OK;
+}
+
+static int may_roll_back(mhx_handle *handle) {
+  mhx_space *space = *mhx_objects_slot((PyObject *)handle);
   bool is = true;
-  if (space == NULL || ((mhx_handle *)heap_obj)->array_views == 0) return 0;
-  for (size_t i = 0; i < space->room && is; i++) {
-    const mhx_twin *twin = space->twins[i];
-    if (twin == NULL || twin->of.array.type != MH_TYPE_ARRAY) continue;
-    bool has_views = ((const mhx_array *)twin)->exports > 0;
-    if (has_views && is_committed(space, &twin->of.array, &is)) return mhx_failed(space);
-  }
+  if (space == NULL || handle->array_views == 0) return 0;
+  for (size_t i = 0; i < space->room && is; i++)
+    if (space->twins[i] != NULL && stays(space, space->twins[i], &is)) return mhx_failed(space);
   if (is) return 0;
-  return refuse("cannot roll back: there are views of an array that was made, or moved, since the last "
-                "commit; release them first");
+  return refuse("cannot roll back: there are views of an array, or columns of a record list, that was made, or "
+                "moved, since the last commit; release them first");
+}
+
+int mhx_arrays_may_roll_back(mhx_handle *main) {
+  int failed = may_roll_back(main);
+  for (mhx_handle *other = main->others; other != NULL && !failed; other = other->other)
+    failed = may_roll_back(other);
+  return failed;
 }
 
 /* ---- making one ---- */

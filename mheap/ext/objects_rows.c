@@ -7,6 +7,8 @@
 
 #include <structmember.h>
 
+#include "marks.h"
+
 /* ---- the list ---- */
 
 static int is_exported(const mhx_twin *list) {
@@ -365,6 +367,7 @@ static PyObject *rows_shape(PyObject *self, PyObject *unused) {
 
 typedef struct column {
   PyObject_HEAD
+  mh_out out;
   mhx_twin *list;
   PyObject *heap_obj; /* kept from being detached */
   void *data;
@@ -393,7 +396,9 @@ static int column_buffer(PyObject *self, Py_buffer *buffer, int flags) {
 static void column_dealloc(PyObject *self) {
   column *of = (column *)self;
   PyTypeObject *type = Py_TYPE(self);
+  mh_out_end(&of->out);
   of->list->exports--;
+  mhx_count_array_views((mhx_handle *)of->heap_obj, -1);
   mhx_release_for_view((mhx_handle *)of->heap_obj);
   mhx_unpin(of->heap_obj);
   Py_DECREF(of->list);
@@ -438,6 +443,18 @@ static int place_for(mhx_twin *list, Py_ssize_t index, mhx_space **space, mh_row
   return 0;
 }
 
+/* From here to column_dealloc the rows stay, and commits look for what is stored to them. */
+static void begin_column(column *of, const mh_rows *rows, uint64_t offset) {
+  mhx_handle *handle = (mhx_handle *)of->heap_obj;
+  bool looked_for = !of->readonly && handle->mode == MHEAP_MODE_ATOMIC && of->count > 0;
+  of->out.address = of->data;
+  of->out.length = looked_for ? rows->count * rows->schema->bytes - offset : 0;
+  mh_out_begin(&of->out);
+  mhx_count_array_views(handle, 1);
+  mhx_pin(of->heap_obj);
+  of->list->exports++;
+}
+
 /* _column(number of a field): the views of it keep rows and heap where they are. */
 static PyObject *rows_column(PyObject *self, PyObject *number) {
   mhx_twin *list = (mhx_twin *)self;
@@ -451,9 +468,6 @@ static PyObject *rows_column(PyObject *self, PyObject *number) {
   mhx_state *state = mhx_state_of_heap(list->heap_obj);
   bool readonly = !mh_region_writable(space->core.region);
   if (!readonly && open_list(list, true, &rows) == NULL) return NULL;
-  /* A commit looks for stores of the caller's own where addresses were handed out. */
-  bool looks = space->core.region->mode == MHEAP_MODE_ATOMIC;
-  if (looks && mh_heap_raw(space->core.heap)) return mhx_failed(space), NULL;
   if (mhx_keep_for_view(handle) < 0 || place_for(list, index, &space, &rows, &place) < 0) return NULL;
   column *of = PyObject_New(column, (PyTypeObject *)state->object_types[MHX_COLUMN]);
   if (of == NULL) return mhx_release_for_view(handle), NULL;
@@ -464,8 +478,7 @@ static PyObject *rows_column(PyObject *self, PyObject *number) {
   of->stride = (Py_ssize_t)rows.schema->bytes;
   of->kind = (mh_field_kind)place.how;
   of->readonly = readonly;
-  list->exports++;
-  mhx_pin(list->heap_obj);
+  begin_column(of, &rows, place.offset);
   return (PyObject *)of;
 }
 

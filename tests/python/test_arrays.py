@@ -662,6 +662,19 @@ def test_what_a_rollback_takes_away_must_not_have_views(atomic: mheap.Heap) -> N
     assert atomic.root["a"].tolist() == list(range(10))
 
 
+def test_views_of_a_named_heap_are_seen_by_a_rollback(atomic: mheap.Heap) -> None:
+    other = atomic.new("other")
+    other.root["a"] = np.arange(10)
+    atomic.commit()
+    other.root["a"].resize(100_000)  # moves
+    view = np.asarray(other.root["a"])
+    with pytest.raises(BufferError, match="roll back"):
+        atomic.rollback()
+    del view
+    atomic.rollback()
+    assert other.root["a"].tolist() == list(range(10))
+
+
 def test_length_is_rolled_back(atomic: mheap.Heap) -> None:
     atomic.root["a"] = a = atomic.array((0, 2), "i4")
     atomic.commit()

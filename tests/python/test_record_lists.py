@@ -293,6 +293,44 @@ def test_what_is_stored_to_a_column_is_committed(heap_path: Path) -> None:
         assert [row.price for row in heap.root["list"]] == [i * 10.0 for i in range(1000)]
 
 
+def test_what_a_rollback_takes_away_must_not_have_columns(heap_path: Path) -> None:
+    with mheap.open(heap_path) as heap:
+        for of in (heap, heap.new("other")):
+            heap.commit()
+            rows = stored(of, items(10))
+            prices = rows.column("price")
+            with pytest.raises(BufferError, match="roll back"):
+                heap.rollback()  # the list was made since the commit
+            heap.commit()
+            prices[3] = 77.0
+            heap.rollback()  # it stays where it is
+            assert prices[3] == rows[3].price == 1.5
+            del prices
+            rows.extend(items(1000))  # moves
+            prices = rows.column("price")
+            with pytest.raises(BufferError, match="roll back"):
+                heap.rollback()
+            del prices
+            heap.rollback()
+            assert len(rows) == 10
+            assert heap.check()
+
+
+def test_columns_do_not_fix_the_address_of_the_heap(heap_path: Path) -> None:
+    with mheap.open(heap_path) as heap:
+        rows = stored(heap, items(10))
+        prices = rows.column("price")
+        prices[9] = 5.0
+        heap.commit()
+        prices[9] = 6.0
+        assert heap.dirty.bytes > 0
+        del prices
+        heap.commit()
+        heap.rollback()
+        assert rows[9].price == 6.0
+        assert heap.info().stored_base == 0
+
+
 def test_columns_that_are_none(any_heap: mheap.Heap) -> None:
     rows = stored(any_heap, items(1))
     with pytest.raises(TypeError, match="the column name is of str: only int, float and bool"):
