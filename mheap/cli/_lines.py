@@ -14,12 +14,15 @@ import json
 import math
 import pathlib
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
-from mheap.cli._paths import type_name
+from mheap._core import RecordTwin, RowsTwin
+from mheap.arrays import _fields
+from mheap.cli._paths import is_array, type_name
 from mheap.cli._values import Form, Write, int_text, write_value
+from mheap.sorted import SortedDict
 
 
 class Refused(ValueError):
@@ -126,6 +129,12 @@ class _Writer:
         return json.dumps(fields)
 
     def form(self, value: Any, limit: int | None) -> tuple[str, Form]:
+        if isinstance(value, RowsTwin):
+            raise Refused(f"a list of records has no line: those of {value._shape().name}")
+        if isinstance(value, RecordTwin):
+            raise Refused(f"a record has no line: one of {type_name(value)}")
+        if is_array(value):
+            return self.form_of_array(value)
         if isinstance(value, Mapping):
             return self.form_of_dict(value)
         items = (("", item) for item in value)
@@ -138,14 +147,25 @@ class _Writer:
             "]}" if maxlen is None else f'], "maxlen": {maxlen}}}', _pieces(items, "")
         )
 
+    def form_of_array(self, value: Any) -> tuple[str, Form]:
+        self.needs_tag("array")
+        fields = {"$array": _base64(bytes(value._bytes())), "dtype": value._type, "shape": value.shape}
+        return json.dumps(fields), Form("", iter(()))
+
     def form_of_dict(self, value: Mapping[Any, Any]) -> tuple[str, Form]:
+        name = type_name(value)
+        if name in ("counter", "sorteddict"):
+            self.needs_tag(name)
+            return f'{{"${name}": [', Form("]}", self.pairs(value))
         if all(isinstance(key, str) and not (self.tags and key.startswith("$")) for key in value):
             return "{", Form(
                 "}", _pieces(((f"{json.dumps(key)}: ", item) for key, item in value.items()), "")
             )
         self.needs_tag("dict with keys that are not str")
-        pairs = ((f"[{self.text(key)}, ", item) for key, item in value.items())
-        return '{"$items": [', Form("]}", _pieces(pairs, "]"))
+        return '{"$items": [', Form("]}", self.pairs(value))
+
+    def pairs(self, value: Mapping[Any, Any]) -> Iterator[str | tuple[Any]]:
+        return _pieces(((f"[{self.text(key)}, ", item) for key, item in value.items()), "]")
 
     def again(self, value: Any) -> str:
         raise Refused("a container contains itself, for which JSON has no form")
@@ -204,6 +224,19 @@ def _decimal_of(text: str) -> decimal.Decimal:
     return value
 
 
+def _array_of(text: str, dtype: str, shape: list[int]) -> Any:
+    try:
+        import numpy
+    except ImportError:
+        raise Refused("arrays are read by numpy, which is not installed", "$array") from None
+    try:
+        descr: Any = _fields(dtype) if dtype.startswith("[") else dtype
+    except SyntaxError:
+        raise Refused(f"no dtype is written {dtype!r}", "$array") from None
+    items = base64.b64decode(text, validate=True)
+    return numpy.frombuffer(items, numpy.lib.format.descr_to_dtype(descr)).reshape(shape)
+
+
 _TAGS: dict[str, Callable[..., Any]] = {
     "$base64": lambda text: base64.b64decode(text, validate=True),
     "$bytearray": lambda text: bytearray(base64.b64decode(text, validate=True)),
@@ -226,6 +259,9 @@ _TAGS: dict[str, Callable[..., Any]] = {
     "$frozenset": frozenset,
     "$deque": lambda items, maxlen=None: deque(items, maxlen),
     "$items": dict,
+    "$counter": lambda pairs: Counter(dict(pairs)),
+    "$sorteddict": SortedDict,
+    "$array": _array_of,
 }
 
 

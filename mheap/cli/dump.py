@@ -11,6 +11,7 @@ from typing import IO, Any
 import click
 
 import mheap
+from mheap._core import RecordTwin
 from mheap.cli._heaps import opened, refuse_existing
 from mheap.cli._lines import Refused, lines
 from mheap.cli._paths import PATH_HELP, follow, is_container, step_of, type_name
@@ -50,7 +51,7 @@ def _output(out: str, replace: bool) -> Iterator[IO[str]]:
 def _write_lines(file: str, path: str, out: str, replace: bool, tags: bool) -> None:
     with opened(file) as heap:
         value: Any = follow(file, heap.root, path)
-        if not is_container(value):
+        if not is_container(value) or isinstance(value, RecordTwin):
             raise click.ClickException(f"{file}: {path} is a {type_name(value)}, which has no items")
         number = 0
         with _output(out, replace) as output, progress(file, len(value)) as done:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -223,6 +224,37 @@ def test_standard_input(tmp_path: Path) -> None:
     assert contents(tmp_path / "to.heap") == {"a": 1}
 
 
+class Item(mheap.Record):
+    number: int
+
+
+def test_counters_sorted_dicts_and_arrays_come_back(run: Run, tmp_path: Path) -> None:
+    first, second, out = (tmp_path / name for name in ("first.heap", "second.heap", "out.jsonl"))
+    structure = [("x", "<i4"), ("at", "<M8[ms]"), ("name", "<U3", (2,))]
+    with mheap.open(first) as heap:
+        heap.root["counter"] = collections.Counter({"a": 2, (1, "b"): -1})
+        heap.root["sorted"] = mheap.SortedDict({3: {"x": [1]}, 1: None})
+        heap.root["arrays"] = [
+            np.arange(6, dtype=">f4").reshape(2, 3),
+            np.zeros((0, 2)),
+            np.ones(3, structure),
+        ]
+    assert run("dump", "--json", first, out).returncode == 0
+    assert run("restore", "--json", out, second).returncode == 0
+    with mheap.open(second) as heap:
+        root = heap.root
+        assert type(root["counter"]) is mheap.PersistentCounter
+        assert root["counter"] == {"a": 2, (1, "b"): -1}
+        assert type(root["sorted"]) is mheap.PersistentSortedDict
+        assert root["sorted"] == {1: None, 3: {"x": [1]}}
+        line, empty, structured = root["arrays"]
+        assert (line.dtype.str, line.tolist()) == (">f4", [[0, 1, 2], [3, 4, 5]])
+        assert empty.shape == (0, 2)
+        assert structured.dtype == np.dtype(structure)
+        assert structured.to_python().tobytes() == np.ones(3, structure).tobytes()
+    assert run("dump", "--json", second).stdout == out.read_text()
+
+
 MALFORMED = [
     (b'{"key": 1, "value": }', 21, "Expecting value"),
     (b'{"key": 1, "value": 2', 22, "Expecting"),
@@ -237,6 +269,11 @@ MALFORMED = [
     (b'{"key": 1, "value": {"$set": [[]]}}', 23, "$set"),
     (b'{"key": 1, "value": {"$path": "x", "of": "system"}}', 23, "$path"),
     (b'{"key": 1, "value": {"$decimal": "x"}}', 23, "$decimal"),
+    (b'{"key": 1, "value": {"$array": "AAA=", "dtype": "<f8", "shape": [1]}}', 23, "$array"),
+    (b'{"key": 1, "value": {"$array": "AAAA", "dtype": "|V3", "shape": [2]}}', 23, "$array"),
+    (b'{"key": 1, "value": {"$array": "AAAA", "dtype": "[((", "shape": [1]}}', 23, "$array"),
+    (b'{"key": 1, "value": {"$array": "AAAAAAAAAAA=", "dtype": "|O8", "shape": [1]}}', 23, "$array"),
+    (b'{"key": 1, "value": {"$counter": [1]}}', 23, "$counter"),
     (b'{"key": 1, "value": NaN}', 21, "NaN"),
     (b'{"key": 1, "value": "\xff"}', 22, "UTF-8"),
     (b'{"key": 1, "value": ' + b"[" * 100_000, 1, "recursion"),
@@ -284,7 +321,17 @@ def test_what_has_no_line_is_told(run: Run, tmp_path: Path) -> None:
         assert fails(run("dump", "--json", path, tmp_path / "out"), "bad: a value of type")
         heap.root["bad"] = []
         heap.root["bad"].append(heap.root["bad"])
+        heap.root["record"] = Item(1)
+        heap.root["records"] = mheap.RecordList(Item, [(1,)])
     assert fails(run("dump", "--json", path, tmp_path / "out"), "contains itself")
+    with mheap.open(path) as heap:
+        del heap.root["bad"]
+    assert fails(run("dump", "--json", path), f"record: a record has no line: one of {__name__}:Item")
+    assert fails(run("dump", "--json", "--path", "record", path), "which has no items")
+    assert fails(run("dump", "--json", "--path", "records", path), "a record has no line")
+    with mheap.open(path) as heap:
+        del heap.root["record"]
+    assert fails(run("dump", "--json", path), "records: a list of records has no line")
     assert "out" not in " ".join(os.listdir(tmp_path))
 
 
