@@ -96,7 +96,7 @@ from mheap.errors import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from mheap import arenas, kinds, subprocs
+    from mheap import arenas, config, kinds, subprocs
     from mheap._collect import Collected
     from mheap._commits import Dirty
     from mheap._compact import Compacted, Extent, compact
@@ -182,6 +182,7 @@ __all__ = [
     "collect",
     "commit",
     "compact",
+    "config",
     "detach",
     "dump",
     "errno",
@@ -264,7 +265,7 @@ def __getattr__(name: str) -> object:
     """Modules, and the names that are in _LATER."""
     import importlib
 
-    if name in ("arenas", "kinds", "subprocs"):
+    if name in ("arenas", "config", "kinds", "subprocs"):
         return importlib.import_module(f"mheap.{name}")
     for module, names in _LATER.items():
         if name in names:

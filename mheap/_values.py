@@ -105,6 +105,9 @@ def register(
         raise TypeError(f"a class is needed, not {cls!r}")
     if _is_built_in(cls):
         raise TypeError(f"a heap holds {cls.__name__} anyway")
+    for function in (to_state, from_state):
+        if not callable(function):
+            raise TypeError(f"a function is needed, not {function!r}")
     stored = _take_name(cls, name, from_state)
     _states[cls] = lambda value: (REGISTERED, (stored, to_state(value)))
     return cls

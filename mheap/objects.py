@@ -596,14 +596,16 @@ def _is_known(record: Any) -> bool:
 
 def _is_twin(value: Any) -> bool:
     if isinstance(value, RecordTwin):
-        return not value._is_plain() and _is_known(value)
+        return not value._is_plain()
     return type(value) in _TWINS or isinstance(value, RowsTwin)
 
 
 def _for_json(value: Any) -> Any:
     if isinstance(value, RecordTwin):
         return dict(_fields(value))
-    return list(value) if type(value) in (set, deque) else value
+    if type(value) in (set, deque):
+        return list(value)
+    return value.tolist() if type(value).__name__ in ("ndarray", "array") else value
 
 
 def _fields(record: RecordTwin) -> Iterator[tuple[str, Any]]:
@@ -611,9 +613,9 @@ def _fields(record: RecordTwin) -> Iterator[tuple[str, Any]]:
 
 
 def _empty(twin: Any) -> Any:
-    """A plain container of the twin's kind."""
+    """A plain container of the twin's kind; for a record of a class that is not known, a dict."""
     if isinstance(twin, RecordTwin):
-        return twin.__class__.__new__(twin.__class__)
+        return twin.__class__.__new__(twin.__class__) if _is_known(twin) else {}
     if isinstance(twin, RowsTwin):
         from mheap.records import RecordList
 
@@ -623,10 +625,12 @@ def _empty(twin: Any) -> Any:
 
 def to_python(value: Any) -> Any:
     """The plain copy of a persistent container or record, or of a tuple with such in it; anything else
-    as it is.
+    as it is. A record whose class is not known here becomes a dict.
 
-    Good as `json.dumps(..., default=mheap.to_python)`, for which a plain set or deque, that json
-    asks for when it meets one in such a copy, is made a list, and a plain record a dict.
+    Good as `json.dumps(..., default=mheap.to_python)`, for which a plain set, deque or array, that json
+    asks for when it meets one in such a copy, is made a list, and a plain record a dict. Of a value that
+    JSON has no word for and that stays as it is, a date for instance, json says "Circular reference
+    detected": convert those in a function of your own, that calls this one for all others.
     """
     is_array = isinstance(value, ArrayTwin)
     if is_array:
@@ -656,7 +660,7 @@ def to_python(value: Any) -> Any:
     while pending:
         twin, copy = pending.pop()
         if isinstance(copy, dict):
-            for key, item in twin.items():
+            for key, item in _fields(twin) if isinstance(twin, RecordTwin) else twin.items():
                 copy[key] = convert(item)
         elif type(copy) is set:
             copy.update(twin)

@@ -348,6 +348,30 @@ def _hash(self: Record) -> int:
     return hash(self._values())
 
 
+class _Signature:
+    """What inspect.signature() says of a class."""
+
+    def __get__(self, record: object, cls: RecordType) -> Any:
+        from inspect import Parameter, Signature
+
+        kind = (
+            Parameter.POSITIONAL_OR_KEYWORD if getattr(cls, "__match_args__", ()) else Parameter.KEYWORD_ONLY
+        )
+        parameters = []
+        for name, text, _, _, value, factory in cls.__mheap_shape__.rows:
+            made = getattr(factory, "__name__", "factory") + "()"
+            default = value if value is not ... else Parameter.empty if factory is ... else _Shown(made)
+            parameters.append(Parameter(name, kind, default=default, annotation=_Shown(text)))
+        return Signature(parameters)
+
+
+class _Shown(str):
+    """Text that repr() writes as it is."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
 class Record(RecordTwin, metaclass=RecordType):
     """The base of classes whose instances have typed fields, and can be stored in a heap.
 
@@ -363,6 +387,7 @@ class Record(RecordTwin, metaclass=RecordType):
 
     __slots__ = ()
     __match_args__: ClassVar[tuple[str, ...]] = ()
+    __signature__ = _Signature()
 
     def to_python(self) -> Self:
         """A plain record, with plain copies of everything in it."""
@@ -437,7 +462,8 @@ def _items(record: RecordTwin) -> Iterator[tuple[str, Any]]:
 
 
 class UnknownRecord(RecordTwin):
-    """A record in a heap whose class this process does not have. Its fields are read as attributes."""
+    """A record in a heap whose class this process does not have. Its fields are read as attributes; copies of
+    it are dicts of them."""
 
     __slots__ = ()
 
@@ -463,11 +489,20 @@ class UnknownRecord(RecordTwin):
     __hash__ = None  # type: ignore[assignment]
 
     def to_python(self) -> dict[str, Any]:
-        """A dict of the fields."""
-        return asdict(self)
+        """A dict of the fields, with plain copies of everything in them; so are copies and pickles."""
+        from mheap.objects import to_python
+
+        plain: dict[str, Any] = to_python(self)
+        return plain
+
+    def __copy__(self) -> dict[str, Any]:
+        return dict(_items(self))
+
+    def __deepcopy__(self, memo: object) -> dict[str, Any]:
+        return self.to_python()
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        raise TypeError(f"the class {self._shape().name} is not known here: its records cannot be copied")
+        return dict, (self.to_python(),)
 
     def __repr__(self) -> str:
         from mheap.objects import _repr
@@ -713,6 +748,8 @@ class PersistentRecordList(RowsTwin, MutableSequence["Any"]):
         return self.to_python()
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        if self.cls is UnknownRecord:
+            return list, (self.to_python(),)
         return RecordList, (self.cls,), None, iter(self.__copy__())
 
     def __repr__(self) -> str:

@@ -327,6 +327,23 @@ int mhx_entry_failed(mhx_space *space, mheap_err failed, PyObject *key) {
   return -1;
 }
 
+/* What to do instead. */
+static const char *advice(PyObject *object, bool as_key) {
+  if (as_key) return strcmp(Py_TYPE(object)->tp_name, "decimal.Decimal") == 0
+                         ? " of more than 1,000 digits or places, or NaN"
+                         : "";
+  if (PyObject_HasAttrString((PyObject *)Py_TYPE(object), "__members__"))
+    return ": mheap.register_enum() lets heaps hold its members";
+  if (PyDict_Check(object)) return ": dict() makes a plain one of it";
+  if (PyList_Check(object)) return ": list() makes a plain one of it";
+  if (PyTuple_Check(object)) return ": tuple() makes a plain one of it";
+  if (PyUnicode_Check(object)) return ": str() makes a plain one of it";
+  if (PyFloat_Check(object)) return ": float() makes a plain one of it";
+  if (PyIndex_Check(object)) return ": int() makes a plain one of it";
+  if (PyObject_CheckBuffer(object)) return ": bytes() or numpy.array() makes a plain copy of it";
+  return ": mheap.register() lets heaps hold its class, and mheap.Pickled() a pickle of it";
+}
+
 int mhx_cannot_store(PyObject *object, bool as_key) {
   const char *what =
       as_key ? "a key in a heap is None, bool, int, float, complex, str, bytes, tuple or frozenset of keys, "
@@ -336,6 +353,7 @@ int mhx_cannot_store(PyObject *object, bool as_key) {
                "range, date, time, datetime, timedelta, Decimal, Fraction, UUID, paths, registered types "
                "and Enums, Pickled, dict, list, set, deque, Counter, mheap.SortedDict, Record and "
                "RecordList, numpy.ndarray and array.array";
-  PyErr_Format(PyExc_TypeError, "%s, of exactly that type, not %.200s", what, Py_TYPE(object)->tp_name);
+  PyErr_Format(PyExc_TypeError, "%s, of exactly that type, not %.200s%s", what, Py_TYPE(object)->tp_name,
+               advice(object, as_key));
   return -1;
 }

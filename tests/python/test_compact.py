@@ -411,6 +411,12 @@ def test_what_is_no_heap_is_refused(path: Path) -> None:
     assert names(path) == ["a.heap"]
 
 
+def test_a_sealed_file_is_refused_with_what_to_do(path: Path) -> None:
+    mheap.dump({"a": 1}, path)
+    with pytest.raises(mheap.ReadOnlyHeap, match="is compact already; to change it, make a heap of it"):
+        mheap.compact(path)
+
+
 @pytest.mark.parametrize("error", [RuntimeError("enough"), KeyboardInterrupt()], ids=["error", "interrupt"])
 def test_what_progress_raises_ends_it(path: Path, error: BaseException) -> None:
     plain = fill(path)

@@ -34,6 +34,12 @@ def test_all_names_are_there_and_documented() -> None:
         assert getattr(mheap, name).__doc__, name
 
 
+def test_modules_are_imported_when_they_are_asked_for(run_python: Any) -> None:
+    names = ["arenas", "config", "kinds", "subprocs"]
+    code = f"import mheap\nfor name in {names}: print(getattr(mheap, name).__name__)"
+    assert run_python(code).stdout.split() == [f"mheap.{name}" for name in names]
+
+
 def test_methods_and_properties_are_documented() -> None:
     for name in dir(mheap.Heap):
         if not name.startswith("_"):

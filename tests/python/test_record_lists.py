@@ -384,5 +384,8 @@ def test_a_list_of_a_class_that_is_not_known(any_heap: mheap.Heap) -> None:
     assert rows.cls is mheap.UnknownRecord
     assert [(row.a, row.b) for row in rows] == [(1, "x"), (2, "y")]
     assert list(rows.column("a")) == [1, 2]
+    plain = [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
+    assert copy.copy(rows) == copy.deepcopy(rows) == rows.to_python() == plain
+    assert pickle.loads(pickle.dumps(rows)) == plain
     with pytest.raises(TypeError, match="not known here"):
         rows.append((3, "z"))

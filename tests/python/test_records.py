@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import inspect
 import json
 import pickle
 import weakref
@@ -557,5 +558,22 @@ def test_a_class_that_is_not_known(any_heap: mheap.Heap) -> None:
         _ = twin.c
     with pytest.raises(AttributeError, match="only read"):
         twin.a = 5
-    with pytest.raises(TypeError, match="cannot be copied"):
-        copy.copy(twin)
+    fields = {"a": 1, "b": "x"}
+    assert copy.copy(twin) == copy.deepcopy(twin) == pickle.loads(pickle.dumps(twin)) == fields
+    any_heap.root["l"] = [twin, (twin,)]
+    assert mheap.to_python(any_heap.root["l"]) == [fields, (fields,)]
+    assert copy.deepcopy(any_heap.root)["r"] == fields
+    assert json.loads(json.dumps(any_heap.root, default=mheap.to_python))["l"] == [fields, [fields]]
+
+
+def test_the_signature_of_a_class_is_its_fields() -> None:
+    class Point(mheap.Record):
+        x: int
+        tags: list[str] = mheap.field(default_factory=list)
+        y: float | None = None
+
+    class Named(mheap.Record, kw_only=True):
+        name: str = "none"
+
+    assert str(inspect.signature(Point)) == "(x: int, tags: list = list(), y: float | None = None)"
+    assert str(inspect.signature(Named)) == "(*, name: str = 'none')"

@@ -11,6 +11,7 @@ import itertools
 import math
 import os
 import pathlib
+import re
 import struct
 import subprocess
 import sys
@@ -639,6 +640,28 @@ def test_what_is_not_registered_is_said(heap: mheap.Heap, heap_path: Path) -> No
     assert len(lines) == 3
 
 
+def test_what_cannot_be_stored_is_told_with_what_to_do(heap: mheap.Heap) -> None:
+    class Plain:
+        pass
+
+    class Level(enum.IntEnum):
+        LOW = 1
+
+    cases: list[tuple[Any, str]] = [
+        (collections.defaultdict(list), "not collections.defaultdict: dict() makes a plain one of it"),
+        (type("Names", (list,), {})(), "list()"),
+        (type("Name", (str,), {})(), "str()"),
+        (memoryview(b"x"), "bytes()"),
+        (Level.LOW, "mheap.register_enum()"),
+        (Plain(), "mheap.register()"),
+    ]
+    for value, text in cases:
+        with pytest.raises(TypeError, match=re.escape(text)):
+            heap.root["x"] = value
+    with pytest.raises(TypeError, match=r"not decimal.Decimal of more than 1,000 digits or places, or NaN"):
+        heap.root[Decimal("NaN")] = 1
+
+
 def test_registering() -> None:
     class Other(enum.Enum):
         A = 1
@@ -650,6 +673,8 @@ def test_registering() -> None:
         mheap.register_enum(int)
     with pytest.raises(TypeError, match="a class is needed"):
         mheap.register(5, repr, repr)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a function is needed, not None"):
+        mheap.register(Another, vars, None)  # type: ignore[arg-type]
     builtin: list[Any] = [int, dict, Decimal, dt.datetime, range, mheap.Pickled, pathlib.PosixPath]
     for cls in builtin:
         with pytest.raises(TypeError, match="anyway"):
