@@ -363,7 +363,7 @@ class PersistentArray(ArrayTwin):
             return memoryview(self)
         dtype = self.dtype  # first: a view in a traceback keeps the heap
         data = self._bytes()  # before the shape: from here on all is of one commit
-        return numpy.ndarray(self.shape, dtype, data)
+        return numpy.frombuffer(data, dtype).reshape(self.shape)  # ndarray() would give the buffer back
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         if dtype is not None and _numpy().dtype(dtype) != self.dtype:

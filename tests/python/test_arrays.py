@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -332,6 +332,49 @@ def test_a_view_keeps_the_rows_where_they_are(heap: mheap.Heap) -> None:
     stored.append(7)
     assert stored[0] == 9
     stored.resize(1)
+
+
+VIEWS: dict[str, Callable[[Any], Any]] = {
+    "a slice": lambda stored: stored[1:3],
+    "an item that is a row": lambda stored: stored[0],
+    "an iterator": iter,
+    "__array__": lambda stored: stored.__array__(),
+    "a field": lambda stored: stored["low"],
+}
+
+
+@pytest.mark.parametrize("kind", VIEWS)
+def test_whatever_shows_the_rows_is_a_view(heap_path: Path, kind: str) -> None:
+    with mheap.open(heap_path) as heap:
+        heap.root["a"] = np.zeros((4, 2), [("low", "i4"), ("high", "i4")])
+        heap.commit()
+        view = VIEWS[kind](heap.root["a"])
+        with pytest.raises(BufferError, match="views"):
+            heap.root["a"].resize(1)
+        with pytest.raises(BufferError, match="views"):
+            heap.close()
+        if kind == "a field":
+            view[3] = 7
+            heap.commit()
+            assert heap.root["a"]["low"][3].tolist() == [7, 7]
+        del view
+    with mheap.open(heap_path) as heap:
+        assert heap.root["a"]["low"].sum() == (14 if kind == "a field" else 0)
+
+
+def test_an_index_cannot_close_the_heap(heap_path: Path) -> None:
+    heap = mheap.open(heap_path, mode="live")
+    heap.root["a"] = np.arange(10)
+
+    class Index:
+        def __index__(self) -> int:
+            with pytest.raises(BufferError, match="views"):
+                heap.close()
+            return 3
+
+    stored = heap.root["a"]
+    assert stored[Index()] == 3
+    heap.close()
 
 
 def test_reserved_room_is_filled_under_views(heap: mheap.Heap) -> None:
