@@ -619,8 +619,8 @@ static int fill_entries(mhx_graph *graph, PyObject *source, mh_type type, uint64
 
 static int put_value(mhx_graph *graph, mh_fields *fields, const mh_schema_field *field, PyObject *value) {
   uint64_t word;
-  if (field->kind != MH_FIELD_WORD) word = mhx_field_bits(field->kind, value);
-  else if (any_word(graph, value, &word) < 0) return -1;
+  if (field->kind != MH_FIELD_WORD && mhx_field_bits(field->kind, value, &word) < 0) return -1;
+  if (field->kind == MH_FIELD_WORD && any_word(graph, value, &word) < 0) return -1;
   if (field->kind == MH_FIELD_BOOL) mh_fields_set_bool(fields, field->offset, word != 0);
   else mh_fields_set_bits(fields, field->offset, word);
   return 0;
@@ -669,7 +669,7 @@ static int add_row(mhx_graph *graph, mh_row_list *list, PyObject *record) {
   for (; row != NULL && failed == 0 && done < rows.schema->field_count; done += failed == 0) {
     const mh_schema_field *field = &rows.schema->fields[done];
     PyObject *value = PyTuple_GET_ITEM(values, done);
-    if (field->kind != MH_FIELD_WORD) item = mhx_field_bits(field->kind, value);
+    if (field->kind != MH_FIELD_WORD) failed = mhx_field_bits(field->kind, value, &item);
     else failed = any_word(graph, value, &item);
     if (failed == 0) memcpy(row + field->offset, &item, field->kind == MH_FIELD_BOOL ? 1 : 8);
   }

@@ -309,8 +309,9 @@ static int defaults_to_bits(mhx_space *space, mhx_shape *shape, const mhx_words 
     if (shape->fields[i].kind == MH_FIELD_WORD || bits[i] == MH_CONST_NONE) continue;
     PyObject *value = mhx_from_word(space, bits[i]);
     if (value == NULL) return -1;
-    bits[i] = mhx_field_bits(shape->fields[i].kind, value);
+    int failed = mhx_field_bits(shape->fields[i].kind, value, &bits[i]);
     Py_DECREF(value);
+    if (failed < 0) return -1;
   }
   return 0;
 }
@@ -383,8 +384,9 @@ static int convert_field(conversion *c, uint32_t index, const char *old, char *t
   if (field->kind != MH_FIELD_WORD) {
     PyObject *value = mhx_from_word(c->space, bits);
     if (value == NULL) return -1;
-    bits = mhx_field_bits(field->kind, value);
+    int failed = mhx_field_bits(field->kind, value, &bits);
     Py_DECREF(value);
+    if (failed < 0) return -1;
   }
   memcpy(to, &bits, field->kind == MH_FIELD_BOOL ? 1 : 8);
   return 0;

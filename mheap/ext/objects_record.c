@@ -74,7 +74,8 @@ static PyObject *get_value(PyObject *self, mhx_shape *shape, Py_ssize_t index) {
 
 static int store_bits(mhx_space *space, mhx_twin *twin, mh_field_kind kind, Py_ssize_t index, PyObject *fit) {
   mh_fields *fields = &twin->of.record.fields;
-  uint64_t bits = mhx_field_bits(kind, fit);
+  uint64_t bits;
+  if (mhx_field_bits(kind, fit, &bits) < 0) return -1;
   if (mh_fields_to_change(fields)) return mhx_failed(space);
   uint32_t offset = twin->of.record.map->places[index].offset;
   if (kind == MH_FIELD_BOOL) mh_fields_set_bool(fields, offset, bits != 0);

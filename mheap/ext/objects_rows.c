@@ -147,8 +147,9 @@ int mhx_row_store(PyObject *self, mhx_shape *shape, Py_ssize_t index, PyObject *
   if (failed == 0 && !map->is_own) failed = has_moved();
   const mh_schema_field *field = failed == 0 ? &rows.schema->fields[index] : NULL;
   if (!is_word) {
-    if (failed < 0) return -1;
-    return store_bits(space, list, row->of.row.index, field, mhx_field_bits(field->kind, fit));
+    uint64_t bits;
+    if (failed < 0 || mhx_field_bits(field->kind, fit, &bits) < 0) return -1;
+    return store_bits(space, list, row->of.row.index, field, bits);
   }
   if (failed == 0) failed = store_word(space, list, row->of.row.index, field, words.words[0]);
   if (failed < 0) return mhx_words_refused(space, &words);
@@ -174,19 +175,22 @@ static PyObject *list_values(const mh_schema *schema, PyObject *records) {
   return list;
 }
 
-static void fill_rows(const mh_schema *schema, PyObject *records, const uint64_t *words, char *to) {
+/* What is no word is read only now: storing the words may have changed it. */
+static int fill_rows(const mh_schema *schema, PyObject *records, const uint64_t *words, char *to) {
   for (Py_ssize_t i = 0; i < PyList_GET_SIZE(records); i++, to += schema->bytes) {
     PyObject *record = PyList_GET_ITEM(records, i);
     const mhx_shape *shape = mhx_shape_of(Py_TYPE(record));
+    if (shape == NULL) return -1;
     for (uint32_t k = 0; k < schema->field_count; k++) {
       const mh_schema_field *field = &schema->fields[k];
-      uint64_t bits = field->kind == MH_FIELD_WORD
-                          ? *words++
-                          : mhx_field_bits(field->kind, *mhx_slot(record, &shape->fields[k]));
+      uint64_t bits;
+      if (field->kind == MH_FIELD_WORD) bits = *words++;
+      else if (mhx_field_bits(field->kind, *mhx_slot(record, &shape->fields[k]), &bits) < 0) return -1;
       if (field->kind == MH_FIELD_BOOL) to[field->offset] = (char)bits;
       else memcpy(to + field->offset, &bits, 8);
     }
   }
+  return 0;
 }
 
 /* Are these plain records of exactly this class, all of whose values are there? */
@@ -217,7 +221,7 @@ static int splice(mhx_twin *list, uint64_t from, uint64_t removed, PyObject *rec
   Py_DECREF(values);
   char *data = PyMem_Calloc(count + 1, schema->bytes);
   int failed = data == NULL ? (PyErr_NoMemory(), -1) : 0;
-  if (failed == 0) fill_rows(schema, records, words.words, data);
+  if (failed == 0) failed = fill_rows(schema, records, words.words, data);
   if (failed == 0 && open_list(list, false, &rows) == NULL) failed = -1;
   if (failed == 0 && rows.schema != schema) failed = has_moved();
   if (failed == 0 && !mh_rows_stay(&rows, from, removed, count)) failed = is_exported(list);

@@ -107,10 +107,20 @@ PyObject *mhx_field_fit(mhx_shape *shape, Py_ssize_t index, PyObject *value) {
   }
 }
 
-uint64_t mhx_field_bits(mh_field_kind kind, PyObject *fit) {
-  if (kind == MH_FIELD_INT) return (uint64_t)PyLong_AsLongLong(fit);
-  if (kind == MH_FIELD_FLOAT) return mh_float_bits(PyFloat_AS_DOUBLE(fit));
-  return fit == Py_True;
+int mhx_field_bits(mh_field_kind kind, PyObject *value, uint64_t *bits) {
+  if (value != NULL && kind == MH_FIELD_INT && PyLong_CheckExact(value)) {
+    *bits = (uint64_t)PyLong_AsLongLong(value);
+    return *bits == UINT64_MAX && PyErr_Occurred() ? -1 : 0;
+  }
+  if (value != NULL && kind == MH_FIELD_FLOAT && PyFloat_CheckExact(value)) {
+    *bits = mh_float_bits(PyFloat_AS_DOUBLE(value));
+    return 0;
+  }
+  *bits = value == Py_True;
+  if (value != NULL && kind == MH_FIELD_BOOL && PyBool_Check(value)) return 0;
+  PyErr_SetString(PyExc_TypeError, "a value of a record is gone, or of another type than its field has: its class "
+                                   "was assigned, or it was made anew while it was stored");
+  return -1;
 }
 
 PyObject *mhx_field_default(mhx_shape *shape, Py_ssize_t index) {

@@ -7,7 +7,7 @@ import gc
 import json
 import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -389,3 +389,65 @@ def test_a_list_of_a_class_that_is_not_known(any_heap: mheap.Heap) -> None:
     assert pickle.loads(pickle.dumps(rows)) == plain
     with pytest.raises(TypeError, match="not known here"):
         rows.append((3, "z"))
+
+
+class Pair(mheap.Record):
+    other: Any
+    number: int
+    weight: float
+    on: bool
+
+
+class Loose(mheap.Record):
+    other: Any
+    number: Any
+    weight: Any
+    on: Any
+
+
+class Meddler:
+    """Stored by a function that makes a record anew, which fails and leaves it without values."""
+
+    record: Any = None
+
+
+def meddle(meddler: Meddler) -> tuple[int]:
+    with pytest.raises(TypeError, match="has no value"):
+        meddler.record.__init__()
+    return (1,)
+
+
+mheap.register(Meddler, meddle, lambda number: Meddler())
+
+
+def empty_list(heap: mheap.Heap) -> Any:
+    heap.root["list"] = mheap.RecordList(Pair)
+    return heap.root["list"]
+
+
+@pytest.mark.parametrize("kind", ["a record", "a record list", "a list of records"])
+@pytest.mark.parametrize("field", ["number", "weight", "on"])
+def test_values_that_are_not_of_their_fields_types(any_heap: mheap.Heap, kind: str, field: str) -> None:
+    loose: Any = Loose(None, **{"number": 1, "weight": 1.5, "on": True} | {field: object()})
+    loose.__class__ = Pair  # which takes the checks of its fields away
+    list_ = empty_list(any_heap)
+    store: dict[str, Callable[[], None]] = {
+        "a record": lambda: any_heap.root.update(it=loose),
+        "a record list": lambda: list_.append(loose),
+        "a list of records": lambda: any_heap.root.update(it=[loose]),
+    }
+    with pytest.raises(TypeError, match="another type than its field"):
+        store[kind]()
+    assert len(list_) == 0
+    assert "it" not in any_heap.root
+    any_heap.collect()
+
+
+def test_a_record_that_is_made_anew_while_it_is_stored(any_heap: mheap.Heap) -> None:
+    list_ = empty_list(any_heap)
+    for before in ([], [Pair(None, 1, 1.0, True)]):
+        meddler = Meddler()
+        meddler.record = Pair(meddler, 2, 2.0, False)
+        with pytest.raises(TypeError, match="is gone"):
+            list_.extend([*before, meddler.record])
+        assert len(list_) == 0
