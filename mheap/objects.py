@@ -716,6 +716,8 @@ def _iter(value: Any) -> Iterator[Any]:
 def _same_kind(left: Any, right: Any) -> bool:
     if isinstance(left, RecordTwin):
         return _are_alike(left, right)
+    if isinstance(left, RowsTwin) or isinstance(right, RowsTwin):
+        return isinstance(left, (list, RowsTwin)) and isinstance(right, (list, RowsTwin))
     kinds = (_DICTS, _LISTS, _DEQUES, (tuple,))
     return any(isinstance(left, kind) and isinstance(right, kind) for kind in kinds)
 
@@ -744,7 +746,7 @@ def _equal(left: Any, right: Any) -> bool:
 
 
 def _are_sequences(left: Any, right: Any) -> bool:
-    return not isinstance(left, _DICTS) and _same_kind(left, right)
+    return not isinstance(left, (*_DICTS, RowsTwin)) and _same_kind(left, right)
 
 
 def _ordered(left: Any, right: Any, compare: Callable[[Any, Any], Any]) -> bool:
@@ -786,6 +788,9 @@ def _marks(twin: Any) -> tuple[str, str]:
             return f"{type(twin).__qualname__}(", ")"
         name = twin._shape().name  # a file's
         return f"<{name if name.isprintable() else ascii(name)} ", ">"
+    if isinstance(twin, RowsTwin):
+        name = twin._shape().name.rpartition(":")[2]
+        return f"RecordList({name if name.isprintable() else ascii(name)}, [", "])"
     if type(twin) is PersistentSet:
         return ("{", "}") if twin else ("set(", ")")
     return "deque([", "])" if twin.maxlen is None else f"], maxlen={twin.maxlen})"
@@ -819,14 +824,14 @@ def _repr(value: Any) -> str:
         opening, closing = _marks(twin)
         if id(twin) in active or length > most:
             short = "(...)" if type(twin) is tuple else "{...}" if "}" in closing else "[...]"
-            out.append(f"{opening}...{closing}" if isinstance(twin, RecordTwin) else short)
+            out.append(f"{opening}...{closing}" if isinstance(twin, (RecordTwin, RowsTwin)) else short)
             return
         active.add(id(twin))
         out.append(opening)
         stack.append((twin, iter(_written(twin)), opening, closing))
 
     def write(item: Any) -> int:
-        if type(item) in _TWINS or type(item) is tuple or _prints_alike(item):
+        if type(item) in _TWINS or type(item) is tuple or isinstance(item, RowsTwin) or _prints_alike(item):
             enter(item)
             return 2
         out.append(repr(item))

@@ -15,7 +15,6 @@ from __future__ import annotations
 import builtins
 import sys
 from _collections_abc import MutableSequence
-from _operator import eq
 from _operator import index as _index
 from _weakref import ref
 
@@ -729,7 +728,9 @@ class PersistentRecordList(RowsTwin, MutableSequence["Any"]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, (list, PersistentRecordList)):
             return NotImplemented
-        return len(self) == len(other) and all(map(eq, self, other))
+        from mheap.objects import _equal
+
+        return self is other or _equal(self, other)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -753,7 +754,9 @@ class PersistentRecordList(RowsTwin, MutableSequence["Any"]):
         return RecordList, (self.cls,), None, iter(self.__copy__())
 
     def __repr__(self) -> str:
-        return f"RecordList({self._shape().name.rpartition(':')[2]}, [{', '.join(map(repr, self))}])"
+        from mheap.objects import _repr
+
+        return _repr(self)
 
 
 def copy_of(record: Any) -> Any:

@@ -73,6 +73,7 @@ static PyObject *sorted_at(PyObject *self, PyObject *const *args, Py_ssize_t nar
   Py_ssize_t index = PyNumber_AsSsize_t(args[0], PyExc_IndexError);
   if (index == -1 && PyErr_Occurred()) return NULL;
   int kind = (int)PyLong_AsLong(args[1]);
+  if (kind == -1 && PyErr_Occurred()) return NULL;
   mhx_space *space = entry_at(self, index, &number, &entry);
   return space == NULL ? NULL : made_of(space, &entry, kind);
 }

@@ -451,3 +451,38 @@ def test_a_record_that_is_made_anew_while_it_is_stored(any_heap: mheap.Heap) -> 
         with pytest.raises(TypeError, match="is gone"):
             list_.extend([*before, meddler.record])
         assert len(list_) == 0
+
+
+class Node(mheap.Record):
+    inner: Any = None
+
+
+def test_one_in_itself_prints_as_the_plain_one(any_heap: mheap.Heap) -> None:
+    inner: list[Any] = []
+    plain = mheap.RecordList(Node, [Node(inner)])
+    inner.append(plain)
+    any_heap.root["it"] = plain
+    list_ = any_heap.root["it"]
+    assert repr(list_) == repr(plain) == "RecordList(Node, [Node(inner=[RecordList(Node, [...])])])"
+    assert repr(list_[0]) == "Node(inner=[RecordList(Node, [Node(inner=[...])])])"
+    any_heap.root["other"] = mheap.RecordList(Node, [Node([plain])])
+    assert list_ == any_heap.root["other"]
+    assert list_[0].inner == [any_heap.root["other"]]
+    assert any_heap.root["other"] != [Node(inner=[5])]
+    any_heap.root.clear()
+
+
+def test_many_within_each_other(any_heap: mheap.Heap) -> None:
+    for name in ("a", "b", "c"):
+        plain = mheap.RecordList(Node, [Node(name == "c")])
+        for _ in range(20_000):
+            plain = mheap.RecordList(Node, [Node(plain)])
+        any_heap.root[name] = plain
+        del plain
+    a, b, c = (any_heap.root[name] for name in "abc")
+    assert a == b
+    assert a != c
+    assert (
+        repr(a)
+        == "RecordList(Node, [Node(inner=" * 20_000 + "RecordList(Node, [Node(inner=False)])" + ")])" * 20_000
+    )
