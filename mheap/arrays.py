@@ -263,8 +263,8 @@ def _parts(source: Any) -> _Parts | None:
     """Of an array that is stored as it is assigned, for the C half; None: it is none."""
     kind = type(source)
     if kind is PersistentArray:
-        data = source._bytes()  # first: from here on all is of one commit
-        return source._type, source.itemsize, source.shape, data
+        data, shape = source._out()
+        return source._type, source.itemsize, shape, data
     if kind.__module__ == "array" and kind.__name__ == "array":
         return _parts_of_buffer(source)
     if "numpy" in sys.modules and _numpy() is not None and kind is _numpy().ndarray:
@@ -356,14 +356,22 @@ class PersistentArray(ArrayTwin):
 
     # ---- views ----
 
+    def _out(self) -> tuple[memoryview, tuple[int, ...]]:
+        """Its bytes, and the shape of what is in them: another thread may append meanwhile."""
+        data = self._bytes()  # first: from here on all is of one commit, and no row goes
+        shape, row = self.shape, self.itemsize
+        for length in shape[1:]:
+            row *= length
+        return data, (len(data) // row, *shape[1:]) if shape and row > 0 else shape
+
     def _view(self) -> Any:
         """A numpy array of it, or where numpy is not installed a memoryview."""
         numpy = _numpy()
         if numpy is None:
             return memoryview(self)
         dtype = self.dtype  # first: a view in a traceback keeps the heap
-        data = self._bytes()  # before the shape: from here on all is of one commit
-        return numpy.frombuffer(data, dtype).reshape(self.shape)  # ndarray() would give the buffer back
+        data, shape = self._out()
+        return numpy.frombuffer(data, dtype).reshape(shape)  # ndarray() would give the buffer back
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         if dtype is not None and _numpy().dtype(dtype) != self.dtype:
@@ -377,8 +385,8 @@ class PersistentArray(ArrayTwin):
         if _simple(self._type) is None:  # numpy goes on to the buffer, or __array__
             raise AttributeError("__array_interface__")
         _ = self.dtype  # which is looked at
-        data = self._bytes()
-        return {"version": 3, "shape": self.shape, "typestr": self._type, "data": data, "strides": None}
+        data, shape = self._out()
+        return {"version": 3, "shape": shape, "typestr": self._type, "data": data, "strides": None}
 
     # ---- items ----
 

@@ -472,6 +472,29 @@ def test_one_that_a_rollback_took_away_is_stale_though_its_place_was_taken(tmp_p
         heap.rollback()
 
 
+@pytest.mark.parametrize("shape", [(2,), (2, 3), (0,), (2, 0), (0, 3)])
+def test_rows_that_come_while_it_is_looked_at(
+    heap: mheap.Heap, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = heap.array(shape)
+    stored.reserve(100)
+    out = PersistentArray._bytes
+
+    def out_and_appended(array: PersistentArray) -> memoryview:
+        data = out(array)
+        array.append(np.ones(shape[1:]))
+        return data
+
+    monkeypatch.setattr(PersistentArray, "_bytes", out_and_appended)
+    looks: list[Callable[[Any], Any]] = [lambda a: a[:], lambda a: a.__array__(), copy.copy, heap.put_array]
+    for look in looks:
+        length = len(stored)
+        seen = look(stored)
+        assert seen.shape in ((length, *shape[1:]), (length + 1, *shape[1:]))
+        assert seen.size <= stored.size
+    assert len(stored) > shape[0]
+
+
 def test_threads_share_one(heap: mheap.Heap) -> None:
     heap.root["a"] = shared = heap.array(0, "i8")
     errors: list[BaseException] = []
