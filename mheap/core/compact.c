@@ -115,8 +115,9 @@ static mheap_err attach_old(compaction *c) {
   c->from = mheap_attach(c->fd, &reading, c->error);
   if (c->from == NULL) return c->error->code;
   if (c->from->region->state_found != MHEAP_SEALED) return MHEAP_OK;
-  return mh_fail(c->error, MHEAP_ERR_READ_ONLY, "%s: sealed: a dump is never written again, and is compact already; "
-                   "to change it, make a heap of it (`mheap restore`)",
+  return mh_fail(c->error, MHEAP_ERR_READ_ONLY,
+                 "%s: sealed: a dump is never written again, and is compact already; "
+                 "to change it, make a heap of it (`mheap restore`)",
                  c->path);
 }
 

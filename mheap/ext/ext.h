@@ -109,7 +109,7 @@ typedef struct mhx_handle {
   PyObject *path;           /* str; None: anonymous, or a file that has no name */
   PyObject *name;           /* str: what to call a heap without a path */
   Py_ssize_t views;         /* exported buffers, a main heap's those of all its region: refuse detach */
-  Py_ssize_t array_views;   /* of these, those of arrays and columns, which say themselves what may have changed */
+  Py_ssize_t array_views;   /* of these, those of arrays and columns, which say what may have changed */
   mhx_use *uses;            /* calls under way */
   mhx_waiter *idle;         /* who waits until `uses` is empty */
   mhx_gate gate;            /* main: of its region */

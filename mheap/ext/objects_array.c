@@ -440,8 +440,9 @@ static int may_roll_back(mhx_handle *handle) {
   for (size_t i = 0; i < space->room && is; i++)
     if (space->twins[i] != NULL && stays(space, space->twins[i], &is)) return mhx_failed(space);
   if (is) return 0;
-  return refuse("cannot roll back: there are views of an array, or columns of a record list, that was made, or "
-                "moved, since the last commit; release them first");
+  return refuse(
+      "cannot roll back: there are views of an array, or columns of a record list, that was made, or "
+      "moved, since the last commit; release them first");
 }
 
 int mhx_arrays_may_roll_back(mhx_handle *main) {

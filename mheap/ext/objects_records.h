@@ -121,8 +121,8 @@ static inline int mhx_record_open(mhx_space *space, mhx_twin *twin) {
 }
 /* What stands at a place of a row. New reference; NULL with an exception. */
 PyObject *mhx_place_read(mhx_space *space, const mhx_map *map, Py_ssize_t index, const char *row);
-/* The bits of a value that mhx_field_fit made, of a field that is no word. 0, or -1 with an exception: a plain
-   record may have come by another value since, or by none. */
+/* The bits of a value that mhx_field_fit made, of a field that is no word. 0, or -1 with an exception: a
+   plain record may have come by another value since, or by none. */
 int mhx_field_bits(mh_field_kind kind, PyObject *value, uint64_t *bits);
 
 #endif

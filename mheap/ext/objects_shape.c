@@ -118,8 +118,9 @@ int mhx_field_bits(mh_field_kind kind, PyObject *value, uint64_t *bits) {
   }
   *bits = value == Py_True;
   if (value != NULL && kind == MH_FIELD_BOOL && PyBool_Check(value)) return 0;
-  PyErr_SetString(PyExc_TypeError, "a value of a record is gone, or of another type than its field has: its class "
-                                   "was assigned, or it was made anew while it was stored");
+  PyErr_SetString(PyExc_TypeError,
+                  "a value of a record is gone, or of another type than its field has: its class "
+                  "was assigned, or it was made anew while it was stored");
   return -1;
 }
 
