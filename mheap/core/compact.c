@@ -37,6 +37,7 @@ typedef struct compaction {
   mh_replacement replacement;
   mheap *to;
   uint64_t passed, total; /* bytes, as progress is told of them */
+  uint64_t copied;        /* of these, those of the heaps that are done */
   bool given_up;
 } compaction;
 
@@ -53,7 +54,10 @@ static bool tell(compaction *c, uint64_t done) {
   return !c->given_up;
 }
 
-static bool copied_some(void *arg, const mh_copied *copied) { return tell(arg, copied->bytes); }
+static bool copied_some(void *arg, const mh_copied *copied) {
+  compaction *c = arg;
+  return tell(c, c->copied + copied->bytes);
+}
 
 static void checked_some(void *arg, uint64_t done, uint64_t total) {
   compaction *c = arg;
@@ -135,12 +139,31 @@ static bool count_object(void *arg, uint64_t offset) {
   return true;
 }
 
-static mheap_err count_objects(mheap *heap, uint64_t *count) {
+static mheap_err error_of(compaction *c, mheap *heap, mheap_err failed) {
+  if (failed) *c->error = *mh_error(heap);
+  return failed;
+}
+
+static mheap_err count_objects(compaction *c, mheap *heap, void *count) {
   tally of = {.region = heap->region};
   mheap_err failed = MHEAP_OK;
   for (uint64_t from = 0; heap->own != NULL && from != UINT64_MAX && !failed;)
     failed = mh_visit_some_blocks(heap->own, &from, count_object, &of);
-  *count = of.count;
+  *(uint64_t *)count += of.count;
+  return error_of(c, heap, failed);
+}
+
+typedef mheap_err each_fun(compaction *c, mheap *heap, void *arg);
+
+/* The main heap, then those with names. */
+static mheap_err each_heap(compaction *c, mheap *main, each_fun *fun, void *arg) {
+  uint32_t row = 0;
+  mheap_err stopped = MHEAP_OK, failed = fun(c, main, arg);
+  while (!failed) {
+    mheap *heap = mh_named_next(main->region, &row, &stopped, c->error);
+    if (heap == NULL) return stopped;
+    failed = fun(c, heap, arg);
+  }
   return failed;
 }
 
@@ -160,11 +183,6 @@ static mheap_err measure(mheap *heap, mheap_extent *extent) {
   return MHEAP_OK;
 }
 
-static mheap_err error_of(compaction *c, mheap *heap, mheap_err failed) {
-  if (failed) *c->error = *mh_error(heap);
-  return failed;
-}
-
 /* ---- may it be moved? ---- */
 
 static bool stop_at_block(void *arg, uint64_t offset) {
@@ -172,12 +190,11 @@ static bool stop_at_block(void *arg, uint64_t offset) {
   return false;
 }
 
-static mheap_err find_raw_block(mheap *heap, uint64_t *block) {
+static mheap_err find_raw_block(compaction *c, mheap *heap, void *block) {
   mheap_err failed = MHEAP_OK;
-  *block = 0;
-  for (uint64_t from = 0; from != UINT64_MAX && *block == 0 && !failed;)
+  for (uint64_t from = 0; from != UINT64_MAX && *(uint64_t *)block == 0 && !failed;)
     failed = mh_visit_some_blocks(heap, &from, stop_at_block, block);
-  return failed;
+  return error_of(c, heap, failed);
 }
 
 static int first_key(const mh_region *region) {
@@ -187,9 +204,13 @@ static int first_key(const mh_region *region) {
   return -1;
 }
 
+/* Than those with names, and what has their objects. */
 static bool has_other_heaps(const mh_region *region) {
-  for (uint32_t row = 2; row < MH_HEAPS; row++)
-    if (mh_heap_row_head(region, row) != 0) return true;
+  for (uint32_t row = 2; row < MH_HEAPS; row++) {
+    if (mh_heap_row_head(region, row) == 0 || mh_row_has_name(region, row)) continue;
+    uint32_t owner = mh_heap_objects_owner(region, row);
+    if (owner == MH_HEAPS || !mh_row_has_name(region, owner)) return true;
+  }
   return false;
 }
 
@@ -216,11 +237,11 @@ static mheap_err count_names(mheap *heap, uint64_t *count) {
 /* What others may know the address or the offset of: then done->kept says what. */
 static mheap_err find_kept(compaction *c) {
   const mh_region *region = c->from->region;
-  uint64_t block, names;
+  uint64_t block = 0, names;
   int key = first_key(region);
-  mheap_err failed = find_raw_block(c->from, &block);
-  if (!failed) failed = count_names(c->from, &names);
-  if (failed) return error_of(c, c->from, failed);
+  mheap_err failed = each_heap(c, c->from, find_raw_block, &block);
+  if (!failed) failed = error_of(c, c->from, count_names(c->from, &names));
+  if (failed) return failed;
   if (block != 0)
     KEPT("there are raw blocks, the first at 0x%" PRIx64 ", and where they are may be known", block);
   else if (key >= 0) KEPT("the numbered root %d is set", key);
@@ -290,18 +311,48 @@ static void store_numbers(const mh_superblock *old, mh_superblock *super) {
   mh_publish(&super->checkpoint, old->generation);
 }
 
-static mheap_err copy_objects(compaction *c) {
+/* The heap of the same name, tag, flags and number. */
+static mheap *named_like(compaction *c, mheap *heap) {
+  char name[MHEAP_HEAP_NAME + 1];
+  size_t length;
+  if (error_of(c, heap, mheap_get_name(heap, name, &length))) return NULL;
+  mheap *made = mheap_new_named(c->to, name, length, 0, 0);
+  if (made == NULL) return error_of(c, c->to, mh_error(c->to)->code), NULL;
+  const mh_heap_row *old = mh_heap_row_of(heap);
+  mh_heap_row *row = mh_heap_row_of(made);
+  mh_store(&row->birth, mh_read(&old->birth));
+  mh_store(&row->head, mh_read(&old->head));
+  return made;
+}
+
+/* Of one heap; `to` NULL: what that would come to. */
+static mheap_err copy_from(compaction *c, mheap *heap, mheap *made, mh_copied *copied) {
   mh_space from, to;
+  mh_space_init(&from, heap);
+  if (made != NULL) mh_space_init(&to, made);
+  mheap_err failed = mh_copy_objects(&from, made == NULL ? NULL : &to, copied, copied_some, c);
+  if (c->given_up) return gave_up(c);
+  bool name_is_object = heap->row != 0 && mh_word_is_ref(mh_read(&mh_heap_row_of(heap)->name));
+  copied->blocks += name_is_object;
+  c->done->after.objects += copied->objects + name_is_object;
+  c->copied += copied->bytes;
+  return error_of(c, heap, failed);
+}
+
+static mheap_err copy_heap(compaction *c, mheap *heap, void *unused) {
   mh_copied copied;
-  mh_space_init(&from, c->from);
+  mheap *made = heap->row == 0 ? c->to : named_like(c, heap);
+  (void)unused;
+  return made == NULL ? c->error->code : copy_from(c, heap, made, &copied);
+}
+
+static mheap_err copy_objects(compaction *c) {
+  mh_space to;
   mh_space_init(&to, c->to);
   mheap_err failed = mh_space_writable(&to);
   if (failed) return error_of(c, c->to, failed);
   make_room(c);
-  failed = mh_copy_objects(&from, &to, &copied, copied_some, c);
-  if (c->given_up) return gave_up(c);
-  c->done->after.objects = copied.objects;
-  return error_of(c, c->from, failed);
+  return each_heap(c, c->from, copy_heap, NULL);
 }
 
 static mheap_err finish_new(compaction *c) {
@@ -369,18 +420,27 @@ static uint64_t bytes_of(const mh_copied *copied) {
   return bytes;
 }
 
-static mheap_err estimate(compaction *c) {
-  mh_space from;
+/* Heaps share no slabs. */
+static mheap_err estimate_heap(compaction *c, mheap *heap, void *unused) {
   mh_copied copied;
-  mh_space_init(&from, c->from);
+  mheap_extent *after = &c->done->after;
+  mheap_err failed = copy_from(c, heap, NULL, &copied);
+  (void)unused;
+  if (failed) return failed;
+  after->file_size += size_of(&copied) - (heap->row == 0 ? 0 : MH_SLICE);
+  after->blocks += copied.blocks;
+  after->bytes_used += bytes_of(&copied);
+  return MHEAP_OK;
+}
+
+static mheap_err estimate(compaction *c) {
+  mheap_extent *after = &c->done->after;
   c->total = c->done->before.bytes_used;
-  mheap_err failed = mh_copy_objects(&from, NULL, &copied, copied_some, c);
-  if (c->given_up) return gave_up(c);
-  uint64_t size = size_of(&copied), used = bytes_of(&copied);
-  c->done->after = (mheap_extent){.file_size = size, .disk_size = size, .objects = copied.objects,
-                                  .blocks = copied.blocks, .bytes_used = used,
-                                  .bytes_free = size - MH_SLICE > used ? size - MH_SLICE - used : 0};
-  return error_of(c, c->from, failed);
+  mheap_err failed = each_heap(c, c->from, estimate_heap, NULL);
+  uint64_t room = failed ? 0 : after->file_size - MH_SLICE;
+  after->disk_size = after->file_size;
+  after->bytes_free = room > after->bytes_used ? room - after->bytes_used : 0;
+  return failed;
 }
 
 /* ---- in place ---- */
@@ -399,9 +459,9 @@ static mheap_err trim(compaction *c) {
   mheap_err failed = mheap_collect_objects(heap, NULL);
   if (!failed) failed = mh_objects_mend(heap);
   if (!failed) failed = mheap_collect(heap, true);
-  if (!failed) failed = count_objects(heap, &c->done->after.objects);
   if (!failed) failed = measure(heap, &c->done->after);
   error_of(c, heap, failed);
+  if (!failed) failed = each_heap(c, heap, count_objects, &c->done->after.objects);
   if (!failed) failed = mheap_detach(heap, c->error);
   if (failed) mheap_abandon(heap);
   return failed;
@@ -412,7 +472,7 @@ static mheap_err trim(compaction *c) {
 static mheap_err compact(compaction *c) {
   mheap_err failed = lock_old(c);
   if (!failed) failed = attach_old(c);
-  if (!failed) failed = error_of(c, c->from, count_objects(c->from, &c->done->before.objects));
+  if (!failed) failed = each_heap(c, c->from, count_objects, &c->done->before.objects);
   if (!failed) failed = error_of(c, c->from, measure(c->from, &c->done->before));
   if (!failed) failed = find_kept(c);
   if (failed) return failed;

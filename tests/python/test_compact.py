@@ -11,6 +11,7 @@ import os
 import random
 import signal
 import stat
+import struct
 import time
 import uuid
 from collections import Counter, deque
@@ -28,6 +29,8 @@ from machines import SETTINGS
 
 import mheap
 from mheap.objects import PersistentDict, PersistentList
+
+HEAPS = 12288  # offset of the rows of heaps
 
 EVERYTHING: dict[Any, Any] = {
     "none": None,
@@ -376,6 +379,55 @@ def test_creating_and_compacting_exclude_one_another(path: Path) -> None:
     os.unlink(f"{path}.lock")
     mheap.compact(path)
     assert names(path) == ["a.heap"]
+
+
+def numbers_of_named(path: Path) -> list[int]:
+    """In the rows of heaps, where the file format has them."""
+    with open(path, "rb") as file:
+        file.seek(HEAPS)
+        rows = [struct.unpack("<8Q", file.read(64)) for _ in range(128)]
+    return sorted(birth for _, _, name, *_, birth in rows[2:] if name != 0 and birth != 0)
+
+
+def test_named_heaps_are_packed_each_by_itself(path: Path) -> None:
+    with mheap.open(path) as heap:
+        heap.root["main"] = [Row(1, "one")]
+        for number in range(3):
+            named = heap.new(f"heap number {number}", tag=number)
+            named.root["rows"] = {f"row {i}": [i, Row(i, f"row {i}")] for i in range(2000)}
+            for i in range(0, 2000, 2):
+                del named.root["rows"][f"row {i}"]
+        heap.new("empty")
+        heap.new("gone").destroy()
+        heap.commit()
+    births = numbers_of_named(path)
+    assert len(births) == 4
+    guess, done = mheap.compact(path, dry_run=True), mheap.compact(path)
+    assert done.moved
+    assert done.after.objects == guess.after.objects == done.before.objects
+    assert done.after.file_size < done.before.file_size
+    with mheap.open(path) as heap:
+        assert heap.check()
+        assert list(heap.named) == ["heap number 0", "heap number 1", "heap number 2", "empty"]
+        assert numbers_of_named(path) == births
+        for number in range(3):
+            named = heap.named[f"heap number {number}"]
+            assert named.tag == number
+            assert named.root["rows"] == {f"row {i}": [i, Row(i, f"row {i}")] for i in range(1, 2000, 2)}
+        assert heap.root["main"] == [Row(1, "one")]
+        heap.new("another").root["x"] = 1
+        heap.named["empty"].destroy()
+        heap.commit()
+        assert heap.check()
+
+
+def test_a_raw_block_of_a_named_heap_stays(path: Path) -> None:
+    with mheap.open(path) as heap:
+        heap.new("named").malloc(100)
+        heap.commit()
+    done = mheap.compact(path)
+    assert not done.moved
+    assert "raw blocks" in done.kept
 
 
 def test_cells_of_any_size_are_aligned(path: Path) -> None:

@@ -780,6 +780,13 @@ class Machine(RuleBasedStateMachine):
         self.stale.clear()
 
     @rule()
+    def compact(self) -> None:
+        self.reattach()
+        self.heap.close()
+        assert mheap.compact(self.path).moved
+        self.heap = mheap.open(self.path)
+
+    @rule()
     def die(self) -> None:
         """As a process that is killed: what was not committed is gone."""
         program = (

@@ -10,6 +10,7 @@
 #include "list.h"
 #include "moved.h"
 #include "node.h"
+#include "objects.h"
 #include "table.h"
 #include "value.h"
 
@@ -426,12 +427,16 @@ static mheap_err copy_root(copy *c, const uint64_t *field, mh_tag tag, uint64_t 
   return failed;
 }
 
+static mheap_err copy_schemas(copy *c) {
+  uint64_t *to = c->to == NULL ? NULL : &c->to->region->super->registry;
+  return copy_root(c, &c->from->region->super->registry, MH_TAG_LIST_REF, to);
+}
+
 /* Schemas first: records are known by their places in that list. */
 static mheap_err copy_roots(copy *c) {
-  const mh_superblock *from = c->from->region->super;
-  mh_superblock *to = c->to == NULL ? NULL : c->to->region->super;
-  mheap_err failed = copy_root(c, &from->registry, MH_TAG_LIST_REF, to == NULL ? NULL : &to->registry);
-  return failed ? failed : copy_root(c, &from->root, MH_TAG_DICT_REF, to == NULL ? NULL : &to->root);
+  uint64_t *to = c->to == NULL ? NULL : mh_root_field(c->to->heap);
+  mheap_err failed = c->from->heap->row == 0 ? copy_schemas(c) : MHEAP_OK;
+  return failed ? failed : copy_root(c, mh_root_field(c->from->heap), MH_TAG_DICT_REF, to);
 }
 
 mheap_err mh_copy_objects(mh_space *from, mh_space *to, mh_copied *copied, mh_copy_progress *progress,

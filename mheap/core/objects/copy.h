@@ -34,10 +34,11 @@ typedef struct mh_copied {
 /* Now and then, with what is copied so far; false: give up. */
 typedef bool mh_copy_progress(void *arg, const mh_copied *copied);
 
-/* Copies the objects that superblock.root, and the list of schemas, lead to, and makes them those of `to`,
-   which has none. With `to` NULL it only looks what that would come to. MHEAP_ERR_CORRUPT: what can be
-   reached contradicts itself. MHEAP_ERR_SYSTEM, without an error set: `progress` gave up.
-   On failure `to` holds a part of them, and no root. Errors are set on the heap of `from`. */
+/* Copies the objects that the root of the heap, and if it is the main one the list of schemas, lead to, and
+   makes them those of `to`, which has none. With `to` NULL it only looks what that would come to.
+   MHEAP_ERR_CORRUPT: what can be reached contradicts itself. MHEAP_ERR_SYSTEM, without an error set:
+   `progress` gave up. On failure `to` holds a part of them, and no root. Errors are set on the heap of
+   `from`. */
 mheap_err mh_copy_objects(mh_space *from, mh_space *to, mh_copied *copied, mh_copy_progress *progress,
                           void *arg);
 

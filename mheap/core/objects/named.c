@@ -13,7 +13,7 @@ static const mh_heap_row *row_at(const mh_region *region, uint32_t row) {
   return (const mh_heap_row *)mh_at(region, MH_HEAPS_OFFSET) + row;
 }
 
-static bool has_name(const mh_region *region, uint32_t row) {
+bool mh_row_has_name(const mh_region *region, uint32_t row) {
   uint64_t head = mh_heap_row_head(region, row);
   return mh_heap_row_visible(head) && !(head & MH_HEAP_KIND) && mh_read(&row_at(region, row)->name) != 0;
 }
@@ -53,7 +53,7 @@ typedef struct wanted_name {
 static uint32_t find_row(mh_space *space, const wanted_name *wanted) {
   for (uint32_t row = FIRST_ROW; row < MH_HEAPS; row++) {
     mh_text text;
-    if (!has_name(space->region, row) || read_name(space, row, &text)) continue;
+    if (!mh_row_has_name(space->region, row) || read_name(space, row, &text)) continue;
     if (text.length == wanted->length && memcmp(text.data, wanted->name, text.length) == 0) return row;
   }
   return MH_HEAPS;
@@ -144,7 +144,7 @@ mheap_err mheap_get_name(mheap *heap, char name[MHEAP_HEAP_NAME + 1], size_t *le
   if (heap == NULL) return MHEAP_ERR_NO_MEMORY;
   mheap_err failed = mh_heap_usable(heap);
   if (failed) return failed;
-  if (!has_name(heap->region, heap->row) || !mh_heap_is_there(heap))
+  if (!mh_row_has_name(heap->region, heap->row) || !mh_heap_is_there(heap))
     return mh_fail(mh_error(heap), MHEAP_ERR_NOT_FOUND, "%s: heap %u has no name", heap->region->path,
                    heap->row);
   mh_space_init(&space, heap);
@@ -159,7 +159,7 @@ mheap_err mheap_get_name(mheap *heap, char name[MHEAP_HEAP_NAME + 1], size_t *le
 mheap *mh_named_next(mh_region *region, uint32_t *row, mheap_err *failed, mheap_error *error) {
   while (*row < MH_HEAPS) {
     uint32_t at = (*row)++;
-    if (at < FIRST_ROW || !has_name(region, at)) continue;
+    if (at < FIRST_ROW || !mh_row_has_name(region, at)) continue;
     mheap *heap = mh_handle_of(region, at, error);
     if (heap == NULL) *failed = error->code;
     if (heap == NULL || mh_heap_is_named(heap)) return heap;

@@ -15,6 +15,8 @@
 mheap_err mh_root(mh_space *space, bool create, mh_dict *dict);
 /* Where its offset stands. */
 uint64_t *mh_root_field(const mheap *heap);
+/* Is a named heap in this row? */
+bool mh_row_has_name(const mh_region *region, uint32_t row);
 /* The handle of the first named heap from row *row on, which becomes the row behind it; NULL: there are no
    more, or *failed. */
 mheap *mh_named_next(mh_region *region, uint32_t *row, mheap_err *failed, mheap_error *error);
