@@ -386,7 +386,7 @@ class Record(RecordTwin, metaclass=RecordType):
 
     __slots__ = ()
     __match_args__: ClassVar[tuple[str, ...]] = ()
-    __signature__ = _Signature()
+    __signature__: ClassVar[Any] = _Signature()
 
     def to_python(self) -> Self:
         """A plain record, with plain copies of everything in it."""

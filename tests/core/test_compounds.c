@@ -1,5 +1,7 @@
 /* test_compounds.c: complex, bytearray, tuples, frozensets and extended values: stored, counted,
    freed, checked; as keys; and stored fields that say what an attacker wants. */
+#include <math.h>
+
 #include "objects/code.h"
 #include "objects/compound.h"
 #include "objects_kit.h"
@@ -307,6 +309,47 @@ static void the_check_tells_extended_values_that_are_wrong(void) {
   }
 }
 
+static uint64_t long_str(mh_space *space, const char *text) {
+  uint64_t word = 0;
+  CHECK_EQ(mh_str_new(space, 1, text, strlen(text), &word), MHEAP_OK);
+  return word;
+}
+
+/* What str() of a Decimal writes, and the number beside it. */
+static void the_check_compares_decimals_with_their_numbers(void) {
+  kit kit = kit_open();
+  mh_space *space = &kit.space;
+  mh_dict root = kit_root(&kit);
+  uint64_t ten_to_30[] = {UINT64_C(0x4674edea40000000), UINT64_C(0xc9f2c9cd0)}, big = 0;
+  CHECK_EQ(mh_limbs_new(space, ten_to_30, 2, &big), MHEAP_OK);
+  struct {
+    const char *text;
+    uint64_t number, wrong;
+  } cases[] = {
+      {"1.50", floating(space, 1.5), floating(space, 1.25)},
+      {"-150E-2", floating(space, -1.5), floating(space, 1.5)},
+      {"-7", INT(-7), INT(7)},
+      {"0E+5", INT(0), INT(1)},
+      {"1E+30", big, INT(1)},
+      {"0.1", EXTENDED(space, MH_KIND_FRACTION, INT(1), INT(10)), INT(1)},
+      {"-1.25E-7", EXTENDED(space, MH_KIND_FRACTION, INT(-1), INT(8000000)), INT(0)},
+      {"-Infinity", floating(space, -(double)INFINITY), floating(space, (double)INFINITY)},
+  };
+  for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+    uint64_t word = EXTENDED(space, MH_KIND_DECIMAL, long_str(space, cases[i].text), cases[i].number);
+    kit_set(&root, 0, word);
+    CHECK_EQ(kit_check(&kit).broken, 0);
+    CHECK(while_it_is(&kit, field(space, word, 3), cases[i].wrong).broken > 0);
+  }
+  const char *none[] = {"", "-", ".", "E5", "1E", "1.2.3", "1e5", "NaN", "1E+99999999999", " 1", "Infinit"};
+  for (unsigned i = 0; i < sizeof none / sizeof *none; i++) {
+    kit_set(&root, 0, EXTENDED(space, MH_KIND_DECIMAL, long_str(space, none[i]), INT(1)));
+    CHECK_EQ(kit_check(&kit).broken, 1);
+  }
+  kit_drop_root(&kit);
+  kit_close(&kit);
+}
+
 static void the_check_tells_tuples_that_are_wrong(void) {
   kit kit = kit_open();
   mh_dict root = kit_root(&kit);
@@ -471,6 +514,7 @@ TEST_MAIN(TEST(a_complex_and_a_bytearray_are_read_back),
           TEST(a_code_finds_what_is_stored),
           TEST(what_is_no_key_is_said_to_be_none),
           TEST(the_check_tells_extended_values_that_are_wrong),
+          TEST(the_check_compares_decimals_with_their_numbers),
           TEST(the_check_tells_tuples_that_are_wrong),
           TEST(keys_that_share_much_do_not_hold_up_the_check),
           TEST(hostile_compounds_are_harmless),

@@ -341,6 +341,8 @@ static uint64_t limit_of(mh_walk *walk, mh_type type, const mh_container *contai
 static void check_compound(mh_walk *walk, uint64_t word) {
   mh_compound of;
   if (mh_compound_read(&walk->space, word, &of) || mh_compound_check(&walk->space, &of)) mh_walk_error(walk);
+  else if (of.type == MH_TYPE_EXTENDED && of.kind == MH_KIND_DECIMAL && of.count == 2)
+    mh_walk_decimal(walk, &of);
   if (mh_compound_read(&walk->space, word, &of)) return;
   if (mh_blocks_usable(&walk->blocks, of.offset) < sizeof(mh_compound_block) + 8 * of.count) return;
   for (uint64_t i = 0; i < of.count && !walk->failed; i++)

@@ -3,6 +3,7 @@
 #define MHEAP_OBJECTS_VERIFY_H
 
 #include "blocks.h"
+#include "compound.h"
 #include "objects.h"
 
 typedef struct mh_walk {
@@ -39,6 +40,9 @@ void mh_walk_sorted(mh_walk *walk, const mh_container *container, uint64_t part)
 
 /* verify_array.c: an array's description and cells. */
 void mh_walk_array(mh_walk *walk, uint64_t offset);
+
+/* verify_decimal.c: a Decimal with the number that a key has. */
+void mh_walk_decimal(mh_walk *walk, const mh_compound *of);
 
 /* ---- verify_records.c ---- */
 
