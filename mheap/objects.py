@@ -813,6 +813,15 @@ def _prints_alike(value: Any) -> bool:
 
 
 def _repr(value: Any) -> str:
+    from mheap.errors import PickleNotAllowed, UnknownType
+
+    try:
+        return _text(value)
+    except (PickleNotAllowed, UnknownType) as error:  # printing is for whoever wants to know what is there
+        return f"<{type(value).__qualname__}, of which not all can be read: {error}>"
+
+
+def _text(value: Any) -> str:
     """As of the plain container. What a file refers to again and again is written out until
     the text is far longer than the whole heap can hold without that; then as "..."."""
     most, length = value._most_text(), 0

@@ -662,6 +662,14 @@ def test_what_cannot_be_stored_is_told_with_what_to_do(heap: mheap.Heap) -> None
         heap.root[Decimal("NaN")] = 1
 
 
+def test_what_cannot_be_read_can_be_printed(heap: mheap.Heap) -> None:
+    heap.root["x"] = {"a": [mheap.Pickled(print)]}
+    assert "of which not all can be read: this value is a pickle" in repr(heap.root)
+    with pytest.raises(mheap.PickleNotAllowed):
+        _ = heap.root["x"]["a"][0]
+    assert repr(heap.root["x"]["a"]).startswith("<PersistentList, of which")
+
+
 def test_registering() -> None:
     class Other(enum.Enum):
         A = 1
