@@ -223,6 +223,8 @@ void mhx_twin_found_root(mhx_space *space, const mh_dict *root);
 bool mhx_orphans_note(mhx_space *space, const mhx_twin *twin);
 /* All was undone: what the last commit has without a reference may have another twin by now. */
 void mhx_orphans_rolled_back(mhx_space *space);
+/* The space ends, and no commit will look into it any more. */
+void mhx_orphans_leave(mhx_space *space);
 /* Tells the collection under way of the containers that twins keep, and of orphans, until it is `end` (of
    mh_os_monotonic). True: of all. */
 bool mhx_twins_hold(mhx_space *space, double end);

@@ -79,6 +79,10 @@ static void note_kept(mhx_space *space) {
 
 static void free_all_noted(mhx_space *space) { free_noted(space, true); }
 
+void mhx_orphans_leave(mhx_space *space) {
+  if (space->orphan_count > 0 && mh_region_writable(space->core.region)) free_all_noted(space);
+}
+
 static size_t noted_of(mhx_handle *handle) {
   const mhx_space *space = *mhx_objects_slot((PyObject *)handle);
   return space != NULL ? space->orphan_count : 0;

@@ -157,6 +157,7 @@ void mhx_twins_detach(mhx_space *space, bool ended) {
   space->core.held = NULL;
   for (size_t i = 0; i < space->room && !ended; i++)
     if (space->twins[i] != NULL) reap(space, space->twins[i]);
+  if (!ended) mhx_orphans_leave(space);
   space->core.region->object_users--;
   PyMem_Free(space->twins);
   PyMem_Free(space->orphans);

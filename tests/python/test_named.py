@@ -217,6 +217,23 @@ def test_what_was_in_a_destroyed_heap_is_stale(stored: mheap.Heap) -> None:
     assert again.root["d"] == {"list": [1, 2], "set": {1}, LONG: LONG}
 
 
+@pytest.mark.parametrize("first", ["variable", "handle"])
+def test_what_only_a_variable_kept_goes_when_the_handle_is_closed(first: str, heap_path: Path) -> None:
+    with mheap.open(heap_path) as heap:
+        one = heap.new("one")
+        one.root["a"] = [[1], LONG]
+        heap.commit()
+        kept = one.root["a"]
+        del one.root["a"]
+        heap.commit()  # the file has it, for the variable's sake
+        if first == "variable":
+            del kept
+        one.close()
+        heap.commit()
+        assert findings(heap) == []
+        assert heap.collect().objects == 0
+
+
 def test_a_named_heap_is_not_deleted(stored: mheap.Heap) -> None:
     one = stored.new("one")
     with pytest.raises(mheap.InvalidArgument, match="destroy it"):
