@@ -92,7 +92,8 @@ static mheap_err may_commit(mh_region *region, mheap_error *error) {
   const mh_commits *commits = region->commits;
   if (commits == NULL)
     return mh_fail(error, MHEAP_ERR_ARGUMENT,
-                   "%s: not attached with mode atomic: there is nothing to commit or roll back", region->path);
+                   "%s: not attached with mode atomic: there is nothing to commit or roll back",
+                   region->path);
   if (region->forked)
     return mh_fail(error, MHEAP_ERR_FORKED,
                    "%s: this handle belongs to the parent process; attach the file anew in the child",
