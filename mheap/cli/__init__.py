@@ -104,7 +104,10 @@ def _run(args: list[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        return _fail(error, 1)
+        from mheap import MheapError
+
+        said = isinstance(error, MheapError) or error.filename is None
+        return _fail(error if said else f"{os.fsdecode(error.filename)}: {error.strerror}", 1)
     except MemoryError:
         return _fail("not enough memory", 1)
     except Exception as error:

@@ -84,6 +84,8 @@ def test_a_file_that_is_there_stays(run: Run, sample: Path, tmp_path: Path) -> N
 def test_faults_are_told(run: Run, sample: Path, tmp_path: Path) -> None:
     assert fails(run("dump", tmp_path / "none", tmp_path / "out"), "No such file")
     assert fails(run("dump", sample, tmp_path / "none" / "out"), "No such file")
+    none = tmp_path / "none"
+    assert fails(run("restore", "--json", none, tmp_path / "out"), f"mheap: {none}: No such file")
     assert fails(run("dump", sample), "OUT", 2)
     assert fails(run("dump", "--path", "users", sample, tmp_path / "out"), "--json", 2)
     assert fails(run("restore", "--path", "users", sample, tmp_path / "out"), "--json", 2)
