@@ -10,7 +10,9 @@ class Reason(NamedTuple):
     shows: str = ""  # what the test's failure must say: a regular expression
 
 
-_OBJECTS = Reason("stores objects of the test's own classes", r"TypeError: a heap holds .* not \w+$")
+_OBJECTS = Reason(
+    "stores objects of the test's own classes", r"TypeError: a heap holds .* not \w+: [a-z.]+\(\) "
+)
 _KEYS = Reason("uses objects of the test's own classes as keys", r"TypeError: a key in a heap is .* not \w+$")
 _COPIES = Reason("expects the very objects that were stored: a heap holds copies", r"AssertionError")
 _SUBCLASS = Reason("tests classes derived from the type: a twin is made by reading a heap alone")
