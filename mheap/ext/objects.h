@@ -345,6 +345,8 @@ static inline void mhx_words_taken(mhx_words *words) {
 }
 /* Nobody took them: frees all that was made. Returns -1. */
 int mhx_words_refused(mhx_space *space, mhx_words *words);
+/* Is one of the compounds among what was made part of itself? 1, 0, or -1 with an exception. */
+int mhx_any_in_itself(mhx_space *space, const uint64_t *made, size_t made_count);
 /* The same, because of the heap's last error, which is raised: last, since that may run Python
    code, and thus close the heap. */
 int mhx_words_failed(mhx_space *space, mhx_words *words);

@@ -45,6 +45,8 @@ typedef struct mhx_graph {
   uint64_t first_birth;
   unsigned ticks;
   bool fills;     /* what was given is made */
+  bool has_registered; /* a value of a registered type was made */
+  bool may_return; /* since then one compound was met again: it may be part of itself */
   unsigned nesting; /* of records that are filled at once */
 } mhx_graph;
 
@@ -153,6 +155,7 @@ static int make_parts(mhx_graph *graph, PyObject *object, bool only, uint64_t *w
   mh_kind_code kind;
   PyObject *tuple = parts_of(graph, object, &type, &kind);
   int failed = tuple == NULL ? -1 : make_compound(graph, object, type, kind, tuple, only, word);
+  graph->has_registered |= kind == MH_KIND_REGISTERED;
   Py_XDECREF(tuple);
   return failed;
 }
@@ -322,7 +325,10 @@ static int known_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
   const mhx_memo_entry *entry = mhx_memo_find(&graph->memo, object);
   if (entry->object == NULL) return 0;
   *word = entry->word;
-  if (*word != MH_WORD_ABSENT) return retained(graph, *word) < 0 ? -1 : 1;
+  if (*word != MH_WORD_ABSENT) {
+    graph->may_return |= graph->has_registered && mh_word_is_compound(&graph->space->core, *word);
+    return retained(graph, *word) < 0 ? -1 : 1;
+  }
   PyErr_Format(PyExc_ValueError, "a %.200s that is part of itself cannot be dumped",
                Py_TYPE(object)->tp_name);
   return -1;
@@ -752,6 +758,14 @@ static int fill_all(mhx_graph *graph) {
   return 0;
 }
 
+static int refuse_cycles(mhx_graph *graph) {
+  int found = graph->may_return ? mhx_any_in_itself(graph->space, graph->made, graph->count) : 0;
+  if (found > 0)
+    PyErr_SetString(PyExc_ValueError, "a value of a registered type that is part of itself cannot be stored: "
+                                      "let it have what refers to it in a list, a dict or a record");
+  return found == 0 ? 0 : -1;
+}
+
 /* words->count counts along, so that what was made so far can be dropped. */
 static int copy(mhx_graph *graph, PyObject *const *objects, size_t count, mhx_words *words) {
   if (mhx_memo_begin(&graph->memo, FIRST_ROOM) < 0) return -1;
@@ -761,7 +775,7 @@ static int copy(mhx_graph *graph, PyObject *const *objects, size_t count, mhx_wo
     if (any_word(graph, objects[words->count], &words->words[words->count]) < 0) return -1;
   }
   graph->fills = true;
-  return fill_all(graph);
+  return fill_all(graph) < 0 || refuse_cycles(graph) < 0 ? -1 : 0;
 }
 
 static int copy_in_use(mhx_space *space, PyObject *const *objects, size_t count, mhx_words *words) {

@@ -982,6 +982,47 @@ def test_a_tuple_in_itself_is_corrupt(heap: mheap.Heap, heap_path: Path) -> None
             again.root["x"]
 
 
+class Knot:
+    """Of a registered type, and may be part of itself."""
+
+    def __init__(self, tied: Any = None) -> None:
+        self.tied = tied
+
+
+mheap.register(Knot, lambda knot: (knot.tied,), lambda state: Knot(*state), name="tests:Knot")
+
+
+def test_a_value_that_is_part_of_itself_is_refused(heap: mheap.Heap) -> None:
+    own, one, other, within = Knot(), Knot(), Knot(), Knot()
+    own.tied = own
+    one.tied, other.tied = other, one
+    within.tied = ("a", within, 10**30)
+    heap.root["before"] = 1
+    blocks = heap.stats().chunks_used
+    for knot in (own, one, within, [one, other], {"x": (1, within)}, Knot(one), (within.tied, [own])):
+        with pytest.raises(ValueError, match="part of itself"):
+            heap.root["x"] = knot
+    assert "x" not in heap.root
+    assert heap.check()
+    assert heap.stats().chunks_used == blocks
+
+
+def test_a_value_met_twice_or_behind_a_container_is_stored(heap: mheap.Heap) -> None:
+    knot = Knot(("a", 10**30))
+    heap.root["twice"] = [(knot, knot), knot, Knot((knot, knot.tied)), knot.tied]
+    assert heap.root["twice"][2].tied[0].tied == ("a", 10**30)
+    knot.tied = [knot]
+    heap.root["cycle"] = knot
+    assert type(heap.root["cycle"].tied[0]) is Knot
+    inner = Knot()
+    for _ in range(50_000):
+        inner = Knot((inner, inner))
+    heap.root["deep"] = inner
+    assert heap.check()
+    while inner.tied is not None:  # which the interpreter would not free at once
+        inner = inner.tied[0]
+
+
 def test_a_set_of_what_has_no_hash_is_corrupt(heap: mheap.Heap, heap_path: Path) -> None:
     heap.root["list"] = [(123456, [1])]
     heap.root["set"] = frozenset({777})
