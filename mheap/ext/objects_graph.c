@@ -43,6 +43,10 @@ typedef struct mhx_graph {
   uint64_t *pile; /* their kinds and words */
   size_t height, pile_room;
   uint64_t first_birth;
+  uint64_t *replaced; /* values that others took the places of, and that may be met again or still be
+                         filled: of keys that are equal here alone, as two NaNs are, or in a dict that is
+                         changed */
+  size_t replaced_count, replaced_room;
   unsigned ticks;
   bool fills;     /* what was given is made */
   bool has_registered; /* a value of a registered type was made */
@@ -191,6 +195,7 @@ static void end(mhx_graph *graph) {
   for (size_t i = 0; i < graph->count; i++) Py_XDECREF(graph->sources[i]);
   PyMem_Free(graph->sources);
   PyMem_Free(graph->todo);
+  PyMem_Free(graph->replaced);
   mhx_memo_end(&graph->memo);
   mhx_memo_end(&graph->texts);
 }
@@ -466,12 +471,35 @@ static int item_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
 
 /* ---- filling ---- */
 
+/* Without memory for that, it stays until it is collected. */
+static void keep_replaced(mhx_graph *graph, uint64_t word) {
+  if (!mh_word_is_ref(word)) return;
+  if (graph->replaced_count == graph->replaced_room) {
+    size_t room = graph->replaced_room == 0 ? FIRST_ROOM : 2 * graph->replaced_room;
+    uint64_t *larger = PyMem_Realloc(graph->replaced, room * sizeof *larger);
+    if (larger == NULL) return;
+    graph->replaced = larger;
+    graph->replaced_room = room;
+  }
+  graph->replaced[graph->replaced_count++] = word;
+}
+
+/* Where the container puts what is replaced. */
+static void replace_into(mhx_of *of, uint64_t *place) {
+  if (of->dict.type == MH_TYPE_SORTED) of->sorted.replaced = place;
+  else of->dict.replaced = place;
+}
+
 static int add_tree_entry(mhx_graph *graph, mhx_of *of, PyObject *key_object, PyObject *value) {
   mhx_tree *tree;
   uint64_t word;
   if (mhx_tree_new(mhx_state_of_heap(graph->space->heap_obj), key_object, true, &tree) <= 0) return -1;
   int failed = any_word(graph, value, &word);
+  uint64_t replaced = MH_WORD_ABSENT;
+  replace_into(of, &replaced);
   if (failed == 0 && (failed = mhx_tree_set(graph->space, of, tree, word, key_object)) < 0) drop(graph, word);
+  replace_into(of, NULL);
+  keep_replaced(graph, replaced);
   mhx_tree_free(tree);
   return failed;
 }
@@ -483,7 +511,11 @@ static int add_entry(mhx_graph *graph, mhx_of *of, PyObject *key_object, PyObjec
   if (item_word(graph, value, &word) < 0) return -1;
   int made = mhx_key_make(graph->space, key_object, &key);
   if (made > 0 && is_shared_text(key_object) && shared_str(graph, key_object, &key.key.stored) < 0) made = -1;
+  uint64_t replaced = MH_WORD_ABSENT;
+  replace_into(of, &replaced);
   mheap_err failed = made > 0 ? mhx_entry_set(of, &key.key, word) : MHEAP_OK;
+  replace_into(of, NULL);
+  keep_replaced(graph, replaced);
   if (made > 0 && !failed) return mhx_key_end(&key), 0;
   mhx_key_end(&key);
   drop(graph, word);
@@ -778,6 +810,12 @@ static int copy(mhx_graph *graph, PyObject *const *objects, size_t count, mhx_wo
   return fill_all(graph) < 0 || refuse_cycles(graph) < 0 ? -1 : 0;
 }
 
+static void end_replaced(mhx_graph *graph, bool refused) {
+  for (size_t i = 0; i < graph->replaced_count; i++)
+    if (refused) drop(graph, graph->replaced[i]);
+    else mh_release(&graph->space->core, graph->replaced[i]);
+}
+
 static int copy_in_use(mhx_space *space, PyObject *const *objects, size_t count, mhx_words *words) {
   mhx_use use;
   mhx_handle *handle = (mhx_handle *)space->heap_obj;
@@ -788,6 +826,8 @@ static int copy_in_use(mhx_space *space, PyObject *const *objects, size_t count,
   int failed = copy(&graph, objects, count, words);
   words->made = graph.made;
   words->made_count = graph.count;
+  end_replaced(&graph, failed < 0);
+  if (failed == 0 && graph.replaced_count > 0) words->made_count = 0; /* of which some are gone */
   if (failed < 0) mhx_words_refused(space, words);
   end(&graph);
   mhx_use_end(handle, &use);

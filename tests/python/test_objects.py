@@ -666,3 +666,47 @@ def test_checking_while_other_threads_store_is_harmless(heap_path: Path) -> None
             heap.check()
         thread.join()
         assert heap.check()
+
+
+NAN_VALUES: dict[str, Callable[[], Any]] = {
+    "a list": lambda: [1, [2]],
+    "a tuple": lambda: (1, [2], 10**30),
+    "a text": lambda: "a text of so many characters",
+    "a sorted dict": lambda: mheap.SortedDict({1: [2]}),
+}
+
+
+@pytest.mark.parametrize("kind", NAN_VALUES)
+@pytest.mark.parametrize("in_tuples", [False, True])
+def test_keys_that_are_equal_in_a_heap_alone(heap_path: Path, kind: str, in_tuples: bool) -> None:
+    """As two NaNs are: the later one's value takes the place of the first's, which may be met again."""
+
+    def key() -> Any:
+        return (float("nan"), 1) if in_tuples else float("nan")
+
+    value = NAN_VALUES[kind]()
+    with mheap.open(heap_path, mode="live") as heap:
+        heap.root["x"] = 1
+        blocks = heap.stats().chunks_used
+        heap.root["x"] = {key(): NAN_VALUES[kind](), key(): 3}
+        assert list(heap.root["x"].values()) == [3]
+        heap.root["x"] = {
+            key(): value,
+            key(): 3,
+            "new": ["of so many characters, too"],
+            "again": [value, value],
+        }
+        (_, three), (_, new), (_, again) = heap.root["x"].items()
+        assert (three, new, again) == (3, ["of so many characters, too"], [value, value])
+        with pytest.raises(TypeError, match="a heap holds"):
+            heap.root["x"] = [{key(): value, key(): 3, "again": [value, value]}, object()]
+        assert heap.check()
+        mheap.dump({key(): value, key(): 3, "again": [value]}, heap_path.with_suffix(".dump"))
+        del new, again
+        heap.root["x"] = 1
+        gc.collect()
+        assert heap.stats().chunks_used == blocks
+        assert heap.check()
+    with mheap.restore(heap_path.with_suffix(".dump")) as restored:
+        assert restored.root["again"] == [value]
+        assert restored.check()

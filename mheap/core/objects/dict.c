@@ -180,7 +180,8 @@ static mheap_err replace_value(mh_dict *dict, const mh_table *table, uint32_t in
   mheap_err failed = mh_word_check(dict->space, old);
   if (failed) return failed;
   mh_store(&table->entries[index].value, value);
-  mh_release(dict->space, old);
+  if (dict->replaced != NULL) *dict->replaced = old;
+  else mh_release(dict->space, old);
   return MHEAP_OK;
 }
 

@@ -19,6 +19,8 @@ typedef struct mh_dict {
   const mh_region *region;
   uint64_t part;  /* 0: nothing cached */
   mh_table table;
+  uint64_t *replaced; /* where a value goes, with its reference, that another takes the place of; NULL: it is
+                         released */
 } mh_dict;
 
 /* A handle that stands for a root that is not there: an empty dict in which nothing can be set. */

@@ -17,6 +17,7 @@ typedef struct mh_sorted {
   mh_type type;  /* SORTED */
   bool writable; /* confirmed to be a block in use */
   uint64_t changes; /* by this handle, but for replacing values: spots are good for none of them */
+  uint64_t *replaced; /* as a dict's */
 } mh_sorted;
 
 mheap_err mh_sorted_at(mh_space *space, uint64_t offset, mh_sorted *sorted);

@@ -219,7 +219,8 @@ static mheap_err replace_value(way *way, const mh_node *leaf, uint64_t value) {
   if (!failed) failed = mh_word_check(way->space, old);
   if (failed) return failed;
   mh_store(&entry->value, value);
-  mh_release(way->space, old);
+  if (way->sorted->replaced != NULL) *way->sorted->replaced = old;
+  else mh_release(way->space, old);
   return MHEAP_OK;
 }
 
