@@ -510,11 +510,13 @@ static int add_entry(mhx_graph *graph, mhx_of *of, PyObject *key_object, PyObjec
   if (!mhx_is_storable_key(key_object)) return add_tree_entry(graph, of, key_object, value);
   if (item_word(graph, value, &word) < 0) return -1;
   int made = mhx_key_make(graph->space, key_object, &key);
-  if (made > 0 && is_shared_text(key_object) && shared_str(graph, key_object, &key.key.stored) < 0) made = -1;
+  bool shares = made > 0 && is_shared_text(key_object);
+  if (shares && shared_str(graph, key_object, &key.key.stored) < 0) made = -1;
   uint64_t replaced = MH_WORD_ABSENT;
   replace_into(of, &replaced);
   mheap_err failed = made > 0 ? mhx_entry_set(of, &key.key, word) : MHEAP_OK;
   replace_into(of, NULL);
+  if (shares && replaced != MH_WORD_ABSENT) mh_release(&graph->space->core, key.key.stored); /* it is there */
   keep_replaced(graph, replaced);
   if (made > 0 && !failed) return mhx_key_end(&key), 0;
   mhx_key_end(&key);

@@ -710,3 +710,30 @@ def test_keys_that_are_equal_in_a_heap_alone(heap_path: Path, kind: str, in_tupl
     with mheap.restore(heap_path.with_suffix(".dump")) as restored:
         assert restored.root["again"] == [value]
         assert restored.check()
+
+
+def test_a_key_that_is_met_again_is_referred_to_once(heap_path: Path) -> None:
+    """Storing a value of a registered type may change the dict that is stored."""
+    key = "a key of so many characters"
+    plain: dict[str, Any] = {}
+
+    class Moving:
+        pass
+
+    def state_of(moving: Moving) -> tuple[()]:
+        plain[key] = plain.pop(key)
+        return ()
+
+    mheap.register(Moving, state_of, lambda _: Moving(), name="tests:Moving")
+    plain.update({key: 1, "moving": Moving(), "again": [key, key]})
+    with mheap.open(heap_path, mode="live") as heap:
+        heap.root["x"] = 1
+        blocks = heap.stats().chunks_used
+        heap.root["x"] = plain
+        assert (heap.root["x"][key], heap.root["x"]["again"]) == (1, [key, key])
+        findings: list[Any] = []
+        heap.check(findings.append)
+        assert findings == []
+        heap.root["x"] = 1
+        gc.collect()
+        assert heap.stats().chunks_used == blocks
