@@ -104,7 +104,8 @@ def read_all(value: Any, budget: list[int]) -> None:
 
 
 REFUSED = re.compile(
-    "has no order with the keys of this sorted dict|is not known here|^Person\\.[a-z]*: expected "
+    "has no order with the keys of this sorted dict|is not known here|^Person\\.[a-z]*: expected |"
+    "^can only concatenate |^unsupported operand "  # a counter's value is any that can stand there
 )
 
 
