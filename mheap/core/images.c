@@ -342,9 +342,12 @@ void mh_images_note_copies(mh_images *images, uint64_t from, uint64_t to) {
 void mh_images_written(mh_images *images, uint64_t from, uint64_t to) {
   for (to = min64(to, images->end); from < to; from += MH_PAGE) {
     mh_images_group *group = group_of(images, from);
-    if (!is_known(images, from) || has(group->changed, page_in(from))) continue;
-    unset(group->known, page_in(from));
-    images->known--;
+    uint64_t page = page_in(from);
+    images->known -= has(group->known, page);
+    images->changed -= has(group->changed, page);
+    if (has(group->known, page)) unset(group->known, page);
+    if (has(group->changed, page)) unset(group->changed, page);
+    if (has(group->placed, page)) unset(group->placed, page);
   }
 }
 

@@ -62,11 +62,12 @@ void mh_images_settle(mh_images *images, uint64_t end);
 /* The file is what counts; none is changed. */
 void mh_images_forget(mh_images *images);
 
+/* These are placed, too, though not by way of the journal. */
+void mh_images_note_copies(mh_images *images, uint64_t from, uint64_t to);
+/* The file has them now: what earlier records had of them is nothing any more. */
+void mh_images_written(mh_images *images, uint64_t from, uint64_t to);
 /* Pages of which the region has a private copy, that is, which are known, or were placed: how many, about,
    and the first run of them in [*from, end), as above. */
-/* These are placed, too, though not by way of the journal; and the file has them now. */
-void mh_images_note_copies(mh_images *images, uint64_t from, uint64_t to);
-void mh_images_written(mh_images *images, uint64_t from, uint64_t to);
 uint64_t mh_images_copies(const mh_images *images);
 uint64_t mh_images_next_copies(const mh_images *images, uint64_t *from, uint64_t end);
 

@@ -89,6 +89,7 @@ mheap_err mh_overlay_record(mh_journal *journal, const mh_record *record, mh_ima
 /* ---- pages ---- */
 
 typedef struct pages {
+  const char *path;
   char *base;
   uint64_t size;
 } pages;
@@ -96,14 +97,17 @@ typedef struct pages {
 static mheap_err store_in_pages(void *arg, uint64_t at, const void *data, uint64_t length,
                                 mheap_error *error) {
   const pages *to = arg;
-  (void)error;
-  if (data != NULL && at < to->size) memcpy(to->base + at, data, min64(length, to->size - at));
-  return MHEAP_OK;
+  if (at >= to->size) return MHEAP_OK;
+  length = min64(length, to->size - at);
+  if (data != NULL) return memcpy(to->base + at, data, length), MHEAP_OK;
+  /* An earlier record may have stored there what was free by then. */
+  int failed = mh_os_discard(to->base + at, length);
+  return failed ? mh_fail_system(error, failed, to->path, "dropping pages of an earlier commit") : MHEAP_OK;
 }
 
 mheap_err mh_overlay_pages(mh_journal *journal, char *base, uint64_t size, uint64_t until, uint64_t *count,
                            mheap_error *error) {
-  pages to = {base, size};
+  pages to = {journal->tape.path, base, size};
   const mh_record_visitor visitor = {.visit = store_in_pages, .arg = &to};
   mheap_err code = each_record(journal, &visitor, until, count, error);
   if (!code) mh_journal_reflect(journal, (mh_sector *)base);

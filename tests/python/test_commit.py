@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import mheap
@@ -445,3 +446,32 @@ def test_a_full_disk_is_not_in_the_way_of_closing(heap_path: Path, run_python: A
         heap.root["more"] = 2
     assert mheap.journal(heap_path).records == 0
     assert contents(heap_path) == {"numbers": [7] * 20000, "more": 2}
+
+
+# ---- what lies in space that was free ----
+
+
+@pytest.mark.parametrize("how", ["closed", "recovered", "readonly", "scratch"])
+def test_what_takes_space_that_was_used_between_commits(heap_path: Path, how: Any) -> None:
+    """What was stored and freed again before a commit is in its record; then the space is another's, whose
+    bytes stand in the file, not in a record."""
+    heap = mheap.open(heap_path)
+    heap.root["other"] = np.full((1638, 40), 3, "u1")
+    heap.root["array"] = heap.array((991, 40), "u1")
+    heap.root["other"] = 0
+    heap.commit(durable=False)
+    heap.close()
+    heap = mheap.open(heap_path)
+    heap.root["array"].extend(np.full((1281, 40), 5, "u1"))
+    heap.root["array"] = heap.array((1048576, 8), "u1")
+    heap.commit(durable=False)
+    heap.root["array"] = np.full((2457, 40), 7, "u1")
+    heap.commit(durable=False)
+    copied = heap_path.with_suffix(".copy")
+    shutil.copy(heap_path, copied)
+    heap.close()
+    path = heap_path if how == "closed" else copied
+    with mheap.open(path, mode=how if how in ("readonly", "scratch") else "atomic") as heap:
+        array = np.array(heap.root["array"])
+        assert (array.shape, (array == 7).all()) == ((2457, 40), True)
+        assert heap.check()
