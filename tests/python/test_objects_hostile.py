@@ -105,7 +105,7 @@ def read_all(value: Any, budget: list[int]) -> None:
 
 REFUSED = re.compile(
     "has no order with the keys of this sorted dict|is not known here|^Person\\.[a-z]*: expected |"
-    "^can only concatenate |^unsupported operand "  # a counter's value is any that can stand there
+    "^can only concatenate |^can't concat |^unsupported operand "  # any value may be a count
 )
 
 
