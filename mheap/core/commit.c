@@ -593,7 +593,9 @@ mheap_err mh_commits_make_way(mh_region *region, uint64_t size, mheap_error *err
   pthread_mutex_lock(&commits->lock);
   int failed = tidy(region);
   mheap_err code = MHEAP_OK;
-  if (!failed && commits->journal.first.journal == 0) failed = mh_os_truncate(region->fd, size);
+  /* A region that shrank since the last commit grows within what that one has. */
+  uint64_t end = size > commits->high ? size : commits->high;
+  if (!failed && commits->journal.first.journal == 0) failed = mh_os_truncate(region->fd, end);
   else if (!failed) code = mh_journal_make_way(&commits->journal, size, error);
   note_failure(commits);
   reflect(region);

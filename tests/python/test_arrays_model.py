@@ -33,8 +33,6 @@ def same(one: Any, other: Any) -> bool:
 
 
 class Machine(HeapMachine):
-    compact: Any = None  # arrays stored, removed and collected after it: test_compact.py has them alone
-
     def __init__(self) -> None:
         super().__init__()
         self.begin()

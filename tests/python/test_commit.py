@@ -475,3 +475,19 @@ def test_what_takes_space_that_was_used_between_commits(heap_path: Path, how: An
         array = np.array(heap.root["array"])
         assert (array.shape, (array == 7).all()) == ((2457, 40), True)
         assert heap.check()
+
+
+def test_growing_anew_cuts_nothing_off_that_was_committed(heap_path: Path) -> None:
+    with mheap.open(heap_path) as heap:
+        heap.root.update({"a": np.zeros((1, 1)), "c": np.zeros((0, 1))})
+        heap.commit(durable=False)
+    assert mheap.compact(heap_path).moved
+    with mheap.open(heap_path) as heap:
+        del heap.root["a"], heap.root["c"]
+        heap.collect()
+        for name in "ac":
+            heap.root[name] = heap.array((0, 2), "f8")
+            heap.collect()
+        heap.rollback()
+        assert heap.check()
+        assert heap.root["a"].shape == (1, 1)
