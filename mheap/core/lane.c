@@ -418,25 +418,26 @@ static bool absorb_idle(mh_lane *lane) {
   return any;
 }
 
-/* Slices to be brought in at once for another slab of a bin: as many again as it has filled. The first
-   slab gets its pages one by one: a heap that never fills it holds no more than it uses. */
+/* How many slabs of a bin are full, as far as that matters. */
 #define FILLED_MOST 16
 
-static uint32_t slices_at_once(const mh_bin *bin, uint32_t slices) {
+static uint32_t filled_slabs(const mh_bin *bin) {
   uint32_t full = 0, steps = 0;
   for (const mh_slab *slab = bin->full; slab != NULL && steps < FILLED_MOST; slab = slab->next, steps++)
     full += slab->place == MH_PLACE_FULL;
-  return full > 0 ? (1 + full) * slices : 0;
+  return full;
 }
 
 static mheap_err new_slab(mh_lane *lane, uint32_t class, mheap_error *error) {
   mh_region *region = lane->heap->region;
-  uint32_t count = mh_classes[class].slices, at_once = slices_at_once(&lane->bins[class], count);
+  uint32_t count = mh_classes[class].slices, filled = filled_slabs(&lane->bins[class]);
   pthread_mutex_lock(&region->lock);
-  uint32_t pages = first_pages(region, count, at_once / count - (at_once > 0));
+  uint32_t pages = first_pages(region, count, filled);
   mh_want want = {.count = count,
                   .pages = pages,
-                  .at_once = at_once,
+                  /* As many slices again as were filled. The first slab gets its pages one by one: a heap
+                     that never fills it holds no more than it uses. */
+                  .at_once = filled > 0 ? (1 + filled) * count : 0,
                   .alignment = MH_SLICE,
                   .head = mh_head_slab(class, lane->heap->row)};
   mh_slab *slab = mh_arena_take(region, lane->heap->only, &want, error);
