@@ -594,8 +594,8 @@ mheap_err mh_commits_make_way(mh_region *region, uint64_t size, mheap_error *err
   int failed = tidy(region);
   mheap_err code = MHEAP_OK;
   /* A region that shrank since the last commit grows within what that one has. */
-  uint64_t end = size > commits->high ? size : commits->high;
-  if (!failed && commits->journal.first.journal == 0) failed = mh_os_truncate(region->fd, end);
+  if (size < commits->high) size = commits->high;
+  if (!failed && commits->journal.first.journal == 0) failed = mh_os_truncate(region->fd, size);
   else if (!failed) code = mh_journal_make_way(&commits->journal, size, error);
   note_failure(commits);
   reflect(region);
