@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "objects/objects.h"
 #include "objects/value.h"
 #include "utf8.h"
 
@@ -17,9 +18,7 @@ static const mh_heap_row *row_at(mh_check *check, uint64_t row) {
 /* ---- which row is what ---- */
 
 static bool is_named(mh_check *check, uint64_t row) {
-  uint64_t head = mh_read(&row_at(check, row)->head);
-  return row >= FIRST_ROW && mh_heap_row_visible(head) && !(head & MH_HEAP_KIND) &&
-         mh_read(&row_at(check, row)->name) != 0;
+  return row >= FIRST_ROW && mh_row_has_name(check->region, (uint32_t)row);
 }
 
 static void check_objects_row(mh_check *check, uint64_t row) {
