@@ -359,10 +359,9 @@ class PersistentArray(ArrayTwin):
     def _out(self) -> tuple[memoryview, tuple[int, ...]]:
         """Its bytes, and the shape of what is in them: another thread may append meanwhile."""
         data = self._bytes()  # first: from here on all is of one commit, and no row goes
-        shape, row = self.shape, self.itemsize
-        for length in shape[1:]:
-            row *= length
-        return data, (len(data) // row, *shape[1:]) if shape and row > 0 else shape
+        shape = self.shape
+        row = self.strides[0] if shape else 0
+        return data, (len(data) // row, *shape[1:]) if row > 0 else shape
 
     def _view(self) -> Any:
         """A numpy array of it, or where numpy is not installed a memoryview."""
