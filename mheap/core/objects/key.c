@@ -116,13 +116,7 @@ static mheap_err key_of_name(mh_space *space, uint64_t stored, mh_key *key) {
   mh_text text;
   unsigned length = mh_name_read(stored, (uint8_t *)key->number.own);
   if (length == 0) return mh_text_read(space, stored, &text); /* which says what is wrong */
-  key->form = MH_KEY_TEXT;
-  key->word = key->stored = stored;
-  key->tag = MH_TAG_STR_REF;
-  key->kind = 1;
-  key->data = key->number.own;
-  key->length = length;
-  key->head = mh_head(0, MH_TYPE_STR1, length);
+  mh_key_set_text(key, MH_TAG_STR_REF, 1, key->number.own, length, stored);
   key->hash = mh_hash_name(space, stored);
   return MHEAP_OK;
 }

@@ -88,6 +88,22 @@ static inline void mh_key_word(const mh_space *space, mh_key *key, uint64_t word
   key->hash = mh_hash_word(space, word);
 }
 
+/* Of text that is in no word of MH_TAG_STR or MH_TAG_BYTES; `word`: the name that it is, or ABSENT. */
+static inline void mh_key_set_text(mh_key *key, mh_tag tag, unsigned kind, const void *data, uint64_t length,
+                                   uint64_t word) {
+  mh_type type = tag == MH_TAG_BYTES_REF ? MH_TYPE_BYTES
+                 : kind == 1             ? MH_TYPE_STR1
+                 : kind == 2             ? MH_TYPE_STR2
+                                         : MH_TYPE_STR4;
+  key->form = MH_KEY_TEXT;
+  key->word = key->stored = word;
+  key->tag = tag;
+  key->kind = kind;
+  key->data = data;
+  key->length = length;
+  key->head = length < MH_LENGTH_ESCAPE ? mh_head(0, type, length) : 0;
+}
+
 /* `tag` MH_TAG_STR_REF or MH_TAG_BYTES_REF; characters of the narrowest kind that holds them. */
 static inline void mh_key_text(const mh_space *space, mh_key *key, mh_tag tag, unsigned kind,
                                const void *data, uint64_t length) {
@@ -95,17 +111,8 @@ static inline void mh_key_text(const mh_space *space, mh_key *key, mh_tag tag, u
     mh_key_word(space, key, mh_word_text(tag == MH_TAG_STR_REF ? MH_TAG_STR : MH_TAG_BYTES, data, length));
     return;
   }
-  key->form = MH_KEY_TEXT;
-  key->word = key->stored = kind == 1 && tag == MH_TAG_STR_REF ? mh_name_of(data, length) : MH_WORD_ABSENT;
-  key->tag = tag;
-  key->kind = kind;
-  key->data = data;
-  key->length = length;
-  mh_type type = tag == MH_TAG_BYTES_REF ? MH_TYPE_BYTES
-                 : kind == 1             ? MH_TYPE_STR1
-                 : kind == 2             ? MH_TYPE_STR2
-                                         : MH_TYPE_STR4;
-  key->head = length < MH_LENGTH_ESCAPE ? mh_head(0, type, length) : 0;
+  bool may_be_name = kind == 1 && tag == MH_TAG_STR_REF;
+  mh_key_set_text(key, tag, kind, data, length, may_be_name ? mh_name_of(data, length) : MH_WORD_ABSENT);
   key->hash = mh_hash_text(space, data, length * kind);
 }
 
