@@ -47,6 +47,7 @@ typedef struct mhx_graph {
                          filled: of keys that are equal here alone, as two NaNs are, or in a dict that is
                          changed */
   size_t replaced_count, replaced_room;
+  uint64_t was_replaced; /* one of these, which the container that is filled has put here */
   unsigned ticks;
   bool fills;     /* what was given is made */
   bool has_registered; /* a value of a registered type was made */
@@ -55,6 +56,16 @@ typedef struct mhx_graph {
 } mhx_graph;
 
 static bool pools(const mhx_graph *graph) { return graph->space->core.pool != NULL; }
+
+/* Room in an array for one more than `count`: it, or a larger one in its place. NULL with an exception. */
+static void *with_room(void *array, size_t count, size_t *room, size_t size) {
+  if (count < *room) return array;
+  size_t more = *room == 0 ? FIRST_ROOM : 2 * *room;
+  void *larger = PyMem_Realloc(array, more * size);
+  if (larger == NULL) return PyErr_NoMemory();
+  *room = more;
+  return larger;
+}
 
 /* ---- making and dropping ---- */
 
@@ -356,24 +367,17 @@ static int new_container(mhx_graph *graph, PyObject *object, uint64_t *word) {
 /* ---- compounds that are complete before they are stored ---- */
 
 static int put_on_pile(mhx_graph *graph, uint64_t word) {
-  if (graph->height == graph->pile_room) {
-    size_t room = graph->pile_room == 0 ? FIRST_ROOM : 2 * graph->pile_room;
-    uint64_t *larger = PyMem_Realloc(graph->pile, room * sizeof *larger);
-    if (larger == NULL) return PyErr_NoMemory(), -1;
-    graph->pile = larger;
-    graph->pile_room = room;
-  }
-  graph->pile[graph->height++] = word;
+  uint64_t *pile = with_room(graph->pile, graph->height, &graph->pile_room, sizeof *pile);
+  if (pile == NULL) return -1;
+  graph->pile = pile;
+  pile[graph->height++] = word;
   return 0;
 }
 
 static int reserve_frame(mhx_graph *graph) {
-  if (graph->depth < graph->frames_room) return 0;
-  size_t room = graph->frames_room == 0 ? FIRST_ROOM : 2 * graph->frames_room;
-  frame *larger = PyMem_Realloc(graph->frames, room * sizeof *larger);
-  if (larger == NULL) return PyErr_NoMemory(), -1;
-  graph->frames = larger;
-  graph->frames_room = room;
+  frame *frames = with_room(graph->frames, graph->depth, &graph->frames_room, sizeof *frames);
+  if (frames == NULL) return -1;
+  graph->frames = frames;
   return 0;
 }
 
@@ -471,23 +475,17 @@ static int item_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
 
 /* ---- filling ---- */
 
-/* Without memory for that, it stays until it is collected. */
-static void keep_replaced(mhx_graph *graph, uint64_t word) {
-  if (!mh_word_is_ref(word)) return;
-  if (graph->replaced_count == graph->replaced_room) {
-    size_t room = graph->replaced_room == 0 ? FIRST_ROOM : 2 * graph->replaced_room;
-    uint64_t *larger = PyMem_Realloc(graph->replaced, room * sizeof *larger);
-    if (larger == NULL) return;
-    graph->replaced = larger;
-    graph->replaced_room = room;
-  }
-  graph->replaced[graph->replaced_count++] = word;
-}
-
-/* Where the container puts what is replaced. */
-static void replace_into(mhx_of *of, uint64_t *place) {
-  if (of->dict.type == MH_TYPE_SORTED) of->sorted.replaced = place;
-  else of->dict.replaced = place;
+/* What the entry that was just set took the place of. Without memory for that, it stays until it is
+   collected. True: there was one. */
+static bool keep_replaced(mhx_graph *graph) {
+  uint64_t word = graph->was_replaced;
+  graph->was_replaced = MH_WORD_ABSENT;
+  if (!mh_word_is_ref(word)) return word != MH_WORD_ABSENT;
+  uint64_t *kept = with_room(graph->replaced, graph->replaced_count, &graph->replaced_room, sizeof *kept);
+  if (kept == NULL) return PyErr_Clear(), true;
+  graph->replaced = kept;
+  kept[graph->replaced_count++] = word;
+  return true;
 }
 
 static int add_tree_entry(mhx_graph *graph, mhx_of *of, PyObject *key_object, PyObject *value) {
@@ -495,11 +493,8 @@ static int add_tree_entry(mhx_graph *graph, mhx_of *of, PyObject *key_object, Py
   uint64_t word;
   if (mhx_tree_new(mhx_state_of_heap(graph->space->heap_obj), key_object, true, &tree) <= 0) return -1;
   int failed = any_word(graph, value, &word);
-  uint64_t replaced = MH_WORD_ABSENT;
-  replace_into(of, &replaced);
   if (failed == 0 && (failed = mhx_tree_set(graph->space, of, tree, word, key_object)) < 0) drop(graph, word);
-  replace_into(of, NULL);
-  keep_replaced(graph, replaced);
+  if (failed == 0) keep_replaced(graph);
   mhx_tree_free(tree);
   return failed;
 }
@@ -512,12 +507,8 @@ static int add_entry(mhx_graph *graph, mhx_of *of, PyObject *key_object, PyObjec
   int made = mhx_key_make(graph->space, key_object, &key);
   bool shares = made > 0 && is_shared_text(key_object);
   if (shares && shared_str(graph, key_object, &key.key.stored) < 0) made = -1;
-  uint64_t replaced = MH_WORD_ABSENT;
-  replace_into(of, &replaced);
   mheap_err failed = made > 0 ? mhx_entry_set(of, &key.key, word) : MHEAP_OK;
-  replace_into(of, NULL);
-  if (shares && replaced != MH_WORD_ABSENT) mh_release(&graph->space->core, key.key.stored); /* it is there */
-  keep_replaced(graph, replaced);
+  if (keep_replaced(graph) && shares) mh_release(&graph->space->core, key.key.stored); /* the key is there */
   if (made > 0 && !failed) return mhx_key_end(&key), 0;
   mhx_key_end(&key);
   drop(graph, word);
@@ -650,6 +641,8 @@ static int fill_from_twin(mhx_graph *graph, PyObject *source, mhx_of *entries, m
 static int fill_entries(mhx_graph *graph, PyObject *source, mh_type type, uint64_t offset) {
   mhx_of of;
   if (mhx_of_at(graph->space, type, offset, &of)) return mhx_failed(graph->space);
+  if (type == MH_TYPE_SORTED) of.sorted.replaced = &graph->was_replaced;
+  else of.dict.replaced = &graph->was_replaced;
   if (mh_type_has_table(type)) of.dict.writable = true; /* it was made here */
   if (type == MH_TYPE_SET && pools(graph)) return fill_in_order(graph, source, &of);
   if (PyDict_Check(source)) return fill_from_dict(graph, source, &of);
