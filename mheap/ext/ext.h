@@ -151,7 +151,10 @@ void mhx_use_end(mhx_handle *handle, mhx_use *use);
 /* Refuse detach, and destroying (BufferError) until as many unpins. */
 void mhx_pin(PyObject *heap_obj);
 void mhx_unpin(PyObject *heap_obj);
-void mhx_count_array_views(mhx_handle *handle, int more);
+/* The same for a view of an array, or a column: `out` has its memory, which commits look at meanwhile. */
+struct mh_out;
+void mhx_out_begin(mhx_handle *handle, struct mh_out *out);
+void mhx_out_end(mhx_handle *handle, struct mh_out *out);
 
 /* Where objects*.c keeps what it knows about one heap in this process; starts as NULL. It
    must be NULL again, or hold nothing that refers to the heap's memory, when

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "ext.h"
+#include "marks.h"
 
 static mhx_handle *attached; /* of all interpreters, which share one GIL */
 uint64_t mhx_handles_made;
@@ -281,13 +282,25 @@ static void count_views(mhx_handle *handle, int more) {
   if (handle->main != NULL) handle->main->views += more;
 }
 
-void mhx_count_array_views(mhx_handle *handle, int more) {
+void mhx_pin(PyObject *heap_obj) { count_views((mhx_handle *)heap_obj, 1); }
+void mhx_unpin(PyObject *heap_obj) { count_views((mhx_handle *)heap_obj, -1); }
+
+static void count_array_views(mhx_handle *handle, int more) {
+  count_views(handle, more);
   handle->array_views += more;
   if (handle->main != NULL) handle->main->array_views += more;
 }
 
-void mhx_pin(PyObject *heap_obj) { count_views((mhx_handle *)heap_obj, 1); }
-void mhx_unpin(PyObject *heap_obj) { count_views((mhx_handle *)heap_obj, -1); }
+void mhx_out_begin(mhx_handle *handle, mh_out *out) {
+  mh_out_begin(out);
+  count_array_views(handle, 1);
+}
+
+void mhx_out_end(mhx_handle *handle, mh_out *out) {
+  mh_out_end(out);
+  count_array_views(handle, -1);
+}
+
 void **mhx_objects_slot(PyObject *heap_obj) { return &((mhx_handle *)heap_obj)->objects; }
 mhx_state *mhx_state_of_heap(PyObject *heap_obj) { return ((mhx_handle *)heap_obj)->state; }
 

@@ -227,9 +227,7 @@ static int get_buffer_of(mhx_array *array, PyObject *owner, bool as_bytes, Py_bu
   out->handle = (mhx_handle *)Py_NewRef(array->twin.heap_obj);
   out->array = array;
   if (begin_out(array, out, as_bytes, buffer, flags) < 0) return end_out(out), -1;
-  mh_out_begin(&out->out);
-  mhx_pin((PyObject *)out->handle);
-  mhx_count_array_views(out->handle, 1);
+  mhx_out_begin(out->handle, &out->out);
   array->exports++;
   buffer->obj = Py_NewRef(owner);
   return 0;
@@ -238,10 +236,8 @@ static int get_buffer_of(mhx_array *array, PyObject *owner, bool as_bytes, Py_bu
 static void release_buffer(PyObject *self, Py_buffer *buffer) {
   (void)self;
   mhx_out *out = buffer->internal;
-  mh_out_end(&out->out);
+  mhx_out_end(out->handle, &out->out);
   out->array->exports--;
-  mhx_count_array_views(out->handle, -1);
-  mhx_unpin((PyObject *)out->handle);
   end_out(out);
 }
 

@@ -400,11 +400,9 @@ static int column_buffer(PyObject *self, Py_buffer *buffer, int flags) {
 static void column_dealloc(PyObject *self) {
   column *of = (column *)self;
   PyTypeObject *type = Py_TYPE(self);
-  mh_out_end(&of->out);
+  mhx_out_end((mhx_handle *)of->heap_obj, &of->out);
   of->list->exports--;
-  mhx_count_array_views((mhx_handle *)of->heap_obj, -1);
   mhx_release_for_view((mhx_handle *)of->heap_obj);
-  mhx_unpin(of->heap_obj);
   Py_DECREF(of->list);
   Py_DECREF(of->heap_obj);
   type->tp_free(self);
@@ -453,9 +451,7 @@ static void begin_column(column *of, const mh_rows *rows, uint64_t offset) {
   bool looked_for = !of->readonly && handle->mode == MHEAP_MODE_ATOMIC && of->count > 0;
   of->out.address = of->data;
   of->out.length = looked_for ? rows->count * rows->schema->bytes - offset : 0;
-  mh_out_begin(&of->out);
-  mhx_count_array_views(handle, 1);
-  mhx_pin(of->heap_obj);
+  mhx_out_begin(handle, &of->out);
   of->list->exports++;
 }
 
