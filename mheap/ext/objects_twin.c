@@ -47,11 +47,13 @@ static int reserve(mhx_space *space) {
   return (space->used + 1) * 3 > space->room * 2 ? make_table(space, space->room * 2) : 0;
 }
 
-static void put(mhx_space *space, mhx_twin *twin) {
-  *place_of(space, twin) = twin;
+static void enter(mhx_space *space, mhx_twin **entry, mhx_twin *twin) {
+  *entry = twin;
   space->used++;
   twin->space = space;
 }
+
+static void put(mhx_space *space, mhx_twin *twin) { enter(space, place_of(space, twin), twin); }
 
 static void hold(mhx_space *space, const mhx_twin *twin) {
   mh_collect_hold(&space->core, twin->of.dict.offset, twin->of.dict.birth);
@@ -275,17 +277,12 @@ static PyObject *twin_make(mhx_space *space, mh_type type, uint64_t offset) {
   return (PyObject *)twin;
 }
 
-/* Finding the class, and making an object of it, may run Python code: then all is looked at anew. */
 static int look_at_record(mhx_space *space, uint64_t offset, uint64_t birth, mh_fields *fields) {
   *fields = (mh_fields){.space = &space->core, .offset = offset, .birth = birth, .type = MH_TYPE_RECORD};
   return mh_fields_look(fields) ? mhx_failed(space) : 0;
 }
 
-static mhx_twin *record_alloc(mhx_space *space, uint64_t offset, uint64_t birth) {
-  mh_fields fields;
-  if (look_at_record(space, offset, birth, &fields) < 0) return NULL;
-  const mhx_map *map = mhx_map_for(space, fields.schema->number, NULL);
-  if (map == NULL) return NULL;
+static mhx_twin *record_alloc(mhx_space *space, const mhx_map *map) {
   PyTypeObject *type = (PyTypeObject *)Py_NewRef(map->shape->cls);
   PyObject *heap_obj = Py_NewRef(space->heap_obj);
   mhx_twin *twin = (mhx_twin *)type->tp_alloc(type, 0);
@@ -298,19 +295,25 @@ static mhx_twin *record_alloc(mhx_space *space, uint64_t offset, uint64_t birth)
   return NULL;
 }
 
+/* Finding the class, and making an object of it, may run Python code: then all is looked at anew. */
 static PyObject *record_make(mhx_space *space, uint64_t offset, uint64_t birth) {
   mh_fields fields;
-  mhx_twin *twin = record_alloc(space, offset, birth);
+  uint64_t undone = space->undone;
+  if (look_at_record(space, offset, birth, &fields) < 0) return NULL;
+  const mhx_map *map = mhx_map_for(space, fields.schema->number, NULL);
+  mhx_twin *twin = map == NULL ? NULL : record_alloc(space, map);
   if (twin == NULL) return NULL;
+  if (reserve(space) < 0) return Py_DECREF(twin), NULL;
   mhx_twin **entry = find(space, offset, birth);
   if (*entry != NULL) {
     PyObject *other = Py_NewRef((PyObject *)*entry);
     Py_DECREF(twin);
     return other;
   }
-  if (reserve(space) < 0 || look_at_record(space, offset, birth, &fields) < 0) return Py_DECREF(twin), NULL;
+  if (space->undone == undone && mh_fields_is_known(&fields)) twin->of.record.map = map;
+  else if (look_at_record(space, offset, birth, &fields) < 0) return Py_DECREF(twin), NULL;
   twin->of.record.fields = fields;
-  put(space, twin);
+  enter(space, entry, twin);
   return (PyObject *)twin;
 }
 
