@@ -9,7 +9,8 @@
 
 Peers from PyPI: pip install "mheap[benchmarks]", or lmdb msgspec ZODB diskcache. What is not installed is
 named and left out, and so is what takes minutes with so many entries. Rounds are interleaved; figures are
-medians over rounds, ratios medians of each round's ratio. Needs an installed mheap.
+medians over rounds, ratios medians of each round's ratio. Needs an installed mheap, and a C compiler for
+the floors.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from time import perf_counter, thread_time
 from typing import Any
 
 import targets
+from floors import Floors
 from object_stores import INTS, RECORDS, STORES, Mapped, Objects, Store, make, missing
 from peers import Missing
 from report import Limit, file_system, machine
@@ -44,6 +46,7 @@ PARTS = {
     "sequences": "the ends of a list and of a deque, beside the built-in ones",
     "open": "from a closed file to the first value",
     "processes": "memory of the tenth process that reads the same heap",
+    "floors": "what memory and the kernel take alone: loops in C, without a store",
 }
 # What is done, in what order: title, unit, what it is done by.
 TITLES = {
@@ -60,6 +63,7 @@ TITLES = {
 }
 MHEAP = ("mheap", "mheap, Record", "mheap, live")
 TENTH = 10
+SAMPLE = 100_000  # entries read, if there are as many
 COMMITS = 4  # in a row: after the first a store may know what pages they touch
 
 
@@ -242,6 +246,10 @@ def wanted_stores(run: Run, kind: str, size: int) -> list[str]:
     return [name for name in there if size <= STORES[name].most]
 
 
+def changes(size: int) -> int:
+    return min(size // 2, 5000 * COMMITS)
+
+
 def fill_and_use(run: Run, kind: str, size: int) -> dict[str, dict[str, list[float]]]:
     numbers = list(range(size))
     run.random.shuffle(numbers)
@@ -252,8 +260,8 @@ def fill_and_use(run: Run, kind: str, size: int) -> dict[str, dict[str, list[flo
     for _ in range(run.rounds):
         for table in tables:
             table.fill()
-        sample = run.random.sample(numbers, min(size, 100_000))
-        others = run.random.sample(numbers, min(size // 2, 5000 * COMMITS))
+        sample = run.random.sample(numbers, min(size, SAMPLE))
+        others = run.random.sample(numbers, changes(size))
         for what in WORK:
             for table in tables:
                 table.do(what, sample, others)
@@ -531,6 +539,27 @@ def processes(run: Run) -> list[Row]:
     return rows
 
 
+# ---- floors ----
+
+FLOORS = {
+    "read a word of a slot, an entry, a record": Floors.read,
+    "change a word in a file, its pages on the disk": Floors.change,
+}
+
+
+def floors(run: Run) -> list[Row]:
+    """With as many reads, and changes, as of the tables."""
+    rows = []
+    for size in run.sizes:
+        floor = Floors(run.directory, size)
+        for what, work in FLOORS.items():
+            steps = min(size, SAMPLE) if work is Floors.read else changes(size)
+            rows.append(
+                row("floors", what, f"{size:,}", "ns", [work(floor, steps) for _ in range(run.rounds)])
+            )
+    return rows
+
+
 # ---- all of it ----
 
 MEASURES: dict[str, Callable[[Run], list[Row]]] = {
@@ -539,6 +568,7 @@ MEASURES: dict[str, Callable[[Run], list[Row]]] = {
     "sequences": sequences,
     "open": opening,
     "processes": processes,
+    "floors": floors,
 }
 
 
