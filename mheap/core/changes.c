@@ -117,12 +117,26 @@ static mheap_err compare_page(const search *s, uint64_t offset, const char *imag
   return visit_stretches(s, offset, (words){0, WORDS}, now, (const uint64_t *)image, error);
 }
 
-static mheap_err compare_pages(const search *s, uint64_t from, uint64_t to, mheap_error *error) {
+static mheap_err compare_run(const search *s, uint64_t from, uint64_t to, mheap_error *error) {
   mheap_err code = MHEAP_OK;
   const char *pages;
   for (uint64_t end; from < to && !code;) {
     code = mh_images_look(&s->region->commits->images, from, to, &pages, &end, error);
     for (; from < end && !code; from += MH_PAGE, pages += MH_PAGE) code = compare_page(s, from, pages, error);
+  }
+  return code;
+}
+
+static bool may_differ(const mh_region *region, uint64_t offset) {
+  return region->named_base || offset < MH_SLICE || mh_marked_page(&region->commits->marked, offset);
+}
+
+static mheap_err compare_pages(const search *s, uint64_t from, uint64_t to, mheap_error *error) {
+  mheap_err code = MHEAP_OK;
+  for (uint64_t end; from < to && !code; from = end) {
+    for (; from < to && !may_differ(s->region, from);) from += MH_PAGE;
+    for (end = from; end < to && may_differ(s->region, end);) end += MH_PAGE;
+    code = compare_run(s, from, end, error);
   }
   return code;
 }
@@ -158,8 +172,7 @@ static mheap_err check_range(void *arg, uint64_t from, uint64_t to, mheap_error 
   mh_region *region = arg;
   char *image;
   for (; from < to; from += MH_PAGE) {
-    uint64_t slice = from / MH_SLICE;
-    if (slice == 0 || mh_marked_next(&region->commits->marked, &slice, slice + 1) > 0) continue;
+    if (may_differ(region, from)) continue;
     if (mh_images_of(&region->commits->images, from, &image, error) != MHEAP_OK) continue;
     if (memcmp(mh_at(region, from), image, MH_PAGE) == 0) continue;
     fprintf(stderr, "mheap: page 0x%llx was changed and not marked\n", (unsigned long long)from);

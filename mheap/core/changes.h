@@ -1,8 +1,8 @@
 /* changes.h: which bytes of an atomic region differ from the last commit.
 
    Owns nothing. Calls images.h, marks.h and os.h. Pages are candidates if mheap stored in their slice, or
-   raw addresses are out, and the kernel says that they are copies of the process's own; those are
-   compared with their images. */
+   raw addresses are out, and the kernel says that they are copies of the process's own; of those, the pages
+   that mheap stored in, or all, are compared with their images. */
 #ifndef MHEAP_CHANGES_H
 #define MHEAP_CHANGES_H
 

@@ -15,7 +15,7 @@
 
 /* ---- life ---- */
 
-#define COMMITS_BYTES ((uint64_t)128 << 10)
+#define COMMITS_BYTES ((uint64_t)1200 << 10) /* mostly address space: marks of what was touched */
 static_assert(sizeof(mh_commits) <= COMMITS_BYTES, "one table");
 
 static mheap_err no_table(const mh_region *region, mheap_error *error) {

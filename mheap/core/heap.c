@@ -185,7 +185,7 @@ static void *own_malloc_slowly(mheap *heap, size_t size) {
 /* A block, and the bit that says so in its segment's header, are about to be stored to (marks.h). */
 static void mark_header(const mheap *heap, const void *block) {
   uint64_t distance = (uint64_t)((const char *)block - heap->region->segments);
-  mh_mark(heap->region->segments + distance / MH_SEGMENT * MH_SEGMENT);
+  mh_mark_slice(heap->region->segments + distance / MH_SEGMENT * MH_SEGMENT);
 }
 
 void *mh_own_malloc(mheap *heap, size_t size) {

@@ -45,7 +45,7 @@ static uint64_t mask_of_word(const mh_slab *slab, uint32_t word) {
 static void fold_word(mh_slab *slab, uint32_t i) {
   _Atomic uint64_t *word = (_Atomic uint64_t *)&slab->bits->freed[i];
   uint64_t freed = load(&slab->bits->freed[i]);
-  if (freed != 0) mh_mark(slab->bits);
+  if (freed != 0) mh_mark_slice(slab->bits);
   while (freed != 0) {
     store(&slab->bits->alloc[i], load(&slab->bits->alloc[i]) & ~freed);
     freed = atomic_fetch_and_explicit(word, ~freed, memory_order_acq_rel) & ~freed;

@@ -3,7 +3,8 @@
 
 #include <pthread.h>
 
-_Atomic uint8_t mh_marks[MH_MARKS];
+_Atomic uint8_t mh_marks[MH_MARKS * MH_SLICE_PAGES];
+_Atomic uint8_t mh_marks_slices[MH_MARKS];
 _Atomic uint8_t mh_marks_some[MH_MARKS / MH_MARKS_TOGETHER];
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -65,44 +66,53 @@ void mh_marks_after_fork(void) { pthread_mutex_unlock(&lock); }
 
 /* ---- bits ---- */
 
-static void set(mh_marked_bits *to, uint64_t word, uint64_t bits) {
-  to->bits[word] |= bits;
-  to->some[word / 64] |= (uint64_t)1 << word % 64;
+static void set(mh_marked_bits *to, uint64_t slice, uint16_t pages) {
+  to->pages[slice] |= pages;
+  to->bits[slice / 64] |= (uint64_t)1 << slice % 64;
+  to->some[slice / 64 / 64] |= (uint64_t)1 << slice / 64 % 64;
 }
 
-/* Moves all bits of `from` over to `to`. What is blank is not looked at. */
+/* Moves all bits of `from` over to `to`, or to nowhere. What is blank is not looked at. */
 static void move(mh_marked_bits *from, mh_marked_bits *to) {
   for (uint64_t i = 0; i < MH_MARKS / 64 / 64; i++)
     for (; from->some[i] != 0; from->some[i] &= from->some[i] - 1) {
       uint64_t word = 64 * i + (uint64_t)__builtin_ctzll(from->some[i]);
-      set(to, word, from->bits[word]);
-      from->bits[word] = 0;
+      for (; from->bits[word] != 0; from->bits[word] &= from->bits[word] - 1) {
+        uint64_t slice = 64 * word + (uint64_t)__builtin_ctzll(from->bits[word]);
+        if (to != NULL) set(to, slice, from->pages[slice]);
+        from->pages[slice] = 0;
+      }
     }
-}
-
-static void clear(mh_marked_bits *of) {
-  for (uint64_t i = 0; i < MH_MARKS / 64 / 64; i++)
-    for (; of->some[i] != 0; of->some[i] &= of->some[i] - 1)
-      of->bits[64 * i + (uint64_t)__builtin_ctzll(of->some[i])] = 0;
 }
 
 /* ---- giving them to who they belong to ---- */
 
-static void give(uint64_t index) {
+static void give(uint64_t index, uint16_t pages) {
   for (mh_marked *to = all; to != NULL; to = to->next) {
     uint64_t slice = (index - ((uint64_t)(uintptr_t)to->base >> MH_SLICE_BITS)) & (MH_MARKS - 1);
-    set(&to->of, slice / 64, (uint64_t)1 << slice % 64);
+    set(&to->of, slice, pages);
   }
+}
+
+static bool take(_Atomic uint8_t *mark) {
+  return atomic_load_explicit(mark, memory_order_relaxed) &&
+         atomic_exchange_explicit(mark, 0, memory_order_relaxed);
+}
+
+static uint16_t take_pages(uint64_t slice) {
+  unsigned pages = 0;
+  for (unsigned i = 0; i < MH_SLICE_PAGES; i++)
+    pages |= (unsigned)take(&mh_marks[slice * MH_SLICE_PAGES + i]) << i;
+  return (uint16_t)pages;
 }
 
 void mh_marked_gather(void) {
   pthread_mutex_lock(&lock);
   for (const mh_out *out = outs; out != NULL; out = out->next) mark_out(out);
   for (uint64_t i = 0; i < MH_MARKS / MH_MARKS_TOGETHER; i++) {
-    if (!atomic_load_explicit(&mh_marks_some[i], memory_order_relaxed)) continue;
-    atomic_store_explicit(&mh_marks_some[i], 0, memory_order_relaxed);
+    if (!take(&mh_marks_some[i])) continue;
     for (uint64_t j = i * MH_MARKS_TOGETHER; j < (i + 1) * MH_MARKS_TOGETHER; j++)
-      if (atomic_exchange_explicit(&mh_marks[j], 0, memory_order_relaxed)) give(j);
+      if (take(&mh_marks_slices[j])) give(j, take_pages(j));
   }
   pthread_mutex_unlock(&lock);
 }
@@ -110,13 +120,13 @@ void mh_marked_gather(void) {
 /* Under the lock, since another region's commit may be giving some. */
 void mh_marked_clear(mh_marked *marked) {
   pthread_mutex_lock(&lock);
-  clear(&marked->of);
+  move(&marked->of, NULL);
   pthread_mutex_unlock(&lock);
 }
 
 void mh_marked_take(mh_marked *marked, mh_marked_bits *taken) {
   pthread_mutex_lock(&lock);
-  clear(taken);
+  move(taken, NULL);
   move(&marked->of, taken);
   pthread_mutex_unlock(&lock);
 }

@@ -135,23 +135,57 @@ static void heaps_share_marks(void) {
   mheap_detach(b.heap, NULL);
 }
 
-static void a_store_that_is_not_marked_is_caught(void) {
-  pid_t child = fork();
-  if (child == 0) {
-    kit kit = open_kit(test_path("d.heap"));
-    for (int i = 0; i < 3000; i++) {
-      mh_dict root = kit_root(&kit);
-      kit_set(&root, (unsigned)i, kit_value(&kit.space, 1));
-    }
-    mheap_commit(kit.heap, false);
-    uint64_t *bytes = mh_at(kit.heap->region, mh_region_size(kit.heap->region) - 64);
-    *bytes += 1;
-    mheap_commit(kit.heap, false);
-    _exit(0);
+static void store_unmarked(bool beside_a_mark) {
+  kit kit = open_kit(test_path("d.heap"));
+  for (int i = 0; i < 3000; i++) {
+    mh_dict root = kit_root(&kit);
+    kit_set(&root, (unsigned)i, kit_value(&kit.space, 1));
   }
-  int status;
-  waitpid(child, &status, 0);
-  CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+  mheap_commit(kit.heap, false);
+  uint64_t *bytes = mh_at(kit.heap->region, mh_region_size(kit.heap->region) - 64);
+  if (beside_a_mark) mh_mark((const char *)((uintptr_t)bytes ^ MH_PAGE));
+  *bytes += 1;
+  mheap_commit(kit.heap, false);
+}
+
+static void a_store_that_is_not_marked_is_caught(void) {
+  for (int beside = 0; beside < 2; beside++) {
+    pid_t child = fork();
+    if (child == 0) {
+      store_unmarked(beside);
+      _exit(0);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+  }
+}
+
+static void pages_are_those_that_were_marked(void) {
+  static mh_marked marked;
+  static mh_marked_bits taken;
+  enum { PAGES = 100 * MH_SLICE_PAGES };
+  static bool expected[PAGES];
+  char *base = (char *)0x7000000000;
+  mh_marked_add(&marked, base);
+  for (int round = 0; round < 100; round++) {
+    for (unsigned n = draw(9); n > 0; n--) {
+      uint64_t at = draw(PAGES * MH_PAGE), length = 1 + draw(40 * MH_PAGE);
+      mh_mark_range(base + at, length);
+      for (uint64_t page = at / MH_PAGE; page <= (at + length - 1) / MH_PAGE && page < PAGES; page++)
+        expected[page] = true;
+    }
+    mh_marked_gather();
+    for (uint64_t page = 0; page < PAGES; page++)
+      REQUIRE(mh_marked_page(&marked, page * MH_PAGE) == expected[page]);
+    if (round % 3 == 1) mh_marked_take(&marked, &taken);
+    if (round % 3 == 2) mh_marked_put_back(&marked, &taken);
+    if (round % 9 == 8) mh_marked_clear(&marked), memset(expected, 0, sizeof expected);
+    if (round % 3 != 1) continue;
+    for (uint64_t page = 0; page < PAGES; page++) REQUIRE(!mh_marked_page(&marked, page * MH_PAGE));
+    mh_marked_put_back(&marked, &taken);
+  }
+  mh_marked_remove(&marked);
 }
 
 /* Slices further than the marks reach share them. */
@@ -178,6 +212,7 @@ static void runs_are_those_that_a_plain_walk_finds(void) {
 }
 
 TEST_MAIN(TEST(stores_to_memory_that_is_out_are_found),
-          TEST(runs_are_those_that_a_plain_walk_finds), TEST(changes_of_objects_are_found),
+          TEST(pages_are_those_that_were_marked), TEST(runs_are_those_that_a_plain_walk_finds),
+          TEST(changes_of_objects_are_found),
           TEST(heaps_share_marks),
           TEST(a_store_that_is_not_marked_is_caught))
