@@ -66,7 +66,7 @@ def compact(
     somebody may know where they are: garbage is collected, and free space given back to the disk in
     place, for which the file must have no readers either. `kept` says why.
 
-    dry_run   only say what would come of it
+    dry_run   only say what would come of it, for which the file need only be readable
     timeout   seconds to wait for a writer; negative: for ever
     progress  called now and then with bytes done and in all; what it raises ends it, with nothing changed
 

@@ -35,7 +35,7 @@ def _print_text(file: str, done: mheap.Compacted, dry_run: bool) -> None:
 
 @click.command("compact", short_help="The heap packed into a smaller file, which replaces it.")
 @file_argument
-@click.option("--dry-run", is_flag=True, help="Only say what would come of it.")
+@click.option("--dry-run", is_flag=True, help="Only say what would come of it; FILE need only be readable.")
 @click.option("--timeout", type=float, default=0.0, metavar="SECONDS", help="Wait so long for a writer.")
 @json_option
 def command(file: str, dry_run: bool, timeout: float, as_json: bool) -> None:

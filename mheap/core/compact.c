@@ -88,7 +88,8 @@ static mheap_err look_at_file(compaction *c) {
     return mh_fail(c->error, MHEAP_ERR_ARGUMENT,
                    "%s: a file on hugetlbfs cannot be compacted; copy it to another file system", c->path);
   if (mh_registry_writes(id.device, id.inode)) return is_busy(c, "this process has it open for writing");
-  failed = mh_region_lock_alone(c->fd, c->options->timeout);
+  failed = c->options->dry_run ? mh_region_hold_off_writers(c->fd, c->options->timeout)
+                               : mh_region_lock_alone(c->fd, c->options->timeout);
   if (failed == EAGAIN) return is_busy(c, "another handle has it open");
   return failed ? system_failed(c, failed, "locking the file") : MHEAP_OK;
 }
@@ -98,10 +99,10 @@ static void unlock_old(compaction *c) {
   c->fd = -1;
 }
 
-/* The name may have come to mean another file before that was locked. */
+/* The name may have come to mean another file before that was locked. A plan takes no permission to write. */
 static mheap_err lock_old(compaction *c) {
   for (int i = 0; i < REPLACED_TRIES; i++) {
-    int failed = mh_os_open(c->path, true, false, &c->fd);
+    int failed = mh_os_open(c->path, !c->options->dry_run, false, &c->fd);
     if (failed) c->fd = -1;
     if (failed == EISDIR)
       return mh_fail(c->error, MHEAP_ERR_NOT_A_HEAP, "%s: a directory, not a heap", c->path);

@@ -39,7 +39,7 @@ static mheap_err lock_replaced(mh_dump_file *file, const mh_os_identity *id, mhe
     return mh_fail(error, MHEAP_ERR_ARGUMENT, "%s: %s, not a file; give another path", file->path, id->kind);
   if (file->options->keep_existing)
     return mh_fail_system(error, EEXIST, file->path, "dumping to a new file");
-  int failed = mh_region_hold_off_writers(file->replaced);
+  int failed = mh_region_hold_off_writers(file->replaced, 0);
   if (!failed) return MHEAP_OK;
   if (failed != EAGAIN) return mh_fail_system(error, failed, file->path, "locking the file to replace");
   mh_fail(error, MHEAP_ERR_BUSY,

@@ -60,15 +60,16 @@ static bool pause_until(double timeout, double deadline, double *pause) {
 
 bool mh_region_lock_unused(int fd) { return mh_os_lock(fd, WRITER, true) == 0; }
 
-int mh_region_lock_alone(int fd, double timeout) {
+static int wait_for_writer(int fd, bool exclusive, double timeout) {
   double deadline = mh_os_monotonic() + timeout, pause = FIRST_PAUSE;
   int failed;
-  while ((failed = mh_os_lock(fd, WRITER, true)) == EAGAIN)
+  while ((failed = mh_os_lock(fd, WRITER, exclusive)) == EAGAIN)
     if (!pause_until(timeout, deadline, &pause)) return failed;
   return failed;
 }
 
-int mh_region_hold_off_writers(int fd) { return mh_os_lock(fd, WRITER, false); }
+int mh_region_lock_alone(int fd, double timeout) { return wait_for_writer(fd, true, timeout); }
+int mh_region_hold_off_writers(int fd, double timeout) { return wait_for_writer(fd, false, timeout); }
 
 bool mh_region_lock_writer(int fd) { return mh_os_locked_range(fd, WRITER, 1); }
 

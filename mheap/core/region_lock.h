@@ -25,8 +25,9 @@ void mh_region_unlock_file(mh_region *region);
 bool mh_region_lock_unused(int fd);
 /* The same, waiting up to `timeout` seconds (< 0: for ever). EAGAIN: it is in use. */
 int mh_region_lock_alone(int fd, double timeout);
-/* From now on, as long as fd is open, no writer attaches the file; EAGAIN: one has it. Any file will do. */
-int mh_region_hold_off_writers(int fd);
+/* From now on, as long as fd is open, no writer attaches the file, which may be any; waits for one as above.
+   fd may be read-only. */
+int mh_region_hold_off_writers(int fd, double timeout);
 /* Has a writer, or who excludes one, the file open? */
 bool mh_region_lock_writer(int fd);
 /* Lets an atomic writer see that a reader keeps a generation. */

@@ -12,6 +12,7 @@ import random
 import signal
 import stat
 import struct
+import tempfile
 import time
 import uuid
 from collections import Counter, deque
@@ -370,6 +371,31 @@ def test_an_open_that_waited_gets_the_new_file(path: Path) -> None:
     assert count > 1
     stored = read(path)
     assert [stored[f"written {number}"] for number in range(20)] == list(range(20))
+
+
+def test_a_plan_needs_no_permission_to_write() -> None:
+    with tempfile.TemporaryDirectory() as name:  # one that others than root may enter
+        path = Path(name) / "a.heap"
+        fill(path)
+        path.chmod(0o444)
+        path.parent.chmod(0o555)
+
+        def plan() -> None:
+            if os.getuid() == 0:
+                os.setuid(65534)
+            assert mheap.compact(path, dry_run=True).moved
+            with pytest.raises(PermissionError):
+                mheap.compact(path)
+
+        in_child(plan)
+
+
+def test_plans_and_readers_do_not_wait_for_one_another(path: Path) -> None:
+    fill(path)
+    with mheap.open(path, mode="scratch"), mheap.open(path, mode="readonly"):
+        assert mheap.compact(path, dry_run=True).moved
+        with pytest.raises(mheap.HeapBusy):
+            mheap.compact(path)
 
 
 def test_creating_and_compacting_exclude_one_another(path: Path) -> None:

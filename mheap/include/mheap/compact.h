@@ -19,7 +19,7 @@ typedef struct mheap_extent {
 } mheap_extent;
 
 typedef struct mheap_compact_options { /* all zero is the default of everything */
-  bool dry_run;    /* only say what would come of it; the file is not changed */
+  bool dry_run;    /* only say what would come of it; the file need only be readable */
   double timeout;  /* seconds to wait for a writer; 0: fail at once, < 0: for ever */
   /* Called now and then, with bytes done and in all; false: give up, nothing is changed. May be NULL. */
   bool (*progress)(void *arg, uint64_t done, uint64_t total);
