@@ -65,12 +65,14 @@ def _write_lines(file: str, path: str, out: str, replace: bool, tags: bool) -> N
 
 
 def _place(value: Any, path: str, number: int) -> str:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Set
     from itertools import islice
 
     step = str(number)
     if isinstance(value, Mapping):
         step = step_of(next(islice(value, number, None)), value)
+    elif isinstance(value, Set):
+        return f"a member of {path}"
     return f"{path}/{step}" if path else step
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import datetime
 import decimal
+import enum
 import fractions
 import json
 import os
@@ -174,6 +175,29 @@ def test_lines_bring_everything_back(run: Run, tmp_path: Path) -> None:
     assert run("dump", "--json", second).stdout == out.read_text()
 
 
+def test_equal_sets_are_equal_bytes(run: Run, tmp_path: Path) -> None:
+    """Whatever became of them before, and whatever the process hashes with."""
+    members = ["text", b"bytes", 1, 2.5, None, (1, frozenset({"a", "b", "c"})), *map(str, range(100))]
+    outs = []
+    for order, seed in ((members, "1"), (members[::-1], "2")):
+        with mheap.open(tmp_path / "heap") as heap:
+            heap.root["set"] = set()
+            for number in range(1000):
+                heap.root["set"].add(number)
+            heap.root["set"].clear()
+            for member in order:
+                heap.root["set"].add(member)
+            heap.root["other"] = (frozenset(order),)
+        env = {"PYTHONHASHSEED": seed}
+        outs.append(run("dump", "--json", tmp_path / "heap", env=env).stdout)
+        outs.append(run("dump", "--json", "--path", "set", tmp_path / "heap", env=env).stdout)
+    assert outs[:2] == outs[2:]
+    lines = outs[1].splitlines()
+    assert len(lines) == len(members)
+    assert lines == sorted(lines)
+    assert read_line(outs[0].splitlines()[0], True)["value"] == set(members)
+
+
 def scalars() -> st.SearchStrategy[Any]:
     times = st.dates() | st.times() | st.datetimes() | st.timedeltas()
     numbers = st.integers() | st.floats(allow_nan=False) | st.complex_numbers(allow_nan=False)
@@ -228,6 +252,11 @@ def test_standard_input(tmp_path: Path) -> None:
 
 class Item(mheap.Record):
     number: int
+
+
+@mheap.register_enum
+class Colour(enum.Enum):
+    RED = 1
 
 
 def test_counters_sorted_dicts_and_arrays_come_back(run: Run, tmp_path: Path) -> None:
@@ -330,6 +359,9 @@ def test_what_has_no_line_is_told(run: Run, tmp_path: Path) -> None:
         del heap.root["bad"]
     assert fails(run("dump", "--json", path), f"record: a record has no line: one of {__name__}:Item")
     assert fails(run("dump", "--json", "--path", "record", path), "which has no items")
+    with mheap.open(path) as heap:
+        heap.root["set"] = {1, Colour.RED}
+    assert fails(run("dump", "--json", "--path", "set", path), "a member of set: a value of type")
     assert fails(run("dump", "--json", "--path", "records", path), "a record has no line")
     with mheap.open(path) as heap:
         del heap.root["record"]
