@@ -436,7 +436,7 @@ class Record(RecordTwin, metaclass=RecordType):
             elif row[4] is not ...:
                 values.append(row[4])
             else:
-                raise TypeError(f"the pickle of a {type(self).__name__} has no field {row[0]}")
+                raise TypeError(f"{type(self).__name__}.{row[0]} is missing, and has no default")
         self._fill(tuple(values))
 
     def __replace__(self, /, **changes: Any) -> Self:

@@ -16,12 +16,13 @@ import pathlib
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Set
-from typing import Any
+from typing import Any, cast
 
 from mheap._core import RecordTwin, RowsTwin
 from mheap.arrays import _fields
-from mheap.cli._paths import is_array, type_name
+from mheap.cli._paths import is_array, items_of, type_name
 from mheap.cli._values import Form, Write, int_text, write_value
+from mheap.records import Record, RecordList, _of_name
 from mheap.sorted import SortedDict
 
 
@@ -103,6 +104,15 @@ def _pieces(items: Iterator[tuple[str, Any]], end: str) -> Iterator[str | tuple[
         between = ", "
 
 
+def _row_pieces(records: Any) -> Iterator[str | tuple[Any]]:
+    between = ""
+    for record in records:
+        yield f"{between}["
+        yield from _pieces((("", item) for item in record._values()), "")
+        yield "]"
+        between = ", "
+
+
 class _Writer:
     def __init__(self, tags: bool) -> None:
         self.tags = tags
@@ -129,10 +139,10 @@ class _Writer:
         return json.dumps(fields)
 
     def form(self, value: Any, limit: int | None) -> tuple[str, Form]:
-        if isinstance(value, RowsTwin):
-            raise Refused(f"a list of records has no line: those of {value._shape().name}")
+        if isinstance(value, (RowsTwin, RecordList)):
+            return self.form_of_rows(value)
         if isinstance(value, RecordTwin):
-            raise Refused(f"a record has no line: one of {type_name(value)}")
+            return self.form_of_record(value)
         if is_array(value):
             return self.form_of_array(value)
         if isinstance(value, Mapping):
@@ -154,6 +164,20 @@ class _Writer:
         self.needs_tag("array")
         fields = {"$array": _base64(bytes(value._bytes())), "dtype": value._type, "shape": value.shape}
         return json.dumps(fields), Form("", iter(()))
+
+    def form_of_record(self, value: RecordTwin) -> tuple[str, Form]:
+        self.needs_tag("record")
+        start, fields = self.form_of_dict(dict(items_of(value)))
+        fields.end += "}"
+        return f'{{"$record": {json.dumps(value._shape().name)}, "fields": {start}', fields
+
+    def form_of_rows(self, value: Any) -> tuple[str, Form]:
+        self.needs_tag("list of records")
+        shape = value._shape()
+        fields = json.dumps([row[0] for row in shape.rows])
+        return f'{{"$records": {json.dumps(shape.name)}, "fields": {fields}, "rows": [', Form(
+            "]}", _row_pieces(value)
+        )
 
     def form_of_dict(self, value: Mapping[Any, Any]) -> tuple[str, Form]:
         name = type_name(value)
@@ -244,6 +268,29 @@ def _array_of(text: str, dtype: str, shape: list[int]) -> Any:
     return numpy.frombuffer(items, numpy.lib.format.descr_to_dtype(descr)).reshape(shape)
 
 
+def _class_of(name: str) -> type[Record]:
+    shape = _of_name(name)
+    if shape is None:
+        raise LookupError(f"the class {name!r} is not known here: import its module (--import MODULE)")
+    return cast("type[Record]", shape.cls)
+
+
+def _record_of(name: str, fields: dict[str, Any]) -> Record:
+    cls = _class_of(name)
+    known = {row[0] for row in cls.__mheap_shape__.rows}
+    for field in fields:
+        if field not in known:
+            raise ValueError(f"{cls.__name__} has no field {field!r}")
+    record = cls.__new__(cls)
+    record.__setstate__(fields)
+    return record
+
+
+def _records_of(name: str, fields: list[str], rows: list[list[Any]]) -> RecordList[Any]:
+    records = (_record_of(name, dict(zip(fields, row, strict=True))) for row in rows)
+    return RecordList(_class_of(name), records)
+
+
 _TAGS: dict[str, Callable[..., Any]] = {
     "$base64": lambda text: base64.b64decode(text, validate=True),
     "$bytearray": lambda text: bytearray(base64.b64decode(text, validate=True)),
@@ -269,6 +316,8 @@ _TAGS: dict[str, Callable[..., Any]] = {
     "$counter": lambda pairs: Counter(dict(pairs)),
     "$sorteddict": SortedDict,
     "$array": _array_of,
+    "$record": _record_of,
+    "$records": _records_of,
 }
 
 
@@ -282,7 +331,7 @@ def _untagged(fields: dict[str, Any]) -> Any:
     value = fields.pop(tag)
     try:
         return _TAGS[tag](value, **fields)
-    except (ValueError, TypeError, AttributeError, ArithmeticError, LookupError, OSError) as error:
+    except (ValueError, TypeError, AttributeError, ArithmeticError, LookupError, NameError, OSError) as error:
         raise Refused(f"{tag}: {error}", tag) from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -112,6 +113,17 @@ def _put_all(
     return count
 
 
+def _import(modules: tuple[str, ...]) -> None:
+    """As `python -m` finds them: first where one is."""
+    if modules and "" not in sys.path:
+        sys.path.insert(0, "")
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise click.ClickException(f"--import {module}: {error}") from None
+
+
 def _restore_lines(source: str, file: str, path: str, tags: bool) -> None:
     made = not os.path.lexists(file)
     try:
@@ -140,21 +152,28 @@ def _restore_sealed(source: str, file: str, replace: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="SOURCE is JSON lines; '-': stdin.")
 @click.option("--path", default="", help="With --json: into the container there, not into the root.")
 @click.option("--no-tags", is_flag=True, help="With --json: objects with keys like $date are dicts.")
+@click.option(
+    "--import", "modules", multiple=True, metavar="MODULE", help="With --json: has classes of records."
+)
 @click.option("--replace", is_flag=True, help="Let FILE take the place of a file that is there.")
-def command(source: str, file: str, as_json: bool, path: str, no_tags: bool, replace: bool) -> None:
+def command(
+    source: str, file: str, as_json: bool, path: str, no_tags: bool, modules: tuple[str, ...], replace: bool
+) -> None:
     """Make a heap FILE of the sealed file SOURCE, to be attached in any mode. It has what SOURCE has, at the
     same offsets, and a uuid of its own. FILE appears at once, when all of it is on disk.
 
     With --json: read JSON lines, as `mheap dump --json` writes them, into the root of FILE, or the container
     at PATH, whose last step is made if it is not there: a dict or, where lines have no "key", a list. FILE is
-    made if it is not there. All lines are committed together: one that is malformed, or cannot be
-    stored, is told with its number and column, and FILE is as it was.
+    made if it is not there. Records take the modules of their classes, which --import names. All lines are
+    committed together: one that is malformed, or cannot be stored, is told with its number and column, and
+    FILE is as it was.
     """
     if as_json:
         if replace:
             raise click.UsageError("--replace does not go with --json, which adds to what is there")
+        _import(modules)
         _restore_lines(source, file, path, not no_tags)
         return
-    if path or no_tags:
-        raise click.UsageError("--path and --no-tags go with --json")
+    if path or no_tags or modules:
+        raise click.UsageError("--path, --no-tags and --import go with --json")
     _restore_sealed(source, file, replace)

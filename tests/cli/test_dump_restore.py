@@ -252,6 +252,12 @@ def test_standard_input(tmp_path: Path) -> None:
 
 class Item(mheap.Record):
     number: int
+    more: object = None
+    made: list[object] = mheap.field(default_factory=list)
+
+
+class Circle(mheap.Record):
+    of: object = None
 
 
 @mheap.register_enum
@@ -286,6 +292,65 @@ def test_counters_sorted_dicts_and_arrays_come_back(run: Run, tmp_path: Path) ->
     assert run("dump", "--json", second).stdout == out.read_text()
 
 
+def test_records_come_back() -> None:
+    deep = Item(1, [Item(2, made=[(Item(3),)]), mheap.RecordList(Item, [(4,), (5, {"$x": {6}})])])
+    empty: mheap.RecordList[Item] = mheap.RecordList(Item)
+    for value in (deep, mheap.RecordList(Item, [deep, (7, deep)]), empty):
+        again = there_and_back(value)
+        assert type(again) is type(value)
+        assert again == value
+    assert type(there_and_back(deep).more[1]) is mheap.RecordList
+    assert there_and_back(empty).cls is Item
+
+
+def test_records_of_another_version(tmp_path: Path) -> None:
+    name = f"{__name__}:Item"
+
+    def read(**fields: Any) -> Any:
+        line = {"value": {"$record": name, "fields": fields}}
+        return read_line(json.dumps(line), True)["value"]
+
+    assert read(number=1) == Item(1)
+    for fields, text in (
+        ({"more": 1}, "Item.number is missing"),
+        ({"number": "1"}, "expected int, found str"),
+        ({"number": 1, "old": 2}, "Item has no field 'old'"),
+    ):
+        with pytest.raises(Refused, match=text):
+            read(**fields)
+
+
+def test_records_whose_class_is_in_a_module(run: Run, tmp_path: Path) -> None:
+    first, second, out, shop = (tmp_path / name for name in ("first.heap", "second.heap", "out", "shop.py"))
+    shop.write_text("import mheap\nclass Order(mheap.Record):\n    item: str\n    price: float = 0.5\n")
+    fill = (
+        "import mheap, shop\n"
+        "with mheap.open('first.heap') as heap:\n"
+        "    heap.root['order'] = shop.Order('lamp')\n"
+        "    heap.root['orders'] = mheap.RecordList(shop.Order, [('bulb', 2.0), ('cable',)])\n"
+    )
+    subprocess.run([sys.executable, "-c", fill], cwd=tmp_path, check=True, timeout=60)
+    assert run("dump", "--json", first, out).returncode == 0
+    assert out.read_text() == (
+        '{"key": "order", "value": {"$record": "shop:Order", "fields": {"item": "lamp", "price": 0.5}}}\n'
+        '{"key": "orders", "value": {"$records": "shop:Order", "fields": ["item", "price"], '
+        '"rows": [["bulb", 2.0], ["cable", 0.5]]}}\n'
+    )
+    assert fails(
+        run("restore", "--json", out, second), "column 29: $record: the class 'shop:Order' is not known"
+    )
+    assert not second.exists()
+    assert run("restore", "--json", "--import", "shop", out, second).returncode == 0
+    assert run("dump", "--json", second).stdout == out.read_text()
+    rows = run("dump", "--json", "--path", "orders", first).stdout
+    out.write_text(rows)
+    arguments = ("restore", "--json", "--import", "shop", "--path", "orders", out, second)
+    assert run(*arguments).returncode == 0
+    assert run("dump", "--json", "--path", "orders", second).stdout == rows * 2
+    assert fails(run("restore", "--json", "--import", "no_such", out, second), "--import no_such: No module")
+    assert fails(run("restore", "--import", "shop", out, second), "go with --json", 2)
+
+
 MALFORMED = [
     (b'{"key": 1, "value": }', 21, "Expecting value"),
     (b'{"key": 1, "value": 2', 22, "Expecting"),
@@ -305,6 +370,9 @@ MALFORMED = [
     (b'{"key": 1, "value": {"$array": "AAAA", "dtype": "[((", "shape": [1]}}', 23, "$array"),
     (b'{"key": 1, "value": {"$array": "AAAAAAAAAAA=", "dtype": "|O8", "shape": [1]}}', 23, "$array"),
     (b'{"key": 1, "value": {"$counter": [1]}}', 23, "$counter"),
+    (b'{"key": 1, "value": {"$record": "no:Such", "fields": {}}}', 23, "'no:Such' is not known"),
+    (b'{"key": 1, "value": {"$record": ["no"], "fields": {}}}', 23, "$record"),
+    (b'{"key": 1, "value": {"$records": "no:Such", "fields": [], "rows": []}}', 23, "'no:Such' is not known"),
     (b'{"key": 1, "value": NaN}', 21, "NaN"),
     (b'{"key": 1, "value": "\xff"}', 22, "UTF-8"),
     (b'{"key": 1, "value": ' + b"[" * 100_000, 1, "recursion"),
@@ -335,7 +403,7 @@ def test_without_tags(run: Run, tmp_path: Path) -> None:
     assert contents(path) == {"a": {"$date": "not a date", "b": [1]}}
     assert run("dump", "--json", "--no-tags", path).stdout == source.read_text()
     value: Any
-    for value in ((1,), b"x", {1: 2}, {1}, frozenset(), float("nan"), datetime.date(2026, 1, 1)):
+    for value in ((1,), b"x", {1: 2}, {1}, frozenset(), float("nan"), datetime.date(2026, 1, 1), Item(1)):
         with pytest.raises(Refused, match="--no-tags"):
             list(lines([[value]], False))
     with mheap.open(path) as heap:
@@ -352,20 +420,16 @@ def test_what_has_no_line_is_told(run: Run, tmp_path: Path) -> None:
         assert fails(run("dump", "--json", path, tmp_path / "out"), "bad: a value of type")
         heap.root["bad"] = []
         heap.root["bad"].append(heap.root["bad"])
-        heap.root["record"] = Item(1)
-        heap.root["records"] = mheap.RecordList(Item, [(1,)])
+        heap.root["record"] = Circle()
+        heap.root["record"].of = heap.root["record"]
     assert fails(run("dump", "--json", path, tmp_path / "out"), "contains itself")
     with mheap.open(path) as heap:
         del heap.root["bad"]
-    assert fails(run("dump", "--json", path), f"record: a record has no line: one of {__name__}:Item")
+    assert fails(run("dump", "--json", path, tmp_path / "out"), "record: a container contains itself")
     assert fails(run("dump", "--json", "--path", "record", path), "which has no items")
     with mheap.open(path) as heap:
         heap.root["set"] = {1, Colour.RED}
     assert fails(run("dump", "--json", "--path", "set", path), "a member of set: a value of type")
-    assert fails(run("dump", "--json", "--path", "records", path), "a record has no line")
-    with mheap.open(path) as heap:
-        del heap.root["record"]
-    assert fails(run("dump", "--json", path), "records: a list of records has no line")
     assert "out" not in " ".join(os.listdir(tmp_path))
 
 
