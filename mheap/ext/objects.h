@@ -235,9 +235,9 @@ void mhx_twins_rolled_back(mhx_space *space);
 /* Imports the types of twins: before a space is asked for, since importing runs Python code,
    which may close the heap. 0, or -1 with an exception. */
 int mhx_twin_types(mhx_state *state);
-/* The class of an instance of a class derived from dict, if it is this one. Such a module was imported
-   before there was an instance. */
-bool mhx_is_of(PyObject *object, const char *module, const char *name);
+/* Is this the class of an instance of a class derived from dict? Such a module was imported before there was
+   an instance. 1, 0, or -1 with an exception. */
+int mhx_is_of(PyObject *object, const char *module, const char *name);
 /* The types that others do without: is this one there, and if not, makes it so, which may run Python code. */
 bool mhx_twin_type_is_ready(const mhx_state *state, mh_type type);
 int mhx_twin_type_make_ready(mhx_state *state, mh_type type);

@@ -307,22 +307,28 @@ static bool is_plain_deque(const mhx_graph *graph, PyObject *object) {
   return (PyObject *)Py_TYPE(object) == types[MHX_PLAIN_DEQUE];
 }
 
-/* What a dict is stored as. Of the classes derived from it these alone are stored. 0: none of them. */
-static mh_type dict_type(PyObject *object) {
-  if (PyDict_CheckExact(object)) return MH_TYPE_DICT;
+/* What a dict is stored as. Of the classes derived from it these alone are stored. 1; 0: it is none of them;
+   -1: an exception. */
+static int is_dict(PyObject *object, mh_type *type) {
+  *type = MH_TYPE_DICT;
+  if (PyDict_CheckExact(object)) return 1;
   if (!PyDict_Check(object)) return 0;
-  if (mhx_is_of(object, "collections", "Counter")) return MH_TYPE_COUNTER;
-  return mhx_is_of(object, "mheap.sorted", "SortedDict") ? MH_TYPE_SORTED : 0;
+  *type = MH_TYPE_COUNTER;
+  int is = mhx_is_of(object, "collections", "Counter");
+  if (is != 0) return is;
+  *type = MH_TYPE_SORTED;
+  return mhx_is_of(object, "mheap.sorted", "SortedDict");
 }
 
-/* Of types whose objects tell how many they have. */
-static bool is_sized(PyObject *object, shape *of) {
-  mh_type type = dict_type(object);
-  if (type != 0) *of = (shape){.type = type, .length = PyDict_GET_SIZE(object)};
+/* Of types whose objects tell how many they have. 1; 0: of another; -1: an exception. */
+static int is_sized(PyObject *object, shape *of) {
+  mh_type type;
+  int is = is_dict(object, &type);
+  if (is > 0) *of = (shape){.type = type, .length = PyDict_GET_SIZE(object)};
   else if (PyList_CheckExact(object)) *of = (shape){.type = MH_TYPE_LIST, .length = PyList_GET_SIZE(object)};
   else if (PySet_CheckExact(object)) *of = (shape){.type = MH_TYPE_SET, .length = PySet_GET_SIZE(object)};
-  else return false;
-  return true;
+  else return is;
+  return 1;
 }
 
 static bool is_record(const mhx_graph *graph, PyObject *object) {
@@ -355,7 +361,8 @@ static int one(int failed) { return failed < 0 ? -1 : 1; }
 /* Of a container, plain or another heap's. 1; 0: it is a compound, or cannot be stored; -1. */
 static int new_container(mhx_graph *graph, PyObject *object, uint64_t *word) {
   shape of;
-  if (is_sized(object, &of)) return one(make(graph, object, of, false, word));
+  int sized = is_sized(object, &of);
+  if (sized != 0) return sized < 0 ? -1 : one(make(graph, object, of, false, word));
   if (is_plain_deque(graph, object)) return one(plain_deque_word(graph, object, word));
   if (is_record(graph, object) && (mhx_is_plain(object) || mhx_is_row(object)))
     return one(record_word(graph, object, word));
@@ -469,7 +476,8 @@ static int any_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
    other is met once: only what is copied is looked for in the memo. */
 static int item_word(mhx_graph *graph, PyObject *object, uint64_t *word) {
   shape of;
-  if (!is_shared(object) && is_sized(object, &of)) return make(graph, object, of, true, word);
+  int sized = is_shared(object) ? 0 : is_sized(object, &of);
+  if (sized != 0) return sized < 0 ? -1 : make(graph, object, of, true, word);
   return any_word(graph, object, word);
 }
 

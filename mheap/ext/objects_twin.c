@@ -429,15 +429,15 @@ void mhx_twins_rolled_back(mhx_space *space) {
   mhx_orphans_rolled_back(space);
 }
 
-bool mhx_is_of(PyObject *object, const char *module_name, const char *name) {
+int mhx_is_of(PyObject *object, const char *module_name, const char *name) {
   PyObject *key = PyUnicode_FromString(module_name);
   PyObject *module = key == NULL ? NULL : PyImport_GetModule(key);
   PyObject *type = module == NULL ? NULL : PyObject_GetAttrString(module, name);
-  PyErr_Clear();
+  if (type == NULL && PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_AttributeError)) PyErr_Clear();
   Py_XDECREF(key);
   Py_XDECREF(module);
   Py_XDECREF(type);
-  return type != NULL && (PyObject *)Py_TYPE(object) == type;
+  return PyErr_Occurred() ? -1 : (PyObject *)Py_TYPE(object) == type;
 }
 
 mh_type mhx_twin_type(mhx_space *space, PyObject *object) {

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import json
 import operator
 import pickle
+import sys
+import types
 from collections import Counter
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -200,6 +203,30 @@ def test_derived_counters_are_refused(heap: mheap.Heap) -> None:
 
     with pytest.raises(TypeError, match="not Derived"):
         heap.root["x"] = Derived("a")
+
+
+class Failing(types.ModuleType):
+    """collections where there is no memory for what it is asked."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "Counter":
+            raise MemoryError
+        return getattr(collections, name)
+
+
+@pytest.mark.parametrize("make", [Counter, lambda text: [Counter(text)]], ids=["alone", "in a list"])
+def test_what_fails_while_its_class_is_looked_for_is_told(
+    heap: mheap.Heap, monkeypatch: pytest.MonkeyPatch, make: Any
+) -> None:
+    heap.root["before"] = 1
+    value = make("text")
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "collections", Failing("collections"))
+        with pytest.raises(MemoryError):
+            heap.root["counter"] = value
+    assert heap.root == {"before": 1}
+    heap.root["counter"] = value
+    assert heap.check()
 
 
 def test_json_and_nesting(heap: mheap.Heap) -> None:
