@@ -342,6 +342,8 @@ void mhx_objects_committed(mhx_handle *main);
 void mhx_objects_leave(mhx_handle *main);
 /* The same: what was not committed is undone, and the twins find out. */
 void mhx_objects_rolled_back(mhx_handle *main);
+/* The same, of another heap than the main one, which stays. */
+void mhx_objects_closing(mhx_handle *handle);
 /* The heap is about to go, or (in a forked child) must not be touched any more. */
 void mhx_objects_detach(PyObject *heap_obj);
 /* The same, of a main heap and its region's other heaps. */

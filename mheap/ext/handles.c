@@ -443,6 +443,7 @@ static bool end_traces(mhx_handle *handle, mheap_error *lost) {
 /* The heap stays. */
 static int let_go(mhx_handle *handle) {
   mheap_error lost;
+  mhx_objects_closing(handle);
   mhx_objects_detach((PyObject *)handle);
   bool whole = end_trace(handle, &lost);
   mhx_drop(handle);

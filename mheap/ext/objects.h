@@ -79,6 +79,7 @@ typedef struct mhx_map mhx_map; /* objects_records.h */
 /* A container that a commit has without a reference: objects_orphans.c. */
 typedef struct mhx_orphan {
   uint64_t offset, birth;
+  uint64_t heap; /* 0: of the space's; else the birth number of a named one, whose handle was closed */
 } mhx_orphan;
 
 /* One heap's objects as this process sees them; in the handle's slot while attached. */

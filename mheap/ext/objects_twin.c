@@ -94,7 +94,8 @@ bool mhx_held(mh_space *core, uint64_t offset) {
 
 static void hold_orphans(mhx_space *space) {
   for (size_t i = 0; i < space->orphan_count; i++)
-    mh_collect_hold(&space->core, space->orphans[i].offset, space->orphans[i].birth);
+    if (space->orphans[i].heap == 0)
+      mh_collect_hold(&space->core, space->orphans[i].offset, space->orphans[i].birth);
 }
 
 bool mhx_twins_hold(mhx_space *space, double end) {

@@ -234,6 +234,71 @@ def test_what_only_a_variable_kept_goes_when_the_handle_is_closed(first: str, he
         assert heap.collect().objects == 0
 
 
+@pytest.mark.parametrize("first", ["variable", "handle"])
+@pytest.mark.parametrize("then", ["commit", "reopen", "close"])
+def test_what_only_a_variable_kept_goes_with_a_closed_handle_also_after_a_rollback(
+    first: str, then: str, heap_path: Path
+) -> None:
+    with mheap.open(heap_path) as heap:
+        one = heap.new("one")
+        one.root["a"] = [[1], LONG]
+        heap.commit()
+        kept = one.root["a"]
+        del one.root["a"]
+        heap.commit()
+        if first == "variable":
+            del kept
+        one.close()
+        heap.rollback()
+        if then == "reopen":
+            one = heap.named["one"]
+            assert one.root == {}
+        if then != "close":
+            heap.commit()
+            assert heap.collect().objects == 0
+    with mheap.open(heap_path) as heap:
+        assert findings(heap) == []
+        assert heap.collect().objects == 0
+
+
+def test_what_came_back_for_another_handle_is_its_variables(heap_path: Path) -> None:
+    with mheap.open(heap_path) as heap:
+        one = heap.new("one")
+        one.root["a"] = [[1], LONG]
+        heap.commit()
+        kept = one.root.pop("a")
+        heap.commit()
+        one.root["b"] = kept
+        one.close()
+        again = heap.named["one"]
+        twin = again.root["b"]
+        heap.rollback()
+        for _ in range(2):
+            heap.root["x"] = 1
+            heap.commit()
+            assert twin == [[1], LONG]
+        assert findings(heap) == []
+        del twin
+        heap.commit()
+        assert heap.collect().objects == 0
+
+
+def test_what_a_heap_that_went_had_left_is_nobodys(heap_path: Path) -> None:
+    with mheap.open(heap_path) as heap:
+        one = heap.new("one")
+        one.root["a"] = [[1], LONG]
+        heap.commit()
+        kept = one.root.pop("a")
+        heap.commit()
+        one.close()
+        heap.named["one"].destroy()
+        heap.new("one").root["a"] = [[1], LONG]
+        heap.commit()
+        assert heap.named["one"].root == {"a": [[1], LONG]}
+        assert findings(heap) == []
+        del kept
+
+
 def test_a_named_heap_is_not_deleted(stored: mheap.Heap) -> None:
     one = stored.new("one")
     with pytest.raises(mheap.InvalidArgument, match="destroy it"):
