@@ -646,16 +646,28 @@ static int fill_from_twin(mhx_graph *graph, PyObject *source, mhx_of *entries, m
   return failed;
 }
 
+static int fill_from_mapping(mhx_graph *graph, PyObject *source, mhx_of *of) {
+  return PyDict_Check(source) ? fill_from_dict(graph, source, of) : fill_from_twin(graph, source, of, NULL);
+}
+
+static int fill_sorted(mhx_graph *graph, PyObject *source, mhx_of *of) {
+  mh_sorted_build build;
+  of->sorted.replaced = &graph->was_replaced;
+  mh_sorted_build_begin(&of->sorted, &build);
+  int failed = fill_from_mapping(graph, source, of);
+  mh_sorted_build_end(&of->sorted);
+  return failed;
+}
+
 static int fill_entries(mhx_graph *graph, PyObject *source, mh_type type, uint64_t offset) {
   mhx_of of;
   if (mhx_of_at(graph->space, type, offset, &of)) return mhx_failed(graph->space);
-  if (type == MH_TYPE_SORTED) of.sorted.replaced = &graph->was_replaced;
-  else of.dict.replaced = &graph->was_replaced;
-  if (mh_type_has_table(type)) of.dict.writable = true; /* it was made here */
+  if (type == MH_TYPE_SORTED) return fill_sorted(graph, source, &of);
+  of.dict.replaced = &graph->was_replaced;
+  of.dict.writable = true; /* it was made here */
   if (type == MH_TYPE_SET && pools(graph)) return fill_in_order(graph, source, &of);
-  if (PyDict_Check(source)) return fill_from_dict(graph, source, &of);
   if (PySet_CheckExact(source)) return fill_by_iterator(graph, source, &of, NULL);
-  return fill_from_twin(graph, source, &of, NULL);
+  return fill_from_mapping(graph, source, &of);
 }
 
 static int put_value(mhx_graph *graph, mh_fields *fields, const mh_schema_field *field, PyObject *value) {

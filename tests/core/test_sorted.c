@@ -135,6 +135,70 @@ static void in_order(bool up) {
 static void keys_that_rise_fill_nodes(void) { in_order(true); }
 static void keys_that_fall_fill_nodes(void) { in_order(false); }
 
+/* In order up to a key, the others as they come. */
+static void build(model *m, unsigned rising, unsigned others) {
+  mh_sorted_build state;
+  mh_sorted_build_begin(&m->sorted, &state);
+  for (unsigned i = 0; i < rising; i++) put(m, i);
+  for (unsigned i = 0; i < others; i++) put(m, kit_random(KEYS));
+  mh_sorted_build_end(&m->sorted);
+}
+
+static void built(bool is_text, unsigned rising, unsigned others) {
+  model m;
+  open_model(&m, is_text);
+  build(&m, rising, others);
+  compare(&m);
+  for (unsigned i = 0; i < 2 * KEYS; i++) {
+    unsigned n = kit_random(KEYS);
+    if (kit_random(2)) put(&m, n);
+    else take(&m, n);
+  }
+  compare(&m);
+  close_model(&m);
+}
+
+static void what_is_built_is_a_tree_as_others(void) {
+  const unsigned full = MH_NODE_PLACES, most = full * full;
+  const unsigned counts[] = {0, 1, full - 1, full, full + 1, most - 1, most, most + 1, KEYS};
+  for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+    for (unsigned others = 0; others <= 100; others += 50) built(i % 2 == 0, counts[i], others);
+}
+
+static void what_is_built_during_a_collection_stays(void) {
+  model m;
+  mh_collected got = {0};
+  open_model(&m, true);
+  mh_dict root = kit_root(&m.kit);
+  build(&m, KEYS, 0);
+  CHECK_EQ(mh_collect_begin(&m.kit.space), MHEAP_OK);
+  CHECK_EQ(mh_collect_step(&m.kit.space, 0, &got), MHEAP_OK);
+  CHECK(!got.done);
+  CHECK_EQ(mh_sorted_new(&m.kit.space, &m.sorted), MHEAP_OK);
+  memset(m.in, 0, sizeof m.in);
+  m.count = 0;
+  build(&m, KEYS, 0);
+  kit_set(&root, 0, mh_container_ref(MH_TYPE_SORTED, m.sorted.offset));
+  while (!got.done) CHECK_EQ(mh_collect_step(&m.kit.space, 0, &got), MHEAP_OK);
+  compare(&m);
+  close_model(&m);
+}
+
+static void nodes_of_what_is_built_are_full(void) {
+  model m;
+  mheap_stats stats;
+  const unsigned full = MH_NODE_PLACES, most = full * full * full;
+  open_model(&m, false);
+  CHECK(KEYS < most);
+  CHECK_EQ(mheap_get_stats(m.kit.heap, &stats), MHEAP_OK);
+  uint64_t before = stats.chunks_used, leaves = (KEYS + full - 1) / full;
+  build(&m, KEYS, 0);
+  CHECK_EQ(mheap_get_stats(m.kit.heap, &stats), MHEAP_OK);
+  uint64_t nodes = leaves + (leaves + full - 1) / full + 1;
+  CHECK_EQ(stats.chunks_used - before, nodes + KEYS + KEYS * 2 / 3); /* values, and floats */
+  close_model(&m);
+}
+
 static void after_removals_the_tree_is_lower(void) {
   model m;
   open_model(&m, true);
@@ -255,12 +319,13 @@ static void a_circle_through_a_tree_is_collected(void) {
   close_model(&m);
 }
 
-static void a_full_heap_leaves_it_as_it_was(void) {
+static void fill_a_heap(bool is_built) {
   mheap_options options = {.max_size = 4 << 20};
   model m = {.kit.heap = mheap_attach(-1, &options, NULL), .is_text = true};
   REQUIRE(m.kit.heap != NULL);
   mh_space_init(&m.kit.space, m.kit.heap);
   mh_dict root = kit_root(&m.kit);
+  mh_sorted_build state;
   mh_key key;
   mh_entry entry;
   mh_spot spot;
@@ -268,12 +333,14 @@ static void a_full_heap_leaves_it_as_it_was(void) {
   uint64_t length, count = 0;
   CHECK_EQ(mh_sorted_new(&m.kit.space, &m.sorted), MHEAP_OK);
   kit_set(&root, 0, mh_container_ref(MH_TYPE_SORTED, m.sorted.offset));
+  if (is_built) mh_sorted_build_begin(&m.sorted, &state);
   for (mheap_err failed = MHEAP_OK; !failed; count += !failed) {
-    key_of(&m, (unsigned)(count * 7919 % 99991), &key, buffer);
+    key_of(&m, (unsigned)(is_built ? count : count * 7919 % 99991), &key, buffer);
     failed = mh_sorted_set(&m.sorted, &key, mh_word_int((int64_t)count));
     if (failed) CHECK_EQ(failed, MHEAP_ERR_FULL);
   }
   CHECK(count > 1000);
+  if (is_built) mh_sorted_build_end(&m.sorted);
   CHECK_EQ(mh_sorted_length(&m.sorted, &length), MHEAP_OK);
   CHECK_EQ(length, count);
   kit_is_sound(&m.kit);
@@ -288,7 +355,14 @@ static void a_full_heap_leaves_it_as_it_was(void) {
   mheap_detach(m.kit.heap, NULL);
 }
 
+static void a_full_heap_leaves_it_as_it_was(void) { fill_a_heap(false); }
+static void a_full_heap_leaves_what_is_built_as_it_was(void) { fill_a_heap(true); }
+
 TEST_MAIN(TEST(a_full_heap_leaves_it_as_it_was),
+          TEST(a_full_heap_leaves_what_is_built_as_it_was),
+          TEST(what_is_built_is_a_tree_as_others),
+          TEST(nodes_of_what_is_built_are_full),
+          TEST(what_is_built_during_a_collection_stays),
           TEST(texts_in_any_order),
           TEST(numbers_in_any_order),
           TEST(keys_that_rise_fill_nodes),

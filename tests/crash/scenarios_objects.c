@@ -334,6 +334,24 @@ static void branch_of_one(stage *s) {
   sorted_of_16(s);
   delete_number(s, 15);
 }
+/* Complete before it is anybody's. */
+static void build(stage *s, int count, bool is_text) {
+  mh_sorted made;
+  mh_sorted_build state;
+  char name[40];
+  root_of(s);
+  must(s, mh_sorted_new(&space, &made), "sorted dict");
+  mh_sorted_build_begin(&made, &state);
+  for (int i = 0; i < count; i++) {
+    mh_key key = numbered_key(i, name);
+    if (!is_text) mh_key_int(&space, &key, i);
+    must(s, mh_sorted_set(&made, &key, mh_word_int(i)), "sorted set");
+  }
+  mh_sorted_build_end(&made);
+  set(s, "built", mh_container_ref(MH_TYPE_SORTED, made.offset));
+}
+static void build_two_levels(stage *s) { build(s, MH_NODE_PLACES + 1, true); }
+static void build_three_levels(stage *s) { build(s, MH_NODE_PLACES * MH_NODE_PLACES + 1, false); }
 static void insert_sorted_first(stage *s) { insert_number(s, 3); }
 static void insert_sorted(stage *s) { insert_number(s, 7); }
 static void insert_last(stage *s) { insert_number(s, 900); }
@@ -523,6 +541,8 @@ const scenario object_scenarios[] = {
     {"sorted_delete_merges", sparse_leaves, delete_and_merge, false, false},
     {"sorted_delete_merges_the_top", sparse_pair, delete_and_lose_the_top, false, false},
     {"sorted_delete_a_leaf_and_the_top", branch_of_one, delete_sorted_14, false, false},
+    {"sorted_is_built", no_root, build_two_levels, false, false},
+    {"sorted_is_built_high", sorted_of_0, build_three_levels, false, false},
     {"sorted_clear", sorted_of_16, clear_sorted, false, false},
     {"sorted_is_dropped", sorted_of_300, drop_sorted, false, false},
     {"root_is_named", named, set_long_root, false, false},

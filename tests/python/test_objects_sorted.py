@@ -310,6 +310,10 @@ def test_keys_are_in_pythons_order(family: str) -> None:
             for key in keys[:10]:
                 assert persistent.bisect_left(key) == bisect.bisect_left(expected, key)
                 assert persistent.bisect_right(key) == bisect.bisect_right(expected, key)
+            for order in (expected, expected[::2] + expected[1::2]):
+                assert list(stored(heap, {key: plain[key] for key in order}).items()) == [
+                    (key, plain[key]) for key in expected
+                ]
             for key in keys[::2]:
                 persistent.pop(key, None)
                 plain.pop(key, None)
@@ -362,13 +366,18 @@ def test_keys_without_an_order_are_refused(heap: mheap.Heap, there: str) -> None
         with pytest.raises(TypeError, match="has no order"):
             empty[other] = 1
         assert len(empty) == 0
+        with pytest.raises(TypeError, match="has no order"):
+            stored(heap, {other: 1})
+        with pytest.raises(TypeError, match="has no order"):
+            stored(heap, {key: [LONG], other: [LONG]})
 
 
 def test_what_is_stored_at_once_is_so_or_not_at_all(heap: mheap.Heap) -> None:
     heap.root["x"] = 5
     before = heap.stats().chunks_used
-    with pytest.raises(TypeError, match="has no order"):
-        heap.root["x"] = SortedDict({1: [LONG], 2: {LONG: LONG}, "x": 1})
+    for count in (1, 15, 16, 226, 1000):
+        with pytest.raises(TypeError, match="has no order"):
+            heap.root["x"] = SortedDict({**{i: [f"{LONG} {i}"] for i in range(count)}, "x": {LONG: LONG}})
     assert heap.root["x"] == 5
     assert heap.stats().chunks_used == before
 

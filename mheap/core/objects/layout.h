@@ -296,6 +296,10 @@ typedef struct mh_items_block {
               above, * container.part. Entries stay what they are
      lose a top node that has one branch   * container.part
      clear    * container.part = 0, then all counts go down
+     fill in order, while nobody else has it   each entry behind the last one, * leaf.order; or a new leaf
+              with it, a branch to that, * order of the node above. Where this is full a node is made beside
+              it in the same way, or pending = 1 and a new top node, * container.part. The count of a branch
+              is stored when the next one comes, or in the end, then pending = 0
 
    Keys are in the order that Python gives them: numbers by value, of whatever type; str by code points,
    bytes by bytes; dates, times, timedeltas, UUIDs, aware ones by instant; tuples by their first items that

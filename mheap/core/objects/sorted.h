@@ -10,6 +10,12 @@
 #include "node.h"
 #include "order.h"
 
+/* One that is filled in the order of its keys. */
+typedef struct mh_sorted_build {
+  unsigned levels;               /* 0: nothing is there */
+  mh_node nodes[MH_NODE_LEVELS]; /* the last of each */
+} mh_sorted_build;
+
 typedef struct mh_sorted {
   mh_space *space;
   uint64_t offset;
@@ -18,6 +24,7 @@ typedef struct mh_sorted {
   bool writable; /* confirmed to be a block in use */
   uint64_t changes; /* by this handle, but for replacing values: spots are good for none of them */
   uint64_t *replaced; /* as a dict's */
+  mh_sorted_build *build; /* NULL: keys are looked for */
 } mh_sorted;
 
 mheap_err mh_sorted_at(mh_space *space, uint64_t offset, mh_sorted *sorted);
@@ -31,6 +38,11 @@ mheap_err mh_sorted_delete(mh_sorted *sorted, const mh_key *key);
 /* The entry of that number, which must be this one. MHEAP_ERR_NOT_FOUND: there is another, or none. */
 mheap_err mh_sorted_delete_index(mh_sorted *sorted, uint64_t index, const mh_entry *entry);
 mheap_err mh_sorted_clear(mh_sorted *sorted);
+
+/* From here to the end only mh_sorted_set is called, with this handle, on what is empty yet and nobody else
+   has. As long as each key is above all before, none is looked for. */
+void mh_sorted_build_begin(mh_sorted *sorted, mh_sorted_build *build);
+void mh_sorted_build_end(mh_sorted *sorted);
 
 /* ---- places ---- */
 

@@ -228,6 +228,10 @@ mheap_err mh_sorted_set(mh_sorted *sorted, const mh_key *key, uint64_t value) {
   way way;
   mh_node leaf;
   mheap_err failed = mh_order_check(sorted->space, key);
+  if (!failed && sorted->build != NULL) {
+    if (mh_build_takes(sorted, key)) return mh_build_add(sorted, key, value);
+    mh_sorted_build_end(sorted);
+  }
   for (; !failed; failed = split(&way)) {
     mh_node top;
     bool equal;

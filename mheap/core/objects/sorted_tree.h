@@ -1,4 +1,4 @@
-/* sorted_tree.h: what sorted.c and sorted_change.c share. Takes no lock. */
+/* sorted_tree.h: what sorted.c, sorted_build.c and sorted_change.c share. Takes no lock. */
 #ifndef MHEAP_OBJECTS_SORTED_TREE_H
 #define MHEAP_OBJECTS_SORTED_TREE_H
 
@@ -15,5 +15,9 @@ mheap_err mh_tree_find(mh_space *space, const mh_node *top, const mh_key *key, b
                        mh_node *leaf, bool *equal);
 /* Puts right what a killed writer left. */
 mheap_err mh_tree_recount(mh_space *space, mh_container *container, const mh_node *top);
+
+/* Of one that is built: is the key above all that are there? Then it is added. */
+bool mh_build_takes(const mh_sorted *sorted, const mh_key *key);
+mheap_err mh_build_add(mh_sorted *sorted, const mh_key *key, uint64_t value);
 
 #endif
