@@ -14,10 +14,10 @@
 #include "objects_array.h"
 #include "objects_memo.h"
 #include "objects_records.h"
+#include "objects_texts.h"
 #include "objects_values.h"
 
 #define FIRST_ROOM 32
-#define TEXTS_MOST ((size_t)1 << 16) /* what is shared by few of many is as well stored twice */
 #define AT_ONCE 8 /* levels of records that are filled where they are met */
 #define TICKS 8192 /* items between two looks at signals */
 
@@ -37,7 +37,7 @@ typedef struct mhx_graph {
   size_t *todo;       /* of these, which are still to be filled, the next last; room for all */
   size_t todo_count;
   mhx_memo memo;      /* of what can be shared, or part of itself */
-  mhx_memo texts;     /* a cache of str that are shared */
+  mhx_texts texts;    /* of what is shared */
   frame *frames; /* from the outermost to the innermost */
   size_t depth, frames_room;
   uint64_t *pile; /* their kinds and words */
@@ -208,7 +208,7 @@ static void end(mhx_graph *graph) {
   PyMem_Free(graph->todo);
   PyMem_Free(graph->replaced);
   mhx_memo_end(&graph->memo);
-  mhx_memo_end(&graph->texts);
+  mhx_texts_end(&graph->texts);
 }
 
 /* ---- single values ---- */
@@ -455,12 +455,11 @@ static bool is_shared_text(PyObject *object) {
   return PyUnicode_CheckExact(object) && is_shared(object) && PyUnicode_GET_LENGTH(object) > MH_NAME_MAX;
 }
 
-/* A str that several places share is stored once, if they are not too far from each other. */
 static int shared_str(mhx_graph *graph, PyObject *object, uint64_t *word) {
-  *word = mhx_memo_recall(&graph->texts, object);
+  *word = mhx_texts_recall(&graph->texts, object);
   if (*word != MH_WORD_ABSENT) return retained(graph, *word);
   if (mhx_scalar(graph->space, object, word) < 0) return -1;
-  if (mhx_memo_remember(&graph->texts, object, *word, TEXTS_MOST) == 0) return 0;
+  if (mhx_texts_remember(&graph->texts, object, *word) == 0) return 0;
   mh_release(&graph->space->core, *word);
   return -1;
 }
@@ -816,7 +815,7 @@ static int refuse_cycles(mhx_graph *graph) {
 /* words->count counts along, so that what was made so far can be dropped. */
 static int copy(mhx_graph *graph, PyObject *const *objects, size_t count, mhx_words *words) {
   if (mhx_memo_begin(&graph->memo, FIRST_ROOM) < 0) return -1;
-  if (mhx_memo_begin(&graph->texts, FIRST_ROOM) < 0) return -1;
+  if (mhx_texts_begin(&graph->texts) < 0) return -1;
   for (; words->count < count; words->count++) {
     if (look_at_signals(graph) < 0) return -1;
     if (any_word(graph, objects[words->count], &words->words[words->count]) < 0) return -1;

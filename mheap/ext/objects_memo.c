@@ -11,10 +11,10 @@ void mhx_memo_end(mhx_memo *memo) {
   PyMem_Free(memo->entries);
 }
 
-/* No two had one place, so none have one in twice the room. */
-static int enlarge(mhx_memo *memo) {
+int mhx_memo_enlarge(mhx_memo *memo) {
   mhx_memo larger;
   if (mhx_memo_begin(&larger, memo->room * 2) < 0) return -1;
+  larger.used = memo->used;
   for (size_t i = 0; i < memo->room; i++)
     if (memo->entries[i].object != NULL) *mhx_memo_find(&larger, memo->entries[i].object) = memo->entries[i];
   PyMem_Free(memo->entries);
@@ -23,19 +23,8 @@ static int enlarge(mhx_memo *memo) {
 }
 
 int mhx_memo_add(mhx_memo *memo, PyObject *object, uint64_t word) {
-  size_t used = memo->used;
-  if ((used + 1) * 2 > memo->room && enlarge(memo) < 0) return -1;
-  memo->used = used + 1;
+  if ((memo->used + 1) * 2 > memo->room && mhx_memo_enlarge(memo) < 0) return -1;
+  memo->used++;
   *mhx_memo_find(memo, object) = (mhx_memo_entry){.object = Py_NewRef(object), .word = word};
-  return 0;
-}
-
-int mhx_memo_remember(mhx_memo *memo, PyObject *object, uint64_t word, size_t most) {
-  if (memo->used * 2 > memo->room && memo->room < most && enlarge(memo) < 0) return -1;
-  mhx_memo_entry *entry = &memo->entries[mhx_memo_place(memo, object)];
-  PyObject *old = entry->object;
-  *entry = (mhx_memo_entry){.object = Py_NewRef(object), .word = word};
-  memo->used += old != NULL;
-  Py_XDECREF(old);
   return 0;
 }

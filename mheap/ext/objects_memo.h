@@ -13,11 +13,10 @@ typedef struct mhx_memo_entry {
   uint64_t word;
 } mhx_memo_entry;
 
-/* Places by identity: a hash table, or a cache, in which each object has one place. */
+/* A hash table by identity. */
 typedef struct mhx_memo {
   mhx_memo_entry *entries;
-  size_t room;
-  size_t used; /* of a cache: how many took another's place since it was enlarged */
+  size_t room, used; /* entries, a power of two; entries in use */
 } mhx_memo;
 
 /* -1 with an exception. */
@@ -28,7 +27,7 @@ static inline size_t mhx_memo_place(const mhx_memo *memo, const PyObject *object
   return (size_t)(((uintptr_t)object >> 4) * 0x9e3779b97f4a7c15u >> 20) & (memo->room - 1);
 }
 
-/* In a hash table: the object's entry, or the free one that it would have. */
+/* The object's entry, or the free one that it would have. */
 static inline mhx_memo_entry *mhx_memo_find(const mhx_memo *memo, const PyObject *object) {
   size_t at = mhx_memo_place(memo, object), mask = memo->room - 1;
   while (memo->entries[at].object != NULL && memo->entries[at].object != object) at = (at + 1) & mask;
@@ -36,13 +35,7 @@ static inline mhx_memo_entry *mhx_memo_find(const mhx_memo *memo, const PyObject
 }
 /* An object that is not in it. -1 with an exception. */
 int mhx_memo_add(mhx_memo *memo, PyObject *object, uint64_t word);
-
-/* In a cache: what the object became; ABSENT, 0: it is not known any more. */
-static inline uint64_t mhx_memo_recall(const mhx_memo *memo, const PyObject *object) {
-  const mhx_memo_entry *entry = &memo->entries[mhx_memo_place(memo, object)];
-  return entry->object == object ? entry->word : 0;
-}
-/* Takes its place; the cache grows with its use up to `most` entries. -1 with an exception. */
-int mhx_memo_remember(mhx_memo *memo, PyObject *object, uint64_t word, size_t most);
+/* Twice the room. -1 with an exception. */
+int mhx_memo_enlarge(mhx_memo *memo);
 
 #endif
