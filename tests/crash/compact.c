@@ -19,6 +19,7 @@
 
 #include "inject.h"
 #include "objects_kit.h"
+#include "os.h"
 
 enum { TEXTS = 300, MOST = 8 << 20 };
 
@@ -205,8 +206,7 @@ static int strike(int call) {
 }
 
 #define WRAP(call, name, parameters, arguments)            \
-  int __real_##name parameters;                            \
-  int __wrap_##name parameters;                            \
+  __typeof__(name) __real_##name, __wrap_##name;           \
   int __wrap_##name parameters {                           \
     int failed = strike(call);                             \
     return failed != 0 ? failed : __real_##name arguments; \
@@ -215,7 +215,7 @@ static int strike(int call) {
 WRAP(BESIDE, mh_os_create_beside, (const char *name, int *fd, bool *named), (name, fd, named))
 WRAP(ACCESS, mh_os_copy_access, (int from, int to), (from, to))
 WRAP(NAME, mh_os_give_name, (int fd, const char *name), (fd, name))
-WRAP(RENAME, mh_os_rename, (const char *from, const char *to), (from, to))
+WRAP(RENAME, mh_os_rename, (const char *from, const char *to, bool replace), (from, to, replace))
 WRAP(SYNC_NAME, mh_os_sync_name, (const char *name), (name))
 
 typedef struct tally {

@@ -45,8 +45,7 @@ static int end(bool deadly_one, int result) {
 }
 
 #define WRAP(name, parameters, arguments)                         \
-  int __real_mh_os_##name parameters;                             \
-  int __wrap_mh_os_##name parameters;                             \
+  __typeof__(mh_os_##name) __real_mh_os_##name, __wrap_mh_os_##name; \
   int __wrap_mh_os_##name parameters {                            \
     bool it = is_deadly(#name);                                   \
     return it && fails ? EIO : end(it, __real_mh_os_##name arguments); \

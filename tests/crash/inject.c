@@ -50,8 +50,7 @@ static int strike(fault_call call) {
 }
 
 #define WRAP(call, name, parameters, arguments)         \
-  int __real_##name parameters;                         \
-  int __wrap_##name parameters;                         \
+  __typeof__(name) __real_##name, __wrap_##name;        \
   int __wrap_##name parameters {                        \
     int failed = strike(call);                          \
     return failed != 0 ? failed : __real_##name arguments; \
