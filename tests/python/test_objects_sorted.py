@@ -376,8 +376,9 @@ def test_what_is_stored_at_once_is_so_or_not_at_all(heap: mheap.Heap) -> None:
     heap.root["x"] = 5
     before = heap.stats().chunks_used
     for count in (1, 15, 16, 226, 1000):
+        items: dict[Any, Any] = {i: [f"{LONG} {i}"] for i in range(count)}
         with pytest.raises(TypeError, match="has no order"):
-            heap.root["x"] = SortedDict({**{i: [f"{LONG} {i}"] for i in range(count)}, "x": {LONG: LONG}})
+            heap.root["x"] = SortedDict(items | {"x": {LONG: LONG}})
     assert heap.root["x"] == 5
     assert heap.stats().chunks_used == before
 
