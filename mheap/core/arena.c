@@ -239,6 +239,7 @@ static mheap_err link_internal(mh_region *region, uint64_t *link, mheap_error *e
   if (run == NULL) return error->code;
   char *start = mh_slab_start(region, run);
   memset(start, 0, MH_SLICE);
+  mh_mark_slice(start);
   mh_publish(link, mh_offset(region, start));
   return MHEAP_OK;
 }

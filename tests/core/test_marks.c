@@ -57,6 +57,27 @@ static void change_list(kit *kit) {
   }
 }
 
+/* The parts of the segment map that a range of more than 16 GiB needs are slices that others had before. */
+static void parts_of_the_map_lie_where_objects_were(void) {
+  mheap_arena_options exclusive = {.exclusive = true};
+  mheap_arena arena;
+  kit kit = open_kit(test_path("e.heap"));
+  mh_dict root = kit_root(&kit);
+  mh_list list;
+  CHECK_EQ(mh_list_new(&kit.space, 0, &list), MHEAP_OK);
+  kit_set(&root, 0, mh_word_ref(MH_TAG_LIST_REF, list.offset));
+  for (int i = 0; i < 100000; i++) CHECK_EQ(mh_list_append(&list, mh_word_int(i)), MHEAP_OK);
+  CHECK_EQ(mheap_commit(kit.heap, false), MHEAP_OK);
+  CHECK_EQ(kit_delete(&root, 0), MHEAP_OK);
+  CHECK_EQ(mheap_commit(kit.heap, false), MHEAP_OK);
+  CHECK_EQ(mheap_arena_reserve(kit.heap, (uint64_t)20 << 30, &exclusive, &arena), MHEAP_OK);
+  CHECK_EQ(mheap_commit(kit.heap, false), MHEAP_OK);
+  CHECK_EQ(mheap_detach(kit.heap, NULL), MHEAP_OK);
+  kit = open_kit(test_path("e.heap"));
+  if (kit.heap != NULL) kit_is_sound(&kit);
+  mheap_detach(kit.heap, NULL);
+}
+
 /* Memory whose address is out: what is stored there is not marked by anybody. */
 static void stores_to_memory_that_is_out_are_found(void) {
   const char *path = test_path("out.heap");
@@ -214,5 +235,5 @@ static void runs_are_those_that_a_plain_walk_finds(void) {
 TEST_MAIN(TEST(stores_to_memory_that_is_out_are_found),
           TEST(pages_are_those_that_were_marked), TEST(runs_are_those_that_a_plain_walk_finds),
           TEST(changes_of_objects_are_found),
-          TEST(heaps_share_marks),
+          TEST(heaps_share_marks), TEST(parts_of_the_map_lie_where_objects_were),
           TEST(a_store_that_is_not_marked_is_caught))
