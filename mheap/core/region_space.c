@@ -335,6 +335,8 @@ mheap_err mh_region_grow(mh_region *region, uint64_t size, mheap_error *error) {
   int failed = mh_pages_map(region, size, true);
   if (failed) return mh_fail_system(error, failed, region->path, "mapping more of the file");
   if (region->fresh_from > old) region->fresh_from = old;
+  /* Before it shrank something else was here perhaps, of which no commit spoke. */
+  if (region->commits != NULL) mh_mark_range(mh_at(region, old), size - old);
   mh_publish(&region->super->size, size);
   set_size(region, size);
   return MHEAP_OK;

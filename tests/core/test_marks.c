@@ -78,6 +78,37 @@ static void parts_of_the_map_lie_where_objects_were(void) {
   mheap_detach(kit.heap, NULL);
 }
 
+enum { TEXTS = 100, LONGEST = 200000 };
+
+static void set_texts(kit *kit, char character) {
+  static const unsigned lengths[] = {100, 9000, 23000, 60000, LONGEST};
+  static char text[LONGEST];
+  unsigned length = lengths[draw(5)];
+  memset(text, character, length);
+  for (unsigned i = draw(TEXTS); i < TEXTS; i++) {
+    mh_dict root = kit_root(kit);
+    uint64_t word;
+    if (CHECK_EQ(mh_bytes_new(&kit->space, text, length, &word), MHEAP_OK)) kit_set(&root, i, word);
+  }
+}
+
+static void delete_texts(kit *kit) {
+  mh_dict root = kit_root(kit);
+  for (unsigned i = 0; i < TEXTS; i++) kit_delete(&root, i);
+}
+
+/* A heap that shrank grows over what was stored there before, which no commit looked at. */
+static void a_heap_that_shrank_grows_again(void) {
+  kit kit = open_kit(test_path("f.heap"));
+  for (char round = 1; round < 60; round++) {
+    set_texts(&kit, round);
+    if (draw(3)) delete_texts(&kit);
+    if (draw(2)) CHECK_EQ(mheap_commit(kit.heap, false), MHEAP_OK);
+  }
+  kit_is_sound(&kit);
+  mheap_detach(kit.heap, NULL);
+}
+
 /* Memory whose address is out: what is stored there is not marked by anybody. */
 static void stores_to_memory_that_is_out_are_found(void) {
   const char *path = test_path("out.heap");
@@ -236,4 +267,5 @@ TEST_MAIN(TEST(stores_to_memory_that_is_out_are_found),
           TEST(pages_are_those_that_were_marked), TEST(runs_are_those_that_a_plain_walk_finds),
           TEST(changes_of_objects_are_found),
           TEST(heaps_share_marks), TEST(parts_of_the_map_lie_where_objects_were),
+          TEST(a_heap_that_shrank_grows_again),
           TEST(a_store_that_is_not_marked_is_caught))
