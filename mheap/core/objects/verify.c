@@ -185,7 +185,7 @@ bool mh_walk_visit(mh_walk *walk, uint64_t word, uint64_t place) {
   uint32_t *count = count_of(walk, mh_word_offset(word));
   if (*count < UINT32_MAX) ++*count;
   if (*count > 1) return true;
-  walk->touched[mh_word_offset(word) / MH_SEGMENT] = 1;
+  walk->touched[mh_word_offset(word) / MH_SLICE] = 1;
   if (!mh_type_has_children(mh_head_type(mh_read(object))) || remember(walk, word)) check_object(walk, word);
   return true;
 }
@@ -291,7 +291,7 @@ bool mh_walk_part(mh_walk *walk, uint64_t offset, uint64_t bytes) {
     mh_walk_found(walk, 1, offset,
                   "a part of %" PRIu64 " bytes: expected a block in use of as many, found %" PRIu64, bytes,
                   usable);
-  walk->touched[offset / MH_SEGMENT] = 1;
+  walk->touched[offset / MH_SLICE] = 1;
   if (++*count_of(walk, offset) == 1) return true;
   mh_walk_found(walk, 1, offset, "a table, items block, node or cells with two owners");
   return false;
@@ -399,9 +399,9 @@ static void mend_count(mh_walk *walk, uint64_t offset) {
 }
 
 static void each_count(mh_walk *walk, void (*fun)(mh_walk *walk, uint64_t offset)) {
-  for (uint64_t segment = 0; segment < walk->touched_bytes; segment++) {
-    uint64_t offset = segment * MH_SEGMENT, end = offset + MH_SEGMENT;
-    if (!walk->touched[segment]) continue;
+  for (uint64_t slice = 0; slice < walk->touched_bytes; slice++) {
+    uint64_t offset = slice * MH_SLICE, end = offset + MH_SLICE;
+    if (!walk->touched[slice]) continue;
     for (; offset < end && offset < walk->size; offset += 16)
       if (*count_of(walk, offset) != 0) fun(walk, offset);
   }
@@ -446,7 +446,7 @@ static bool open_tables(mh_walk *walk) {
   walk->counts_bytes = walk->size / 16 * sizeof *walk->counts;
   walk->counts = mh_os_table(walk->counts_bytes);
   if (walk->counts != NULL) mh_os_advise_huge(walk->counts, walk->counts_bytes); /* fewer faults; or none */
-  walk->touched_bytes = walk->size / MH_SEGMENT + 1;
+  walk->touched_bytes = walk->size / MH_SLICE + 1;
   walk->touched = mh_os_table(walk->touched_bytes);
   walk->seen = mh_os_table(8 * walk->seen_room);
   bool opened = mh_blocks_open(&walk->blocks, &walk->space);

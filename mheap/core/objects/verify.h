@@ -14,7 +14,7 @@ typedef struct mh_walk {
   uint32_t *counts; /* references found, by offset / 16 */
   uint64_t size;    /* of the region when the walk began, which it may outgrow */
   uint64_t counts_bytes;
-  uint8_t *touched; /* by offset / MH_SEGMENT: is a count there that is not 0? */
+  uint8_t *touched; /* by offset / MH_SLICE: is a count there that is not 0? */
   uint64_t touched_bytes;
   mh_blocks blocks; /* to be asked in place of mh_block_usable */
   uint64_t *seen; /* references to what holds others, each once */
