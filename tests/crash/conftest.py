@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from c_tools import ROOT, meson_build
+from in_memory import temporary_directory
 
 
 @pytest.fixture(scope="session")
@@ -21,9 +20,5 @@ def programs() -> Path:
 
 @pytest.fixture
 def memory_directory() -> Iterator[Path]:
-    """On a tmpfs where there is one: a kill loses nothing there, and nothing waits for a disk."""
-    shared = Path("/dev/shm")
-    base = shared if shared.is_dir() and os.access(shared, os.W_OK) else None
-    directory = Path(tempfile.mkdtemp(prefix="mheap-crash-", dir=base))
-    yield directory
-    shutil.rmtree(directory, ignore_errors=True)
+    with temporary_directory() as directory:
+        yield Path(directory)

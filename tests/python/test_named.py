@@ -23,6 +23,7 @@ import pytest
 from forks import in_child
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from in_memory import temporary_directory
 from kills import broken, killed
 from machines import SETTINGS
 
@@ -762,9 +763,7 @@ class Machine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        import tempfile
-
-        self.directory = tempfile.TemporaryDirectory()
+        self.directory = temporary_directory()
         self.path = Path(self.directory.name) / "model.heap"
         self.heap = mheap.open(self.path)
         self.model: dict[str, dict[str, Any]] = {}

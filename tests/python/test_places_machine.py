@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from in_memory import temporary_directory
 
 import mheap
 from mheap import arenas
@@ -34,8 +34,7 @@ WORK = st.lists(
 class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        shared = Path("/dev/shm")
-        self.directory = tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None)
+        self.directory = temporary_directory()
         self.path = Path(self.directory.name) / "machine.heap"
         self.heaps: dict[int, tuple[int, bool, int]] = {}  # by number: tag, destroyable, start of its arena
         self.arenas: dict[int, tuple[int, bool]] = {}  # by start: size, exclusive

@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import os
 import signal
-import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -19,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from in_memory import temporary_directory
 
 import mheap
 
@@ -83,8 +83,7 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        shared = Path("/dev/shm")
-        self.directory = tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None)
+        self.directory = temporary_directory()
         self.path = Path(self.directory.name) / "machine.heap"
         self.blocks: dict[int, Block] = {}  # by address, which stays the same at every attach
         self.freed: list[int] = []

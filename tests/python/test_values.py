@@ -14,7 +14,6 @@ import pathlib
 import re
 import subprocess
 import sys
-import tempfile
 import threading
 import uuid
 import zoneinfo
@@ -29,6 +28,7 @@ import pytest
 from forks import in_child
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from in_memory import temporary_directory
 
 import mheap
 from mheap import _values
@@ -836,7 +836,7 @@ values = st.recursive(
 @settings(max_examples=200, deadline=None)
 @given(value=values)
 def test_any_value_comes_back(value: Any) -> None:
-    with tempfile.TemporaryDirectory() as directory:
+    with temporary_directory() as directory:
         path = Path(directory) / "values.heap"
         with mheap.open(path, mode="live") as heap:
             heap.root["x"] = value

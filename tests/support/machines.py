@@ -6,7 +6,6 @@ from __future__ import annotations
 import copy
 import gc
 import os
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from typing import Any, Literal
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
+from in_memory import temporary_directory
 
 import mheap
 
@@ -35,7 +35,7 @@ class HeapMachine(RuleBasedStateMachine):
     plain: Any
 
     def begin(self) -> None:
-        self.directory = tempfile.TemporaryDirectory()
+        self.directory = temporary_directory()
         self.path = Path(self.directory.name) / "machine.heap"
         self.open()
 
