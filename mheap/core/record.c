@@ -23,16 +23,20 @@ static mheap_err need_window(mh_tape *tape, mheap_error *error) {
 
 static uint64_t min64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
-/* Fewer bytes at first: most records are short. */
+/* Fewer bytes at first, as most records are short; eight times as many with each that follows. */
 #define READ_LEAST ((uint64_t)2 * MH_PAGE)
+
+static uint64_t bytes_to_read(const mh_tape *tape, uint64_t at, uint64_t length) {
+  uint64_t wanted = at == tape->from + tape->have ? min64(8 * tape->have, MH_TAPE_WINDOW) : 0;
+  if (wanted < READ_LEAST) wanted = READ_LEAST;
+  return wanted < length ? length : wanted;
+}
 
 static mheap_err refill(mh_tape *tape, uint64_t at, uint64_t length, mheap_error *error) {
   size_t got;
   mheap_err code = need_window(tape, error);
   if (code) return code;
-  uint64_t wanted = at == tape->from + tape->have ? MH_TAPE_WINDOW
-                    : length > READ_LEAST         ? length
-                                                  : READ_LEAST;
+  uint64_t wanted = bytes_to_read(tape, at, length);
   tape->from = at;
   tape->have = 0;
   int failed = mh_os_read(tape->fd, tape->window, min64(wanted, tape->size - at), tape->start + at, &got);
