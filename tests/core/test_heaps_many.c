@@ -11,28 +11,11 @@
 #include "mheap/mimalloc.h"
 #include "model.h"
 #include "parts.h"
-#include "subproc.h"
+#include "subproc_kit.h"
 
 #define MIB ((size_t)1 << 20)
 
 enum { IN_TABLE = MH_HEAPS - 2, MANY = 16 * IN_TABLE, BLOCKS = 6 };
-
-static mheap_error error;
-static mheap_subproc subproc;
-
-/* Each test has a subprocess of its own. */
-static bool begin(uint64_t span) {
-  mh_subproc_span = span;
-  subproc = mheap_subproc_new("many", NULL, &error);
-  return CHECK(subproc != 0) && CHECK_EQ(mheap_subproc_add_current_thread(subproc, &error), MHEAP_OK);
-}
-
-static void end(void) {
-  CHECK_EQ(mheap_check(NULL, NULL, NULL, NULL), MHEAP_OK);
-  mheap_subproc_leave();
-  if (!CHECK_EQ(mheap_subproc_destroy(subproc, &error), MHEAP_OK)) fprintf(stderr, "%s\n", error.text);
-  mh_subproc_span = 0;
-}
 
 static uint64_t used_blocks(void) {
   mheap_stats stats;

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 
+#include "file_heap.h"
 #include "heap.h"
 #include "image.h"
 #include "os.h"
@@ -59,27 +60,6 @@ static void leave(place *at) {
   CHECK_EQ(umount(at->directory), 0); /* so nothing is open or mapped any more */
   CHECK_EQ(pool_free(POOL_2M), at->pool->pages);
   pool_give(at->pool);
-}
-
-static mheap *attach(const char *path, const mheap_options *options) {
-  mheap_error error = {0};
-  mheap *heap = mheap_open(path, options, &error);
-  if (heap == NULL) fprintf(stderr, "%s\n", error.text);
-  CHECK(heap != NULL);
-  return heap;
-}
-
-static mheap_err refused(const char *path, const mheap_options *options, mheap_error *error) {
-  memset(error, 0, sizeof *error);
-  mheap *heap = mheap_open(path, options, error);
-  if (heap == NULL) return error->code;
-  mheap_abandon(heap);
-  return MHEAP_OK;
-}
-
-static void detach(mheap *heap) {
-  mheap_error error = {0};
-  if (!CHECK_EQ(mheap_detach(heap, &error), MHEAP_OK)) fprintf(stderr, "%s\n", error.text);
 }
 
 static mheap_page_stats pages_of(mheap *heap) {
@@ -191,7 +171,7 @@ static void scratch_sets_pages_aside(void) {
   keep(heap, 3, 5 * MIB, 'd');
   detach(heap);
   mheap_error error; /* and now there are too few */
-  CHECK_EQ(refused(at.file, &scratch, &error), MHEAP_ERR_NO_MEMORY);
+  CHECK_EQ(refused_with(at.file, &scratch, &error), MHEAP_ERR_NO_MEMORY);
   CHECK_EQ(error.sys, ENOMEM);
   CHECK_CONTAINS(error.text, "setting huge pages aside for a scratch mapping");
   unlink(at.file);
@@ -218,7 +198,7 @@ static void a_pool_that_is_empty_is_a_full_disk(void) {
   snprintf(other, sizeof other, "%s/b.heap", at.directory);
   make(at.file, 1000);
   mheap_error error;
-  while (refused(other, &live, &error) == MHEAP_OK) { /* new heaps until there is no page for one */
+  while (refused_with(other, &live, &error) == MHEAP_OK) { /* new heaps until there is no page for one */
     strcat(other, "b");
     if (!CHECK(strlen(other) < 1180)) break;
   }
@@ -303,7 +283,7 @@ static int read_in_child(void *arg) {
 
 static int busy_in_child(void *arg) {
   mheap_error error = {0};
-  return refused(arg, &live, &error) == MHEAP_ERR_BUSY ? 0 : 1;
+  return refused_with(arg, &live, &error) == MHEAP_ERR_BUSY ? 0 : 1;
 }
 
 static int refused_in_child(void *arg) {
@@ -352,14 +332,14 @@ static void what_is_no_heap_stays_untouched(void) {
   if (!hugetlbfs(&at, 4)) return;
   memset(text, 'x', sizeof text);
   store(at.file, POOL_2M, text, sizeof text);
-  CHECK_EQ(refused(at.file, &live, &error), MHEAP_ERR_NOT_A_HEAP);
+  CHECK_EQ(refused_with(at.file, &live, &error), MHEAP_ERR_NOT_A_HEAP);
   load(at.file, after, sizeof after);
   CHECK_EQ(memcmp(text, after, sizeof text), 0);
   memset(text, 0, 4500); /* zeros, but not all */
   store(at.file, POOL_2M, text, sizeof text);
-  CHECK_EQ(refused(at.file, &live, &error), MHEAP_ERR_NOT_A_HEAP);
+  CHECK_EQ(refused_with(at.file, &live, &error), MHEAP_ERR_NOT_A_HEAP);
   store(at.file, 2 * POOL_2M, "", 1); /* all zero, but no heap was ever begun so */
-  CHECK_EQ(refused(at.file, &live, &error), MHEAP_ERR_NOT_A_HEAP);
+  CHECK_EQ(refused_with(at.file, &live, &error), MHEAP_ERR_NOT_A_HEAP);
   unlink(at.file);
   leave(&at);
 }
@@ -379,7 +359,7 @@ static void interrupted_formatting_is_finished(void) {
     if (stored > 8) memcpy((char *)&part + 8, (char *)&whole + 8, stored - 8);
     if (stored == sizeof whole) part = whole;
     store(at.file, POOL_2M, &part, sizeof part);
-    if (stored < sizeof whole) CHECK_EQ(refused(at.file, &readonly, &error), MHEAP_ERR_NOT_A_HEAP);
+    if (stored < sizeof whole) CHECK_EQ(refused_with(at.file, &readonly, &error), MHEAP_ERR_NOT_A_HEAP);
     mheap *heap = attach(at.file, &live);
     if (heap == NULL) break;
     check_heap(heap);
@@ -401,7 +381,7 @@ static void a_heap_made_for_small_pages_is_refused(void) {
   store(at.file, POOL_2M, bytes, size_of(small));
   free(bytes);
   for (int mode = MHEAP_MODE_LIVE; mode <= MHEAP_MODE_SCRATCH; mode++) {
-    CHECK_EQ(refused(at.file, &(mheap_options){.mode = (mheap_mode)mode}, &error), MHEAP_ERR_SYSTEM);
+    CHECK_EQ(refused_with(at.file, &(mheap_options){.mode = (mheap_mode)mode}, &error), MHEAP_ERR_SYSTEM);
     CHECK_CONTAINS(error.text, "made for small pages");
   }
   unlink(at.file);
@@ -511,7 +491,7 @@ static void a_page_of_1_gib_holds_a_heap(void) {
   if (p->pages > 0) {
     use_page_of_1_gib(file);
   } else {
-    CHECK_EQ(refused(file, &live, &error), MHEAP_ERR_FULL);
+    CHECK_EQ(refused_with(file, &live, &error), MHEAP_ERR_FULL);
     CHECK_EQ(size_of(file), UINT64_MAX);
   }
   unlink(file);

@@ -2,6 +2,7 @@
    that the child's mapping has to come where the parent's lies. */
 #include <pthread.h>
 
+#include "file_heap.h"
 #include "image.h"
 
 static const mheap_options live = {.mode = MHEAP_MODE_LIVE}, readonly = {.mode = MHEAP_MODE_READONLY},
@@ -15,14 +16,6 @@ typedef struct inheritance {
   char *block; /* says "kept" */
   const mheap_options *options;
 } inheritance;
-
-static mheap *attach(const char *path, const mheap_options *options) {
-  mheap_error error = {0};
-  mheap *heap = mheap_open(path, options, &error);
-  if (heap == NULL) fprintf(stderr, "%s\n", error.text);
-  CHECK(heap != NULL);
-  return heap;
-}
 
 static bool inherit(inheritance *it, const char *name, const mheap_options *of_parent) {
   snprintf(it->path, sizeof it->path, "%s", test_path(name));
@@ -88,13 +81,6 @@ static void check_own(mheap *own, char *block) {
   CHECK(mheap_getkey(own, 0) == block); /* at the same address */
   CHECK_STR(block, "kept");
   CHECK_EQ(mheap_check(own, NULL, NULL, NULL), MHEAP_OK);
-}
-
-static mheap_err refused_with(const char *path, const mheap_options *options, mheap_error *error) {
-  mheap *heap = mheap_open(path, options, error);
-  if (heap == NULL) return error->code;
-  mheap_abandon(heap);
-  return MHEAP_OK;
 }
 
 static int attach_anew(void *arg) {

@@ -6,28 +6,12 @@
 #include "mheap/mheap.h"
 #include "parts.h"
 #include "region_pages.h"
-#include "subproc.h"
+#include "subproc_kit.h"
 #include "test.h"
 
 #define MIB ((size_t)1 << 20)
 
-static mheap_error error;
-static mheap_subproc subproc;
 static unsigned reports;
-
-/* Each test has a subprocess of its own, whose regions are small enough to fill. */
-static bool begin(uint64_t span) {
-  mh_subproc_span = span;
-  subproc = mheap_subproc_new("parts", NULL, &error);
-  return CHECK(subproc != 0) && CHECK_EQ(mheap_subproc_add_current_thread(subproc, &error), MHEAP_OK);
-}
-
-static void end(void) {
-  CHECK_EQ(mheap_check(NULL, NULL, NULL, NULL), MHEAP_OK);
-  mheap_subproc_leave();
-  if (!CHECK_EQ(mheap_subproc_destroy(subproc, &error), MHEAP_OK)) fprintf(stderr, "%s\n", error.text);
-  mh_subproc_span = 0;
-}
 
 static mheap_arena reserve(size_t size, bool exclusive) {
   mheap_arena arena = 0;

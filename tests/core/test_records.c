@@ -265,7 +265,8 @@ static void change(zoo *zoo, int operation) {
   }
 }
 
-/* What was read of schemas before is forgotten, so that they are read as they are now. */
+#include "hostile.h"
+
 static void with_every_value(uint64_t *(*field)(zoo *)) {
   zoo zoo;
   zoo_open(&zoo);
@@ -284,20 +285,9 @@ static void with_every_value(uint64_t *(*field)(zoo *)) {
                              before ^ (uint64_t)1 << 32, before ^ (uint64_t)0xff << 32,
                              before ^ (uint64_t)0xff << 56};
   mheap_abandon(zoo.kit.heap);
-  for (size_t i = 0; i < sizeof values / sizeof *values; i++)
-    for (int operation = 0; operation < OPERATIONS; operation++) {
-      zoo_open(&zoo);
-      *field(&zoo) = values[i];
-      mh_region_forget_schemas(zoo.kit.space.region, false);
-      read_everything(&zoo);
-      change(&zoo, operation);
-      read_everything(&zoo);
-      mheap_abandon(zoo.kit.heap);
-    }
+  with_values(field, values, sizeof values / sizeof *values);
 }
 
-#define FIELD(name, expression) \
-  static uint64_t *name(zoo *zoo) { return (expression); }
 #define AT(zoo, offset, word) ((uint64_t *)mh_at((zoo)->kit.space.region, (offset)) + (word))
 
 static uint64_t registry_items(zoo *zoo) {

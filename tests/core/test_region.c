@@ -2,6 +2,7 @@
    forks, crashes. What is refused as no heap is in test_attach.c. */
 #include <pthread.h>
 
+#include "file_heap.h"
 #include "image.h"
 #include "superblock.h"
 
@@ -16,27 +17,6 @@ static const char *fresh(const char *name) {
   const char *path = test_path(name);
   unlink(path);
   return path;
-}
-
-static mheap *attach(const char *path, const mheap_options *options) {
-  mheap_error error = {0};
-  mheap *heap = mheap_open(path, options, &error);
-  if (heap == NULL) fprintf(stderr, "%s\n", error.text);
-  CHECK(heap != NULL);
-  return heap;
-}
-
-static mheap_err refused_with(const char *path, const mheap_options *options, mheap_error *error) {
-  memset(error, 0, sizeof *error);
-  mheap *heap = mheap_open(path, options, error);
-  if (heap == NULL) return error->code;
-  mheap_abandon(heap);
-  return MHEAP_OK;
-}
-
-static void detach(mheap *heap) {
-  mheap_error error = {0};
-  if (!CHECK_EQ(mheap_detach(heap, &error), MHEAP_OK)) fprintf(stderr, "%s\n", error.text);
 }
 
 static mheap_info info_of(mheap *heap) {

@@ -104,6 +104,8 @@ static void change(zoo *zoo, int operation) {
   }
 }
 
+#include "hostile.h"
+
 static void with_every_value(uint64_t *(*field)(zoo *)) {
   zoo zoo;
   zoo_open(&zoo);
@@ -122,19 +124,9 @@ static void with_every_value(uint64_t *(*field)(zoo *)) {
                              before ^ 0xff000000, before ^ (uint64_t)1 << 32, before ^ (uint64_t)2 << 32,
                              before ^ (uint64_t)0xff << 32, before ^ (uint64_t)0xff << 56};
   mheap_abandon(zoo.kit.heap);
-  for (size_t i = 0; i < sizeof values / sizeof *values; i++)
-    for (int operation = 0; operation < OPERATIONS; operation++) {
-      zoo_open(&zoo);
-      *field(&zoo) = values[i];
-      read_everything(&zoo);
-      change(&zoo, operation);
-      read_everything(&zoo);
-      mheap_abandon(zoo.kit.heap);
-    }
+  with_values(field, values, sizeof values / sizeof *values);
 }
 
-#define FIELD(name, expression) \
-  static uint64_t *name(zoo *zoo) { return (expression); }
 #define CONTAINER(zoo) ((mh_container *)mh_at((zoo)->kit.space.region, (zoo)->sorted.offset))
 
 FIELD(reference, &zoo->root.table.entries[0].value)

@@ -1,29 +1,6 @@
 /* scenarios_arrays.c: scenarios of arrays: made, stored, growing where there is room and where there is none,
    cut, given up, collected. See scenarios.h. */
-#include "objects/collect.h"
-#include "objects/objects.h"
-#include "objects/value.h"
-
-#include "scenarios.h"
-
-static mh_space space; /* of the process that runs the scenario */
-
-static void must(const stage *s, mheap_err code, const char *what) {
-  if (code != MHEAP_OK) stage_fail(what, s->heap);
-}
-
-static mh_dict root_of(stage *s) {
-  mh_dict root;
-  mh_space_init(&space, s->heap);
-  must(s, mh_root(&space, true, &root), "root");
-  return root;
-}
-
-static mh_key the_key(void) {
-  mh_key key;
-  mh_key_text(&space, &key, MH_TAG_STR_REF, 1, "an array", 8);
-  return key;
-}
+#include "scenarios_kit.h"
 
 /* Rows of three numbers; its type is a str that has a block. */
 static mh_array make(stage *s, uint64_t rows) {
@@ -39,13 +16,13 @@ static mh_array make(stage *s, uint64_t rows) {
 
 static void store(stage *s, const mh_array *array) {
   mh_dict root = root_of(s);
-  mh_key key = the_key();
+  mh_key key = key_of("an array");
   must(s, mh_dict_set(&root, &key, mh_container_ref(MH_TYPE_ARRAY, array->offset)), "store");
 }
 
 static mh_array the_array(stage *s) {
   mh_dict root = root_of(s);
-  mh_key key = the_key();
+  mh_key key = key_of("an array");
   mh_array array;
   uint64_t word;
   must(s, mh_dict_get(&root, &key, &word), "the array");
@@ -125,17 +102,9 @@ static void reserve(stage *s) {
 }
 static void give_up(stage *s) {
   mh_dict root = root_of(s);
-  mh_key key = the_key();
+  mh_key key = key_of("an array");
   must(s, mh_dict_delete(&root, &key), "delete");
 }
-static void collect(stage *s) {
-  mh_collected collected = {0};
-  mh_space_init(&space, s->heap);
-  must(s, mh_collect_begin(&space), "begin collecting");
-  must(s, mh_collect_step(&space, 1e9, &collected), "collect");
-  if (collected.objects != 3) stage_fail("not all of the array was collected", s->heap);
-}
-
 const scenario array_scenarios[] = {
     {"array_is_made", root_alone, make_one, false, false},
     {"array_is_replaced", array_of_3, make_one, false, false},
@@ -148,6 +117,6 @@ const scenario array_scenarios[] = {
     {"array_is_cut", large_array, cut, false, false},
     {"array_reserves", array_of_3, reserve, false, false},
     {"array_is_given_up", array_of_3, give_up, false, false},
-    {"array_is_collected", garbage, collect, false, false},
+    {"array_is_collected", garbage, collect_three, false, false},
     {NULL, NULL, NULL, false, false},
 };

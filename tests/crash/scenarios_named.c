@@ -1,14 +1,5 @@
 /* scenarios_named.c: scenarios of named heaps. See scenarios.h. */
-#include "objects/objects.h"
-#include "objects/value.h"
-
-#include "scenarios.h"
-
-static mh_space space; /* of the process that runs the scenario */
-
-static void must(const stage *s, mheap_err code, const char *what) {
-  if (code != MHEAP_OK) stage_fail(what, s->heap);
-}
+#include "scenarios_kit.h"
 
 static void put(const stage *s, mheap *heap, const char *text) {
   mh_dict root;

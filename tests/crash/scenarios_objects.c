@@ -1,36 +1,8 @@
 /* scenarios_objects.c: scenarios of objects: dicts, lists, sets, counters, deques, sorted dicts and named
    roots. See scenarios.h. */
-#include "objects/collect.h"
 #include "objects/compound.h"
-#include "objects/objects.h"
-#include "objects/value.h"
 
-#include "scenarios.h"
-
-static mh_space space; /* of the process that runs the scenario */
-
-static void must(const stage *s, mheap_err code, const char *what) {
-  if (code != MHEAP_OK) stage_fail(what, s->heap);
-}
-
-static mh_dict root_of(stage *s) {
-  mh_dict root;
-  mh_space_init(&space, s->heap);
-  must(s, mh_root(&space, true, &root), "root");
-  return root;
-}
-
-static mh_key key_of(const char *text) {
-  mh_key key;
-  mh_key_text(&space, &key, MH_TAG_STR_REF, 1, text, strlen(text));
-  return key;
-}
-
-static uint64_t text_of(stage *s, const char *text) {
-  uint64_t word;
-  must(s, mh_str_new(&space, 1, text, strlen(text), &word), "str");
-  return word;
-}
+#include "scenarios_kit.h"
 
 static void set(stage *s, const char *name, uint64_t word) {
   mh_dict root = root_of(s);
@@ -484,14 +456,6 @@ static void named(stage *s) {
 }
 static void remove_root(stage *s) { must(s, mheap_setroot(s->heap, "name", 4, NULL), "setroot"); }
 
-static void collect_garbage(stage *s) {
-  mh_collected collected = {0};
-  mh_space_init(&space, s->heap);
-  must(s, mh_collect_begin(&space), "begin collecting");
-  must(s, mh_collect_step(&space, 1e9, &collected), "collect");
-  if (collected.objects != 3) stage_fail("not all of the circle was collected", s->heap);
-}
-
 const scenario object_scenarios[] = {
     {"dict_is_made", no_root, insert_first, false, false},
     {"dict_insert_inline", dict_of_1, insert_inline, false, false},
@@ -548,6 +512,6 @@ const scenario object_scenarios[] = {
     {"root_is_named", named, set_long_root, false, false},
     {"root_first_named", no_root, set_root, false, false},
     {"root_removed", named, remove_root, false, false},
-    {"garbage_is_collected", circle, collect_garbage, false, false},
+    {"garbage_is_collected", circle, collect_three, false, false},
     {NULL, NULL, NULL, false, false},
 };

@@ -1,25 +1,6 @@
 /* scenarios_records.c: scenarios of records and record lists. See scenarios.h. */
 #include "../core/records_kit.h"
-#include "scenarios.h"
-
-static mh_space space; /* of the process that runs the scenario */
-
-static void must(const stage *s, mheap_err code, const char *what) {
-  if (code != MHEAP_OK) stage_fail(what, s->heap);
-}
-
-static uint64_t text_of(stage *s, const char *text) {
-  uint64_t word;
-  must(s, mh_str_new(&space, 1, text, strlen(text), &word), "str");
-  return word;
-}
-
-static mh_dict root_of(stage *s) {
-  mh_dict root;
-  mh_space_init(&space, s->heap);
-  must(s, mh_root(&space, true, &root), "root");
-  return root;
-}
+#include "scenarios_kit.h"
 
 static void set(stage *s, uint64_t word) {
   mh_dict root = root_of(s);
