@@ -142,3 +142,8 @@ def test_every_python_file_is_short() -> None:
         for path in (ROOT / directory).rglob("*.py*"):
             if path.suffix in (".py", ".pyi"):
                 assert path.read_text(encoding="utf-8").count("\n") <= 1000, name(path)
+
+
+@every_file
+def test_memory_is_asked_for_in_the_one_way_that_no_compiler_leaves_out(path: Path) -> None:
+    assert path.name == "ahead.h" or "__builtin_prefetch" not in code_of(path)

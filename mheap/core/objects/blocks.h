@@ -31,12 +31,17 @@ void mh_blocks_close(mh_blocks *blocks);
 
 uint64_t mh_blocks_usable_slowly(mh_blocks *blocks, uint64_t offset);
 
+/* From the slab's start. */
+static inline uint64_t mh_blocks_distance(const mh_blocks_slice *slice, uint64_t offset) {
+  return offset % MH_SLICE + slice->back;
+}
+
 /* As mh_block_usable. */
 static inline uint64_t mh_blocks_usable(mh_blocks *blocks, uint64_t offset) {
   if (offset >= blocks->limit) return mh_blocks_usable_slowly(blocks, offset);
   const mh_blocks_slice *slice = &blocks->slices[offset / MH_SLICE];
   if (slice->size == 0) return mh_blocks_usable_slowly(blocks, offset);
-  uint64_t distance = offset % MH_SLICE + slice->back, index = distance * slice->reciprocal >> 32;
+  uint64_t distance = mh_blocks_distance(slice, offset), index = distance * slice->reciprocal >> 32;
   if (index >= slice->blocks || index * slice->size != distance)
     return mh_blocks_usable_slowly(blocks, offset);
   uint64_t used = mh_bitmap_word(&slice->bits->alloc[index / 64]) &

@@ -16,6 +16,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "../ahead.h"
 #include "../block.h"
 #include "../os.h"
 #include "children.h"
@@ -26,7 +27,7 @@
 #define OBJECT "object"
 #define LONG_KEY 4096 /* characters from which a key that was seen before is not hashed again */
 #define MOST_CODES ((uint64_t)1 << 24) /* words of codes that are hashed however small the heap is */
-#define AHEAD 8 /* objects, and entries, that memory is asked for before they are looked at */
+#define AHEAD 8 /* entries that slots are asked for before they are looked up; and items */
 #define LARGE 16384 /* slots */
 #define SHORT 64    /* characters */
 #define MOST_PROBES 1000 /* a slot's share of all probes, on average, that no fair table comes near */
@@ -221,7 +222,7 @@ static void ask_for_slot(const mh_walk *walk, const mh_table *table, const mh_ta
     if (mh_head_type(head) != MH_TYPE_STR1 || length == 0 || length > SHORT) return;
     hash = mh_hash_text(&walk->space, &text->text, length);
   }
-  __builtin_prefetch(&table->slots[hash & table->mask]);
+  mh_ask_for(&table->slots[hash & table->mask]);
 }
 
 static bool is_long_and_known(mh_walk *walk, uint64_t word) {
@@ -257,6 +258,8 @@ static bool check_lookup(mh_walk *walk, const mh_table *table, uint32_t index, u
   return !failed && at == index;
 }
 
+static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
 /* Of a dict anything, of a set nothing but None. */
 static void check_value(mh_walk *walk, mh_type owner, uint64_t value, uint64_t place) {
   mh_walk_visit(walk, value, place);
@@ -269,12 +272,15 @@ static void check_entries(mh_walk *walk, mh_type owner, const mh_table *table,
                           const mh_table_counts *counts) {
   uint32_t live = 0;
   bool look_up = !is_crowded(table);
+  bool is_large = table->slots != NULL; /* of another all was asked for */
+  if (is_large) mh_walk_ask(walk, &table->entries->key, 2 * least(counts->used, 2 * AHEAD));
   if (!look_up) mh_walk_found(walk, 1, table->offset, "the slots of a table are too crowded to look keys up");
   for (uint32_t i = 0; i < counts->used && !walk->failed; i++) {
     if (!mh_table_is_live(table, counts, i)) continue;
     uint64_t place = mh_offset(walk->space.region, &table->entries[i]), key = mh_read(&table->entries[i].key);
     live++;
     if (look_up) ask_for_slot(walk, table, counts, i + AHEAD);
+    if (is_large && i + 2 * AHEAD < counts->used) mh_walk_ask(walk, &table->entries[i + 2 * AHEAD].key, 2);
     bool is_key = mh_walk_visit(walk, key, place);
     check_value(walk, owner, mh_read(&table->entries[i].value), place + offsetof(mh_entry, value));
     if (look_up && is_key) look_up = check_lookup(walk, table, i, key);
@@ -323,8 +329,10 @@ static void check_items(mh_walk *walk, uint64_t part, uint64_t limit) {
     mh_walk_found(walk, 1, part + offsetof(mh_items_block, range),
                   "the items of a deque: expected %" PRIu64 " at most, found %" PRIu64, limit - 1,
                   items.count);
-  for (uint64_t i = 0; i < items.count && !walk->failed; i++)
+  for (uint64_t i = 0; i < items.count && !walk->failed; i++) {
+    if (i + 2 * AHEAD < items.count) mh_walk_ask(walk, &items.words[i + 2 * AHEAD], 1);
     mh_walk_visit(walk, mh_read(&items.words[i]), mh_offset(walk->space.region, &items.words[i]));
+  }
 }
 
 /* ---- containers ---- */
@@ -434,8 +442,7 @@ static void walk_from_roots(mh_walk *walk) {
 static void walk_all(mh_walk *walk) {
   walk_from_roots(walk);
   for (uint64_t i = 0; i < walk->seen_count && !walk->failed; i++) {
-    if (i + AHEAD < walk->seen_count)
-      __builtin_prefetch(mh_at(walk->space.region, mh_word_offset(walk->seen[i + AHEAD])));
+    mh_walk_ask_next(walk, i);
     look_into(walk, walk->seen[i]);
   }
   if (!walk->failed) each_count(walk, compare_count);

@@ -35,6 +35,13 @@ bool mh_walk_part(mh_walk *walk, uint64_t offset, uint64_t bytes);
 /* Is it too much to hash, or compare, another? What keys have in common is hashed again with each of them;
    without that it would be no more than the heap has room for. */
 bool mh_walk_coded_enough(mh_walk *walk, uint64_t stored);
+/* ---- verify_ahead.c: memory is asked for what will be looked at ---- */
+
+/* What these words refer to. */
+void mh_walk_ask(const mh_walk *walk, const uint64_t *words, uint64_t count);
+/* Of the objects in the queue from this one on. */
+void mh_walk_ask_next(const mh_walk *walk, uint64_t number);
+
 /* Of a sorted dict (verify_sorted.c). */
 void mh_walk_sorted(mh_walk *walk, const mh_container *container, uint64_t part);
 
