@@ -1,5 +1,6 @@
 /* test_check_ahead.c: a check asks memory for objects while they are far back in its queue, before it has
-   looked at them. What is found must not depend on where in the queue an object is. */
+   looked at them. What is found must not depend on where in the queue an object is; and how crowded a table
+   is, not on how that is found out. */
 #include "objects/compound.h"
 #include "objects_kit.h"
 
@@ -137,6 +138,33 @@ static void an_object_whose_rest_is_behind_the_end(void) {
   }
 }
 
+/* Has all slots in use, as removals leave them, but `kept` in each thousand; those that are empty. */
+static kit_findings with_few_empty_slots(unsigned kept) {
+  kit kit = kit_open();
+  mh_dict root = kit_root(&kit);
+  mh_table table;
+  for (unsigned i = 0; i < 2100; i++) kit_set(&root, i, mh_word_int(i));
+  CHECK_EQ(mh_table_open(&kit.space, root.part, &table), MHEAP_OK);
+  CHECK(table.mask >= 4095);
+  unsigned left = 0;
+  for (uint64_t i = 0; i <= table.mask; i++) {
+    if (i % 1000 == 0) left = kept;
+    if (table.slots[i] != MH_SLOT_EMPTY) continue;
+    if (left > 0) left--;
+    else table.slots[i] = MH_SLOT_REMOVED;
+  }
+  kit_findings found = kit_check(&kit);
+  mheap_abandon(kit.heap);
+  return found;
+}
+
+static void crowded_slots_are_told(void) {
+  CHECK_EQ(with_few_empty_slots(0).broken, 1);
+  CHECK_STR(with_few_empty_slots(0).text, "the slots of a table are too crowded to look keys up");
+  CHECK_STR(with_few_empty_slots(1).text, "");
+  CHECK_STR(with_few_empty_slots(1000).text, "");
+}
+
 static void untouched_nothing_is_found(void) {
   for (int last = 0; last < 2; last++) {
     zoo zoo;
@@ -148,4 +176,4 @@ static void untouched_nothing_is_found(void) {
 }
 
 TEST_MAIN(TEST(untouched_nothing_is_found), TEST(the_same_is_found_wherever_it_is),
-          TEST(an_object_whose_rest_is_behind_the_end))
+          TEST(an_object_whose_rest_is_behind_the_end), TEST(crowded_slots_are_told))

@@ -193,9 +193,20 @@ bool mh_walk_visit(mh_walk *walk, uint64_t word, uint64_t place) {
 
 /* ---- tables ---- */
 
+/* Is a slot in each stretch of so many empty, as mostly one of the first is? No run of others is twice as
+   long then, so that their probes are no more than so many for each slot. */
+static bool is_airy(const mh_table *table) {
+  uint64_t i = 0;
+  for (uint64_t start = 0; start <= table->mask; start += MOST_PROBES) {
+    for (i = start; i < start + MOST_PROBES && i <= table->mask && table->slots[i] != MH_SLOT_EMPTY;) i++;
+    if (i == start + MOST_PROBES) return false;
+  }
+  return i <= table->mask;
+}
+
 /* Are the slots so crowded that looking everything up would take for ever? */
 static bool is_crowded(const mh_table *table) {
-  if (table->slots == NULL) return false;
+  if (table->slots == NULL || is_airy(table)) return false;
   uint64_t run = 0, probes = 0;
   for (uint64_t i = 0; i <= table->mask; i++) {
     run = table->slots[i] == MH_SLOT_EMPTY ? 0 : run + 1;
