@@ -146,4 +146,4 @@ def test_every_python_file_is_short() -> None:
 
 @every_file
 def test_memory_is_asked_for_in_the_one_way_that_no_compiler_leaves_out(path: Path) -> None:
-    assert path.name == "ahead.h" or "__builtin_prefetch" not in code_of(path)
+    assert path.name == "prefetch.h" or "__builtin_prefetch" not in code_of(path)

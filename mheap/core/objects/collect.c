@@ -5,6 +5,7 @@
 
 #include "../areas.h"
 #include "../os.h"
+#include "ahead.h"
 #include "children.h"
 #include "node.h"
 #include "objects.h"
@@ -13,6 +14,7 @@
 #define BATCH 64        /* blocks freed, or emptied, at a time */
 #define LOOKED_AT 16384 /* blocks in use that are looked at for as many */
 #define PILE 8190
+#define AHEAD 16 /* elements that memory is asked for before they are marked */
 #define FOR_EVER 1e9 /* seconds */
 
 typedef struct pile {
@@ -30,6 +32,7 @@ struct mh_collector {
   pthread_mutex_t lock;
   uint64_t limit;  /* blocks from here on were made since: they stay */
   uint64_t *marks; /* a bit for each 16 bytes below */
+  mh_ahead ahead;  /* with the marks; while it marks */
   pile *piles;     /* objects that are marked and not looked into yet; empty ones are given back but one */
   bool waits;       /* not all that the process holds was named yet */
   mheap_err failed; /* to mark something between two steps */
@@ -138,6 +141,12 @@ static mheap_err mark_part(mh_collector *c, mh_space *space, const mh_children *
   return MHEAP_OK;
 }
 
+static void ask_for_elements(const mh_collector *c, const mh_children *children, uint64_t from,
+                             uint64_t count) {
+  for (uint64_t i = from; i < from + count && i < children->end; i++)
+    for (uint64_t k = 0; k < children->width; k++) mh_ahead_words(&c->ahead, mh_child(children, i, k), 1);
+}
+
 /* What was freed since it was pushed has no mark; what came to its place has, whatever it is. */
 static mheap_err open_next(mh_collector *c, mh_space *space) {
   uint64_t offset = pop(c);
@@ -145,6 +154,8 @@ static mheap_err open_next(mh_collector *c, mh_space *space) {
     if (!c->waits) c->phase = EMPTYING;
     return MHEAP_OK;
   }
+  if (c->piles->count > 0)
+    mh_ahead_queue(&c->ahead, &c->piles->offsets[c->piles->count - 1], -1, c->piles->count);
   if (!has_mark(c, offset)) return MHEAP_OK;
   if (!mh_type_has_children(mh_head_type(mh_read(mh_at(space->region, offset))))) return MHEAP_OK;
   mheap_err failed = mh_children_read(space, offset, &c->children);
@@ -166,16 +177,22 @@ static mheap_err mark_some(mh_collector *c, mh_space *space, uint64_t *budget) {
   if (c->next < now.first) c->next = now.first;
   uint64_t rest = end > c->next ? end - c->next : 0, count = rest < *budget ? rest : *budget;
   *budget -= count;
+  ask_for_elements(c, &now, c->next + AHEAD, count);
   failed = each_word(c, space, &now, c->next + count, mark, mark_node);
   if (count == rest) c->at = 0;
   return failed;
 }
 
+/* What is asked for ahead, and read, may have been freed since: the region must not become smaller. */
 static mheap_err go_on_marking(mh_collector *c, mh_space *space) {
   mheap_err failed = c->failed;
   if (failed) return mh_fail(mh_error(space->heap), failed, "no memory to collect garbage with");
+  mh_region_begin_walk(space->region);
+  uint64_t size = mh_region_size(space->region);
+  c->ahead.size = size < c->limit ? size : c->limit;
   for (uint64_t budget = PIECE; budget > 0 && c->phase == MARKING && !failed;)
     failed = mark_some(c, space, &budget);
+  mh_region_end_walk(space->region);
   return failed;
 }
 
@@ -343,6 +360,7 @@ static mheap_err begin(mh_space *space) {
   c->number = ++numbers;
   c->limit = mh_region_size(region);
   c->marks = mh_os_table(marks_bytes(c));
+  c->ahead = (mh_ahead){region, 0, c->marks, 7, NULL};
   region->collector = c;
   region->collected = space->heap;
   region->forget_collector = forget_now;

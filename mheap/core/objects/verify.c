@@ -16,9 +16,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "../ahead.h"
 #include "../block.h"
 #include "../os.h"
+#include "../prefetch.h"
 #include "children.h"
 #include "code.h"
 #include "compound.h"
@@ -284,14 +284,15 @@ static void check_entries(mh_walk *walk, mh_type owner, const mh_table *table,
   uint32_t live = 0;
   bool look_up = !is_crowded(table);
   bool is_large = table->slots != NULL; /* of another all was asked for */
-  if (is_large) mh_walk_ask(walk, &table->entries->key, 2 * least(counts->used, 2 * AHEAD));
+  if (is_large) mh_ahead_words(&walk->ahead, &table->entries->key, 2 * least(counts->used, 2 * AHEAD));
   if (!look_up) mh_walk_found(walk, 1, table->offset, "the slots of a table are too crowded to look keys up");
   for (uint32_t i = 0; i < counts->used && !walk->failed; i++) {
     if (!mh_table_is_live(table, counts, i)) continue;
     uint64_t place = mh_offset(walk->space.region, &table->entries[i]), key = mh_read(&table->entries[i].key);
     live++;
     if (look_up) ask_for_slot(walk, table, counts, i + AHEAD);
-    if (is_large && i + 2 * AHEAD < counts->used) mh_walk_ask(walk, &table->entries[i + 2 * AHEAD].key, 2);
+    if (is_large && i + 2 * AHEAD < counts->used)
+      mh_ahead_words(&walk->ahead, &table->entries[i + 2 * AHEAD].key, 2);
     bool is_key = mh_walk_visit(walk, key, place);
     check_value(walk, owner, mh_read(&table->entries[i].value), place + offsetof(mh_entry, value));
     if (look_up && is_key) look_up = check_lookup(walk, table, i, key);
@@ -341,7 +342,7 @@ static void check_items(mh_walk *walk, uint64_t part, uint64_t limit) {
                   "the items of a deque: expected %" PRIu64 " at most, found %" PRIu64, limit - 1,
                   items.count);
   for (uint64_t i = 0; i < items.count && !walk->failed; i++) {
-    if (i + 2 * AHEAD < items.count) mh_walk_ask(walk, &items.words[i + 2 * AHEAD], 1);
+    if (i + 2 * AHEAD < items.count) mh_ahead_words(&walk->ahead, &items.words[i + 2 * AHEAD], 1);
     mh_walk_visit(walk, mh_read(&items.words[i]), mh_offset(walk->space.region, &items.words[i]));
   }
 }
@@ -453,7 +454,7 @@ static void walk_from_roots(mh_walk *walk) {
 static void walk_all(mh_walk *walk) {
   walk_from_roots(walk);
   for (uint64_t i = 0; i < walk->seen_count && !walk->failed; i++) {
-    mh_walk_ask_next(walk, i);
+    mh_ahead_queue(&walk->ahead, &walk->seen[i], 1, walk->seen_count - i);
     look_into(walk, walk->seen[i]);
   }
   if (!walk->failed) each_count(walk, compare_count);
@@ -468,6 +469,7 @@ static bool open_tables(mh_walk *walk) {
   walk->touched = mh_os_table(walk->touched_bytes);
   walk->seen = mh_os_table(8 * walk->seen_room);
   bool opened = mh_blocks_open(&walk->blocks, &walk->space);
+  walk->ahead = (mh_ahead){walk->space.region, walk->size, walk->counts, 2, &walk->blocks};
   return opened && walk->counts != NULL && walk->touched != NULL && walk->seen != NULL;
 }
 

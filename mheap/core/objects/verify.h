@@ -2,6 +2,7 @@
 #ifndef MHEAP_OBJECTS_VERIFY_H
 #define MHEAP_OBJECTS_VERIFY_H
 
+#include "ahead.h"
 #include "blocks.h"
 #include "compound.h"
 #include "objects.h"
@@ -17,6 +18,7 @@ typedef struct mh_walk {
   uint8_t *touched; /* by offset / MH_SLICE: is a count there that is not 0? */
   uint64_t touched_bytes;
   mh_blocks blocks; /* to be asked in place of mh_block_usable */
+  mh_ahead ahead;   /* with the counts */
   uint64_t *seen; /* references to what holds others, each once */
   uint64_t seen_count, seen_room;
   uint64_t coded;   /* words of the codes of keys */
@@ -35,13 +37,6 @@ bool mh_walk_part(mh_walk *walk, uint64_t offset, uint64_t bytes);
 /* Is it too much to hash, or compare, another? What keys have in common is hashed again with each of them;
    without that it would be no more than the heap has room for. */
 bool mh_walk_coded_enough(mh_walk *walk, uint64_t stored);
-/* ---- verify_ahead.c: memory is asked for what will be looked at ---- */
-
-/* What these words refer to. */
-void mh_walk_ask(const mh_walk *walk, const uint64_t *words, uint64_t count);
-/* Of the objects in the queue from this one on. */
-void mh_walk_ask_next(const mh_walk *walk, uint64_t number);
-
 /* Of a sorted dict (verify_sorted.c). */
 void mh_walk_sorted(mh_walk *walk, const mh_container *container, uint64_t part);
 

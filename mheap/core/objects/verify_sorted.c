@@ -32,7 +32,7 @@ static void check_key(tree *t, uint64_t key, uint64_t place, bool is_entry) {
 }
 
 static void check_leaf(tree *t, const mh_node *leaf) {
-  for (unsigned i = 0; i < leaf->count; i++) mh_walk_ask(t->walk, &mh_node_entry(leaf, i)->key, 2);
+  for (unsigned i = 0; i < leaf->count; i++) mh_ahead_words(&t->walk->ahead, &mh_node_entry(leaf, i)->key, 2);
   for (unsigned i = 0; i < leaf->count && !t->walk->failed; i++) {
     const mh_entry *entry = mh_node_entry(leaf, i);
     uint64_t key = mh_read(&entry->key), place = place_of(t, entry);

@@ -1,6 +1,6 @@
-/* test_check_ahead.c: a check asks memory for objects while they are far back in its queue, before it has
-   looked at them. What is found must not depend on where in the queue an object is; and how crowded a table
-   is, not on how that is found out. */
+/* test_ahead.c: checks and collections ask memory for objects while they are far back in their queues, before
+   they have looked at them. What is found must not depend on where in a queue an object is; and how
+   crowded a table is, not on how that is found out. */
 #include "objects/compound.h"
 #include "objects_kit.h"
 
@@ -83,7 +83,7 @@ static uint64_t *field_of(zoo *zoo, unsigned which, unsigned field) {
   return word_of(zoo, *word_of(zoo, offset, 2), field - 1 - OWN);
 }
 
-enum { VALUES = 20 };
+enum { VALUES = 20, TWICE = 6 };
 static uint64_t value_of(zoo *zoo, unsigned number, uint64_t before) {
   uint64_t size = mh_region_size(zoo->kit.space.region);
   const uint64_t values[VALUES] = {0, 1, 16, before - 16, before + 16, before ^ 1, before << 1,
@@ -118,6 +118,41 @@ static void the_same_is_found_wherever_it_is(void) {
   CHECK(broken > FOUR * FIELDS * VALUES / 2);
 }
 
+typedef struct collected {
+  mheap_err failed;
+  uint64_t objects;
+} collected;
+
+static collected collected_of(bool last, unsigned which, unsigned field, unsigned value) {
+  zoo zoo;
+  mheap_collected got = {0};
+  zoo_open(&zoo, last);
+  uint64_t *at = field_of(&zoo, which, field);
+  if (at != NULL) *at = value_of(&zoo, value, *at);
+  collected is = {.failed = mheap_collect_objects(zoo.kit.heap, &got)};
+  is.objects = got.objects;
+  mheap_abandon(zoo.kit.heap);
+  return is;
+}
+
+/* Twice a reference is one to something else: it is refused, but not where that has a mark by then. */
+static void the_same_is_collected_wherever_it_is(void) {
+  unsigned refused = 0, freed = 0;
+  for (unsigned which = 0; which < FOUR; which++)
+    for (unsigned field = 0; field < FIELDS; field++)
+      for (unsigned value = 0; value < VALUES; value++) {
+        if (value == TWICE) continue;
+        collected first = collected_of(false, which, field, value);
+        collected last = collected_of(true, which, field, value);
+        if (!CHECK_EQ(first.failed, last.failed) || !CHECK_EQ(first.objects, last.objects))
+          fprintf(stderr, "object %u, field %u, value %u\n", which, field, value);
+        refused += last.failed == MHEAP_ERR_CORRUPT;
+        freed += last.failed == MHEAP_OK && last.objects > 0;
+      }
+  CHECK(refused > FOUR * FIELDS * VALUES / 4);
+  CHECK(freed > FIELDS);
+}
+
 /* What would lie behind the end is not read. */
 static void an_object_whose_rest_is_behind_the_end(void) {
   static const struct {
@@ -134,6 +169,7 @@ static void an_object_whose_rest_is_behind_the_end(void) {
     *reference(&zoo, 0) = mh_word_ref(kinds[i].tag, end - 16);
     *word_of(&zoo, mh_word_offset(zoo.four[A_LIST]), 2) = end - 16;
     CHECK(kit_check(&zoo.kit).broken >= 2);
+    CHECK_EQ(mheap_collect_objects(zoo.kit.heap, NULL), MHEAP_ERR_CORRUPT);
     mheap_abandon(zoo.kit.heap);
   }
 }
@@ -176,4 +212,5 @@ static void untouched_nothing_is_found(void) {
 }
 
 TEST_MAIN(TEST(untouched_nothing_is_found), TEST(the_same_is_found_wherever_it_is),
+          TEST(the_same_is_collected_wherever_it_is),
           TEST(an_object_whose_rest_is_behind_the_end), TEST(crowded_slots_are_told))

@@ -1,7 +1,7 @@
-/* ahead.h: asks memory for a line before it is looked at, so that several are waited for at once. Calls
+/* prefetch.h: asks memory for a line before it is looked at, so that several are waited for at once. Calls
    nothing, takes no lock. */
-#ifndef MHEAP_AHEAD_H
-#define MHEAP_AHEAD_H
+#ifndef MHEAP_PREFETCH_H
+#define MHEAP_PREFETCH_H
 
 /* The line need not be there. Without the empty statement gcc takes a function that does nothing but
    prefetch for one that does nothing, and leaves calls of it out. */
