@@ -15,7 +15,7 @@ import math
 import pathlib
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import Any, cast
 
 from mheap._core import RecordTwin, RowsTwin
@@ -268,27 +268,57 @@ def _array_of(text: str, dtype: str, shape: list[int]) -> Any:
     return numpy.frombuffer(items, numpy.lib.format.descr_to_dtype(descr)).reshape(shape)
 
 
-def _class_of(name: str) -> type[Record]:
+def _class_of(name: Any) -> type[Record]:
+    if not isinstance(name, str):
+        raise ValueError(f"a class is known by a str, not {name!r}")
     shape = _of_name(name)
     if shape is None:
         raise LookupError(f"the class {name!r} is not known here: import its module (--import MODULE)")
     return cast("type[Record]", shape.cls)
 
 
-def _record_of(name: str, fields: dict[str, Any]) -> Record:
-    cls = _class_of(name)
+def _check_fields(cls: type[Record], fields: Iterable[str]) -> None:
     known = {row[0] for row in cls.__mheap_shape__.rows}
     for field in fields:
         if field not in known:
             raise ValueError(f"{cls.__name__} has no field {field!r}")
+
+
+def _new_record(cls: type[Record], fields: dict[str, Any]) -> Record:
     record = cls.__new__(cls)
     record.__setstate__(fields)
     return record
 
 
-def _records_of(name: str, fields: list[str], rows: list[list[Any]]) -> RecordList[Any]:
-    records = (_record_of(name, dict(zip(fields, row, strict=True))) for row in rows)
-    return RecordList(_class_of(name), records)
+def _record_of(name: Any, fields: Any) -> Record:
+    cls = _class_of(name)
+    if not isinstance(fields, dict):
+        raise ValueError("'fields' are an object")
+    _check_fields(cls, fields)
+    return _new_record(cls, fields)
+
+
+def _rows_of(cls: type[Record], fields: list[str], rows: list[list[Any]]) -> Iterator[Record]:
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(fields):
+            raise ValueError(f"row {number} has {len(row)} values for {len(fields)} fields")
+        try:
+            yield _new_record(cls, dict(zip(fields, row, strict=True)))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"row {number}: {error}") from None
+
+
+def _records_of(name: Any, fields: Any, rows: Any) -> RecordList[Any]:
+    cls = _class_of(name)
+    if not isinstance(fields, list) or not all(isinstance(field, str) for field in fields):
+        raise ValueError("'fields' are a list of names")
+    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+        raise ValueError("'rows' are a list of lists")
+    _check_fields(cls, fields)
+    for number, field in enumerate(fields):
+        if field in fields[:number]:
+            raise ValueError(f"{field!r} is there twice")
+    return RecordList(cls, _rows_of(cls, fields, rows))
 
 
 _TAGS: dict[str, Callable[..., Any]] = {
@@ -321,6 +351,28 @@ _TAGS: dict[str, Callable[..., Any]] = {
 }
 
 
+# What stands beside a tag: always, and perhaps.
+_BESIDE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "$time": ((), ("zone", "fold")),
+    "$datetime": ((), ("zone", "fold")),
+    "$path": (("of",), ()),
+    "$deque": ((), ("maxlen",)),
+    "$array": (("dtype", "shape"), ()),
+    "$record": (("fields",), ()),
+    "$records": (("fields", "rows"), ()),
+}
+
+
+def _check_beside(tag: str, fields: dict[str, Any]) -> None:
+    always, perhaps = _BESIDE.get(tag, ((), ()))
+    for name in always:
+        if name not in fields:
+            raise ValueError(f"it needs {name!r} beside it")
+    for name in fields:
+        if name not in (*always, *perhaps):
+            raise ValueError(f"it takes no {name!r} beside it")
+
+
 def _untagged(fields: dict[str, Any]) -> Any:
     """Called for each object, those inside first."""
     tag = next((key for key in fields if key.startswith("$")), None)
@@ -330,13 +382,14 @@ def _untagged(fields: dict[str, Any]) -> Any:
         raise Refused(f"no tag is called {tag!r} (--no-tags takes keys that begin with '$' as they are)", tag)
     value = fields.pop(tag)
     try:
+        _check_beside(tag, fields)
         return _TAGS[tag](value, **fields)
     except (ValueError, TypeError, AttributeError, ArithmeticError, LookupError, NameError, OSError) as error:
         raise Refused(f"{tag}: {error}", tag) from None
 
 
 def _no_constant(text: str) -> Any:
-    raise Refused(f"{text} is no JSON; a tag is: {{'$float': {text.lower()!r}}}", text)
+    raise Refused(f'{text} is no JSON; a tag is: {{"$float": "{text.lower()}"}}', text)
 
 
 def read_line(text: str, tags: bool) -> dict[str, Any]:

@@ -320,6 +320,33 @@ def test_records_of_another_version(tmp_path: Path) -> None:
             read(**fields)
 
 
+def test_records_that_cannot_be_are_told_in_words_of_the_line() -> None:
+    name = f"{__name__}:Item"
+    for value, text in (
+        ({"$record": name}, "it needs 'fields' beside it"),
+        ({"$record": name, "fields": {"number": 1}, "more": 1}, "it takes no 'more' beside it"),
+        ({"$record": name, "fields": ["number"]}, "'fields' are an object"),
+        ({"$record": name, "fields": 1}, "'fields' are an object"),
+        ({"$record": [1], "fields": {}}, "a class is known by a str, not [1]"),
+        ({"$records": name, "rows": []}, "it needs 'fields' beside it"),
+        ({"$records": name, "fields": None, "rows": []}, "'fields' are a list of names"),
+        ({"$records": name, "fields": [1], "rows": []}, "'fields' are a list of names"),
+        ({"$records": name, "fields": ["number", "number"], "rows": []}, "'number' is there twice"),
+        ({"$records": name, "fields": ["old"], "rows": []}, "Item has no field 'old'"),
+        ({"$records": name, "fields": ["number"], "rows": 1}, "'rows' are a list of lists"),
+        ({"$records": name, "fields": ["number"], "rows": [[1], 2]}, "'rows' are a list of lists"),
+        ({"$records": name, "fields": ["number"], "rows": [[1], []]}, "row 2 has 0 values for 1 fields"),
+        ({"$records": name, "fields": ["number"], "rows": [[1], [2, 3]]}, "row 2 has 2 values for 1 fields"),
+        ({"$records": name, "fields": ["number"], "rows": [[1], ["2"]]}, "row 2: Item.number: expected int"),
+        ({"$path": "x"}, "it needs 'of' beside it"),
+        ({"$array": "", "dtype": "<f8"}, "it needs 'shape' beside it"),
+        ({"$date": "2026-01-30", "zone": 1}, "it takes no 'zone' beside it"),
+    ):
+        with pytest.raises(Refused) as refused:
+            read_line(json.dumps({"value": value}), True)
+        assert text in str(refused.value)
+
+
 def test_records_whose_class_is_in_a_module(run: Run, tmp_path: Path) -> None:
     first, second, out, shop = (tmp_path / name for name in ("first.heap", "second.heap", "out", "shop.py"))
     shop.write_text("import mheap\nclass Order(mheap.Record):\n    item: str\n    price: float = 0.5\n")
