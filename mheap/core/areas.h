@@ -29,5 +29,7 @@ typedef bool mh_block_fun(void *arg, uint64_t offset);
    that segment, and leaves *from behind them: at a block for which it returned false, else at the next
    segment; UINT64_MAX: there is none. `visit` only looks: the blocks are still what they were. */
 mheap_err mh_visit_some_blocks(mheap *heap, uint64_t *from, mh_block_fun *visit, void *arg);
+/* The same of its objects' heap, whose error becomes its own. */
+mheap_err mh_visit_some_objects(mheap *heap, uint64_t *from, mh_block_fun *visit, void *arg);
 
 #endif

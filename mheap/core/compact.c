@@ -149,7 +149,7 @@ static mheap_err count_objects(compaction *c, mheap *heap, void *count) {
   tally of = {.region = heap->region};
   mheap_err failed = MHEAP_OK;
   for (uint64_t from = 0; heap->own != NULL && from != UINT64_MAX && !failed;)
-    failed = mh_visit_some_blocks(heap->own, &from, count_object, &of);
+    failed = mh_visit_some_objects(heap, &from, count_object, &of);
   *(uint64_t *)count += of.count;
   return error_of(c, heap, failed);
 }

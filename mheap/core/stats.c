@@ -450,6 +450,12 @@ mheap_err mh_visit_some_blocks(mheap *heap, uint64_t *from, mh_block_fun *visit,
   return failed;
 }
 
+mheap_err mh_visit_some_objects(mheap *heap, uint64_t *from, mh_block_fun *visit, void *arg) {
+  mheap_err failed = mh_visit_some_blocks(heap->own, from, visit, arg);
+  if (failed) *mh_error(heap) = *mh_error(heap->own);
+  return failed;
+}
+
 /* ---- areas ---- */
 
 typedef struct area_visitor {

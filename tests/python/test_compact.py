@@ -32,6 +32,7 @@ import mheap
 from mheap.objects import PersistentDict, PersistentList
 
 HEAPS = 12288  # offset of the rows of heaps
+SEGMENT = 65536  # offset of the first segment, whose descriptors of slices are 64 bytes each
 
 EVERYTHING: dict[Any, Any] = {
     "none": None,
@@ -487,6 +488,25 @@ def test_what_is_no_heap_is_refused(path: Path) -> None:
         mheap.compact(path.parent)
     assert path.read_bytes() == b"no heap"
     assert names(path) == ["a.heap"]
+
+
+def test_descriptors_that_cannot_be_are_told(path: Path) -> None:
+    with mheap.open(path) as heap:
+        heap.root["texts"] = [str(i) * 5 for i in range(5000)]
+        heap.commit()
+    sound = path.read_bytes()
+    refused = 0
+    for offset in range(SEGMENT + 64, SEGMENT + 64 * 64, 64):
+        if not any(sound[offset : offset + 8]):
+            continue
+        path.write_bytes(sound[:offset] + bytes([sound[offset] ^ 8]) + sound[offset + 1 :])
+        for dry_run in (True, False):
+            try:
+                mheap.compact(path, dry_run=dry_run)
+            except mheap.CorruptHeap as error:
+                refused += 1
+                assert f"{path}: offset 0x" in str(error)
+    assert refused > 5
 
 
 def test_a_sealed_file_is_refused_with_what_to_do(path: Path) -> None:

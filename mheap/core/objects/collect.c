@@ -209,7 +209,7 @@ static bool gather(void *arg, uint64_t offset) {
 static mheap_err fill_batch(mh_collector *c, mh_space *space, bool *more) {
   c->looked_at = 0;
   *more = c->from < c->limit;
-  if (*more) return mh_visit_some_blocks(space->heap->own, &c->from, gather, c);
+  if (*more) return mh_visit_some_objects(space->heap, &c->from, gather, c);
   c->from = 0;
   return MHEAP_OK;
 }
