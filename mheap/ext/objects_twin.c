@@ -249,12 +249,31 @@ int mhx_twin_type_make_ready(mhx_state *state, mh_type type) {
   return mhx_twin_type_is_ready(state, type) ? 0 : find_type(state, place_in_types(type));
 }
 
-static mhx_twin *twin_alloc(mhx_space *space, int index) {
-  PyTypeObject *type = (PyTypeObject *)mhx_state_of_heap(space->heap_obj)->object_types[index];
+/* Of a class: making an object runs Python code where garbage is collected then, which may close the heap. */
+static mhx_twin *alloc_of(mhx_space *space, PyTypeObject *type) {
+  PyObject *heap_obj = Py_NewRef(space->heap_obj);
+  uint64_t number = space->number;
+  Py_INCREF(type);
   mhx_twin *twin = (mhx_twin *)type->tp_alloc(type, 0);
-  if (twin == NULL) return NULL;
-  twin->heap_obj = Py_NewRef(space->heap_obj);
-  return twin;
+  Py_DECREF(type);
+  if (twin == NULL) return Py_DECREF(heap_obj), NULL;
+  twin->heap_obj = heap_obj;
+  const mhx_space *now = *mhx_objects_slot(heap_obj);
+  if (now != NULL && now->number == number) return twin;
+  mhx_raise_closed((mhx_handle *)heap_obj);
+  Py_DECREF(twin);
+  return NULL;
+}
+
+static mhx_twin *twin_alloc(mhx_space *space, int index) {
+  return alloc_of(space, (PyTypeObject *)mhx_state_of_heap(space->heap_obj)->object_types[index]);
+}
+
+/* Instead of one that was made while another was: that one. */
+static PyObject *made_before(mhx_twin *twin, mhx_twin *other) {
+  Py_INCREF((PyObject *)other);
+  Py_DECREF(twin);
+  return (PyObject *)other;
 }
 
 mheap_err mhx_of_at(mhx_space *space, mh_type type, uint64_t offset, mhx_of *of) {
@@ -265,16 +284,22 @@ mheap_err mhx_of_at(mhx_space *space, mh_type type, uint64_t offset, mhx_of *of)
   return mh_items_owner_at(&space->core, type, offset, &of->list);
 }
 
-static PyObject *twin_make(mhx_space *space, mh_type type, uint64_t offset) {
+/* The container may have gone, and got a twin, while this one was made. */
+static PyObject *twin_make(mhx_space *space, mh_type type, uint64_t offset, uint64_t birth) {
+  mh_container *container;
   mhx_twin *twin = twin_alloc(space, twin_types[place_in_types(type)].index);
   if (twin == NULL) return NULL;
-  mheap_err failed = mhx_of_at(space, type, offset, &twin->of);
+  if (reserve(space) < 0) return Py_DECREF(twin), NULL;
+  mhx_twin **entry = find(space, offset, birth);
+  if (*entry != NULL) return made_before(twin, *entry);
+  mheap_err failed = mh_container_at(&space->core, offset, type, birth, &container);
+  if (!failed) failed = mhx_of_at(space, type, offset, &twin->of);
   if (failed) {
     mhx_failed(space);
     Py_DECREF(twin);
     return NULL;
   }
-  put(space, twin);
+  enter(space, entry, twin);
   return (PyObject *)twin;
 }
 
@@ -283,34 +308,17 @@ static int look_at_record(mhx_space *space, uint64_t offset, uint64_t birth, mh_
   return mh_fields_look(fields) ? mhx_failed(space) : 0;
 }
 
-static mhx_twin *record_alloc(mhx_space *space, const mhx_map *map) {
-  PyTypeObject *type = (PyTypeObject *)Py_NewRef(map->shape->cls);
-  PyObject *heap_obj = Py_NewRef(space->heap_obj);
-  mhx_twin *twin = (mhx_twin *)type->tp_alloc(type, 0);
-  Py_DECREF(type);
-  if (twin == NULL) return Py_DECREF(heap_obj), NULL;
-  twin->heap_obj = heap_obj;
-  if (*mhx_objects_slot(heap_obj) == space) return twin;
-  mhx_raise_closed((mhx_handle *)heap_obj);
-  Py_DECREF(twin);
-  return NULL;
-}
-
 /* Finding the class, and making an object of it, may run Python code: then all is looked at anew. */
 static PyObject *record_make(mhx_space *space, uint64_t offset, uint64_t birth) {
   mh_fields fields;
   uint64_t undone = space->undone;
   if (look_at_record(space, offset, birth, &fields) < 0) return NULL;
   const mhx_map *map = mhx_map_for(space, fields.schema->number, NULL);
-  mhx_twin *twin = map == NULL ? NULL : record_alloc(space, map);
+  mhx_twin *twin = map == NULL ? NULL : alloc_of(space, (PyTypeObject *)map->shape->cls);
   if (twin == NULL) return NULL;
   if (reserve(space) < 0) return Py_DECREF(twin), NULL;
   mhx_twin **entry = find(space, offset, birth);
-  if (*entry != NULL) {
-    PyObject *other = Py_NewRef((PyObject *)*entry);
-    Py_DECREF(twin);
-    return other;
-  }
+  if (*entry != NULL) return made_before(twin, *entry);
   if (space->undone == undone && mh_fields_is_known(&fields)) twin->of.record.map = map;
   else if (look_at_record(space, offset, birth, &fields) < 0) return Py_DECREF(twin), NULL;
   twin->of.record.fields = fields;
@@ -329,20 +337,21 @@ PyObject *mhx_twin_for(mhx_space *space, uint64_t word) {
   uint64_t birth = mh_birth_of(&space->core, container);
   mhx_twin **entry = find(space, mh_word_offset(word), birth);
   if (*entry != NULL) return Py_NewRef((PyObject *)*entry);
-  if (reserve(space) < 0) return NULL;
   if (mh_word_tag(word) == MH_TAG_RECORD_REF) return record_make(space, mh_word_offset(word), birth);
   mh_type type = mh_head_type(mh_read(&container->head));
-  return twin_make(space, type, mh_word_offset(word));
+  return twin_make(space, type, mh_word_offset(word), birth);
 }
 
 PyObject *mhx_twin_nowhere(mhx_space *space) {
   mhx_twin **entry = find(space, 0, 0);
   if (*entry != NULL) return Py_NewRef((PyObject *)*entry);
-  if (reserve(space) < 0) return NULL;
   mhx_twin *twin = twin_alloc(space, MHX_DICT);
   if (twin == NULL) return NULL;
+  if (reserve(space) < 0) return Py_DECREF(twin), NULL;
+  entry = find(space, 0, 0);
+  if (*entry != NULL) return made_before(twin, *entry);
   twin->of.dict = mh_dict_nowhere(&space->core);
-  put(space, twin);
+  enter(space, entry, twin);
   return (PyObject *)twin;
 }
 

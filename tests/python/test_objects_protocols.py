@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,6 +100,52 @@ def is_sound(heap: mheap.Heap) -> bool:
 
 def blocks(heap: mheap.Heap) -> int:
     return heap.stats().chunks_used
+
+
+class Trash:
+    """Garbage that does something when it is collected."""
+
+    def __init__(self, act: Callable[[], Any]) -> None:
+        self.act, self.itself = act, self
+
+    def __del__(self) -> None:
+        self.act()
+
+
+def read_while(root: Any, act: Callable[[], Any]) -> Any:
+    """root["x"]; the first object that is made meanwhile has the garbage collected, or what follows has."""
+    gc.collect()
+    Trash(act)
+    gc.set_threshold(1)
+    try:
+        return root["x"]
+    finally:
+        gc.set_threshold(700)
+        gc.collect()
+
+
+@each_kind
+@pytest.mark.filterwarnings("ignore::mheap.UncommittedChanges")
+def test_garbage_is_collected_while_a_handle_is_made(heap_path: Path, kind: Kind) -> None:
+    heap = mheap.open(heap_path)
+    root, kept = heap.root, list[Any]()
+    root["x"] = kind.make()
+    assert read_while(root, lambda: kept.append(root["x"])) is kept[0]
+    kept.clear()
+    with suppress(mheap.StaleObject):
+        assert read_while(root, lambda: root.__setitem__("x", kind.make())) == kind.make()
+    root["x"] = 5
+    heap.commit()
+    root["x"] = kind.make()
+    with suppress(mheap.StaleObject):
+        read_while(root, heap.rollback)
+    assert root["x"] == 5
+    assert is_sound(heap)
+    root["x"] = kind.make()
+    with suppress(mheap.ClosedHeap):
+        read_while(root, heap.close)
+    with pytest.raises(mheap.ClosedHeap):
+        root["x"]
 
 
 @each_kind
