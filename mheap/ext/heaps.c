@@ -249,6 +249,7 @@ static PyObject *end_heap(mhx_handle *handle, bool destroys) {
   bool whole = mhx_guard_end_trace(&handle->guard, handle->heap, &lost);
   mheap_err result = destroys ? mheap_destroy(handle->heap) : mheap_delete(handle->heap);
   if (result != MHEAP_OK) return mhx_raise(handle->heap), NULL;
+  mhx_objects_closing(handle); /* a rollback may bring the heap back, and what only variables kept with it */
   mhx_objects_ended(handle);
   mhx_drop(handle);
   if (whole) Py_RETURN_NONE;

@@ -262,6 +262,32 @@ def test_what_only_a_variable_kept_goes_with_a_closed_handle_also_after_a_rollba
         assert heap.collect().objects == 0
 
 
+@pytest.mark.parametrize("first", ["variable", "heap"])
+@pytest.mark.parametrize("then", ["commit", "reopen", "close"])
+def test_what_only_a_variable_kept_goes_with_a_heap_that_a_rollback_brought_back(
+    first: str, then: str, heap_path: Path
+) -> None:
+    with mheap.open(heap_path) as heap:
+        one = heap.new("one")
+        one.root["a"] = [[1], LONG]
+        heap.commit()
+        kept = one.root.pop("a")
+        heap.commit()
+        if first == "variable":
+            del kept
+        one.destroy()
+        heap.rollback()
+        if then == "reopen":
+            assert heap.named["one"].root == {}
+        if then != "close":
+            heap.commit()
+            assert heap.collect().objects == 0
+    with mheap.open(heap_path) as heap:
+        assert findings(heap) == []
+        assert heap.collect().objects == 0
+        assert heap.named["one"].collect().objects == 0
+
+
 def test_what_came_back_for_another_handle_is_its_variables(heap_path: Path) -> None:
     with mheap.open(heap_path) as heap:
         one = heap.new("one")
