@@ -96,7 +96,7 @@ static void give(uint64_t index, uint16_t pages) {
 
 static bool take(_Atomic uint8_t *mark) {
   return atomic_load_explicit(mark, memory_order_relaxed) &&
-         atomic_exchange_explicit(mark, 0, memory_order_relaxed);
+         atomic_exchange_explicit(mark, 0, memory_order_acquire);
 }
 
 static uint16_t take_pages(uint64_t slice) {

@@ -8,7 +8,8 @@
    that are filled by plain stores are where that is done. Raw blocks' callers need not: see
    region->named_base.
 
-   Bytes are set by any thread; gathering them is excluded from calls that change the heap. */
+   Bytes are set by any thread; gathering them is excluded from calls that change the heap, but not from those
+   that change another: what is found set further up says that what it is for is set, too. */
 #ifndef MHEAP_MARKS_H
 #define MHEAP_MARKS_H
 
@@ -29,8 +30,8 @@ static inline void mh_mark_page(uint64_t page) {
   page &= MH_MARKS * MH_SLICE_PAGES - 1;
   uint64_t slice = page / MH_SLICE_PAGES;
   atomic_store_explicit(&mh_marks[page], 1, memory_order_relaxed);
-  atomic_store_explicit(&mh_marks_slices[slice], 1, memory_order_relaxed);
-  atomic_store_explicit(&mh_marks_some[slice / MH_MARKS_TOGETHER], 1, memory_order_relaxed);
+  atomic_store_explicit(&mh_marks_slices[slice], 1, memory_order_release);
+  atomic_store_explicit(&mh_marks_some[slice / MH_MARKS_TOGETHER], 1, memory_order_release);
 }
 static inline void mh_mark(const void *address) { mh_mark_page((uintptr_t)address / MH_PAGE); }
 static inline void mh_mark_range(const void *address, uint64_t length) {
