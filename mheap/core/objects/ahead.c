@@ -47,7 +47,7 @@ static void ask_for_part(const mh_ahead *ahead, uint64_t offset) {
   const mh_container *container = mh_at(ahead->region, offset);
   if (!has_part(mh_head_type(mh_read(&container->head)))) return;
   uint64_t part = mh_read(&container->part);
-  if (part == 0) return;
+  if (part == 0 || part >= ahead->size) return;
   ask_for_block(ahead, part);
   mh_ask_for((const char *)mh_at(ahead->region, part) + 64); /* a small dict's entries */
 }
