@@ -218,15 +218,20 @@ def test_what_was_in_a_destroyed_heap_is_stale(stored: mheap.Heap) -> None:
     assert again.root["d"] == {"list": [1, 2], "set": {1}, LONG: LONG}
 
 
+def one_with_what_a_variable_keeps(heap: mheap.Heap) -> tuple[mheap.Heap, Any]:
+    """The file has it without a reference, for the variable's sake."""
+    one = heap.new("one")
+    one.root["a"] = [[1], LONG]
+    heap.commit()
+    kept = one.root.pop("a")
+    heap.commit()
+    return one, kept
+
+
 @pytest.mark.parametrize("first", ["variable", "handle"])
 def test_what_only_a_variable_kept_goes_when_the_handle_is_closed(first: str, heap_path: Path) -> None:
     with mheap.open(heap_path) as heap:
-        one = heap.new("one")
-        one.root["a"] = [[1], LONG]
-        heap.commit()
-        kept = one.root["a"]
-        del one.root["a"]
-        heap.commit()  # the file has it, for the variable's sake
+        one, kept = one_with_what_a_variable_keeps(heap)
         if first == "variable":
             del kept
         one.close()
@@ -241,12 +246,7 @@ def test_what_only_a_variable_kept_goes_with_a_closed_handle_also_after_a_rollba
     first: str, then: str, heap_path: Path
 ) -> None:
     with mheap.open(heap_path) as heap:
-        one = heap.new("one")
-        one.root["a"] = [[1], LONG]
-        heap.commit()
-        kept = one.root["a"]
-        del one.root["a"]
-        heap.commit()
+        one, kept = one_with_what_a_variable_keeps(heap)
         if first == "variable":
             del kept
         one.close()
@@ -268,11 +268,7 @@ def test_what_only_a_variable_kept_goes_with_a_heap_that_a_rollback_brought_back
     first: str, then: str, heap_path: Path
 ) -> None:
     with mheap.open(heap_path) as heap:
-        one = heap.new("one")
-        one.root["a"] = [[1], LONG]
-        heap.commit()
-        kept = one.root.pop("a")
-        heap.commit()
+        one, kept = one_with_what_a_variable_keeps(heap)
         if first == "variable":
             del kept
         one.destroy()
@@ -290,11 +286,7 @@ def test_what_only_a_variable_kept_goes_with_a_heap_that_a_rollback_brought_back
 
 def test_what_came_back_for_another_handle_is_its_variables(heap_path: Path) -> None:
     with mheap.open(heap_path) as heap:
-        one = heap.new("one")
-        one.root["a"] = [[1], LONG]
-        heap.commit()
-        kept = one.root.pop("a")
-        heap.commit()
+        one, kept = one_with_what_a_variable_keeps(heap)
         one.root["b"] = kept
         one.close()
         again = heap.named["one"]
@@ -312,11 +304,7 @@ def test_what_came_back_for_another_handle_is_its_variables(heap_path: Path) -> 
 
 def test_what_a_heap_that_went_had_left_is_nobodys(heap_path: Path) -> None:
     with mheap.open(heap_path) as heap:
-        one = heap.new("one")
-        one.root["a"] = [[1], LONG]
-        heap.commit()
-        kept = one.root.pop("a")
-        heap.commit()
+        one, kept = one_with_what_a_variable_keeps(heap)
         one.close()
         heap.named["one"].destroy()
         heap.new("one").root["a"] = [[1], LONG]

@@ -94,8 +94,6 @@ static inline bool mh_is_container(const mh_space *space, uint64_t word) {
   if (mh_word_tag(word) < MH_TAG_DICT_REF || mh_word_tag(word) == MH_TAG_NAME) return false;
   return mh_type_is_container(mh_head_type(mh_read(mh_at(space->region, mh_word_offset(word)))));
 }
-/* The next number, for one container; spent before that exists. */
-uint64_t mh_take_birth(mh_space *space);
 uint64_t mh_moved_birth(const mh_space *space, uint64_t stored);
 /* The birth number of a container; that of a record may stand elsewhere. 0: it has none. */
 static inline uint64_t mh_birth_of(const mh_space *space, const mh_container *container) {
