@@ -90,8 +90,7 @@ static void check_slab(mh_check *check, uint64_t at, const mh_run_head *head, co
 }
 
 static void check_span(mh_check *check, uint64_t at, const mh_run_head *head) {
-  const uint32_t slice_pages = MH_SLICE / MH_PAGE;
-  uint32_t most = head->count * slice_pages, least = most - slice_pages + 1;
+  uint32_t most = head->count * MH_SLICE_PAGES, least = most - MH_SLICE_PAGES + 1;
   if (head->count != 0 && (head->pages < least || head->pages > most))
     mh_check_found(check, 1, at, "span", "pages of a span of %u slices: expected %u to %u, found %u",
                    head->count, least, most, head->pages);

@@ -139,10 +139,10 @@ static void clear_bin(mh_bin *bin) {
 #define BACK_FILLED 8u
 #define BACK_WHOLE ((uint64_t)64 << 20)
 
-static uint32_t slab_pages(const mh_slab *slab) { return slab->slices * (uint32_t)(MH_SLICE / MH_PAGE); }
+static uint32_t slab_pages(const mh_slab *slab) { return slab->slices * MH_SLICE_PAGES; }
 
 static uint32_t first_pages(const mh_region *region, uint32_t slices, uint32_t filled) {
-  uint32_t all = slices * (uint32_t)(MH_SLICE / MH_PAGE);
+  uint32_t all = slices * MH_SLICE_PAGES;
   bool in_steps = mh_region_size(region) < BACK_WHOLE && filled < BACK_FILLED;
   return in_steps && BACK_PAGES < all ? BACK_PAGES : all;
 }

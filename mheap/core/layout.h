@@ -29,6 +29,7 @@
 #define MH_SEGMENT ((uint64_t)1 << MH_SEGMENT_BITS) /* 4 MiB */
 #define MH_SEGMENT_SLICES 64                        /* the first is the header */
 #define MH_PAGE 4096                                /* the format's page; hosts may have larger ones */
+#define MH_SLICE_PAGES ((uint32_t)(MH_SLICE / MH_PAGE))
 #define MH_OFFSET_MAX ((uint64_t)1 << 47)           /* every stored offset is below */
 
 /* ---- superblock ----------------------------------------------------------- */

@@ -20,7 +20,6 @@
 
 #define MH_MARKS ((uint64_t)1 << 18) /* slices */
 #define MH_MARKS_TOGETHER 64 /* a line of the cache */
-#define MH_SLICE_PAGES (MH_SLICE / MH_PAGE)
 
 extern _Atomic uint8_t mh_marks[MH_MARKS * MH_SLICE_PAGES];
 extern _Atomic uint8_t mh_marks_slices[MH_MARKS];                  /* of their pages: is one set? */

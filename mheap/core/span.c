@@ -9,13 +9,12 @@
 #include "region_pages.h"
 #include "radix.h"
 
-#define PAGES_PER_SLICE ((uint32_t)(MH_SLICE / MH_PAGE))
 #define PAGES_PER_SEGMENT (MH_SEGMENT / MH_PAGE)
-#define SPAN_PAGES_MAX ((MH_SEGMENT_SLICES - 1) * PAGES_PER_SLICE)
+#define SPAN_PAGES_MAX ((MH_SEGMENT_SLICES - 1) * MH_SLICE_PAGES)
 
 static uint64_t pages_of(uint64_t size) { return (size + MH_PAGE - 1) / MH_PAGE; }
 static uint32_t slices_of(uint64_t pages) {
-  return (uint32_t)((pages + PAGES_PER_SLICE - 1) / PAGES_PER_SLICE);
+  return (uint32_t)((pages + MH_SLICE_PAGES - 1) / MH_SLICE_PAGES);
 }
 
 uint64_t mh_span_good_size(uint64_t size) { return pages_of(size) * MH_PAGE; }
