@@ -109,7 +109,7 @@ static void remove_full(mh_bin *bin, mh_slab *slab) {
 }
 
 static void set_owner(mh_slab *slab, mh_lane *lane) {
-  atomic_store_explicit(&slab->lane, lane, memory_order_release);
+  atomic_store_explicit(&slab->lane, lane, memory_order_seq_cst);
 }
 
 /* ---- the current slab of a bin ---- */
@@ -256,13 +256,14 @@ static inline bool advance(mh_region *region, mh_bin *bin) {
 static void push_queue(mh_lane *lane, mh_slab *slab) {
   mh_slab *head = atomic_load_explicit(&lane->queue, memory_order_relaxed);
   do atomic_store_explicit(&slab->queue_next, head, memory_order_relaxed);
-  while (!atomic_compare_exchange_weak_explicit(&lane->queue, &head, slab, memory_order_acq_rel,
+  while (!atomic_compare_exchange_weak_explicit(&lane->queue, &head, slab, memory_order_seq_cst,
                                                 memory_order_relaxed));
 }
 
-/* Every slab of a lane's queue goes to the queue of the lane that has it now. By any thread. */
+/* Every slab of a lane's queue goes to the queue of the lane that has it now. By any thread, and by who took
+   a lane's slabs, last (tell_lane). */
 static void pass_queue_on(mh_lane *lane) {
-  mh_slab *slab = atomic_exchange_explicit(&lane->queue, NULL, memory_order_acq_rel);
+  mh_slab *slab = atomic_exchange_explicit(&lane->queue, NULL, memory_order_seq_cst);
   for (mh_slab *next; slab != NULL; slab = next) {
     next = atomic_load_explicit(&slab->queue_next, memory_order_relaxed);
     push_queue(atomic_load_explicit(&slab->lane, memory_order_acquire), slab);
@@ -403,6 +404,7 @@ static void absorb(mh_lane *lane, mh_lane *idle) {
   take_queue(idle);
   close_own(idle);
   take_bins(lane, idle, 0);
+  pass_queue_on(idle);
 }
 
 /* Slabs of lanes whose threads are gone. */

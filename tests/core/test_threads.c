@@ -341,6 +341,73 @@ static void a_thread_may_hand_its_lane_back_and_go_on(void) {
   CHECK(heap_detach(f->heap));
 }
 
+/* ---- the slabs of a thread that ended, taken over while others free blocks in them ---- */
+
+#define HELD 1000
+
+typedef struct estate {
+  mheap *heap;
+  pthread_barrier_t barrier;
+  _Atomic unsigned ready;
+  void *held[HELD];
+} estate;
+
+static void *hold_and_end(void *arg) {
+  estate *e = arg;
+  for (unsigned i = 0; i < HELD; i++) e->held[i] = mheap_malloc(e->heap, 20000);
+  pthread_barrier_wait(&e->barrier); /* the others make lanes of their own */
+  pthread_barrier_wait(&e->barrier);
+  return NULL;
+}
+
+/* With a lane, waits until the other thread has ended, and then for the third: both go on at once. */
+static void begin(estate *e) {
+  pthread_barrier_wait(&e->barrier);
+  CHECK_EQ(mheap_free(e->heap, mheap_malloc(e->heap, 64)), MHEAP_OK);
+  pthread_barrier_wait(&e->barrier);
+  pthread_barrier_wait(&e->barrier);
+  e->ready++;
+  while (e->ready < 2) continue;
+}
+
+static void *take_over(void *arg) {
+  estate *e = arg;
+  begin(e);
+  CHECK_EQ(mheap_free(e->heap, mheap_malloc(e->heap, 20000)), MHEAP_OK);
+  return NULL;
+}
+
+static void *free_what_was_held(void *arg) {
+  estate *e = arg;
+  begin(e);
+  for (unsigned i = 0; i < HELD; i++) CHECK_EQ(mheap_free(e->heap, e->held[i]), MHEAP_OK);
+  return NULL;
+}
+
+static void inherit(estate *e) {
+  pthread_t holder, heir, other;
+  e->heap = heap_at(test_path("estate.heap"), NULL);
+  e->ready = 0;
+  CHECK_EQ(mheap_free(e->heap, mheap_malloc(e->heap, 64)), MHEAP_OK);
+  REQUIRE(pthread_barrier_init(&e->barrier, NULL, 3) == 0);
+  REQUIRE(pthread_create(&holder, NULL, hold_and_end, e) == 0);
+  REQUIRE(pthread_create(&heir, NULL, take_over, e) == 0);
+  REQUIRE(pthread_create(&other, NULL, free_what_was_held, e) == 0);
+  pthread_join(holder, NULL);
+  pthread_barrier_wait(&e->barrier);
+  pthread_join(heir, NULL);
+  pthread_join(other, NULL);
+  pthread_barrier_destroy(&e->barrier);
+  CHECK_EQ(mheap_collect(e->heap, true), MHEAP_OK);
+  CHECK_EQ(heap_size(e->heap), HEAP_MIN);
+  CHECK(heap_detach(e->heap));
+}
+
+static void blocks_freed_while_their_slabs_are_taken_over_are_not_lost(void) {
+  static estate e;
+  for (unsigned i = 0; i < 20 * test_scale(); i++) inherit(&e);
+}
+
 /* ---- slabs that empty while another thread frees the last blocks in them ---- */
 
 #define BATCH 200
@@ -431,4 +498,5 @@ TEST_MAIN(TEST(private_frees), TEST(mixed_frees), TEST(producers_and_consumers),
           TEST(collections_meanwhile), TEST(looks_meanwhile), TEST(a_file_that_shrinks_was_not_cut_short),
           TEST(looks_while_the_tail_is_cut), TEST(threads_come_and_go),
           TEST(a_hundred_threads_share_what_is_left_behind), TEST(a_thread_may_hand_its_lane_back_and_go_on),
+          TEST(blocks_freed_while_their_slabs_are_taken_over_are_not_lost),
           TEST(two_threads_empty_the_same_slabs), TEST(a_block_freed_by_two_others_at_once_is_freed_once))
