@@ -342,7 +342,9 @@ PyObject *mhx_twin_for(mhx_space *space, uint64_t word) {
   return twin_make(space, type, mh_word_offset(word), birth);
 }
 
+/* The root may be made while this is. */
 PyObject *mhx_twin_nowhere(mhx_space *space) {
+  mh_dict root;
   mhx_twin **entry = find(space, 0, 0);
   if (*entry != NULL) return Py_NewRef((PyObject *)*entry);
   mhx_twin *twin = twin_alloc(space, MHX_DICT);
@@ -350,6 +352,8 @@ PyObject *mhx_twin_nowhere(mhx_space *space) {
   if (reserve(space) < 0) return Py_DECREF(twin), NULL;
   entry = find(space, 0, 0);
   if (*entry != NULL) return made_before(twin, *entry);
+  if (mh_root(&space->core, false, &root) == MHEAP_OK)
+    return Py_DECREF(twin), mhx_twin_for(space, mh_word_ref(MH_TAG_DICT_REF, root.offset));
   twin->of.dict = mh_dict_nowhere(&space->core);
   enter(space, entry, twin);
   return (PyObject *)twin;

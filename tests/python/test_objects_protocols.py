@@ -112,16 +112,20 @@ class Trash:
         self.act()
 
 
-def read_while(root: Any, act: Callable[[], Any]) -> Any:
-    """root["x"]; the first object that is made meanwhile has the garbage collected, or what follows has."""
+def call_while(call: Callable[[], Any], act: Callable[[], Any]) -> Any:
+    """The first object that is made by the call has the garbage collected, or what follows has."""
     gc.collect()
     Trash(act)
     gc.set_threshold(1)
     try:
-        return root["x"]
+        return call()
     finally:
         gc.set_threshold(700)
         gc.collect()
+
+
+def read_while(root: Any, act: Callable[[], Any]) -> Any:
+    return call_while(lambda: root["x"], act)
 
 
 @each_kind
@@ -146,6 +150,19 @@ def test_garbage_is_collected_while_a_handle_is_made(heap_path: Path, kind: Kind
         read_while(root, heap.close)
     with pytest.raises(mheap.ClosedHeap):
         root["x"]
+
+
+def test_garbage_that_is_collected_makes_the_root(heap_path: Path) -> None:
+    with mheap.open(heap_path, mode="live") as heap:
+        kept = list[Any]()
+
+        def make() -> None:
+            kept.append(heap.root)
+            kept[0]["x"] = 1
+
+        root = call_while(lambda: heap.root, make)
+        assert root is kept[0] is heap.root
+        assert root == {"x": 1}
 
 
 @each_kind
