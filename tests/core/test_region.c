@@ -682,7 +682,7 @@ static void a_timeout_waits_until_the_file_is_free(void) {
     const char *path = fresh("waited");
     mheap_options options = *newcomers[i % 2];
     options.timeout = timeouts[i / 2];
-    pid_t child = hold(path, &live, 0.2);
+    pid_t child = hold(path, &live, 0.6);
     mheap_error error;
     CHECK_EQ(refused_with(path, newcomers[i % 2], &error), MHEAP_ERR_BUSY); /* the control */
     double start = now();

@@ -273,12 +273,15 @@ def test_a_signal_is_heard_while_waiting_for_a_transaction(heap_path: Path) -> N
                 inside.set()
                 assert go.wait(60)
 
+        def wait() -> None:
+            threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+            heap.commit()
+
         thread = threading.Thread(target=block)
         thread.start()
         assert inside.wait(60)
-        threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
         with pytest.raises(KeyboardInterrupt):
-            heap.commit()
+            wait()
         go.set()
         thread.join()
         heap.commit()
@@ -348,6 +351,7 @@ def test_a_child_that_ends_while_its_parent_has_changes_says_nothing(heap_path: 
 SHIM = r"""
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -357,6 +361,7 @@ int fdatasync(int fd) {
   const char *path = getenv("SHIM");
   struct timespec left = {0, 300000000};
   if (path != NULL && access(path, F_OK) == 0) return errno = EIO, -1;
+  close(creat("syncing", 0600));
   while (nanosleep(&left, &left) != 0) continue;
   return 0;
 }
@@ -376,7 +381,8 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shimmed(shim: Path, heap_path: Path) -> Shimmed:
-    """Runs Python whose fdatasync takes 0.3 s, and fails while the file `fail` is there."""
+    """Runs Python whose fdatasync takes 0.3 s, and fails while the file `fail` is there; when one has begun
+    the file `syncing` is."""
 
     def run(code: str) -> str:
         fail = heap_path.parent / "fail"
@@ -432,9 +438,19 @@ heap.close()
 def test_a_signal_during_a_commit_is_raised_when_it_is_done(shimmed: Shimmed, heap_path: Path) -> None:
     shimmed(
         """
+def interrupt():
+    while not os.path.exists("syncing"):
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGINT)
+
+def interrupt_the_next_sync():
+    os.remove("syncing")
+    threading.Thread(target=interrupt).start()
+
 with mheap.open("test.heap") as heap:
+    heap.sync()
     heap.root["a"] = 1
-    threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    interrupt_the_next_sync()
     try:
         heap.commit()
         time.sleep(5)
@@ -443,7 +459,7 @@ with mheap.open("test.heap") as heap:
     assert heap.generation == 1
     assert not heap.dirty
     heap.root["a"] = 2
-    threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    interrupt_the_next_sync()
     try:
         with heap.transaction():
             heap.root["a"] = 3

@@ -119,7 +119,7 @@ def test_an_interrupted_build_is_gone_on_with(sources: Path, heap_path: Path, ho
 def start_build(sources: Path, heap_path: Path) -> subprocess.Popen[bytes]:
     options = ["--heap", str(heap_path), "--commit-every", "7", str(sources)]
     command = [sys.executable, str(EXAMPLE), "build", *options]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    return subprocess.Popen(command, stdout=subprocess.PIPE)
 
 
 def committed(heap_path: Path) -> int:
@@ -152,13 +152,17 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_index(sources: Path, tmp_pa
     moments, halfway = random.Random(7), 0
     for _ in range(3):
         heap_path.unlink(missing_ok=True)
-        for _ in range(3):
-            building = start_build(sources, heap_path)
-            time.sleep(moments.uniform(0.1, 0.5) * span)
-            building.kill()
-            assert building.wait() == -signal.SIGKILL or committed(heap_path) == total
-        done = committed(heap_path)
-        halfway += 0 < done < total
+        for attempt in range(3):
+            with start_build(sources, heap_path) as building:
+                if attempt == 0:
+                    assert building.stdout is not None
+                    assert b"indexed 100" in building.stdout.readline()
+                else:
+                    time.sleep(moments.uniform(0.1, 0.4) * span)
+                building.kill()
+            done = committed(heap_path)
+            assert building.returncode == -signal.SIGKILL or done == total
+            halfway += 0 < done < total
         assert files_read(sources, heap_path) == total - done, "what was committed is not read again"
         with mheap.open(undisturbed, mode="readonly") as one, mheap.open(heap_path, mode="readonly") as other:
             assert list(one.root["paths"]) == list(other.root["paths"])

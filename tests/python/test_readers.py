@@ -209,7 +209,7 @@ class Reads(NamedTuple):
     newest: int
 
 
-def read_on(path: str, stop: Event, results: multiprocessing.Queue[Reads]) -> None:
+def read_on(path: str, stop: Event, moved: Event, results: multiprocessing.Queue[Reads]) -> None:
     reads = refreshes = newest = 0
     with mheap.open(path, mode="readonly") as heap:
         root = heap.root
@@ -224,6 +224,8 @@ def read_on(path: str, stop: Event, results: multiprocessing.Queue[Reads]) -> No
             assert newest >= value
             refreshes += newest > value
             reads += 2
+            if refreshes > 0:
+                moved.set()
     results.put(Reads(reads, refreshes, newest))
 
 
@@ -233,16 +235,19 @@ def test_eight_readers_see_whole_commits(tmp_path: Path) -> None:
         pass
     context = multiprocessing.get_context("fork")
     stop, results = context.Event(), context.Queue()
-    readers = [context.Process(target=read_on, args=(path, stop, results)) for _ in range(READERS)]
+    moved = [context.Event() for _ in range(READERS)]
+    readers = [context.Process(target=read_on, args=(path, stop, one, results)) for one in moved]
     writer = context.Process(target=write_on, args=(path, stop))
     for process in (*readers, writer):
         process.start()
     time.sleep(SECONDS)
+    waited = [one.wait(60) for one in moved]  # on a busy machine some had no turn yet
     stop.set()
     for process in (*readers, writer):
         process.join(60)
     failed = [process.name for process in (*readers, writer) if process.exitcode != 0]
     assert failed == []
+    assert all(waited), "a reader saw no commit"
     found = [results.get(timeout=20) for _ in readers]
     with mheap.open(path) as heap:
         assert heap.check()
