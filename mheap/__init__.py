@@ -269,5 +269,6 @@ def __getattr__(name: str) -> object:
         return importlib.import_module(f"mheap.{name}")
     for module, names in _LATER.items():
         if name in names:
-            return getattr(importlib.import_module(f"mheap.{module}"), name)
+            found = globals()[name] = getattr(importlib.import_module(f"mheap.{module}"), name)
+            return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

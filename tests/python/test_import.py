@@ -40,6 +40,20 @@ def test_modules_are_imported_when_they_are_asked_for(run_python: Any) -> None:
     assert run_python(code).stdout.split() == [f"mheap.{name}" for name in names]
 
 
+def test_names_are_looked_for_once(run_python: Any) -> None:
+    code = """
+import mheap
+assert "to_python" not in vars(mheap)
+found = mheap.to_python
+assert vars(mheap)["to_python"] is found is mheap.to_python
+try:
+    mheap.to_pyhton
+except AttributeError as error:
+    print(error)
+"""
+    assert "'mheap' has no attribute 'to_pyhton'" in run_python(code).stdout
+
+
 def test_methods_and_properties_are_documented() -> None:
     for name in dir(mheap.Heap):
         if not name.startswith("_"):
