@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -32,6 +33,13 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.chdir(tmp_path_factory.mktemp("elsewhere"))
     yield
     os.chdir(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_collections() -> None:
+    """A full collection, of which some tests make many, does not look at what was there before."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

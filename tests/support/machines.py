@@ -4,7 +4,6 @@ long they run: MHEAP_EXAMPLES sequences of MHEAP_STEPS steps."""
 from __future__ import annotations
 
 import copy
-import gc
 import os
 import warnings
 from pathlib import Path
@@ -16,8 +15,6 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from in_memory import temporary_directory
 
 import mheap
-
-gc.freeze()  # a full collection, of which machines make many, does not look at all that was imported
 
 SETTINGS = settings(
     max_examples=int(os.environ.get("MHEAP_EXAMPLES", "60")),
