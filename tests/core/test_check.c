@@ -632,7 +632,7 @@ static pid_t start_writer(const char *path) {
 
 /* A writer that the system lets wait in the midst of a call looks as if it had been killed there. */
 static unsigned waits;
-enum { WAITS_MOST = 6 };
+enum { WAITS_MOST = 20 };
 
 static void check_until_it_goes_on(mheap *heap, findings *all) {
   for (int i = 0; i < 10 && all->notes > 0; i++) {
