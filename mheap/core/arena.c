@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "decode.h"
+#include "least.h"
 #include "os.h"
 #include "region_pages.h"
 
@@ -31,7 +32,6 @@ void mh_arena_reset(mh_region *region) {
   mh_region_reset(region);
 }
 
-static uint64_t min64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static uint64_t segment_end(uint64_t segment) { return mh_segment_offset(segment + 1); }
 
 static mh_arena *arena_of(const mh_region *region, uint64_t segment) {
@@ -41,7 +41,7 @@ static mh_arena *arena_of(const mh_region *region, uint64_t segment) {
 /* Free slices came to `segment`. */
 static void note_free(const mh_region *region, uint64_t segment) {
   mh_arena *arena = arena_of(region, segment);
-  for (uint32_t n = 1; n < MH_SEGMENT_SLICES; n++) arena->start[n] = min64(arena->start[n], segment);
+  for (uint32_t n = 1; n < MH_SEGMENT_SLICES; n++) arena->start[n] = mh_least(arena->start[n], segment);
 }
 
 /* Who found no room may try again. */
@@ -94,7 +94,7 @@ static uint32_t stored_slices(const mh_region *region, uint64_t segment, uint32_
 /* Bytes up to the last used slice of a segment of slices. */
 static uint64_t used_end(const mh_region *region, uint64_t segment) {
   const mh_segment *state = mh_segment_of(region, segment);
-  uint64_t end = min64(mh_region_size(region), segment_end(segment));
+  uint64_t end = mh_least(mh_region_size(region), segment_end(segment));
   uint32_t slices = (uint32_t)((end - mh_segment_offset(segment)) / MH_SLICE);
   if (state->kind != MH_RUN_HEADER) slices = stored_slices(region, segment, slices);
   else
@@ -155,7 +155,7 @@ static bool open_some(mh_region *region, uint32_t row) {
   uint32_t budget = OPEN_AT_ONCE;
   for (; segment < count && budget > 0; segment = skip(region, row, segment + 1))
     if (open_worthy(region, segment)) budget--;
-  arena->unseen = min64(segment, count);
+  arena->unseen = mh_least(segment, count);
   return budget < OPEN_AT_ONCE;
 }
 
@@ -200,16 +200,14 @@ static mheap_err back_slices(mh_region *region, uint64_t segment, uint32_t first
 /* How many free slices without disk space follow: they will be wanted next, in memory by who takes many. */
 static uint32_t slices_ahead(const mh_region *region, const mh_segment *state, uint32_t first,
                              const mh_want *want) {
-  uint64_t most = min64(AHEAD_SLICES, mh_region_size(region) / MH_SLICE / 32);
+  uint64_t most = mh_least(AHEAD_SLICES, mh_region_size(region) / MH_SLICE / 32);
   uint32_t ahead = 0, behind = first + want->count;
-  if (region->anonymous) most = want->at_once > want->count ? min64(most, want->at_once - want->count) : 0;
+  if (region->anonymous) most = want->at_once > want->count ? mh_least(most, want->at_once - want->count) : 0;
   while (ahead < most && behind + ahead < MH_SEGMENT_SLICES &&
          (state->free & ~state->backed) >> (behind + ahead) & 1)
     ahead++;
   return ahead;
 }
-
-static uint32_t min32(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
 /* Slabs get whole slices and some ahead; a span exactly its pages, so its tail costs no disk. */
 static mheap_err back_run(mh_region *region, uint64_t segment, uint32_t first, const mh_want *want,
@@ -219,10 +217,10 @@ static mheap_err back_run(mh_region *region, uint64_t segment, uint32_t first, c
   uint64_t need = (count == 64 ? ~(uint64_t)0 : (((uint64_t)1 << count) - 1)) << first;
   if ((need & ~state->backed) == 0) return MHEAP_OK;
   if (pages == count * (MH_SLICE / MH_PAGE)) {
-    uint32_t all = count + slices_ahead(region, state, first, want), at_once = want->at_once;
-    if (all > count && back_slices(region, segment, first, all, min32(at_once, all), NULL) == MHEAP_OK)
-      return MHEAP_OK;
-    return back_slices(region, segment, first, count, min32(at_once, count), error);
+    uint32_t all = count + slices_ahead(region, state, first, want);
+    uint32_t at_once = (uint32_t)mh_least(want->at_once, all);
+    if (all > count && back_slices(region, segment, first, all, at_once, NULL) == MHEAP_OK) return MHEAP_OK;
+    return back_slices(region, segment, first, count, (uint32_t)mh_least(at_once, count), error);
   }
   uint64_t offset = mh_segment_offset(segment) + first * MH_SLICE, page = mh_host_pages() * MH_PAGE;
   uint64_t bytes = ((uint64_t)pages * MH_PAGE + page - 1) / page * page;
@@ -299,7 +297,7 @@ static uint64_t partial_segment(const mh_region *region) { return mh_map_segment
 /* A little more at a time, so that a heap is never much larger than its content. */
 static uint64_t growth_step(const mh_region *region) {
   uint64_t step = mh_region_size(region) / 64 / MH_SLICE * MH_SLICE;
-  return step < MH_SLICE ? MH_SLICE : min64(step, MH_SEGMENT);
+  return step < MH_SLICE ? MH_SLICE : mh_least(step, MH_SEGMENT);
 }
 
 /* Grows the last segment while it is partial: slice by slice below 4 MiB, then in steps. */
@@ -308,8 +306,8 @@ static mheap_err grow_last(mh_region *region, uint32_t count, mheap_error *error
   uint64_t have = old - used_end(region, last), want = count * MH_SLICE;
   uint64_t step = want > have ? want - have : MH_SLICE; /* where alignment made the free tail useless */
   if (last > 0 && step < growth_step(region)) step = growth_step(region);
-  uint64_t size = min64(old + step, segment_end(last));
-  mheap_err code = mh_region_grow(region, min64(size, region->span), error);
+  uint64_t size = mh_least(old + step, segment_end(last));
+  mheap_err code = mh_region_grow(region, mh_least(size, region->span), error);
   if (code) return code;
   mh_segment_extend(region, old);
   note_free(region, last);
@@ -342,7 +340,7 @@ static bool is_free(mh_region *region, uint64_t segment) {
 static uint64_t first_free(mh_region *region, uint32_t row) {
   mh_arena *arena = &region->arenas[row];
   uint64_t count = mh_map_segments(region);
-  uint64_t segment = skip(region, row, min64(arena->free_from, count)); /* the region may have shrunk */
+  uint64_t segment = skip(region, row, mh_least(arena->free_from, count)); /* the region may have shrunk */
   while (segment < count && !is_free(region, segment)) segment = skip(region, row, segment + 1);
   arena->free_from = segment;
   return segment;
@@ -365,14 +363,14 @@ mheap_err mh_arena_extend(mh_region *region, uint64_t size, mheap_error *error) 
   mh_segment_extend(region, old);
   note_free(region, last);
   for (uint32_t row = 0; row < region->arena_rows; row++)
-    region->arenas[row].free_from = min64(region->arenas[row].free_from, last + 1);
+    region->arenas[row].free_from = mh_least(region->arenas[row].free_from, last + 1);
   return MHEAP_OK;
 }
 
 /* Behind the end, the region grows up to there; what other arenas have in between stays free. */
 static mheap_err grow_to(mh_region *region, uint64_t segment, mheap_error *error) {
   uint64_t least = mh_segment_offset(segment) + MH_SLICE;
-  uint64_t size = min64(least + growth_step(region), segment_end(segment));
+  uint64_t size = mh_least(least + growth_step(region), segment_end(segment));
   if (size > region->span && least < region->span) size = region->span;
   return mh_arena_extend(region, size, error);
 }
@@ -397,7 +395,7 @@ static bool find_run(mh_region *region, uint32_t row, uint32_t count, uint64_t a
     *first = mh_segment_find(region, *segment, count, alignment);
     if (*first != 0) break;
   }
-  if (alignment <= MH_SLICE) arena->start[count] = min64(*segment, segments);
+  if (alignment <= MH_SLICE) arena->start[count] = mh_least(*segment, segments);
   return *segment < segments;
 }
 
@@ -458,7 +456,7 @@ static mh_slab *take_internal(mh_region *region, mheap_error *error) {
 /* ---- giving back ---- */
 
 static uint64_t slices_in(const mh_region *region, uint64_t segment) {
-  return (min64(mh_region_size(region), segment_end(segment)) - mh_segment_offset(segment)) / MH_SLICE;
+  return (mh_least(mh_region_size(region), segment_end(segment)) - mh_segment_offset(segment)) / MH_SLICE;
 }
 
 static bool is_wholly_free(const mh_region *region, uint64_t segment) {
@@ -475,7 +473,7 @@ static void release_segment(mh_region *region, uint64_t segment) {
   uint64_t *word = mh_map_word(region, segment, NULL);
   mh_segment_forget(region, segment);
   mh_publish(word, 0);
-  arena->free_from = min64(arena->free_from, segment);
+  arena->free_from = mh_least(arena->free_from, segment);
   if (region->anonymous) mh_region_punch(region, mh_segment_offset(segment), MH_SEGMENT);
 }
 
@@ -531,7 +529,7 @@ static bool is_aligned(const mh_region *region, uint64_t segment, uint64_t align
 
 /* A region at a base that its owner chose may have its segments anywhere. */
 static bool segments_can_align(const mh_region *region, uint64_t alignment) {
-  return ((uint64_t)region->segments & (min64(alignment, MH_SEGMENT) - 1)) == 0;
+  return ((uint64_t)region->segments & (mh_least(alignment, MH_SEGMENT) - 1)) == 0;
 }
 
 /* How many segments of the arena from `first` on are FREE, at most `count`; those behind the
@@ -599,7 +597,7 @@ mheap_err mh_arena_take_segments(mh_region *region, uint32_t only, uint64_t coun
 void mh_arena_give_segments(mh_region *region, uint64_t first, uint64_t count) {
   note_given(region);
   mh_arena *arena = arena_of(region, first);
-  arena->free_from = min64(arena->free_from, first);
+  arena->free_from = mh_least(arena->free_from, first);
   for (uint64_t i = first; i < first + count; i++) mh_segment_of(region, i)->dirty = 0;
   if (keep_warm(region, first, count)) return;
   if (first + count >= mh_map_segments(region)) mh_arena_trim(region, false);

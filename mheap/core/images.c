@@ -4,12 +4,12 @@
 #include <errno.h>
 #include <string.h>
 
+#include "least.h"
 #include "os.h"
 
 #define GROUP_BYTES (MH_IMAGES_GROUP * (uint64_t)MH_PAGE)
 #define AT_ONCE ((uint64_t)256 << 10) /* bytes: they are compared, or written, while they are in the cache */
 
-static uint64_t min64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static uint64_t groups_in(uint64_t span) { return span / GROUP_BYTES + 1; }
 static uint64_t table_bytes(const mh_images *images) {
   return images->span / GROUP_BYTES * sizeof *images->groups;
@@ -116,7 +116,7 @@ static void reach(mh_images *images, uint64_t end) {
 static int open_table(mh_images *images, const mh_images_group *group) {
   uint64_t whole = table_bytes(images), need = (uint64_t)((const char *)(group + 1) - (char *)images->groups);
   if (need <= images->open) return 0;
-  need = min64((need + MH_SLICE - 1) / MH_SLICE * MH_SLICE, whole);
+  need = mh_least((need + MH_SLICE - 1) / MH_SLICE * MH_SLICE, whole);
   int failed = mh_os_commit((char *)images->groups + images->open, need - images->open);
   if (!failed) images->open = need;
   return failed;
@@ -154,7 +154,7 @@ mheap_err mh_images_of(mh_images *images, uint64_t offset, char **page, mheap_er
 static mheap_err learn_all(mh_images *images, uint64_t from, uint64_t to, mheap_error *error) {
   mheap_err code = MHEAP_OK;
   for (uint64_t end; from < to && !code; from = end) {
-    uint64_t last = min64(to, (from / GROUP_BYTES + 1) * GROUP_BYTES);
+    uint64_t last = mh_least(to, (from / GROUP_BYTES + 1) * GROUP_BYTES);
     for (end = from; end < last && !is_known(images, end);) end += MH_PAGE;
     if (end > from) code = learn(images, from, end, error);
     else end += MH_PAGE;
@@ -176,7 +176,7 @@ static bool has_buffer(mh_images *images) {
 
 mheap_err mh_images_look(mh_images *images, uint64_t from, uint64_t to, const char **pages, uint64_t *end,
                          mheap_error *error) {
-  *end = to = min64(to, from + AT_ONCE);
+  *end = to = mh_least(to, from + AT_ONCE);
   if (to - from >= MANY && none_is_known(images, from, to) && has_buffer(images)) {
     *pages = images->buffer;
     int failed = read_pages(images, from, to, images->buffer);
@@ -270,7 +270,7 @@ uint64_t mh_images_next(const mh_images *images, uint64_t *from, uint64_t end) {
 static int copy_placed(mh_images *images, uint64_t from, uint64_t to) {
   int failed = has_buffer(images) ? 0 : ENOMEM;
   for (uint64_t end; from < to && !failed; from = end) {
-    end = min64(to, from + AT_ONCE);
+    end = mh_least(to, from + AT_ONCE);
     failed = read_pages(images, from, end, images->buffer);
     if (!failed) failed = mh_os_write(images->fd, images->buffer, end - from, from);
   }
@@ -340,7 +340,7 @@ void mh_images_note_copies(mh_images *images, uint64_t from, uint64_t to) {
 }
 
 void mh_images_written(mh_images *images, uint64_t from, uint64_t to) {
-  for (to = min64(to, images->end); from < to; from += MH_PAGE) {
+  for (to = mh_least(to, images->end); from < to; from += MH_PAGE) {
     mh_images_group *group = group_of(images, from);
     uint64_t page = page_in(from);
     images->known -= has(group->known, page);
@@ -354,7 +354,7 @@ void mh_images_written(mh_images *images, uint64_t from, uint64_t to) {
 uint64_t mh_images_copies(const mh_images *images) { return images->known + images->copied; }
 
 uint64_t mh_images_next_copies(const mh_images *images, uint64_t *from, uint64_t end) {
-  end = min64(end, images->end);
+  end = mh_least(end, images->end);
   while (*from < end && !is_copy(images, *from)) *from += MH_PAGE;
   uint64_t stop = *from;
   while (stop < end && is_copy(images, stop)) stop += MH_PAGE;

@@ -3,9 +3,8 @@
 
 #include <string.h>
 
+#include "least.h"
 #include "os.h"
-
-static uint64_t min64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 /* Has `visitor` see each record that follows, up to generation `until`, and counts it. */
 static mheap_err each_record(mh_journal *journal, const mh_record_visitor *visitor, uint64_t until,
@@ -28,7 +27,7 @@ static mheap_err store_in_super(void *arg, uint64_t at, const void *data, uint64
                                 mheap_error *error) {
   (void)error;
   if (data != NULL && at < sizeof(mh_superblock))
-    memcpy((char *)arg + at, data, min64(length, sizeof(mh_superblock) - at));
+    memcpy((char *)arg + at, data, mh_least(length, sizeof(mh_superblock) - at));
   return MHEAP_OK;
 }
 
@@ -62,7 +61,7 @@ static mheap_err store_in_images(void *arg, uint64_t at, const void *data, uint6
   /* What is behind the span was given up by a later record: this attach is made for less. */
   for (uint64_t n; data != NULL && length > 0 && at < images->span;
        at += n, data = (const char *)data + n, length -= n) {
-    n = min64(length, MH_PAGE - at % MH_PAGE);
+    n = mh_least(length, MH_PAGE - at % MH_PAGE);
     if (mh_images_is_placed(images, at)) continue;
     mheap_err code = mh_images_of(images, at / MH_PAGE * MH_PAGE, &page, error);
     if (code) return code;
@@ -98,7 +97,7 @@ static mheap_err store_in_pages(void *arg, uint64_t at, const void *data, uint64
                                 mheap_error *error) {
   const pages *to = arg;
   if (at >= to->size) return MHEAP_OK;
-  length = min64(length, to->size - at);
+  length = mh_least(length, to->size - at);
   if (data != NULL) return memcpy(to->base + at, data, length), MHEAP_OK;
   /* An earlier record may have stored there what was free by then. */
   int failed = mh_os_discard(to->base + at, length);

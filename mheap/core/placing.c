@@ -6,11 +6,10 @@
 
 #include "changes.h"
 #include "crc32c.h"
+#include "least.h"
 #include "os.h"
 
 #define PLACED_MOST ((uint64_t)16 << 20) /* bytes an entry */
-
-static uint64_t min64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 /* Makes sure that the file has these bytes, and sums them. `hurry`: see mh_draft. */
 typedef mheap_err sum_fun(mh_region *region, uint64_t from, uint64_t length, bool hurry, uint32_t *sum,
@@ -21,7 +20,7 @@ static mheap_err place(mh_region *region, mh_draft *draft, uint64_t from, uint64
   mheap_err code = MHEAP_OK;
   for (uint64_t length; from < to && !code; from += length) {
     uint32_t sum;
-    length = min64(to - from, PLACED_MOST);
+    length = mh_least(to - from, PLACED_MOST);
     code = sum_up(region, from, length, draft->hurry, &sum, error);
     if (!code) code = mh_draft_placed(draft, from, (uint32_t)length, sum, error);
   }
@@ -93,7 +92,7 @@ static mheap_err write_copy(mh_region *region, uint64_t from, uint64_t length, b
   int failed = buffer == NULL ? ENOMEM : 0;
   *sum = 0;
   for (uint64_t n; length > 0 && !failed; from += n, length -= n) {
-    n = min64(length, MH_SLICE);
+    n = mh_least(length, MH_SLICE);
     memcpy(buffer, mh_at(region, from), n);
     *sum = mh_crc32c_more(*sum, buffer, n);
     failed = mh_os_write(region->fd, buffer, n, from);

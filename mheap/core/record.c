@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "crc32c.h"
+#include "least.h"
 #include "os.h"
 
 /* ---- tapes ---- */
@@ -21,13 +22,11 @@ static mheap_err need_window(mh_tape *tape, mheap_error *error) {
   return mh_fail_system(error, ENOMEM, tape->path, "making room to read the journal");
 }
 
-static uint64_t min64(uint64_t a, uint64_t b) { return a < b ? a : b; }
-
 /* Fewer bytes at first, as most records are short; eight times as many with each that follows. */
 #define READ_LEAST ((uint64_t)2 * MH_PAGE)
 
 static uint64_t bytes_to_read(const mh_tape *tape, uint64_t at, uint64_t length) {
-  uint64_t wanted = at == tape->from + tape->have ? min64(8 * tape->have, MH_TAPE_WINDOW) : 0;
+  uint64_t wanted = at == tape->from + tape->have ? mh_least(8 * tape->have, MH_TAPE_WINDOW) : 0;
   if (wanted < READ_LEAST) wanted = READ_LEAST;
   return wanted < length ? length : wanted;
 }
@@ -39,7 +38,7 @@ static mheap_err refill(mh_tape *tape, uint64_t at, uint64_t length, mheap_error
   uint64_t wanted = bytes_to_read(tape, at, length);
   tape->from = at;
   tape->have = 0;
-  int failed = mh_os_read(tape->fd, tape->window, min64(wanted, tape->size - at), tape->start + at, &got);
+  int failed = mh_os_read(tape->fd, tape->window, mh_least(wanted, tape->size - at), tape->start + at, &got);
   if (failed) return mh_fail_system(error, failed, tape->path, "reading the journal");
   tape->have = got;
   return MHEAP_OK;
@@ -60,7 +59,7 @@ static mheap_err look_some(mh_tape *tape, uint64_t at, uint64_t length, const ch
                            mheap_error *error) {
   mheap_err code = look(tape, at, 1, bytes, error);
   if (!code && *bytes == NULL) return MHEAP_OK;
-  *got = code ? 0 : min64(length, tape->from + tape->have - at);
+  *got = code ? 0 : mh_least(length, tape->from + tape->have - at);
   return code;
 }
 
@@ -222,7 +221,7 @@ static mheap_err append(mh_draft *draft, const void *data, uint64_t length, mhea
   for (uint64_t done = 0, n; done < length; done += n) {
     mheap_err code = tape->have == MH_TAPE_WINDOW ? next_window(draft, error) : MHEAP_OK;
     if (code) return code;
-    n = min64(length - done, MH_TAPE_WINDOW - tape->have);
+    n = mh_least(length - done, MH_TAPE_WINDOW - tape->have);
     memcpy(tape->window + tape->have, (const char *)data + done, n);
     tape->have += n;
     draft->length += n;
@@ -253,7 +252,7 @@ mheap_err mh_draft_bytes(mh_draft *draft, uint64_t at, const void *data, uint64_
     if (!follows(draft, at + done) || room < 8)
       code = new_entry(draft, &(mh_record_entry){.at = (at + done) | MH_ENTRY_BYTES}, error);
     if (code) return code;
-    n = min64(length - done, MH_TAPE_WINDOW - draft->tape->have);
+    n = mh_least(length - done, MH_TAPE_WINDOW - draft->tape->have);
     n -= n % 8;
     draft->open->length += (uint32_t)n;
     code = append(draft, (const char *)data + done, n, error);

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "least.h"
 #include "os.h"
 
 /* A page of the file changes by the bytes of a record. The first sector is not written before all
@@ -13,12 +14,10 @@ typedef struct target {
   mh_sector first;
 } target;
 
-static uint64_t min64(uint64_t a, uint64_t b) { return a < b ? a : b; }
-
 static mheap_err redo(void *arg, uint64_t at, const void *data, uint64_t length, mheap_error *error) {
   target *to = arg;
   if (data == NULL) return MHEAP_OK;
-  uint64_t first = at < MH_SECTOR ? min64(length, MH_SECTOR - at) : 0;
+  uint64_t first = at < MH_SECTOR ? mh_least(length, MH_SECTOR - at) : 0;
   if (first > 0) memcpy(to->first.bytes + at, data, first);
   if (first == length) return MHEAP_OK;
   int failed = mh_os_write(to->fd, (const char *)data + first, length - first, at + first);

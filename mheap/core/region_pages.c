@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "commit.h"
+#include "least.h"
 #include "os.h"
 #include "superblock.h"
 #include "zeros.h"
@@ -253,7 +254,6 @@ bool mh_pages_are_zero(const mh_region *region) {
   return ordinary && !pages->pinned && !pages->kept && !pages->may_be_dirty;
 }
 
-static uint64_t min64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static uint64_t grain_of(const mh_pages *pages, uint64_t offset) {
   return pages->origin + (offset - pages->origin) / pages->grain * pages->grain;
 }
@@ -265,7 +265,7 @@ static int bring_in(mh_region *region, uint64_t from, uint64_t to) {
   int why = from < to ? mh_os_populate(mh_at(region, from), to - from) : 0;
   for (uint64_t end; why != 0 && from < to; from = end) {
     uint64_t start = grain_of(pages, from);
-    end = min64(start + pages->grain, to);
+    end = mh_least(start + pages->grain, to);
     int failed = mh_os_populate(mh_at(region, from), end - from);
     if (!failed) continue;
     if (!mh_os_make_small(mh_at(region, start), pages->grain)) return ENOMEM;
@@ -289,7 +289,7 @@ int mh_pages_back(mh_region *region, uint64_t offset, uint64_t length) {
   if (pages->keeper != NULL)
     return pages->keeper->back(pages->keeper, mh_at(region, offset), length) ? 0 : ENOMEM;
   if (region->anonymous && pages->hugetlb != 0 && !pages->kept && offset >= pages->origin)
-    return bring_in(region, offset, min64(offset + length, pages->mapped));
+    return bring_in(region, offset, mh_least(offset + length, pages->mapped));
   if (region->commits != NULL) return back_growth(region, offset, length);
   if (region->anonymous || region->mode != MHEAP_MODE_LIVE) return 0;
   /* Before it is allocated, which takes small pages where huge ones are not given unasked. */

@@ -3,13 +3,13 @@
 
 #include <string.h>
 
+#include "least.h"
 #include "map.h"
 #include "os.h"
 
 #define MAP_BEGIN (8 * (uint64_t)MH_MAP_FIRST_WORDS)
 #define DESCRIPTORS sizeof(((mh_segment_header *)0)->slice)
 
-static uint64_t min64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static uint64_t segment_of(uint64_t offset) { return (offset - MH_SLICE) / MH_SEGMENT; }
 
 /* ---- what words say ---- */
@@ -69,7 +69,7 @@ static bool is_vacant(mh_vacant *vacant, uint64_t slice) {
 uint64_t mh_vacant_run(mh_vacant *vacant, uint64_t from, uint64_t to) {
   uint64_t end = from;
   while (end < to && is_vacant(vacant, end / MH_SLICE)) end = (end / MH_SLICE + 1) * MH_SLICE;
-  return min64(end, to) - from;
+  return mh_least(end, to) - from;
 }
 
 /* ---- what records say ---- */
@@ -87,7 +87,7 @@ static bool overlap(uint64_t at, uint64_t length, uint64_t from, uint64_t to) {
 }
 
 static void touch_words(mh_vacant *vacant, uint64_t at, uint64_t length) {
-  uint64_t end = min64(at + length, MH_SLICE);
+  uint64_t end = mh_least(at + length, MH_SLICE);
   for (at = at > MAP_BEGIN ? at : MAP_BEGIN; at < end; at += 8) touch(vacant, (at - MAP_BEGIN) / 8);
 }
 

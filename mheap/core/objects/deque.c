@@ -1,6 +1,7 @@
 /* deque.c: see deque.h. */
 #include "deque.h"
 
+#include "../least.h"
 #include "collect.h"
 
 mheap_err mh_deque_new(mh_space *space, uint64_t capacity, uint64_t limit, mh_list *deque) {
@@ -29,8 +30,6 @@ typedef struct run {
   uint64_t count;
 } run;
 
-static uint64_t lesser(uint64_t a, uint64_t b) { return a < b ? a : b; }
-
 /* Publishes a new block of the two runs, which the old one's owner frees. It has room at `end`, and
    keeps the room there was at the other, up to as much: so work at both ends needs few new blocks. */
 static mheap_err to_new(mh_list *deque, mh_container *container, const mh_items *old, mh_end end, run first,
@@ -39,7 +38,7 @@ static mheap_err to_new(mh_list *deque, mh_container *container, const mh_items 
   if (total > MH_LIST_MAX) return mh_list_too_long(deque);
   uint64_t room = mh_items_larger(total) - total;
   uint64_t other = end == MH_RIGHT ? old->start : old->capacity - old->start - old->count;
-  other = lesser(lesser(other, room), MH_LIST_MAX - total - room);
+  other = mh_least(mh_least(other, room), MH_LIST_MAX - total - room);
   mh_items made;
   mheap_err failed = mh_items_new(deque->space, total + room + other, &offset, &made);
   if (failed) return failed;

@@ -17,6 +17,7 @@
 #include <stdio.h>
 
 #include "../block.h"
+#include "../least.h"
 #include "../os.h"
 #include "../prefetch.h"
 #include "children.h"
@@ -269,8 +270,6 @@ static bool check_lookup(mh_walk *walk, const mh_table *table, uint32_t index, u
   return !failed && at == index;
 }
 
-static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
-
 /* Of a dict anything, of a set nothing but None. */
 static void check_value(mh_walk *walk, mh_type owner, uint64_t value, uint64_t place) {
   mh_walk_visit(walk, value, place);
@@ -284,7 +283,7 @@ static void check_entries(mh_walk *walk, mh_type owner, const mh_table *table,
   uint32_t live = 0;
   bool look_up = !is_crowded(table);
   bool is_large = table->slots != NULL; /* of another all was asked for */
-  if (is_large) mh_ahead_words(&walk->ahead, &table->entries->key, 2 * least(counts->used, 2 * AHEAD));
+  if (is_large) mh_ahead_words(&walk->ahead, &table->entries->key, 2 * mh_least(counts->used, 2 * AHEAD));
   if (!look_up) mh_walk_found(walk, 1, table->offset, "the slots of a table are too crowded to look keys up");
   for (uint32_t i = 0; i < counts->used && !walk->failed; i++) {
     if (!mh_table_is_live(table, counts, i)) continue;
