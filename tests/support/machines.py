@@ -4,6 +4,7 @@ long they run: MHEAP_EXAMPLES sequences of MHEAP_STEPS steps."""
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import warnings
 from pathlib import Path
@@ -35,6 +36,7 @@ class HeapMachine(RuleBasedStateMachine):
         self.directory = temporary_directory()
         self.path = Path(self.directory.name) / "machine.heap"
         self.open()
+        gc.freeze()  # full collections do not look at what came before this sequence
 
     def open(self) -> None:
         self.heap = mheap.open(self.path, mode=self.mode)
