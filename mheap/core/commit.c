@@ -580,7 +580,7 @@ static int tidy(mh_region *region) {
   const mh_sector *first = &commits->journal.first;
   int failed = 0;
   if (commits->tidied) return 0;
-  if (first->journal == 0) failed = mh_os_truncate(region->fd, commits->high);
+  if (first->journal == 0) failed = mh_journal_cut(&commits->journal, commits->high);
   else if (first->journal > commits->high)
     mh_os_punch(region->fd, commits->high, first->journal - commits->high); /* else it stays what it was */
   commits->tidied = !failed;
@@ -595,7 +595,7 @@ mheap_err mh_commits_make_way(mh_region *region, uint64_t size, mheap_error *err
   mheap_err code = MHEAP_OK;
   /* A region that shrank since the last commit grows within what that one has. */
   if (size < commits->high) size = commits->high;
-  if (!failed && commits->journal.first.journal == 0) failed = mh_os_truncate(region->fd, size);
+  if (!failed && commits->journal.first.journal == 0) failed = mh_journal_cut(&commits->journal, size);
   else if (!failed) code = mh_journal_make_way(&commits->journal, size, error);
   note_failure(commits);
   reflect(region);
@@ -615,7 +615,7 @@ mheap_err mh_commits_finish(mh_region *region, mheap_error *error) {
   mheap_err code = mh_region_is_whole(region, error);
   if (code) return code;
   if (!mh_journal_exists(journal)) {
-    mh_os_truncate(region->fd, end_of(commits));
+    mh_journal_cut(journal, end_of(commits));
     return MHEAP_OK;
   }
   code = sync_journal(region, error);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "os.h"
+#include "region_lock.h"
 #include "superblock.h"
 #include "zeros.h"
 
@@ -118,17 +119,30 @@ static int write_zeros(int fd, uint64_t from, uint64_t to) {
   return failed && failed != EOPNOTSUPP ? failed : mh_zeros_write(fd, from, to);
 }
 
+/* A reader that is on its way to the newest generation may be storing to its private pages of what goes, and
+   would be killed: while there is one, what goes becomes a hole. One that comes later finds the file as it is
+   now. */
+int mh_journal_cut(const mh_journal *journal, uint64_t end) {
+  uint64_t size, disk;
+  if (!mh_region_pinned_before(journal->fd, journal->generation)) return mh_os_truncate(journal->fd, end);
+  int failed = mh_os_file_sizes(journal->fd, &size, &disk);
+  if (failed || size == end) return failed;
+  if (size < end) return mh_os_truncate(journal->fd, end);
+  failed = mh_os_punch(journal->fd, end, size - end);
+  return failed == EOPNOTSUPP ? mh_zeros_write(journal->fd, end, size) : failed;
+}
+
 /* Fresh space for it, from `offset` to the end of the file. */
 static mheap_err prepare(mh_journal *journal, uint64_t offset, uint64_t from, uint64_t to,
                          mheap_error *error) {
   uint64_t small = to < MH_JOURNAL_USUAL ? to : MH_JOURNAL_USUAL;
-  int failed = mh_os_truncate(journal->fd, offset + from);
+  int failed = mh_journal_cut(journal, offset + from);
   if (!failed && from < small) failed = write_zeros(journal->fd, offset + from, offset + small);
   if (from > small) small = from;
-  if (!failed && small < to) failed = mh_os_truncate(journal->fd, offset + to);
+  if (!failed && small < to) failed = mh_journal_cut(journal, offset + to);
   if (!failed && small < to) failed = mh_os_allocate(journal->fd, offset + small, to - small);
   if (!failed || failed == EOPNOTSUPP) return MHEAP_OK;
-  mh_os_truncate(journal->fd, offset + from);
+  mh_journal_cut(journal, offset + from);
   return mh_fail_system(error, failed, journal->path, ROOM);
 }
 
@@ -251,7 +265,7 @@ static mh_sector emptied(const mh_journal *journal, const mh_sector *pages, mh_j
 static void cut_behind(const mh_journal *journal) {
   uint64_t size, disk, end = journal->first.journal + journal->first.journal_size;
   if (end == 0) end = journal->first.size;
-  if (mh_os_file_sizes(journal->fd, &size, &disk) == 0 && size > end) mh_os_truncate(journal->fd, end);
+  if (mh_os_file_sizes(journal->fd, &size, &disk) == 0 && size > end) mh_journal_cut(journal, end);
 }
 
 mheap_err mh_journal_empty(mh_journal *journal, const mh_sector *pages, mh_journal_place next,

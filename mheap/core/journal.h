@@ -1,14 +1,15 @@
 /* journal.h: the journal of a file: its place, its records, the superblock's first sector.
 
-   Owns: struct mh_journal, what the process knows of a file's journal. Calls os.h and record.h; knows
-   no mapping, so that recovery, readers and `mheap recover` use it on a descriptor alone. Takes no lock.
+   Owns: struct mh_journal, what the process knows of a file's journal. Calls os.h, record.h and, to see
+   that readers are there, region_lock.h; knows no mapping, so that recovery, readers and `mheap recover`
+   use it on a descriptor alone. Takes no lock.
 
      | region, superblock.size bytes | may be free | journal, to the end of the file |
                                                     '- record - record - … - stale  -'
 
-   Invariants: the journal is the last thing in the file, behind the end that the region has in any
-   generation, and moves back before the region grows into it. Bytes [0, end) of it are records
-   generation - n + 1 to `generation`, where n is their number; what follows is believed by nobody.
+   Invariants: the journal is the last thing in the file that means anything, behind the end that the
+   region has in any generation, and moves back before the region grows into it. Bytes [0, end) of it are
+   records generation - n + 1 to `generation`, where n is their number; what follows is believed by nobody.
    `first` is the first sector of the file as it was last written. */
 #ifndef MHEAP_JOURNAL_H
 #define MHEAP_JOURNAL_H
@@ -73,6 +74,8 @@ typedef struct mh_journal_place {
 mh_journal_place mh_journal_here(const mh_journal *journal);
 /* Right behind the region, as short as it begins, prepared; where that is not possible, only cut short. */
 mh_journal_place mh_journal_behind(mh_journal *journal, uint64_t region_end);
+/* Makes the file as long as that, or, where readers may be at work behind, empties it there. Errno, or 0. */
+int mh_journal_cut(const mh_journal *journal, uint64_t end);
 /* The pages have all that is in it, durably: says so, and it is empty. `pages` is the first sector as
    the last record left it. */
 mheap_err mh_journal_empty(mh_journal *journal, const mh_sector *pages, mh_journal_place next,

@@ -168,6 +168,26 @@ static mheap_err drop_copies(mh_region *region, mheap_error *error) {
                 : load(region, error);
 }
 
+/* No writer takes the first page, in which it says so. */
+bool mh_reader_is_behind(mh_region *region, uint64_t offset) {
+  if (region->reader == NULL || offset == 0 || mh_reader_is_whole(region)) return false;
+  _Atomic uint64_t *covered = &region->reader->covered;
+  uint64_t before = atomic_load(covered);
+  while (before == 0 || offset < before)
+    if (atomic_compare_exchange_weak(covered, &before, offset)) break;
+  return true;
+}
+
+/* The file's pages again, where they were missing. */
+static mheap_err uncover(mh_region *region, bool *any, mheap_error *error) {
+  uint64_t from = atomic_exchange(&region->reader->covered, 0), to = region->pages.mapped;
+  *any = from != 0;
+  if (from == 0) return MHEAP_OK;
+  region->pages.mapped = from;
+  int failed = mh_pages_map(region, to, true);
+  return failed ? mh_fail_system(error, failed, region->path, "mapping the file again") : MHEAP_OK;
+}
+
 /* What was behind the end when a checkpoint came is what the file has, for the writer too (images.h): it
    may grow there again. */
 static mheap_err drop_behind(mh_region *region, uint64_t size, mheap_error *error) {
@@ -184,9 +204,13 @@ static bool same_journal(const mh_sector *a, const mh_sector *b) {
    checkpoint brought the pages to the generation that is shown, or beyond it. */
 static mheap_err take_place(mh_region *region, bool again, mheap_error *error) {
   mh_journal *journal = &region->reader->journal, before = *journal;
-  mheap_err code = load(region, error);
+  bool uncovered;
+  mheap_err code = uncover(region, &uncovered, error);
+  if (!code) code = load(region, error);
   if (code) return code;
-  if (same_journal(&before.first, &journal->first)) {
+  if (uncovered) {
+    code = drop_copies(region, error);
+  } else if (same_journal(&before.first, &journal->first)) {
     journal->end = before.end;
     journal->generation = before.generation;
     journal->chain = before.chain;

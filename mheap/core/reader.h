@@ -30,6 +30,7 @@ typedef struct mh_reader {
   uint64_t records_size;
   uint64_t records_at;         /* where it was when it was mapped */
   _Atomic uint64_t generation; /* that the region shows */
+  _Atomic uint64_t covered;    /* from here on there is no file behind its pages, but zeros; 0: nowhere */
   uint32_t pins;
   uint64_t pinned;             /* generation */
 } mh_reader;
@@ -56,6 +57,8 @@ static inline bool mh_reader_is_whole(const mh_region *region) {
   if (mh_checkpoint_of(mark) <= shows) return true;
   return reader->pins > 0 && mark == mh_checkpoint_of(mark) && mh_read(&reader->live->generation) <= shows;
 }
+/* Is what a reader found missing in the file, from `offset` on, what its writer gave back since? */
+bool mh_reader_is_behind(mh_region *region, uint64_t offset);
 static inline bool mh_reader_has_record(const mh_reader *reader) {
   uint64_t at = reader->journal.end;
   if (reader->records == NULL || at + sizeof(mh_record) > reader->records_size) return false;

@@ -9,6 +9,7 @@
 #include "lane.h"
 #include "os.h"
 #include "radix.h"
+#include "reader.h"
 #include "region_pages.h"
 #include "subproc.h"
 
@@ -97,8 +98,9 @@ static void in_child(void) {
 
 /* Touching a page behind the end of the file would kill the process. Instead the lost part
    becomes zeroed memory of its own, it is said so, and the region refuses to be used: the
-   next call in it, by any thread, is an error. Runs in a signal handler, without the lock:
-   the region is being used, so that nobody is detaching it. */
+   next call in it, by any thread, is an error; but for a reader whose writer gave the space back, which sees
+   that what it read was of a generation that is gone. Runs in a signal handler, without the lock: the region
+   is being used, so that nobody is detaching it. */
 static bool cover_lost(void *address) {
   mh_region *region = mh_radix_find(address);
   uint64_t length, disk;
@@ -110,6 +112,7 @@ static bool cover_lost(void *address) {
            size = pool ? region->pages.mapped : mh_region_size(region);
   if (mh_offset(region, address) < from || from >= size) return false;
   if (mh_os_cover(mh_at(region, from), size - from) != 0) return false;
+  if (mh_reader_is_behind(region, from)) return true;
   if (!atomic_exchange(&region->cut, true))
     mh_os_complain(region->path,
                    ": cut short by another program while attached: what was stored there is lost");

@@ -2,6 +2,8 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "commit.h"
@@ -367,10 +369,101 @@ static void readers_come_while_a_writer_frees(void) {
   CHECK_EQ(mheap_detach(writer, NULL), MHEAP_OK);
 }
 
+/* ---- what goes is not cut off under a reader that may be storing to its pages of it ---- */
+
+static int comes = -1; /* a descriptor of the reader that comes while a checkpoint is under way */
+
+/* In place of the library's. */
+int fdatasync(int fd) {
+  mh_sector first;
+  if (comes >= 0 && pread(fd, &first, sizeof first, 0) == sizeof first && first.checkpoint > first.generation)
+    CHECK_EQ(mh_region_pin(comes, 0), 0);
+  return (int)syscall(SYS_fdatasync, fd);
+}
+
+static uint64_t file_bytes(int fd) {
+  struct stat st = {0};
+  CHECK_EQ(fstat(fd, &st), 0);
+  return (uint64_t)st.st_size;
+}
+
+/* Of a heap that was larger, once its writer has closed it. */
+static uint64_t file_bytes_closed(const char *path, bool a_reader_comes) {
+  mheap *heap = open_in(path, MHEAP_MODE_ATOMIC);
+  int fd = open(path, O_RDWR);
+  if (heap == NULL || fd < 0) return 0;
+  void *large = mheap_malloc(heap, 8 << 20);
+  CHECK(large != NULL);
+  CHECK_EQ(mheap_commit(heap, false), MHEAP_OK);
+  CHECK_EQ(mheap_free(heap, large), MHEAP_OK);
+  CHECK_EQ(mheap_collect(heap, true), MHEAP_OK);
+  CHECK_EQ(mheap_commit(heap, false), MHEAP_OK);
+  if (a_reader_comes) comes = fd;
+  CHECK_EQ(mheap_detach(heap, NULL), MHEAP_OK);
+  comes = -1;
+  int other = open(path, O_RDWR);
+  CHECK_EQ(mh_region_pinned_before(other, 1), a_reader_comes);
+  uint64_t bytes = file_bytes(fd);
+  close(other);
+  close(fd);
+  return bytes;
+}
+
+static void what_a_reader_may_store_to_is_not_cut_off(void) {
+  const char *path = test_path("cut.heap");
+  CHECK(file_bytes_closed(path, false) < 8 << 20); /* the control: where there is none, it is */
+  CHECK(file_bytes_closed(path, true) > 8 << 20);
+  mheap *reader = open_in(path, MHEAP_MODE_READONLY);
+  REQUIRE(reader != NULL);
+  CHECK_EQ(mheap_check(reader, NULL, NULL, NULL), MHEAP_OK);
+  CHECK_EQ(mheap_detach(reader, NULL), MHEAP_OK);
+  CHECK(file_bytes_closed(path, false) < 8 << 20); /* with the next that is committed */
+}
+
+/* Who reads at an address, and looks afterwards whether that was still so, is not killed for it. */
+static void what_was_given_back_reads_as_zeros_until_the_reader_goes_on(void) {
+  const char *path = test_path("back.heap");
+  bool moved;
+  mheap *writer = new_heap(path);
+  REQUIRE(writer != NULL);
+  char *large = mheap_malloc(writer, 8 << 20);
+  REQUIRE(large != NULL);
+  memset(large, 1, 8 << 20);
+  mheap_setkey(writer, 1, large);
+  commit_value(writer, 7);
+  mheap *reader = open_in(path, MHEAP_MODE_READONLY);
+  REQUIRE(reader != NULL);
+  const volatile char *seen = mheap_getkey(reader, 1);
+  CHECK_EQ(seen[8000000], 1);
+  mheap_setkey(writer, 1, NULL);
+  CHECK_EQ(mheap_free(writer, large), MHEAP_OK);
+  CHECK_EQ(mheap_collect(writer, true), MHEAP_OK);
+  commit_value(writer, 8);
+  CHECK_EQ(mheap_detach(writer, NULL), MHEAP_OK);
+  CHECK_EQ(seen[8000000], 0);
+  CHECK(!mheap_is_whole(reader));
+  CHECK_EQ(mheap_refresh(reader, &moved), MHEAP_OK);
+  CHECK(moved && all_are(reader, 8));
+  writer = open_in(path, MHEAP_MODE_ATOMIC);
+  large = mheap_malloc(writer, 8 << 20);
+  REQUIRE(large != NULL);
+  memset(large, 2, 8 << 20);
+  mheap_setkey(writer, 1, large);
+  commit_value(writer, 9);
+  CHECK_EQ(mheap_detach(writer, NULL), MHEAP_OK);
+  CHECK_EQ(mheap_refresh(reader, &moved), MHEAP_OK);
+  seen = mheap_getkey(reader, 1);
+  for (int i = 0; i < 8 << 20; i += 4096) CHECK_EQ(seen[i], 2);
+  CHECK_EQ(mheap_check(reader, NULL, NULL, NULL), MHEAP_OK);
+  CHECK_EQ(mheap_detach(reader, NULL), MHEAP_OK);
+}
+
 TEST_MAIN(TEST(readers_come_while_a_writer_frees), TEST(a_reader_goes_on_when_it_is_told_to),
           TEST(a_checkpoint_is_noticed_and_passed), TEST(what_is_kept_stays),
           TEST(what_is_kept_makes_the_journal_grow_to_a_limit),
           TEST(a_reader_follows_growth_and_moves_of_the_journal),
           TEST(readers_see_whole_commits_until_the_writer_is_killed),
           TEST(readers_attach_beside_checkpoints), TEST(a_checkpoint_that_was_not_finished_stays_marked),
-          TEST(what_grows_back_is_seen), TEST(what_grew_before_a_checkpoint_is_seen))
+          TEST(what_a_reader_may_store_to_is_not_cut_off),
+          TEST(what_was_given_back_reads_as_zeros_until_the_reader_goes_on), TEST(what_grows_back_is_seen),
+          TEST(what_grew_before_a_checkpoint_is_seen))
