@@ -196,12 +196,14 @@ mheap_err mheap_check(mheap *heap, mheap_finding_fun *report,
   heap = mh_heap_of(heap);
   if (heap == NULL) return MHEAP_ERR_NO_MEMORY;
   mheap_err failed = mh_heap_usable(heap);
-  for (mheap *part = failed ? NULL : mh_part_first(heap); part != NULL && !failed;
-       part = mh_part_next(part)) {
+  if (failed) return failed;
+  bool keeps = mheap_keep(heap, NULL) == MHEAP_OK; /* what a reader shows, if the file still says which */
+  for (mheap *part = mh_part_first(heap); part != NULL && !failed; part = mh_part_next(part)) {
     if (!mh_part_enter(part)) continue;
     failed = check_region(part, report, progress, arg, &broken);
     mh_part_leave(part);
   }
+  if (keeps) mheap_release(heap);
   if (broken > 0)
     return mh_fail(mh_error(heap), MHEAP_ERR_CORRUPT,
                    "%s: %" PRIu64 " contradictions found; restore a copy, or save what can be read",

@@ -43,6 +43,21 @@ static void map_records(mh_region *region) {
     reader->records = NULL;
 }
 
+static bool cover(const void *start, uint64_t length, const void *address) {
+  const char *from = start, *at = address;
+  if (from == NULL || at < from || at >= from + length) return false;
+  return mh_os_cover((void *)(uintptr_t)start, length) == 0;
+}
+
+/* A writer cut the file while somebody looked for a record: there is none, and it is mapped anew. Without the
+   first page there is no heap any more, as the next look at the file finds. */
+bool mh_reader_lost(mh_reader *reader, const void *address) {
+  if (cover(reader->live, first_bytes(), address)) return true;
+  if (!cover(reader->records, reader->records_size, address)) return false;
+  reader->records_at = UINT64_MAX;
+  return true;
+}
+
 /* ---- life ---- */
 
 mheap_err mh_reader_begin(mh_region *region, mheap_error *error) {

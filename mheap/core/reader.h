@@ -59,6 +59,8 @@ static inline bool mh_reader_is_whole(const mh_region *region) {
 }
 /* Is what a reader found missing in the file, from `offset` on, what its writer gave back since? */
 bool mh_reader_is_behind(mh_region *region, uint64_t offset);
+/* Is that in what is mapped of the file beside the region? Then it has zeros there from now on. */
+bool mh_reader_lost(mh_reader *reader, const void *address);
 static inline bool mh_reader_has_record(const mh_reader *reader) {
   uint64_t at = reader->journal.end;
   if (reader->records == NULL || at + sizeof(mh_record) > reader->records_size) return false;

@@ -9,6 +9,7 @@
 #include "commit.h"
 #include "map.h"
 #include "os.h"
+#include "reader.h"
 #include "region_lock.h"
 #include "registry.h"
 #include "region_pages.h"
@@ -276,6 +277,11 @@ mheap_err mh_region_map(mh_region *region, uint64_t size, mheap_error *error) {
 
 #define LOOKS 8
 
+/* Of a reader whose generation is gone, nobody knows how long the file should be. */
+static bool is_long_enough(const mh_region *region, uint64_t size, uint64_t found) {
+  return found >= size || (found > 0 && !mh_reader_is_whole(region));
+}
+
 /* A file somebody truncated must not be extended again: the gap would read as zeros. Another
    thread of ours may make it shorter between the two readings, so one look is not believed. */
 mheap_err mh_region_is_whole(mh_region *region, mheap_error *error) {
@@ -285,7 +291,7 @@ mheap_err mh_region_is_whole(mh_region *region, mheap_error *error) {
     size = mh_region_file_bytes(region);
     int failed = mh_os_file_sizes(region->fd, &found, &disk);
     if (failed) return mh_fail_system(error, failed, region->path, "looking at the file");
-    if (found >= size && !region->cut) return MHEAP_OK;
+    if (!region->cut && is_long_enough(region, size, found)) return MHEAP_OK;
   }
   return mh_fail_unreadable(error, region->path, found,
                             "the file was cut short while attached: bytes it should have", size, found);

@@ -96,6 +96,13 @@ static void in_child(void) {
 
 /* ---- files cut short by somebody else, and huge pages that run out ---- */
 
+static bool cover_readers(const void *address) {
+  mh_region *region = regions;
+  while (region != NULL && (region->reader == NULL || !mh_reader_lost(region->reader, address)))
+    region = region->next;
+  return region != NULL;
+}
+
 /* Touching a page behind the end of the file would kill the process. Instead the lost part
    becomes zeroed memory of its own, it is said so, and the region refuses to be used: the
    next call in it, by any thread, is an error; but for a reader whose writer gave the space back, which sees
@@ -105,7 +112,8 @@ static bool cover_lost(void *address) {
   mh_region *region = mh_radix_find(address);
   uint64_t length, disk;
   if (region != NULL && region->anonymous) return mh_pages_rescue(region, address);
-  if (region == NULL || mh_os_file_sizes(region->fd, &length, &disk) != 0) return false;
+  if (region == NULL) return cover_readers(address);
+  if (mh_os_file_sizes(region->fd, &length, &disk) != 0) return false;
   bool pool = region->pages.hugetlb != 0;
   uint64_t page = pool ? region->pages.hugetlb : mh_host_pages() * MH_PAGE,
            from = (length + page - 1) / page * page,

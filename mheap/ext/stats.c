@@ -257,16 +257,31 @@ static PyObject *op_info(mhx_handle *handle, PyObject *const *args) {
 
 /* ---- stats ---- */
 
+/* At all of it, without the GIL: a reader keeps the commit that it shows meanwhile, if the file still says
+   which. */
+static mheap *begin_looking(mhx_handle *handle, mhx_use *use, bool *keeps) {
+  mheap *heap = mhx_use_begin(handle, use);
+  *keeps = heap != NULL && mhx_keep_for_view(handle) == 0;
+  if (heap != NULL && !*keeps) PyErr_Clear();
+  return heap;
+}
+
+static void end_looking(mhx_handle *handle, mhx_use *use, bool keeps) {
+  if (keeps) mhx_release_for_view(handle);
+  mhx_use_end(handle, use);
+}
+
 int mhx_count(mhx_handle *handle, mheap_stats *stats) {
   mhx_use use;
-  mheap *heap = mhx_use_begin(handle, &use);
+  bool keeps;
+  mheap *heap = begin_looking(handle, &use, &keeps);
   if (heap == NULL) return -1;
   mheap_err result;
   Py_BEGIN_ALLOW_THREADS
   result = mheap_get_stats(heap, stats);
   Py_END_ALLOW_THREADS
   if (result != MHEAP_OK) mhx_raise(heap);
-  mhx_use_end(handle, &use);
+  end_looking(handle, &use, keeps);
   return result == MHEAP_OK ? 0 : -1;
 }
 
@@ -379,13 +394,14 @@ static void pass_progress(void *arg, uint64_t done, uint64_t total) {
 
 static PyObject *check_with(mhx_handle *handle, walk *self) {
   mhx_use use;
-  mheap *heap = mhx_use_begin(handle, &use);
+  bool keeps;
+  mheap *heap = begin_looking(handle, &use, &keeps);
   if (heap == NULL) return NULL;
   self->thread = PyEval_SaveThread();
   mheap_err result = mheap_check(heap, pass_finding, pass_progress, self);
   PyEval_RestoreThread(self->thread);
   if (!self->failed && result != MHEAP_OK && result != MHEAP_ERR_CORRUPT) mhx_raise(heap);
-  mhx_use_end(handle, &use);
+  end_looking(handle, &use, keeps);
   return PyErr_Occurred() ? NULL : PyBool_FromLong(result == MHEAP_OK);
 }
 

@@ -440,16 +440,21 @@ static void what_was_given_back_reads_as_zeros_until_the_reader_goes_on(void) {
   CHECK_EQ(mheap_collect(writer, true), MHEAP_OK);
   commit_value(writer, 8);
   CHECK_EQ(mheap_detach(writer, NULL), MHEAP_OK);
+  mheap_info info;
+  CHECK_EQ(mheap_get_info(reader, &info), MHEAP_OK);
+  CHECK_EQ(info.generation, 2);
+  CHECK(!mh_reader_has_record(reader->region->reader)); /* whose place was cut off too */
   CHECK_EQ(seen[8000000], 0);
   CHECK(!mheap_is_whole(reader));
   CHECK_EQ(mheap_refresh(reader, &moved), MHEAP_OK);
-  CHECK(moved && all_are(reader, 8));
+  CHECK(moved && all_are(reader, 8) && !mheap_has_news(reader));
   writer = open_in(path, MHEAP_MODE_ATOMIC);
   large = mheap_malloc(writer, 8 << 20);
   REQUIRE(large != NULL);
   memset(large, 2, 8 << 20);
   mheap_setkey(writer, 1, large);
   commit_value(writer, 9);
+  CHECK(mheap_has_news(reader));
   CHECK_EQ(mheap_detach(writer, NULL), MHEAP_OK);
   CHECK_EQ(mheap_refresh(reader, &moved), MHEAP_OK);
   seen = mheap_getkey(reader, 1);

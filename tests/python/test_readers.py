@@ -14,7 +14,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import NamedTuple
@@ -185,6 +185,28 @@ def test_reading_writes_nothing(writer: mheap.Heap, reader: mheap.Heap) -> None:
         reader.root["deep"]["a"]
     assert reader.check()
     assert Path(str(writer.path)).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "look", [mheap.Heap.stats, mheap.Heap.info, mheap.Heap.check, lambda heap: heap.generation, repr]
+)
+def test_a_heap_that_shrank_is_not_taken_for_one_cut_short(
+    heap_path: Path, look: Callable[[mheap.Heap], object]
+) -> None:
+    writer = new_heap(heap_path)
+    writer.root["large"] = b"x" * (8 << 20)
+    writer.commit()
+    with mheap.open(heap_path, mode="readonly", relocate=True) as reader:
+        assert len(reader.root["large"]) == 8 << 20
+        del writer.root["large"]
+        writer.collect(force=True)
+        writer.commit()
+        writer.close()
+        assert heap_path.stat().st_size < 4 << 20
+        assert look(reader)
+        assert reader.check(print)
+        assert "large" not in reader.root
+        assert reader.stats().bytes_used < 1 << 20
 
 
 # ---- many readers beside one writer ----
