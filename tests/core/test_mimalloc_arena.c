@@ -173,11 +173,13 @@ static void two_pages_of_1_gib_are_had_or_fewer(void) {
   before = newest_arena();
   failed = mi_reserve_huge_os_pages(2, 0.001, &reserved);
   CHECK_EQ(reserved, 0);
-  if (p->pages > 0) { /* a page of that size takes longer to clear: it is kept, the other is not taken */
+  /* A page of that size takes longer to clear: it is kept, the other is not taken. On a busy machine the time
+     may be over before the first. */
+  if (p->pages > 0) {
+    bool kept = newest_arena() > before;
     CHECK_EQ(failed, ETIMEDOUT);
-    CHECK_EQ(pool_free(POOL_1G), p->pages - 1);
-    CHECK(newest_arena() > before);
-    give_back(newest_arena(), 1);
+    CHECK_EQ(pool_free(POOL_1G), p->pages - kept);
+    if (kept) give_back(newest_arena(), 1);
   }
   pool_give(p);
 }
